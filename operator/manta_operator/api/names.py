@@ -1,0 +1,55 @@
+"""Names, labels and ports that builders, controller and command line agree on."""
+
+GROUP = "manta.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "LLMDeployment"
+PLURAL = "llmdeployments"
+FIELD_MANAGER = "manta"
+
+LABEL_NAME = "app.kubernetes.io/name"
+LABEL_INSTANCE = "app.kubernetes.io/instance"
+LABEL_COMPONENT = "app.kubernetes.io/component"
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_DEPLOYMENT = "manta.dev/deployment"
+LABEL_REPLICA = "manta.dev/replica"
+LABEL_REVISION = "manta.dev/revision"
+LABEL_POD_INDEX = "apps.kubernetes.io/pod-index"
+
+COMPONENT_ENGINE = "engine"
+COMPONENT_ROUTER = "router"
+
+ENGINE_PORT = 8000
+CONTROL_PORT = 8001
+ROUTER_PORT = 8000
+PICKER_PORT = 9002
+ENVOY_ADMIN_PORT = 9901
+
+RUNTIME_IMAGE = "manta/runtime:0.1.0"
+"""No registry host on purpose: clusters set theirs (`spec.engine.image`), the box runs this name from the virtualenv."""
+
+
+def common_labels(deployment: str, component: str) -> dict[str, str]:
+    """Return the labels every child of `deployment` carries."""
+    return {
+        LABEL_NAME: "manta",
+        LABEL_INSTANCE: deployment,
+        LABEL_COMPONENT: component,
+        LABEL_MANAGED_BY: "manta",
+        LABEL_DEPLOYMENT: deployment,
+    }
+
+
+def group_name(deployment: str, revision: str, index: int) -> str:
+    """Return the name of the StatefulSet that is replica `index` of `revision`."""
+    return f"{deployment}-{revision}-{index}"
+
+
+def group_service_name(deployment: str) -> str:
+    """Return the name of the headless Service that names the pods of every group."""
+    return f"{deployment}-group"
+
+
+def router_name(deployment: str) -> str:
+    """Return the name of the router's Deployment, ConfigMap and ServiceAccount."""
+    return f"{deployment}-router"

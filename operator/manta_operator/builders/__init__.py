@@ -1,0 +1,1 @@
+"""One pure builder per child kind: values in, a plain dict with stable order out."""

@@ -1,0 +1,1 @@
+"""The `manta` command: plan, render, up, down, status, logs, chat, release."""

@@ -1,0 +1,1 @@
+"""The kopf operator: observe, plan, apply, prune, write status, wait."""

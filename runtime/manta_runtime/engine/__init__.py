@@ -1,0 +1,1 @@
+"""The engine launcher: PID 1 of an engine pod."""

@@ -1,0 +1,1 @@
+"""The router: Envoy moves the bytes, the endpoint picker chooses the replica."""
