@@ -1,0 +1,114 @@
+"""What the engines of an LLMDeployment run: the model, vLLM's options and the resources of an engine pod.
+
+Part of the frozen models; `models.py` puts them together and re-exports them.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from manta_operator.api.choices import AttentionBackend, DType, Executor, KVCacheDType, Quantization
+from manta_operator.api.fields import (
+    ENV_NAME_PATTERN,
+    AbsolutePath,
+    CpuQuantity,
+    Frozen,
+    MemoryQuantity,
+    ObjectName,
+    ShortText,
+)
+from manta_operator.api.names import RUNTIME_IMAGE
+
+
+class ModelCache(Frozen):
+    """Where downloaded weights are kept: at most one of the fields. With none, emptyDir without a limit."""
+
+    claim: ObjectName | None = None
+    """Name of a PersistentVolumeClaim in the same namespace. With several engine pods: ReadWriteMany."""
+    host_path: AbsolutePath | None = None
+    """Absolute path of a folder on the node, shared by the engine pods there. Created if it is missing."""
+    size_limit: MemoryQuantity | None = None
+    """Largest size of the emptyDir, for example 200Gi. Omitted: no limit but the node's disk."""
+
+
+class ModelSpec(Frozen):
+    """Which model is served, where its weights come from, and under which names clients ask for it."""
+
+    uri: Annotated[str, Field(min_length=1, max_length=1024)]
+    """Where the weights come from: hf://organisation/name (Hugging Face Hub),
+    pvc://claim/path (a PersistentVolumeClaim in the same namespace) or file:///absolute/path
+    (a folder that exists on every node that may run an engine)."""
+    revision: ShortText | None = None
+    """Branch, tag or commit on the Hugging Face Hub; hf:// only. Omitted: the newest of the main branch."""
+    served_names: Annotated[tuple[ShortText, ...], Field(max_length=16)] = ()
+    """Names that clients put into the field "model" of a request. The first is the canonical one.
+    Empty: metadata.name is the only name."""
+    credentials_secret: ObjectName | None = None
+    """Name of a Secret in the same namespace with the key HF_TOKEN, for gated repositories; hf:// only."""
+    cache: ModelCache = Field(default_factory=ModelCache)
+    """Where downloaded weights are kept. Empty: an emptyDir, so every new pod downloads again."""
+    chat_template: Annotated[str, Field(min_length=1, max_length=65536)] | None = None
+    """A Jinja chat template, written out. Omitted: the template that comes with the model's tokenizer."""
+
+
+class Resources(Frozen):
+    """CPU and memory that the scheduler reserves for a pod."""
+
+    cpu: CpuQuantity | None = None
+    """CPU cores requested, for example 4 or 500m. Omitted: no request."""
+    memory: MemoryQuantity | None = None
+    """Memory requested (not GPU memory), for example 64Gi. Omitted: no request."""
+
+
+class EnvVar(Frozen):
+    """One environment variable of the engine container."""
+
+    name: Annotated[str, Field(pattern=ENV_NAME_PATTERN, max_length=128)]
+    """Name of the variable. Unique in the list. The names that Manta sets itself are refused."""
+    value: Annotated[str, Field(max_length=4096)] = ""
+    """Value of the variable, in clear text: for a secret use podTemplate with valueFrom."""
+
+
+class EngineSpec(Frozen):
+    """How vLLM runs the model. Omitted fields follow the model's own config.json and vLLM's defaults."""
+
+    image: Annotated[str, Field(min_length=1, max_length=512)] = RUNTIME_IMAGE
+    """Container image of the engine pods: vLLM, Ray and manta-runtime."""
+    dtype: DType = "auto"
+    """Type of weights and activations that are not quantized. auto: what the checkpoint says."""
+    quantization: Quantization = "auto"
+    """Quantization method, in vLLM's words. auto: what the checkpoint says; none: refuse a quantized one.
+    Names such as fp8_per_tensor quantize while loading."""
+    kv_cache_dtype: KVCacheDType = "auto"
+    """Type of the KV cache. auto: the type of the activations. fp8 halves the memory of each cached token."""
+    attention_backend: AttentionBackend = "auto"
+    """Attention kernels, in vLLM's words. auto: vLLM chooses the best for the accelerator and the model."""
+    max_model_len: Annotated[int, Field(ge=1, le=2_000_000_000)] | None = None
+    """Longest prompt plus answer, in tokens. Omitted: what the model's config.json allows.
+    Smaller values leave room for more requests at a time."""
+    max_num_seqs: Annotated[int, Field(ge=1, le=65536)] | None = None
+    """Most requests that one replica computes at a time; more wait in its queue. Omitted: vLLM's default."""
+    gpu_memory_utilization: Annotated[int, Field(ge=10, le=99)] = 90
+    """Share of each accelerator's memory for weights, activations and KV cache together, in percent."""
+    kv_cache_memory: MemoryQuantity | None = None
+    """Size of the KV cache of each rank, for example 20Gi. It overrides gpuMemoryUtilization.
+    Omitted: what gpuMemoryUtilization leaves after the weights."""
+    prefix_caching: bool = True
+    """Keep the KV cache of finished requests, so that a prompt with the same beginning is answered sooner."""
+    enforce_eager: bool = False
+    """Do not capture CUDA graphs and do not compile: starts sooner, answers more slowly."""
+    executor: Executor = "auto"
+    """What runs the ranks of a replica: ray (needed for several pods) or mp (processes of one pod).
+    auto: ray for several pods, mp for several accelerators in one pod, one process otherwise."""
+    args: Annotated[
+        tuple[Annotated[str, Field(min_length=3, max_length=1024)], ...], Field(max_length=64)
+    ] = ()
+    """More flags for vLLM, one flag an item, for example --max-num-batched-tokens=8192.
+    Flags that Manta sets itself are refused: use the field that the message names."""
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=64)] = ()
+    """More environment variables for the engine container."""
+    resources: Resources = Field(default_factory=Resources)
+    """CPU and memory requested for every engine pod. Accelerators are requested by spec.accelerator."""
+    startup_seconds: Annotated[int, Field(ge=30, le=86400)] = 1800
+    """Seconds from the start of a replica's pods until it must serve, download included.
+    A replica that does not serve by then is restarted."""

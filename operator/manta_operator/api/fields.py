@@ -1,0 +1,50 @@
+"""Field types shared by the models: what a quantity, a name or a path may look like, and how long it may be.
+
+Bounds exist for two reasons: a user's typo is refused early, and the API server must be able to prove that
+the CEL rules which walk over these values are cheap.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+CPU_PATTERN = r"^(0\.[0-9]*[1-9][0-9]*|[1-9][0-9]*(\.[0-9]+)?|[1-9][0-9]*m)$"
+MEMORY_PATTERN = r"^(0\.[0-9]*[1-9][0-9]*|[1-9][0-9]*(\.[0-9]+)?)(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$"
+ENV_NAME_PATTERN = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
+OBJECT_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+
+
+def _number_to_text(value: Any) -> Any:
+    """Return `cpu: 4` as `"4"`: users write whole quantities without quotes, and Kubernetes lets them."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _quantity_schema(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema(
+        {"x-kubernetes-int-or-string": True, "pattern": pattern, "minimum": 1, "maxLength": 32}
+    )
+
+
+CpuQuantity = Annotated[
+    str, BeforeValidator(_number_to_text), Field(pattern=CPU_PATTERN), _quantity_schema(CPU_PATTERN)
+]
+MemoryQuantity = Annotated[
+    str, BeforeValidator(_number_to_text), Field(pattern=MEMORY_PATTERN), _quantity_schema(MEMORY_PATTERN)
+]
+ObjectName = Annotated[str, Field(pattern=OBJECT_NAME_PATTERN, max_length=253)]
+ShortText = Annotated[str, Field(min_length=1, max_length=253)]
+AbsolutePath = Annotated[str, Field(pattern=r"^/[^/].*$", max_length=1024)]
+
+
+class Frozen(BaseModel):
+    """Base of every model: immutable, refuses unknown fields, camelCase in YAML, snake_case in Python."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+    )
