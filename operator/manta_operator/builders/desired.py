@@ -1,0 +1,59 @@
+"""The whole pure core in one call: deployment, facts and observation to plan and objects.
+
+    decide the shape and the fit  ->  build the pod template  ->  hash it: the revision  ->  plan  ->  build the rest
+
+The controller applies what comes out; `manta plan` and `manta render` print it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from manta_operator.api import names
+from manta_operator.api.models import LLMDeployment
+from manta_operator.builders import access, engine_groups, protection, router
+from manta_operator.builders.engine_pod import engine_template, template_hash
+from manta_operator.facts.accelerators import catalog
+from manta_operator.facts.models import ModelFacts
+from manta_operator.planning import fit
+from manta_operator.planning.observe import Observed
+from manta_operator.planning.plan import Plan, plan
+from manta_operator.planning.problems import Problem
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The plan and the objects to apply, in the order to apply them."""
+
+    plan: Plan
+    objects: tuple[Object, ...]
+
+
+def desire(deployment: LLMDeployment, facts: ModelFacts | None, observed: Observed) -> Desired | tuple[Problem, ...]:
+    """Return what should exist, or why it cannot."""
+    decided = fit.decide(deployment.spec, facts)
+    if not isinstance(decided, fit.Choice):
+        return decided
+    accelerator = catalog()[deployment.spec.accelerator.type]
+    template = engine_template(deployment, decided, accelerator)
+    decision = plan(deployment.name, deployment.spec.replicas, decided, template_hash(template), observed)
+    return Desired(decision, tuple(_objects(deployment, decision, template)))
+
+
+def _objects(deployment: LLMDeployment, decision: Plan, template: Object) -> list[Object]:
+    config = router.router_config(deployment)
+    return [
+        access.service_account(deployment),
+        access.role(deployment),
+        access.role_binding(deployment),
+        config,
+        router.router_service(deployment),
+        engine_groups.group_service(deployment),
+        protection.disruption_budget(deployment, names.COMPONENT_ENGINE),
+        protection.disruption_budget(deployment, names.COMPONENT_ROUTER),
+        protection.engine_policy(deployment),
+        protection.router_policy(deployment),
+        *(engine_groups.statefulset(deployment, decision, group, template) for group in decision.groups),
+        router.router_deployment(deployment, config),
+    ]

@@ -1,0 +1,78 @@
+"""The engine container's command line: the launcher's flags, then vLLM's after `--`. Pure.
+
+The runtime parses what is written here; `tests/contract` holds both sides equal.
+"""
+
+from manta_operator.api import names
+from manta_operator.api.models import EngineSpec, LLMDeployment
+from manta_operator.builders.model_source import model_source
+from manta_operator.facts.accelerators import Accelerator
+from manta_operator.planning.fit import kv_cache_setting
+from manta_operator.planning.shape import Shape
+
+COMMAND = ["manta-runtime", "engine"]
+
+
+def launcher_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelerator) -> list[str]:
+    """Return the launcher's own flags. `$(NAME)` is expanded by the kubelet from the container's environment."""
+    spec = deployment.spec
+    return [
+        "--rank=$(GROUP_RANK)",
+        f"--group-size={shape.pods}",
+        "--pod-ip=$(POD_IP)",
+        "--head=$(GROUP_HEAD)",
+        f"--port={names.ENGINE_PORT}",
+        f"--control-port={names.CONTROL_PORT}",
+        f"--executor={shape.executor}",
+        f"--accelerator={'cpu' if accelerator.is_cpu else 'gpu'}",
+        f"--accelerators-per-pod={shape.per_pod}",
+        f"--startup-seconds={spec.engine.startup_seconds}",
+        f"--drain-seconds={spec.rollout.drain_seconds}",
+    ]
+
+
+def vllm_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelerator) -> list[str]:
+    """Return vLLM's flags; the launcher adds host, port and executor."""
+    spec = deployment.spec
+    source = model_source(spec.model)
+    return [
+        f"--model={source.model}",
+        *source.flags,
+        "--served-model-name",
+        *served_names(deployment),
+        f"--tensor-parallel-size={shape.tensor}",
+        f"--pipeline-parallel-size={shape.pipeline}",
+        *_memory(spec.engine, accelerator),
+        *_options(spec.engine),
+        # An argument with "$(" would be expanded by the kubelet: "$$" is its escape.
+        *([f"--chat-template={spec.model.chat_template.replace('$(', '$$(')}"] if spec.model.chat_template else []),
+        *spec.engine.args,
+    ]
+
+
+def served_names(deployment: LLMDeployment) -> tuple[str, ...]:
+    """Return the names clients may ask for, the canonical one first."""
+    return deployment.spec.model.served_names or (deployment.name,)
+
+
+def _memory(engine: EngineSpec, accelerator: Accelerator) -> list[str]:
+    fixed = kv_cache_setting(engine, accelerator)
+    if fixed is not None:
+        return [f"--kv-cache-memory-bytes={fixed}"]
+    return [f"--gpu-memory-utilization={engine.gpu_memory_utilization / 100:.2f}"]
+
+
+def _options(engine: EngineSpec) -> list[str]:
+    chosen = {
+        "dtype": engine.dtype,
+        "quantization": engine.quantization,
+        "kv-cache-dtype": engine.kv_cache_dtype,
+        "attention-backend": engine.attention_backend,
+        "max-model-len": engine.max_model_len,
+        "max-num-seqs": engine.max_num_seqs,
+    }
+    flags = [f"--{flag}={value}" for flag, value in chosen.items() if value not in ("auto", "none", None)]
+    flags.append("--enable-prefix-caching" if engine.prefix_caching else "--no-enable-prefix-caching")
+    if engine.enforce_eager:
+        flags.append("--enforce-eager")
+    return flags

@@ -1,0 +1,128 @@
+"""The engine's pod template: one for all pods of a group, since rank 0 finds out that it is the head. Pure.
+
+The template is what a revision is made of: `template_hash` names it, and a changed hash is a rollout.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from manta_operator.api import names
+from manta_operator.api.models import LLMDeployment
+from manta_operator.builders.engine_args import COMMAND, launcher_args, vllm_args
+from manta_operator.builders.model_source import model_source
+from manta_operator.builders.overlay import overlay
+from manta_operator.facts.accelerators import PRODUCT_LABEL, Accelerator
+from manta_operator.planning.fit import Choice
+
+Object = dict[str, Any]
+
+LOOK_AWAY_SECONDS = 30
+"""Grace beyond the drain: the router looks away, vLLM and Ray end."""
+
+
+def engine_template(deployment: LLMDeployment, choice: Choice, accelerator: Accelerator) -> Object:
+    """Return the pod template without what differs between groups (see `statefulset`)."""
+    spec = deployment.spec
+    source = model_source(spec.model)
+    volumes = list(source.volumes)
+    if choice.shape.ranks > 1:  # NCCL and Ray exchange through it; the default of 64 MiB is too small
+        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
+    pod: Object = {
+        "automountServiceAccountToken": False,
+        "containers": [_container(deployment, choice, accelerator)],
+        "securityContext": {
+            "fsGroup": 1000,
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "terminationGracePeriodSeconds": spec.rollout.drain_seconds + LOOK_AWAY_SECONDS,
+        "volumes": volumes,
+    } | _scheduling(deployment, accelerator)
+    template = {
+        "metadata": {"labels": names.common_labels(deployment.name, names.COMPONENT_ENGINE)},
+        "spec": pod,
+    }
+    return overlay(template, spec.pod_template)
+
+
+def template_hash(template: Object) -> str:
+    """Return eight hexadecimal digits that change when anything in the template does."""
+    return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _container(deployment: LLMDeployment, choice: Choice, accelerator: Accelerator) -> Object:
+    spec = deployment.spec
+    source = model_source(spec.model)
+    mounts = list(source.mounts)
+    if choice.shape.ranks > 1:
+        mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108 - the engine's, not ours
+    return {
+        "name": "engine",
+        "image": spec.engine.image,
+        "command": COMMAND,
+        "args": [
+            *launcher_args(deployment, choice.shape, accelerator),
+            "--",
+            *vllm_args(deployment, choice.shape, accelerator),
+        ],
+        "env": [
+            *_identity(),
+            *source.env,
+            *({"name": var.name, "value": var.value} for var in spec.engine.env),
+        ],
+        "ports": [
+            {"name": "http", "containerPort": names.ENGINE_PORT},
+            {"name": "control", "containerPort": names.CONTROL_PORT},
+        ],
+        "resources": _resources(deployment, choice, accelerator),
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": mounts,
+    } | _probes()
+
+
+def _identity() -> list[Object]:
+    """Return the environment that tells a pod who it is in its group; GROUP_HEAD is added for each group."""
+    fields = {
+        "POD_IP": "status.podIP",
+        "POD_NAME": "metadata.name",
+        "POD_NAMESPACE": "metadata.namespace",
+        "GROUP_RANK": f"metadata.labels['{names.LABEL_POD_INDEX}']",
+    }
+    return [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()]
+
+
+def _probes() -> Object:
+    """Return the three probes. The launcher answers at once, so only its readiness says that the model serves."""
+    alive = {"path": "/healthz", "port": names.CONTROL_PORT}
+    ready = {"path": "/readyz", "port": names.CONTROL_PORT}
+    return {
+        "startupProbe": {"httpGet": alive, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 60},
+        "livenessProbe": {"httpGet": alive, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
+        "readinessProbe": {"httpGet": ready, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 2},
+    }
+
+
+def _resources(deployment: LLMDeployment, choice: Choice, accelerator: Accelerator) -> Object:
+    asked = deployment.spec.engine.resources
+    memory = asked.memory or (str(choice.fit.memory_per_pod) if choice.fit.memory_per_pod else None)
+    requests = {name: value for name, value in (("cpu", asked.cpu), ("memory", memory)) if value}
+    result: Object = {"requests": requests} if requests else {}
+    if accelerator.resource:
+        result["limits"] = {accelerator.resource: str(choice.shape.per_pod)}
+    return result
+
+
+def _scheduling(deployment: LLMDeployment, accelerator: Accelerator) -> Object:
+    scheduling = deployment.spec.scheduling
+    selector = {PRODUCT_LABEL: accelerator.product} if accelerator.product else {}
+    selector |= scheduling.node_selector
+    tolerations = [toleration.model_dump(by_alias=True, exclude_none=True) for toleration in scheduling.tolerations]
+    result: Object = {"nodeSelector": selector} if selector else {}
+    if tolerations:
+        result["tolerations"] = tolerations
+    if scheduling.priority_class_name:
+        result["priorityClassName"] = scheduling.priority_class_name
+    return result

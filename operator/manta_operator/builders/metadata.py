@@ -1,0 +1,40 @@
+"""Metadata of every child: name, labels and the owner reference. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from manta_operator.api import names
+from manta_operator.api.models import LLMDeployment
+
+Object = dict[str, Any]
+
+
+def metadata(deployment: LLMDeployment, name: str, component: str, labels: Mapping[str, str] | None = None) -> Object:
+    """Return the metadata of a child.
+
+    The owner reference is left out where the deployment has no uid: `manta render` has asked no API server.
+    """
+    result: Object = {
+        "name": name,
+        "namespace": deployment.namespace,
+        "labels": names.common_labels(deployment.name, component) | dict(labels or {}),
+    }
+    if deployment.uid:
+        result["ownerReferences"] = [_owner(deployment)]
+    return result
+
+
+def selector(deployment: LLMDeployment, component: str) -> dict[str, str]:
+    """Return the labels that select the pods of one component: few, since selectors can never change."""
+    return {names.LABEL_DEPLOYMENT: deployment.name, names.LABEL_COMPONENT: component}
+
+
+def _owner(deployment: LLMDeployment) -> Object:
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "name": deployment.name,
+        "uid": deployment.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }

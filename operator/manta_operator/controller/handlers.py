@@ -1,0 +1,111 @@
+"""The kopf side: one daemon per LLMDeployment, and events that wake it. No decision is made here.
+
+Imported by `run`, which starts kopf; kopf finds the handlers in its registry.
+"""
+
+import asyncio
+import logging
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import kopf
+
+from manta_operator.api import names
+from manta_operator.controller.client import connect
+from manta_operator.controller.errors import ClusterError
+from manta_operator.controller.reconcile import Memory, Reconciler
+from manta_operator.controller.settings import Settings
+from manta_operator.controller.wakeups import Key, Wakeups, owner_of
+from manta_operator.facts.locate import locator
+
+log = logging.getLogger(__name__)
+
+CHILD_LABELS: dict[str, str | kopf.MetaFilterToken] = {
+    "app.kubernetes.io/managed-by": "manta",
+    names.LABEL_DEPLOYMENT: kopf.PRESENT,
+}
+RETRY_SECONDS = 5.0
+
+
+def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
+    """Add Manta's handlers to a kopf registry."""
+    wakeups = Wakeups()
+    stack = AsyncExitStack()
+    reconcilers: list[Reconciler] = []
+
+    @kopf.on.startup(registry=registry, id="startup")
+    async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
+        _configure(settings)
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="manta-")))
+        client = await stack.enter_async_context(connect(scratch))
+        reconcilers.append(Reconciler(client, locator(operator_settings.host_paths)))
+
+    operator_settings = settings
+
+    @kopf.on.cleanup(registry=registry, id="cleanup")
+    async def cleanup(**_: Any) -> None:
+        await stack.aclose()
+
+    @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry, id="changed")
+    async def changed(namespace: str, name: str, **_: Any) -> None:
+        wakeups.wake((namespace, name), full=False)
+
+    def child(event: kopf.RawEvent, **_: Any) -> None:
+        key = owner_of(event)
+        if key is not None:
+            wakeups.wake(key, full=event["type"] == "DELETED")
+
+    for group, version, plural in _CHILDREN:
+        kopf.on.event(group, version, plural, registry=registry, id=f"child-{plural}", labels=CHILD_LABELS)(child)
+
+    @kopf.daemon(names.GROUP, names.VERSION, names.PLURAL, registry=registry, id="reconcile")
+    async def reconcile(namespace: str, name: str, stopped: kopf.DaemonStopped, **_: Any) -> None:
+        await _loop(reconcilers[0], wakeups, (namespace, name), operator_settings, stopped)
+
+
+_CHILDREN = (
+    ("", "v1", "pods"),
+    ("", "v1", "services"),
+    ("", "v1", "configmaps"),
+    ("apps", "v1", "statefulsets"),
+    ("apps", "v1", "deployments"),
+)
+
+
+def _configure(settings: kopf.OperatorSettings) -> None:
+    settings.persistence.finalizer = f"{names.GROUP}/operator"
+    settings.peering.standalone = True
+    settings.posting.enabled = False  # the conditions and decisions say it; kopf's own events would repeat the log
+    settings.execution.max_workers = 4
+
+
+async def _loop(
+    reconciler: Reconciler, wakeups: Wakeups, key: Key, settings: Settings, stopped: kopf.DaemonStopped
+) -> None:
+    """Run passes until the object is gone. Never raises: kopf would not start a failed daemon again."""
+    memory = Memory()
+    full = True
+    while not stopped:
+        retry = True
+        try:
+            outcome = await reconciler.run(*key, memory, full=full)
+            if outcome.gone:
+                break
+            retry = outcome.retry
+        except ClusterError as error:
+            log.warning("%s/%s: %s", *key, error)
+        except Exception:
+            log.exception("%s/%s: a bug; the loop goes on", *key)
+        full = await _wait(wakeups, key, RETRY_SECONDS if retry else settings.resync_seconds, stopped)
+    wakeups.forget(key)
+
+
+async def _wait(wakeups: Wakeups, key: Key, seconds: float, stopped: kopf.DaemonStopped) -> bool:
+    flag = asyncio.ensure_future(wakeups.wait(key, seconds))
+    stop = asyncio.ensure_future(stopped.wait())
+    done, pending = await asyncio.wait({flag, stop}, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    return flag.result() if flag in done else False

@@ -1,0 +1,48 @@
+"""Flags that wake the daemons: watch events only say that something changed, never what to do about it."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from manta_operator.api import names
+
+Key = tuple[str, str]
+
+
+class Wakeups:
+    """One flag per LLMDeployment (namespace, name), and whether the next pass should look for drift."""
+
+    def __init__(self) -> None:
+        self._flags: defaultdict[Key, asyncio.Event] = defaultdict(asyncio.Event)
+        self._full: set[Key] = set()
+
+    def wake(self, key: Key, *, full: bool) -> None:
+        """Wake the daemon of `key`, if there is one; it makes a pass as soon as it is not in one."""
+        if full:
+            self._full.add(key)
+        self._flags[key].set()
+
+    async def wait(self, key: Key, seconds: float) -> bool:
+        """Wait for a flag, at most `seconds`; return whether the pass must be full (it is after a quiet wait)."""
+        flag = self._flags[key]
+        try:
+            await asyncio.wait_for(flag.wait(), timeout=seconds)
+        except TimeoutError:
+            return True
+        flag.clear()
+        full = key in self._full
+        self._full.discard(key)
+        return full
+
+    def forget(self, key: Key) -> None:
+        """Drop the flag of an LLMDeployment that is gone."""
+        self._flags.pop(key, None)
+        self._full.discard(key)
+
+
+def owner_of(event: Mapping[str, Any]) -> Key | None:
+    """Return whose child the event is about, by its label."""
+    metadata = event["object"]["metadata"]
+    name = (metadata.get("labels") or {}).get(names.LABEL_DEPLOYMENT)
+    return (metadata["namespace"], name) if name else None

@@ -1,0 +1,122 @@
+"""ModelFacts: what the fit needs to know of a model, from its `config.json` and its safetensors headers.
+
+`from_config` is pure. `read` is the one function here that touches a disk: it is called at the edges (command line,
+controller) and answers None where the checkpoint cannot be seen from here, which is the normal case in a cluster.
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0}
+_HEADER_LIMIT = 100 * 2**20  # the safetensors format refuses longer headers
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """Architecture of a decoder-only model.
+
+    `weights_bytes` is the sum over the checkpoint's tensors, None if unknown; `max_positions` the longest context in
+    tokens; `dtype_bytes` the bytes of one unquantized parameter.
+    """
+
+    architecture: str
+    layers: int
+    hidden_size: int
+    attention_heads: int
+    kv_heads: int
+    head_dim: int
+    max_positions: int | None
+    dtype_bytes: float
+    quantization: str | None
+    weights_bytes: int | None
+
+    @property
+    def kv_bytes_per_token(self) -> float:
+        """Bytes of KV cache one token needs over all layers, unsharded, in the model's dtype.
+
+        2 (key and value) x layers x KV heads x head dimension x bytes: grouped-query attention, Ainslie et al. 2023.
+        """
+        return 2 * self.layers * self.kv_heads * self.head_dim * self.dtype_bytes
+
+
+class FactsError(ValueError):
+    """A checkpoint is there but cannot be understood; the message says which file and what is wrong with it."""
+
+
+def from_config(config: Mapping[str, Any], weights_bytes: int | None = None) -> ModelFacts:
+    """Read the facts from a Hugging Face `config.json`.
+
+    Raises:
+        FactsError: a field that the arithmetic needs is missing or not a number.
+    """
+    text = config.get("text_config", config)  # multimodal models nest the decoder's configuration
+    heads = _integer(text, "num_attention_heads")
+    hidden = _integer(text, "hidden_size")
+    dtype = text.get("dtype") or text.get("torch_dtype") or "bfloat16"
+    quantization = config.get("quantization_config") or {}
+    architectures = config.get("architectures") or ["unknown"]
+    return ModelFacts(
+        architecture=str(architectures[0]),
+        layers=_integer(text, "num_hidden_layers"),
+        hidden_size=hidden,
+        attention_heads=heads,
+        kv_heads=_integer(text, "num_key_value_heads", default=heads),
+        head_dim=_integer(text, "head_dim", default=hidden // heads),
+        max_positions=_integer(text, "max_position_embeddings", default=0) or None,
+        dtype_bytes=_BYTES.get(str(dtype), 2.0),
+        quantization=quantization.get("quant_method"),
+        weights_bytes=weights_bytes,
+    )
+
+
+def read(folder: Path) -> ModelFacts | None:
+    """Read the facts of the checkpoint in `folder`; None if there is no folder or no `config.json` in it.
+
+    Raises:
+        FactsError: the files are there but are not what they should be.
+    """
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise FactsError(f"{path}: {error}") from error
+    if not isinstance(config, dict):
+        raise FactsError(f"{path}: not a JSON object")
+    return from_config(config, _weights_bytes(folder))
+
+
+def _weights_bytes(folder: Path) -> int | None:
+    files = sorted(folder.glob("*.safetensors"))
+    return sum(map(_tensor_bytes, files)) if files else None
+
+
+def _tensor_bytes(path: Path) -> int:
+    """Sum the tensors' sizes from the header alone: eight bytes of length (little endian), then JSON."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > _HEADER_LIMIT:
+                raise FactsError(f"{path}: not a safetensors file (its header would be {length} bytes long)")
+            header = json.loads(file.read(length))
+        return sum(
+            entry["data_offsets"][1] - entry["data_offsets"][0]
+            for name, entry in header.items()
+            if name != "__metadata__"
+        )
+    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FactsError(f"{path}: not a readable safetensors file: {error}") from error
+
+
+def _integer(config: Mapping[str, Any], key: str, default: int | None = None) -> int:
+    value = config.get(key)
+    if value is None and default is not None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0 or (value == 0 and default is None):
+        raise FactsError(f"config.json: {key} should be a positive integer, it is {value!r}")
+    return value

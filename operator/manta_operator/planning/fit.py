@@ -1,0 +1,152 @@
+"""Does the model fit, and how is a replica cut? Pure arithmetic, before any pod starts.
+
+    budget         = utilisation x memory of the accelerator                 bytes per rank
+    weights        = bytes of the checkpoint / ranks
+    KV per token   = 2 x layers/pipeline x max(1, KV heads/tensor) x head_dim x bytes
+                     (fewer KV heads than ranks: vLLM replicates them)
+    KV cache       = budget - weights - overhead,  or what the spec gives it
+    fits           = the KV cache holds at least one request of maxModelLen tokens
+
+The overhead is one constant here, with the range it was read from: this is the fit of step 1. Where the checkpoint
+cannot be seen the fit is Unknown, and says so; nothing is guessed.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from manta_operator.api.models import EngineSpec, LLMDeploymentSpec
+from manta_operator.api.quantity import parse_quantity
+from manta_operator.facts.accelerators import Accelerator, catalog
+from manta_operator.facts.models import ModelFacts
+from manta_operator.planning.problems import Problem
+from manta_operator.planning.shape import Shape, cut, problems, tensor_candidates
+
+GIB = 2**30
+DEVICE_OVERHEAD = 4 * GIB
+"""Activations, CUDA graphs and what is not torch, per rank. Start-up logs of vLLM on H200 show 2.2 to 9 GiB."""
+CPU_PROCESS_OVERHEAD = int(1.5 * GIB)
+"""Resident memory of API server, engine core and one worker on CPU beyond weights and KV cache: 1.4 GiB measured."""
+CPU_KV_CACHE = 1 * GIB
+"""KV cache per rank on CPU where the spec names none. vLLM's own default takes half of the machine."""
+
+_KV_BYTES = {"bfloat16": 2.0, "float16": 2.0}
+_DTYPE_BYTES = {"bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The verdict and its numbers, in bytes per rank and tokens per replica; None where unknown."""
+
+    fits: Literal["True", "False", "Unknown"]
+    message: str
+    weights_per_rank: int | None = None
+    kv_cache_per_rank: int | None = None
+    kv_cache_tokens: int | None = None
+    max_model_len: int | None = None
+    memory_per_pod: int | None = None
+    """Host memory one engine pod asks for when the spec does not say; only on CPU."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The shape of a replica and its verdict."""
+
+    shape: Shape
+    fit: Fit
+
+
+def decide(spec: LLMDeploymentSpec, facts: ModelFacts | None) -> Choice | tuple[Problem, ...]:
+    """Return the smallest shape that fits with its verdict, or the problems that rule out every shape.
+
+    A shape whose fit is Unknown is returned: a cluster's operator rarely sees the checkpoint.
+    """
+    accelerator = catalog().get(spec.accelerator.type)
+    if accelerator is None:
+        return (_unknown_accelerator(spec.accelerator.type),)
+    refused: tuple[Problem, ...] = ()
+    for tensor in tensor_candidates(spec, facts):
+        shape = cut(spec, tensor)
+        refused = problems(shape, facts)
+        if refused:
+            continue
+        fit = judge(spec, shape, accelerator, facts)
+        if fit.fits != "False":
+            return Choice(shape, fit)
+        refused = (Problem("spec", f"{spec.model.uri} does not fit: {fit.message}", _remedy(spec)),)
+    return refused
+
+
+def judge(spec: LLMDeploymentSpec, shape: Shape, accelerator: Accelerator, facts: ModelFacts | None) -> Fit:
+    """Say whether the model fits in this shape on this accelerator."""
+    if facts is None or facts.weights_bytes is None:
+        return Fit("Unknown", f"unknown: the checkpoint {spec.model.uri} cannot be seen from here")
+    length = spec.engine.max_model_len or facts.max_positions
+    weights = math.ceil(facts.weights_bytes / shape.ranks)
+    per_token = kv_bytes_per_token(spec.engine, shape, facts)
+    cache = _kv_cache(spec.engine, accelerator, weights)
+    tokens = max(0, int(cache // per_token))
+    fits = cache > 0 and tokens >= (length or 1)
+    return Fit(
+        fits="True" if fits else "False",
+        message=_sentence(weights, cache, tokens, length, accelerator),
+        weights_per_rank=weights,
+        kv_cache_per_rank=max(0, cache),
+        kv_cache_tokens=tokens,
+        max_model_len=length,
+        memory_per_pod=_memory_per_pod(shape, weights, cache) if accelerator.is_cpu else None,
+    )
+
+
+def kv_bytes_per_token(engine: EngineSpec, shape: Shape, facts: ModelFacts) -> float:
+    """Bytes of KV cache one token needs on one rank."""
+    if engine.kv_cache_dtype == "auto":
+        width = _DTYPE_BYTES.get(engine.dtype, facts.dtype_bytes)
+    else:
+        width = _KV_BYTES.get(engine.kv_cache_dtype, 1.0)
+    heads = max(1.0, facts.kv_heads / shape.tensor)
+    return 2 * math.ceil(facts.layers / shape.pipeline) * heads * facts.head_dim * width
+
+
+def kv_cache_setting(engine: EngineSpec, accelerator: Accelerator) -> int | None:
+    """Bytes of KV cache per rank that are fixed beforehand; None where vLLM takes what its utilisation leaves."""
+    if engine.kv_cache_memory is not None:
+        return int(parse_quantity(engine.kv_cache_memory))
+    return CPU_KV_CACHE if accelerator.is_cpu else None
+
+
+def _kv_cache(engine: EngineSpec, accelerator: Accelerator, weights: int) -> int:
+    fixed = kv_cache_setting(engine, accelerator)
+    if fixed is None and accelerator.memory_bytes is not None:
+        return accelerator.memory_bytes * engine.gpu_memory_utilization // 100 - weights - DEVICE_OVERHEAD
+    free = accelerator.memory_bytes
+    if free is not None and fixed is not None and weights + fixed + DEVICE_OVERHEAD > free:
+        return free - weights - DEVICE_OVERHEAD - fixed  # negative: the asked cache does not fit beside the weights
+    return fixed or 0
+
+
+def _memory_per_pod(shape: Shape, weights: int, cache: int) -> int:
+    return shape.per_pod * (weights + max(0, cache) + CPU_PROCESS_OVERHEAD)
+
+
+def _sentence(weights: int, cache: int, tokens: int, length: int | None, accelerator: Accelerator) -> str:
+    where = "" if accelerator.memory_bytes is None else f" of {gib(accelerator.memory_bytes)} on {accelerator.type}"
+    if cache <= 0:
+        return f"per rank {gib(weights)} of weights{where} leave no room for a KV cache (short of {gib(-cache)})"
+    context = f", {tokens / length:.1f} requests of {length} tokens" if length else ""
+    return f"per rank {gib(weights)} of weights and {gib(cache)} of KV cache{where}: {tokens} tokens{context}"
+
+
+def gib(size: float) -> str:
+    """Format bytes for people: MiB below one GiB."""
+    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.1f} MiB"
+
+
+def _remedy(spec: LLMDeploymentSpec) -> str:
+    wider = "" if spec.accelerator.type == "cpu" else "raise spec.parallelism.tensor or pipeline, "
+    return f"{wider}shorten spec.engine.maxModelLen, quantize, or give spec.engine.kvCacheMemory more room"
+
+
+def _unknown_accelerator(name: str) -> Problem:
+    known = ", ".join(catalog())
+    return Problem("spec.accelerator.type", f"{name!r} is not an accelerator Manta knows", f"use one of: {known}")

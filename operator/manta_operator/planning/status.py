@@ -1,0 +1,73 @@
+"""The whole status of an LLMDeployment as one value, so that it can be written once, and only if it changed. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from manta_operator.api import names
+from manta_operator.api.models import LLMDeployment
+from manta_operator.planning.conditions import Condition, Situation, conditions, merge
+from manta_operator.planning.fit import Fit
+
+MESSAGE_LIMIT = 1024
+"""Characters of a decision that are kept; conditions keep theirs whole."""
+
+
+def status(deployment: LLMDeployment, situation: Situation, before: Mapping[str, Any], now: str) -> dict[str, Any]:
+    """Return the status to write.
+
+    Args:
+        deployment: The object it is about.
+        situation: What was gathered in this pass.
+        before: The status as it stands; its transition times are kept where nothing changed.
+        now: RFC 3339 time in UTC, seconds.
+    """
+    plan = situation.plan
+    result: dict[str, Any] = {
+        "observedGeneration": deployment.generation,
+        "replicas": len(situation.observed.groups),
+        "readyReplicas": situation.observed.ready_groups(),
+        "selector": _selector(deployment.name),
+        "endpoint": endpoint(deployment),
+        "conditions": merge(conditions(situation), before.get("conditions") or (), deployment.generation, now),
+    }
+    if plan is not None:
+        result["revision"] = plan.revision
+        result["plan"] = str(plan.shape)
+        result["fit"] = _fit(plan.fit)
+        result["decisions"] = [
+            {"reason": decision.reason, "message": decision.message[:MESSAGE_LIMIT]} for decision in plan.decisions
+        ]
+    return result
+
+
+def unreadable(error: str, body: Mapping[str, Any], now: str) -> dict[str, Any]:
+    """Return the status of an object this version cannot read: admitted, so by another version of the CRD."""
+    generation, before = body["metadata"].get("generation", 0), body.get("status") or {}
+    message = f"this operator cannot read the spec: {error}; update the CRD and the operator together"
+    judged = (
+        Condition("Planned", "False", "InvalidSpec", message),
+        Condition("Ready", "False", "InvalidSpec", message),
+    )
+    merged = merge(judged, before.get("conditions") or (), generation, now)
+    return dict(before) | {"observedGeneration": generation, "conditions": merged}
+
+
+def endpoint(deployment: LLMDeployment) -> str:
+    """Return the address of the OpenAI API, as pods of the cluster reach it."""
+    return f"http://{deployment.name}.{deployment.namespace}.svc:{deployment.spec.router.port}/v1"
+
+
+def _selector(name: str) -> str:
+    """Select the heads alone, so that the pods an HPA counts are the replicas it scales."""
+    return f"{names.LABEL_DEPLOYMENT}={name},{names.LABEL_COMPONENT}={names.COMPONENT_ENGINE},{names.LABEL_POD_INDEX}=0"
+
+
+def _fit(fit: Fit) -> dict[str, Any]:
+    numbers = {
+        "weightsPerRank": fit.weights_per_rank,
+        "kvCachePerRank": fit.kv_cache_per_rank,
+        "kvCacheTokens": fit.kv_cache_tokens,
+        "maxModelLen": fit.max_model_len,
+    }
+    known = {name: value for name, value in numbers.items() if value is not None}
+    return {"fits": fit.fits, "message": fit.message, **known}
