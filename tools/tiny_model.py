@@ -74,6 +74,7 @@ def say(text: str) -> None:
 def make(folder: Path, steps: int) -> None:
     """Trains the model and writes it into the folder. Loads torch, so it is imported here."""
     import torch  # noqa: PLC0415 - slow; a cached model needs none of it
+
     from tinylm.corpus import read_corpus, turns  # noqa: PLC0415
     from tinylm.tokenizer import train_tokenizer  # noqa: PLC0415
     from tinylm.training import Recipe, answer, new_model, train  # noqa: PLC0415
@@ -89,7 +90,7 @@ def make(folder: Path, steps: int) -> None:
     say(f"training {model.num_parameters() / 1e6:.1f} M parameters on {sum(map(len, texts)) // 5000} kB of text")
 
     def progress(step: int, loss: float, left: float) -> None:
-        if step % 50 == 0 or step == 10:
+        if step % 100 == 0 or step == 10:
             say(f"step {step:4d}/{steps}  loss {loss:.2f}  {left:3.0f} s left")
 
     loss = train(model, tokenizer, corpus, recipe, progress)
@@ -107,7 +108,7 @@ def main() -> int:
     """Parses the command line, makes the model if the folder does not hold it yet, returns the exit code."""
     parser = argparse.ArgumentParser(description="Make the tiny test model (about two minutes; cached).")
     parser.add_argument("--out", type=Path, default=Path(".models/tiny"), help="folder to write (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=500, help="training steps (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=950, help="training steps (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="make it again even if the folder is up to date")
     options = parser.parse_args()
     out = options.out.absolute()

@@ -31,11 +31,11 @@ class Recipe:
     heads: int = 8
     kv_heads: int = 2
     intermediate: int = 768
-    steps: int = 500
-    rows: int = 4
+    steps: int = 950
+    rows: int = 2
     row_tokens: int = 320
-    learning_rate: float = 3e-3
-    warmup: int = 20
+    learning_rate: float = 2.5e-3
+    warmup: int = 40
     threads: int = 2
 
 
