@@ -22,7 +22,7 @@ from manta_operator.facts.locate import locator
 
 log = logging.getLogger(__name__)
 
-CHILD_LABELS: dict[str, str | kopf.MetaFilterToken] = {
+CHILD_LABELS: dict[str, Any] = {names.LABEL_MANAGED_BY: "manta"}
     "app.kubernetes.io/managed-by": "manta",
     names.LABEL_DEPLOYMENT: kopf.PRESENT,
 }
@@ -49,8 +49,8 @@ def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
         await stack.aclose()
 
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry, id="changed")
-    async def changed(namespace: str, name: str, **_: Any) -> None:
-        wakeups.wake((namespace, name), full=False)
+    async def changed(namespace: str | None, name: str, **_: Any) -> None:
+        wakeups.wake((namespace or "", name), full=False)
 
     def child(event: kopf.RawEvent, **_: Any) -> None:
         key = owner_of(event)
@@ -61,8 +61,8 @@ def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
         kopf.on.event(group, version, plural, registry=registry, id=f"child-{plural}", labels=CHILD_LABELS)(child)
 
     @kopf.daemon(names.GROUP, names.VERSION, names.PLURAL, registry=registry, id="reconcile")
-    async def reconcile(namespace: str, name: str, stopped: kopf.DaemonStopped, **_: Any) -> None:
-        await _loop(reconcilers[0], wakeups, (namespace, name), operator_settings, stopped)
+    async def reconcile(namespace: str | None, name: str, stopped: kopf.DaemonStopped, **_: Any) -> None:
+        await _loop(reconcilers[0], wakeups, (namespace or "", name), operator_settings, stopped)
 
 
 _CHILDREN = (

@@ -75,9 +75,9 @@ class Reconciler:
         observed = await self._observe(deployment)
         desired = self._desire(deployment, observed)
         failure = await self._act(deployment, desired, memory) if isinstance(desired, Desired) else None
-        await self._report(
-            deployment, body.get("status") or {}, _situation(deployment, desired, observed, failure), memory
-        )
+        situation = _situation(deployment, desired, observed, failure)
+        _tell(deployment, situation, memory)
+        await self._write_status(body, status(deployment, situation, body.get("status") or {}, _now()))
         return Outcome(retry=failure is not None)
 
     async def _observe(self, deployment: LLMDeployment) -> Observed:
