@@ -1,0 +1,59 @@
+"""`manta-runtime engine`: parse and check, then hand over to the launcher. Wrong arguments end with exit code 2."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from manta_runtime.engine.settings import EngineSettings, SettingsError, check_model, check_settings
+
+_PORT = click.IntRange(1, 65535)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--rank", type=int, required=True, help="This pod's place in its group; 0 is the head.")
+@click.option("--group-size", type=click.IntRange(1), default=1, show_default=True, help="Pods in the group.")
+@click.option("--pod-ip", required=True, help="The address to listen on; never 0.0.0.0.")
+@click.option("--head", default="", help="DNS name of the group's pod 0.")
+@click.option("--port", type=_PORT, default=8000, show_default=True, help="vLLM's HTTP port.")
+@click.option("--control-port", type=_PORT, default=8001, show_default=True, help="Probes and group.")
+@click.option("--executor", type=click.Choice(["uni", "mp", "ray"]), default="uni", show_default=True)
+@click.option("--accelerator", type=click.Choice(["cpu", "gpu"]), default="gpu", show_default=True)
+@click.option("--accelerators-per-pod", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--startup-seconds",
+    type=click.FloatRange(1),
+    default=1800,
+    show_default=True,
+    help="A group that serves no token by then ends, and is started again.",
+)
+@click.option(
+    "--drain-seconds",
+    type=click.FloatRange(0),
+    default=60,
+    show_default=True,
+    help="How long requests in flight may take after SIGTERM.",
+)
+@click.argument("vllm_flags", nargs=-1, type=click.UNPROCESSED)
+def engine(**options: Any) -> None:
+    """Launch one pod of an engine group: Ray where asked for, and vLLM with the flags after `--`."""
+    settings = EngineSettings(
+        **options,
+        pod_name=os.environ.get("POD_NAME") or socket.gethostname(),
+        scratch=Path(tempfile.gettempdir()),
+    )
+    try:
+        check_settings(settings)
+        check_model(settings)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+    # Imported late: --help and wrong arguments should not wait for the HTTP libraries.
+    from manta_runtime.engine.launcher import launch  # noqa: PLC0415
+
+    sys.exit(launch(settings, dict(os.environ)))

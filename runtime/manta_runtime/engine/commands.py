@@ -1,0 +1,130 @@
+"""Command lines and environments of the processes the launcher starts: vLLM, Ray. Pure.
+
+Whatever the user set in the pod's environment wins over the defaults here.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from manta_runtime.engine.settings import EngineSettings
+
+# The smallest object store Ray accepts; vLLM's tensors do not travel through it.
+_RAY_OBJECT_STORE_BYTES = 75 * 1024 * 1024
+
+
+def vllm_command(settings: EngineSettings, address: str = "") -> list[str]:
+    """Return the command line of vLLM in this pod.
+
+    `address` is torch's rendezvous `host:port`, needed when executor mp spans several pods.
+    """
+    backend = f"--distributed-executor-backend={settings.executor}"
+    if settings.executor != "mp" or settings.group_size == 1:
+        return [*_server(settings), backend]
+    host, _, port = address.rpartition(":")
+    span = [
+        f"--nnodes={settings.group_size}",
+        f"--node-rank={settings.rank}",
+        f"--master-addr={host}",
+        f"--master-port={port}",
+    ]
+    if settings.is_head:
+        return [*_server(settings), backend, *span]
+    headless = [sys.executable, "-m", "manta_runtime.engine.headless"]
+    return [*headless, *settings.vllm_flags, backend, *span, "--headless"]
+
+
+def _server(settings: EngineSettings) -> list[str]:
+    # Not the `vllm` command: in CPU builds it looks up its own distribution under a wrong name and dies.
+    return [
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        f"--host={settings.pod_ip}",
+        f"--port={settings.port}",
+        *settings.vllm_flags,
+        # With 0 (vLLM's default) a SIGTERM sent past the launcher would leave clients hanging.
+        f"--shutdown-timeout={max(1, int(settings.drain_seconds))}",
+    ]
+
+
+def ray_command(settings: EngineSettings, address: str, client_port: int) -> list[str]:
+    """Return `ray start` for this pod: a head when `address` is "", else a node that joins it.
+
+    Every port that can be 0 is 0: each Ray process binds a free one itself and publishes it, so that many Ray nodes
+    can share a machine. Only the head's Ray client server insists on a number, `client_port`.
+    """
+    role = [f"--address={address}"]
+    if not address:
+        role = [
+            "--head",
+            "--port=0",
+            "--include-dashboard=false",
+            "--dashboard-port=0",
+            f"--ray-client-server-port={client_port}",
+            "--no-monitor",
+        ]
+    return [
+        sys.executable,
+        "-m",
+        "ray.scripts.scripts",
+        "start",
+        *role,
+        f"--node-ip-address={settings.pod_ip}",
+        f"--temp-dir={settings.ray_folder}",
+        "--node-manager-port=0",
+        "--object-manager-port=0",
+        "--dashboard-agent-listen-port=0",
+        "--min-worker-port=0",
+        "--max-worker-port=0",
+        f"--num-gpus={settings.accelerators_per_pod}",
+        "--num-cpus=1",
+        f"--object-store-memory={_RAY_OBJECT_STORE_BYTES}",
+        "--disable-usage-stats",
+        "--block",
+    ]
+
+
+def engine_environment(
+    settings: EngineSettings, environ: Mapping[str, str], address: str = "", token: str = ""
+) -> dict[str, str]:
+    """Return the environment of vLLM and Ray; `address` and `token` are those of the group's Ray, if any."""
+    defaults = {
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if settings.model_is_local:
+        defaults["HF_HUB_OFFLINE"] = "1"
+    if settings.accelerator == "cpu":
+        defaults |= _cpu_defaults(settings, environ)
+    if settings.executor == "ray":
+        # Idle workers cost 60 MB each and are never used; memory is the kernel's business, per container.
+        defaults |= {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
+        defaults["RAY_memory_monitor_refresh_ms"] = "0"
+    result = {**defaults, **environ, "VLLM_HOST_IP": settings.pod_ip}
+    if settings.executor == "ray":
+        result |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+        # vLLM's driver reads it; `ray start --head` would take it for a cluster that runs already.
+        result.pop("RAY_ADDRESS", None)
+        if address:
+            result["RAY_ADDRESS"] = address
+    if settings.executor == "ray" and settings.accelerator == "cpu":
+        result["MANTA_CPU_RAY"] = "1"
+        # It makes vLLM skip platform plugins, and ours is what lets the CPU platform run under Ray.
+        result.pop("VLLM_TARGET_DEVICE", None)
+    return result
+
+
+def _cpu_defaults(settings: EngineSettings, environ: Mapping[str, str]) -> dict[str, str]:
+    request = environ.get("MANTA_CPU_REQUEST", "")
+    threads = int(request) if request.isdecimal() and int(request) > 0 else 1
+    defaults = {"OMP_NUM_THREADS": str(threads), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    if settings.executor == "uni":
+        defaults["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    return defaults

@@ -1,0 +1,67 @@
+"""Carry out a drain: look at vLLM four times a second, do what drain.py decides. Effects."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from manta_runtime.engine.drain import DrainStep, DrainView, decide
+
+if TYPE_CHECKING:
+    from manta_runtime.engine.processes import Child
+    from manta_runtime.engine.settings import EngineSettings
+    from manta_runtime.engine.stop import Stop
+    from manta_runtime.engine.vllm_client import VllmClient
+
+log = logging.getLogger("manta.engine")
+
+_LOOK_SECONDS = 0.25
+_REPORT_SECONDS = 10.0
+_STOP_GRACE = 10.0
+
+
+async def drain_engine(settings: EngineSettings, vllm: Child, client: VllmClient, stop: Stop) -> None:
+    """Wait until vLLM is idle and stop it; past the drain deadline (seconds from now), or when hurried, kill it.
+
+    Returns when vLLM is gone, also when it ends by itself meanwhile.
+    """
+    log.info("draining: not ready any more, waiting for what is in flight")
+    step = await _wait_until_idle(settings, vllm, client, stop)
+    if step is None:
+        log.warning("vLLM ended by itself while draining, code %s", vllm.exit_code)
+    elif step.action == "kill":
+        log.warning(step.message)
+        await vllm.kill()
+    else:
+        log.info("%s, stopping vLLM", step.message)
+        await vllm.stop(_STOP_GRACE)
+
+
+async def _wait_until_idle(settings: EngineSettings, vllm: Child, client: VllmClient, stop: Stop) -> DrainStep | None:
+    started = reported = time.monotonic()
+    idle_looks = 0
+    while vllm.exit_code is None:
+        in_flight = await client.in_flight()
+        idle_looks = idle_looks + 1 if in_flight == 0 else 0
+        now = time.monotonic()
+        # A signal that asked for the drain was the first; one more hurries, also when a worker's leaving began it.
+        view = DrainView(
+            elapsed=now - started,
+            deadline=settings.drain_seconds,
+            in_flight=in_flight,
+            idle_looks=idle_looks,
+            hurried=stop.hurried.is_set(),
+        )
+        step = decide(view)
+        if step.action != "wait":
+            return step
+        if now - reported >= _REPORT_SECONDS:
+            reported = now
+            log.info(step.message)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await stop.hurried.wait()
+    return None

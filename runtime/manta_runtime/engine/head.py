@@ -1,0 +1,236 @@
+"""Rank 0: gather the group, start vLLM, be ready only when tokens come, drain, end. Effects.
+
+Three things run side by side: `_serve` (gather → start → wait for vLLM's end), `_watch` (ranks and Ray), and the wait
+for a signal. The first to finish decides how the pod ends; the decisions are group.py, readiness.py and drain.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from manta_runtime.engine.commands import engine_environment, vllm_command
+from manta_runtime.engine.control import control_server
+from manta_runtime.engine.draining import drain_engine
+from manta_runtime.engine.failure import EngineFailure
+from manta_runtime.engine.group import (
+    Group,
+    JoinRequest,
+    Refusal,
+    answer_of,
+    describe_waiting,
+    forgive,
+    join,
+    lose_silent,
+    state_of,
+)
+from manta_runtime.engine.processes import Child, reap_orphans
+from manta_runtime.engine.ray_node import free_port, start_ray, stop_ray
+from manta_runtime.engine.readiness import Health, Verdict, judge_head
+from manta_runtime.engine.vllm_client import VllmClient
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import aiohttp
+
+    from manta_runtime.engine.settings import EngineSettings
+    from manta_runtime.engine.stop import Stop
+
+log = logging.getLogger("manta.engine")
+
+_TICK_SECONDS = 1.0
+_ASLEEP_SECONDS = 5.0
+_REPORT_SECONDS = 10.0
+
+
+async def run_head(
+    settings: EngineSettings,
+    environ: Mapping[str, str],
+    stop: Stop,
+    client: VllmClient,
+) -> int:
+    """Run rank 0 until it is told to stop; return the exit code. Raises EngineFailure, SettingsError."""
+    head = _Head(settings, environ, stop, client)
+    async with control_server(head, settings.pod_ip, settings.control_port):
+        try:
+            return await head.run()
+        finally:
+            await head.close()
+
+
+class _Head:
+    def __init__(self, settings: EngineSettings, environ: Mapping[str, str], stop: Stop, client: VllmClient) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._stop = stop
+        self._client = client
+        prefix = settings.pod_name.rpartition("-")[0] or settings.pod_name
+        self._group = Group(epoch=secrets.token_hex(4), size=settings.group_size, pod_prefix=prefix)
+        self._health = Health()
+        self._vllm: Child | None = None
+        self._ray: Child | None = None
+        self._started = time.monotonic()
+
+    def readiness(self) -> Verdict:
+        return judge_head(self._group, self._health)
+
+    def state(self) -> dict[str, Any]:
+        return state_of(self._group)
+
+    def welcome(self, request: JoinRequest) -> Mapping[str, Any] | Refusal:
+        before = self._group.missing
+        self._group, refusal = join(self._group, request, time.monotonic())
+        if request.rank in before and request.rank not in self._group.missing:
+            log.info("rank %d (%s, %s) joined", request.rank, request.pod_name, request.pod_ip)
+        return refusal or answer_of(self._group)
+
+    async def run(self) -> int:
+        """Serve, and drain when told to; return the exit code. Raises EngineFailure."""
+        serve = asyncio.create_task(self._serve())
+        watch = asyncio.create_task(self._watch())
+        asked = asyncio.create_task(self._stop.asked.wait())
+        tasks: set[asyncio.Task[Any]] = {serve, watch, asked}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if not asked.done():
+                for task in (serve, watch):
+                    if task.done():
+                        task.result()
+            serve.cancel()
+            await asyncio.gather(serve, return_exceptions=True)
+            await self._drain(watch)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        # A group whose worker is leaving ends too, but nobody asked this pod to stop: it starts again.
+        return 0 if self._stop.asked.is_set() else 1
+
+    async def _serve(self) -> None:
+        settings = self._settings
+        environment = dict(self._environ)
+        if settings.executor == "ray":
+            token = secrets.token_hex(32)
+            environment = engine_environment(settings, self._environ, token=token)
+            log.info("starting the Ray head")
+            self._ray, address = await start_ray(settings, environment)
+            self._group = replace(self._group, address=address, token=token)
+            environment = engine_environment(settings, self._environ, address, token)
+        else:
+            address = f"{settings.pod_ip}:{free_port(settings.pod_ip)}" if settings.group_size > 1 else ""
+            self._group = replace(self._group, address=address)
+            environment = engine_environment(settings, self._environ)
+        await self._gather()
+        log.info("starting vLLM: %s", " ".join(settings.vllm_flags))
+        self._group = replace(self._group, stage="starting")
+        command = vllm_command(settings, address)
+        self._vllm = await Child.start("vLLM", command, environment)
+        self._health = replace(self._health, started=True)
+        probing = asyncio.create_task(self._probe())
+        ended = asyncio.create_task(self._vllm.wait())
+        try:
+            await asyncio.wait({probing, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if probing.done():
+                probing.result()
+            code = ended.result()
+            raise EngineFailure(f"vLLM ended by itself with code {code}; its own last words are above", code=code or 1)
+        finally:
+            probing.cancel()
+            ended.cancel()
+            await asyncio.gather(probing, ended, return_exceptions=True)
+
+    async def _gather(self) -> None:
+        """Wait until every rank has joined. Raises EngineFailure at the startup deadline, naming the missing."""
+        reported = time.monotonic()
+        while self._group.missing:
+            now = time.monotonic()
+            waited, deadline = now - self._started, self._settings.startup_seconds
+            message = describe_waiting(self._group, waited, deadline)
+            if waited > deadline:
+                raise EngineFailure(f"gave up {message}. See why those pods do not run: their events and logs.")
+            if now - reported >= _REPORT_SECONDS:
+                reported = now
+                log.info(message)
+            await asyncio.sleep(0.5)
+        if self._group.size > 1:
+            log.info("all %d ranks are here after %.0f s", self._group.size, time.monotonic() - self._started)
+
+    async def _probe(self) -> None:
+        """Keep the health up to date. Raises EngineFailure when no token comes by the startup deadline."""
+        reported = time.monotonic()
+        problem = "vLLM is still loading"
+        while True:
+            healthy = await self._client.healthy()
+            self._health = replace(self._health, healthy=healthy)
+            if healthy and not self._health.produced:
+                problem = await self._client.produce_token()
+                if not problem:
+                    self._health = replace(self._health, produced=True)
+                    self._group = replace(self._group, stage="serving")
+                    log.info("ready: first token after %.0f s", time.monotonic() - self._started)
+            now = time.monotonic()
+            waited, deadline = now - self._started, self._settings.startup_seconds
+            if not self._health.produced and waited > deadline:
+                raise EngineFailure(
+                    f"not ready within {deadline:.0f} s: {problem}. "
+                    "A bigger model needs a longer spec.engine.startupSeconds."
+                )
+            if not self._health.produced and now - reported >= _REPORT_SECONDS:
+                reported = now
+                log.info("%s, %.0f s of %.0f s", problem, waited, deadline)
+            await asyncio.sleep(_TICK_SECONDS)
+
+    async def _watch(self) -> None:
+        """Return when a worker's pod is leaving. Raises EngineFailure when a rank or Ray is lost."""
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            now = time.monotonic()
+            if now - last > _ASLEEP_SECONDS:
+                self._group = forgive(self._group, now - last)
+            last = now
+            self._group = lose_silent(self._group, now)
+            if self._group.lost:
+                raise EngineFailure(f"{self._group.lost}: the group starts again")
+            if self._ray and self._ray.exit_code is not None:
+                raise EngineFailure(f"Ray ended with code {self._ray.exit_code}: the group starts again")
+            reap_orphans([child for child in (self._vllm, self._ray) if child])
+            if self._group.leaving:
+                log.info("rank %d is being stopped, so the whole group drains", self._group.leaving[0])
+                return
+
+    async def _drain(self, watch: asyncio.Task[None]) -> None:
+        self._group = replace(self._group, stage="draining")
+        vllm, serving = self._vllm, self._health.produced
+        if vllm is None or not serving:
+            log.info("told to stop before vLLM served anything")
+            return
+        draining = asyncio.create_task(drain_engine(self._settings, vllm, self._client, self._stop))
+        # A rank that is lost while we drain leaves nothing to wait for; a rank that is leaving does.
+        tasks: set[asyncio.Task[Any]] = {draining} if watch.done() else {draining, watch}
+        while not draining.done():
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            tasks.discard(watch)
+            if watch.done() and watch.exception() and not draining.done():
+                draining.cancel()
+                await asyncio.gather(draining, return_exceptions=True)
+                watch.result()
+        await draining
+
+    async def close(self) -> None:
+        """End what still runs, vLLM first; workers are told meanwhile that the group is done."""
+        if self._vllm:
+            await self._vllm.kill()
+        self._group = replace(self._group, stage="done")
+        if self._ray:
+            await stop_ray(self._ray)
+
+
+def make_client(session: aiohttp.ClientSession, settings: EngineSettings, environ: Mapping[str, str]) -> VllmClient:
+    """Return the client of this pod's vLLM, with the API key that vLLM itself was given."""
+    return VllmClient(session, settings.pod_ip, settings.port, settings.served_name, settings.api_key(environ))

@@ -1,0 +1,118 @@
+"""Processes of the launcher: start one, wait, end it with everything it started. Effects only.
+
+The launcher is PID 1 of its container, so orphans end up here: as PID 1 by the kernel's rule, elsewhere because we ask
+for it. Ray's and vLLM's grandchildren leave their process group; that is why trees are walked, not groups signalled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """Make the kernel give us our descendants' orphans, as it does for PID 1. Does nothing where it cannot."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def reap_orphans(own: Sequence[Child]) -> None:
+    """Collect adopted processes that have ended. Those in `own` are left to their waiters."""
+    waited_for = {child.pid for child in own}
+    for process in psutil.Process().children():
+        if process.pid in waited_for:
+            continue
+        with suppress(psutil.Error, ChildProcessError):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(process.pid, os.WNOHANG)
+
+
+def kill_descendants() -> None:
+    """SIGKILL everything below this process: the last act of a launcher."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            process.kill()
+
+
+class Child:
+    """A running child process in a session of its own, so that a Ctrl-C in a terminal reaches only the launcher."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+        self.name = name
+        self._process = process
+
+    @classmethod
+    async def start(
+        cls, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path | None = None
+    ) -> Child:
+        """Start `command`. Its output passes through, or goes to the file `log`. Raises OSError."""
+        output = log.open("wb") if log else None
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                start_new_session=True,
+            )
+        finally:
+            if output:
+                output.close()
+        return cls(name, process)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code as a shell gives it (128 + signal), or None while it runs."""
+        code = self._process.returncode
+        return code if code is None or code >= 0 else 128 - code
+
+    async def wait(self) -> int:
+        """Wait for the end and return the exit code."""
+        await self._process.wait()
+        code = self.exit_code
+        return 1 if code is None else code
+
+    async def stop(self, grace: float) -> None:
+        """Send SIGTERM, wait up to `grace` seconds, then SIGKILL it and all that it started."""
+        tree = self._tree()
+        if self.exit_code is None:
+            self._process.send_signal(signal.SIGTERM)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await self._process.wait()
+        await self._kill([*tree, *self._tree()])
+
+    async def kill(self) -> None:
+        """SIGKILL it and all that it started, and wait until it is gone."""
+        await self._kill(self._tree())
+
+    async def _kill(self, tree: Sequence[psutil.Process]) -> None:
+        for process in tree:
+            with suppress(psutil.Error):  # psutil compares start times: a reused pid is left alone
+                process.kill()
+        await self._process.wait()
+
+    def _tree(self) -> list[psutil.Process]:
+        with suppress(psutil.Error):
+            process = psutil.Process(self.pid)
+            return [process, *process.children(recursive=True)]
+        return []

@@ -1,0 +1,174 @@
+"""What an engine launcher was told: parsed once from the command line, checked, frozen.
+
+First in the flow: command.py parses → this module checks → head.py or worker.py act on it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from manta_runtime.engine.vllm_flags import count_flag, find_flag, has_flag
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Executor = Literal["uni", "mp", "ray"]
+Accelerator = Literal["cpu", "gpu"]
+
+OWN_FLAGS = (
+    "--host",
+    "--port",
+    "--distributed-executor-backend",
+    "--shutdown-timeout",
+    "--headless",
+    "--nnodes",
+    "--node-rank",
+    "--master-addr",
+    "--master-port",
+)
+"""vLLM flags that the launcher sets itself and refuses after `--`."""
+
+# Ray puts `session_<date>_<time>_<microseconds>_<pid>/sockets/plasma_store` under its folder, and the path of a Unix
+# socket is limited to 107 bytes.
+_LONGEST_RAY_FOLDER = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.12")
+
+
+class SettingsError(ValueError):
+    """The launcher was called with something it cannot work with; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """The arguments of `manta-runtime engine`; durations in seconds, `vllm_flags` as given after `--`."""
+
+    rank: int
+    group_size: int
+    pod_ip: str
+    pod_name: str
+    head: str
+    port: int
+    control_port: int
+    executor: Executor
+    accelerator: Accelerator
+    accelerators_per_pod: int
+    startup_seconds: float
+    drain_seconds: float
+    scratch: Path
+    vllm_flags: tuple[str, ...]
+
+    @property
+    def is_head(self) -> bool:
+        """Whether this pod is rank 0, the one that answers requests."""
+        return self.rank == 0
+
+    @property
+    def model(self) -> str:
+        """The value of vLLM's --model: a folder or a hub name."""
+        return find_flag(self.vllm_flags, "--model") or ""
+
+    @property
+    def model_is_local(self) -> bool:
+        """Whether the model is a path in this pod, so that nothing has to be fetched from a hub."""
+        return self.model.startswith(("/", "./", "../", "~"))
+
+    @property
+    def served_name(self) -> str:
+        """The first name vLLM serves the model under."""
+        return find_flag(self.vllm_flags, "--served-model-name") or self.model
+
+    def api_key(self, environ: Mapping[str, str]) -> str:
+        """Return the key vLLM asks its clients for, "" for none."""
+        return find_flag(self.vllm_flags, "--api-key") or environ.get("VLLM_API_KEY", "")
+
+    @property
+    def ray_folder(self) -> Path:
+        """Ray's temporary folder."""
+        return self.scratch / "ray"
+
+
+def check_settings(settings: EngineSettings) -> None:
+    """Raise SettingsError naming the first thing that cannot work and the remedy; touches no file."""
+    for problem in (
+        _problem_of_place(settings),
+        _problem_of_flags(settings),
+        _problem_of_shape(settings),
+        _problem_of_folder(settings),
+    ):
+        if problem:
+            raise SettingsError(problem)
+
+
+def check_model(settings: EngineSettings) -> None:
+    """Raise SettingsError when the model is a local path that holds no model. Reads the file system."""
+    if not settings.model_is_local:
+        return
+    path = Path(settings.model).expanduser()
+    if not path.exists():
+        raise SettingsError(
+            f"--model={settings.model}: no such file or folder in this pod. Check spec.model.uri, "
+            "and that the volume it names is mounted and holds the model."
+        )
+    if path.is_dir() and not any((path / name).exists() for name in ("config.json", "params.json")):
+        raise SettingsError(
+            f"--model={settings.model}: the folder has no config.json, so it is not a model. "
+            "Point spec.model.uri at the folder that holds config.json and the weights."
+        )
+
+
+def _problem_of_place(settings: EngineSettings) -> str:
+    if not 0 <= settings.rank < settings.group_size:
+        return (
+            f"--rank={settings.rank} is not a rank of a group of {settings.group_size}: it must be 0 to "
+            f"{settings.group_size - 1}. Check --group-size and the pod's label apps.kubernetes.io/pod-index."
+        )
+    try:
+        address = ipaddress.ip_address(settings.pod_ip)
+    except ValueError:
+        return f"--pod-ip={settings.pod_ip!r} is not an IP address. Set it from the field status.podIP."
+    if address.is_unspecified:
+        return f"--pod-ip={settings.pod_ip} means every interface; give the pod's own address."
+    if settings.port == settings.control_port:
+        return f"--port and --control-port are both {settings.port}; give them different ports."
+    if settings.group_size > 1 and not settings.head:
+        return "--head is empty: a group of several pods needs the DNS name of its pod 0."
+    return ""
+
+
+def _problem_of_flags(settings: EngineSettings) -> str:
+    if not settings.model:
+        return "no --model among the vLLM flags: put it after `--`, e.g. `-- --model=/models/tiny`."
+    for flag in OWN_FLAGS:
+        if has_flag(settings.vllm_flags, flag):
+            return f"{flag} after `--` is set by the launcher itself: leave it out (see spec.engine.args)."
+    return ""
+
+
+def _problem_of_shape(settings: EngineSettings) -> str:
+    try:
+        tensor = count_flag(settings.vllm_flags, "--tensor-parallel-size")
+        pipeline = count_flag(settings.vllm_flags, "--pipeline-parallel-size")
+    except ValueError as error:
+        return str(error)
+    ranks = tensor * pipeline
+    room = settings.group_size * settings.accelerators_per_pod
+    if settings.executor == "uni" and (settings.group_size > 1 or ranks > 1):
+        return f"--executor=uni runs one rank in one pod, not {ranks} in {settings.group_size}: use mp or ray."
+    if ranks != room:
+        return (
+            f"tensor {tensor} x pipeline {pipeline} needs {ranks} accelerators, but the group has {room} "
+            f"({settings.group_size} pods with {settings.accelerators_per_pod}): make both numbers equal."
+        )
+    return ""
+
+
+def _problem_of_folder(settings: EngineSettings) -> str:
+    length = len(str(settings.ray_folder))
+    if settings.executor == "ray" and length > _LONGEST_RAY_FOLDER:
+        return (
+            f"Ray's folder {settings.ray_folder} is {length} characters long; Unix sockets allow "
+            f"{_LONGEST_RAY_FOLDER}. Set TMPDIR to a shorter path."
+        )
+    return ""

@@ -1,0 +1,59 @@
+"""The launcher's view of vLLM over HTTP: is it healthy, can it produce a token, how much is in flight."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+
+from manta_runtime.engine.drain import count_in_flight
+
+# On a busy machine an engine that is fine takes seconds to answer.
+_HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=10)
+_TOKEN_TIMEOUT = aiohttp.ClientTimeout(total=300)
+_METRICS_TIMEOUT = aiohttp.ClientTimeout(total=5)
+
+
+class VllmClient:
+    """Requests to the vLLM of this pod. `api_key` is sent when vLLM was given one; `served_name` is the model's."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, host: str, port: int, served_name: str, api_key: str = ""
+    ) -> None:
+        self._session = session
+        self._base = f"http://{host}:{port}"
+        self._served_name = served_name
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+    async def healthy(self) -> bool:
+        """Say whether GET /health answers 200 within 10 s."""
+        try:
+            async with self._session.get(f"{self._base}/health", timeout=_HEALTH_TIMEOUT) as response:
+                return response.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    async def produce_token(self) -> str:
+        """Generate one token; return "" when that worked, else what went wrong."""
+        body = {"model": self._served_name, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
+        try:
+            async with self._session.post(
+                f"{self._base}/v1/completions", json=body, headers=self._headers, timeout=_TOKEN_TIMEOUT
+            ) as response:
+                if response.status != 200:
+                    text = await response.text()
+                    return f"/v1/completions answered {response.status}: {text[:300]}"
+                answer = await response.json()
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            return f"/v1/completions failed: {type(error).__name__} {error}"
+        usage = answer.get("usage") or {}
+        return "" if usage.get("completion_tokens") == 1 else "/v1/completions produced no token"
+
+    async def in_flight(self) -> int | None:
+        """Return the number of running + waiting requests, or None when vLLM does not say."""
+        try:
+            async with self._session.get(f"{self._base}/metrics", timeout=_METRICS_TIMEOUT) as response:
+                text = await response.text() if response.status == 200 else ""
+        except (aiohttp.ClientError, TimeoutError):
+            return None
+        return await asyncio.to_thread(count_in_flight, text)
