@@ -10,12 +10,14 @@ from pydantic import Field
 from manta_operator.api.choices import AttentionBackend, DType, Executor, KVCacheDType, Quantization
 from manta_operator.api.fields import (
     ENV_NAME_PATTERN,
+    SET,
     AbsolutePath,
     CpuQuantity,
     Frozen,
     MemoryQuantity,
     ObjectName,
     ShortText,
+    list_map,
 )
 from manta_operator.api.names import RUNTIME_IMAGE
 
@@ -40,7 +42,7 @@ class ModelSpec(Frozen):
     (a folder that exists on every node that may run an engine)."""
     revision: ShortText | None = None
     """Branch, tag or commit on the Hugging Face Hub; hf:// only. Omitted: the newest of the main branch."""
-    served_names: Annotated[tuple[ShortText, ...], Field(max_length=16)] = ()
+    served_names: Annotated[tuple[ShortText, ...], Field(max_length=16, json_schema_extra=SET)] = ()
     """Names that clients put into the field "model" of a request. The first is the canonical one.
     Empty: metadata.name is the only name."""
     credentials_secret: ObjectName | None = None
@@ -100,12 +102,10 @@ class EngineSpec(Frozen):
     executor: Executor = "auto"
     """What runs the ranks of a replica: ray (needed for several pods) or mp (processes of one pod).
     auto: ray for several pods, mp for several accelerators in one pod, one process otherwise."""
-    args: Annotated[
-        tuple[Annotated[str, Field(min_length=3, max_length=1024)], ...], Field(max_length=64)
-    ] = ()
+    args: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...], Field(max_length=64)] = ()
     """More flags for vLLM, one flag an item, for example --max-num-batched-tokens=8192.
     Flags that Manta sets itself are refused: use the field that the message names."""
-    env: Annotated[tuple[EnvVar, ...], Field(max_length=64)] = ()
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
     """More environment variables for the engine container."""
     resources: Resources = Field(default_factory=Resources)
     """CPU and memory requested for every engine pod. Accelerators are requested by spec.accelerator."""

@@ -21,9 +21,7 @@ def _number_to_text(value: Any) -> Any:
 
 
 def _quantity_schema(pattern: str) -> WithJsonSchema:
-    return WithJsonSchema(
-        {"x-kubernetes-int-or-string": True, "pattern": pattern, "minimum": 1, "maxLength": 32}
-    )
+    return WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": pattern, "minimum": 1, "maxLength": 32})
 
 
 CpuQuantity = Annotated[
@@ -35,6 +33,14 @@ MemoryQuantity = Annotated[
 ObjectName = Annotated[str, Field(pattern=OBJECT_NAME_PATTERN, max_length=253)]
 ShortText = Annotated[str, Field(min_length=1, max_length=253)]
 AbsolutePath = Annotated[str, Field(pattern=r"^/[^/].*$", max_length=1024)]
+
+
+SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}
+
+
+def list_map(*keys: str) -> dict[str, Any]:
+    """Return the schema words of a list whose items are told apart by `keys`: server-side apply merges such lists."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
 
 
 class Frozen(BaseModel):

@@ -99,8 +99,8 @@ class SchedulingSpec(Frozen):
 
     priority_class_name: ObjectName | None = None
     """PriorityClass of the engine pods. Omitted: the cluster's default."""
-    node_selector: Annotated[Mapping[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = (
-        Field(default_factory=dict)
+    node_selector: Annotated[Mapping[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = Field(
+        default_factory=dict
     )
     """Labels that a node must carry."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()

@@ -1,0 +1,222 @@
+"""The CEL rules of the CRD, as data: where each holds, what it says to the user.
+
+Read by `crd.py`. Rules are written in the CEL that a Kubernetes API server and our offline evaluator both know, and
+over bounded lists only, so that the API server can prove them cheap. A rule that CEL cannot state (does the model fit?)
+belongs to the planner.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule on one object of the schema.
+
+    Attributes:
+        rule: CEL over `self`, true if the value is fine.
+        message: What is wrong and what to do, for the user.
+        message_expression: CEL that makes a better message from the value; `message` is used where it fails.
+        field_path: The field below `self` that the message is about, for example `.uri`.
+    """
+
+    rule: str
+    message: str
+    message_expression: str = ""
+    field_path: str = ""
+
+    def manifest(self) -> dict[str, str]:
+        """Return the entry of `x-kubernetes-validations`."""
+        entry = {
+            "rule": self.rule,
+            "message": self.message,
+            "messageExpression": self.message_expression,
+            "fieldPath": self.field_path,
+        }
+        return {key: text for key, text in entry.items() if text}
+
+
+PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
+    {
+        "--attention-backend": "spec.engine.attentionBackend",
+        "--chat-template": "spec.model.chatTemplate",
+        "--data-parallel-size": "spec.replicas",
+        "--distributed-executor-backend": "spec.engine.executor",
+        "--download-dir": "spec.model.cache",
+        "--dtype": "spec.engine.dtype",
+        "--enable-prefix-caching": "spec.engine.prefixCaching",
+        "--enforce-eager": "spec.engine.enforceEager",
+        "--gpu-memory-utilization": "spec.engine.gpuMemoryUtilization",
+        "--host": "nothing: Manta listens on the pod's address",
+        "--kv-cache-dtype": "spec.engine.kvCacheDtype",
+        "--kv-cache-memory-bytes": "spec.engine.kvCacheMemory",
+        "--master-addr": "nothing: Manta forms the group of pods",
+        "--master-port": "nothing: Manta forms the group of pods",
+        "--max-model-len": "spec.engine.maxModelLen",
+        "--max-num-seqs": "spec.engine.maxNumSeqs",
+        "--model": "spec.model.uri",
+        "--nnodes": "nothing: Manta forms the group of pods",
+        "--no-enable-prefix-caching": "spec.engine.prefixCaching",
+        "--no-enforce-eager": "spec.engine.enforceEager",
+        "--node-rank": "nothing: Manta forms the group of pods",
+        "--pipeline-parallel-size": "spec.parallelism.pipeline",
+        "--port": "spec.router.port",
+        "--quantization": "spec.engine.quantization",
+        "--revision": "spec.model.revision",
+        "--served-model-name": "spec.model.servedNames",
+        "--shutdown-timeout": "spec.rollout.drainSeconds",
+        "--tensor-parallel-size": "spec.parallelism.tensor",
+    }
+)
+"""vLLM flags that Manta sets itself, and the field to use instead."""
+
+OWN_VARIABLES = (
+    "GROUP_HEAD",
+    "GROUP_RANK",
+    "MANTA_CPU_RAY",
+    "POD_IP",
+    "POD_NAME",
+    "POD_NAMESPACE",
+    "RAY_ADDRESS",
+)
+"""Environment variables of the engine container that Manta sets itself."""
+
+
+def _cel_text(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _any_of(values: tuple[str, ...]) -> str:
+    return "[" + ", ".join(_cel_text(value) for value in values) + "]"
+
+
+def _planned_flag(flag: str, instead: str) -> Rule:
+    """Refuse `flag`, as `--flag`, `--flag=value`, or in vLLM's other spelling `--flag_name`."""
+    spellings = "|".join(sorted({flag, "--" + flag[2:].replace("-", "_")}))
+    message = f"Manta sets {flag} itself; use {instead}"
+    return Rule(f"!self.exists(a, a.matches('^({spellings})(=|$)'))", message)
+
+
+_FLAG = "^--[A-Za-z0-9][-A-Za-z0-9_.]*(=|$)"
+
+ARGS_RULES = (
+    Rule(
+        f"self.all(a, a.matches('{_FLAG}'))",
+        "every item must be one vLLM flag, its value after =, for example --max-num-batched-tokens=8192",
+        "'every item must be one vLLM flag, its value after =, like --name=value; this is none: '"
+        f" + self.filter(a, !a.matches('{_FLAG}'))[0]",
+    ),
+    *(_planned_flag(flag, instead) for flag, instead in PLANNED_FLAGS.items()),
+)
+
+RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
+    {
+        "": (
+            Rule(
+                "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+                "the name must start with a lower-case letter and hold only lower-case letters, digits and -, "
+                "because Services and pods are named after it",
+                field_path=".metadata.name",
+            ),
+            Rule(
+                "self.metadata.name.size() <= 40",
+                "the name must have at most 40 characters, because the names of pods are built from it",
+                field_path=".metadata.name",
+            ),
+        ),
+        "spec": (
+            Rule(
+                "!has(self.parallelism.tensor) || !has(self.parallelism.pipeline) || !has(self.accelerator.perPod) || "
+                "(self.parallelism.tensor * self.parallelism.pipeline) % self.accelerator.perPod == 0",
+                "parallelism.tensor x parallelism.pipeline must be a multiple of accelerator.perPod, "
+                "so that every pod of a replica gets the same number of accelerators",
+                "'parallelism.tensor x parallelism.pipeline (' + "
+                "string(self.parallelism.tensor * self.parallelism.pipeline) + "
+                "') must be a multiple of accelerator.perPod (' + string(self.accelerator.perPod) + ')'",
+                field_path=".accelerator.perPod",
+            ),
+            Rule(
+                "self.engine.executor != 'mp' || !has(self.parallelism.tensor) || !has(self.parallelism.pipeline) || "
+                "!has(self.accelerator.perPod) || "
+                "self.parallelism.tensor * self.parallelism.pipeline <= self.accelerator.perPod",
+                "executor mp works within one pod, but tensor x pipeline is more than accelerator.perPod: "
+                "use ray or auto, or raise accelerator.perPod",
+                field_path=".engine.executor",
+            ),
+        ),
+        "spec.model": (
+            Rule(
+                "self.uri.matches('^(hf|pvc|file)://')",
+                "must start with hf:// (Hugging Face Hub), pvc:// (a PersistentVolumeClaim) "
+                "or file:/// (a folder of the node)",
+                field_path=".uri",
+            ),
+            Rule(
+                "!self.uri.startsWith('hf://') || "
+                "self.uri.matches('^hf://[A-Za-z0-9][-A-Za-z0-9_.]*/[A-Za-z0-9][-A-Za-z0-9_.]*$')",
+                "must be hf://organisation/name; a branch, tag or commit goes into spec.model.revision",
+                field_path=".uri",
+            ),
+            Rule(
+                "!self.uri.startsWith('pvc://') || self.uri.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[^/]')",
+                "must be pvc://claim/path: the name of a PersistentVolumeClaim and a folder in it",
+                field_path=".uri",
+            ),
+            Rule(
+                "!self.uri.startsWith('file://') || self.uri.matches('^file:///[^/]')",
+                "must be file:///absolute/path, with three slashes",
+                field_path=".uri",
+            ),
+            Rule(
+                "!self.uri.matches('/[.][.](/|$)') && !self.uri.matches('[ \\\\t\\\\n?#]')",
+                "must not hold .. as a part of the path, spaces, ? or #",
+                field_path=".uri",
+            ),
+            Rule(
+                "!has(self.revision) || self.uri.startsWith('hf://')",
+                "only an hf:// model has revisions: leave it out, or use an hf:// uri",
+                field_path=".revision",
+            ),
+            Rule(
+                "!has(self.credentialsSecret) || self.uri.startsWith('hf://')",
+                "only an hf:// model needs credentials: leave it out, or use an hf:// uri",
+                field_path=".credentialsSecret",
+            ),
+        ),
+        "spec.model.cache": (
+            Rule(
+                "(has(self.claim) ? 1 : 0) + (has(self.hostPath) ? 1 : 0) + (has(self.sizeLimit) ? 1 : 0) <= 1",
+                "at most one of claim, hostPath and sizeLimit may be set",
+            ),
+        ),
+        "spec.engine.args": ARGS_RULES,
+        "spec.engine.env[*]": (
+            Rule(
+                f"!(self.name in {_any_of(OWN_VARIABLES)})",
+                "Manta sets this variable itself: choose another name",
+                "'Manta sets ' + self.name + ' itself: choose another name'",
+                field_path=".name",
+            ),
+            Rule(
+                "self.name != 'HF_TOKEN'",
+                "a token does not belong into clear text: put it into a Secret and name that in "
+                "spec.model.credentialsSecret",
+                field_path=".name",
+            ),
+        ),
+        "spec.scheduling.tolerations[*]": (
+            Rule(
+                "self.operator != 'Exists' || self.value == ''",
+                "operator Exists takes no value: leave the value out, or use operator Equal",
+                field_path=".value",
+            ),
+            Rule(
+                "self.operator != 'Equal' || self.key != ''",
+                "operator Equal needs a key; only operator Exists may leave it out",
+                field_path=".key",
+            ),
+        ),
+    }
+)
+"""Path in the object (`[*]` for every item of a list) to the rules that hold there."""

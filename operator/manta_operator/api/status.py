@@ -1,0 +1,82 @@
+"""The status of an LLMDeployment: what the controller reports, as frozen models that the CRD is generated from."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from manta_operator.api.fields import Frozen, list_map
+
+Truth = Literal["True", "False", "Unknown"]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Condition(Frozen):
+    """One thing that is true, false or not known about the LLMDeployment."""
+
+    type: Annotated[str, Field(min_length=1, max_length=316)]
+    """What it is about, for example Available or Ready."""
+    status: Truth
+    """True, False or Unknown."""
+    observed_generation: Count | None = None
+    """metadata.generation that this was judged for."""
+    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When the status of this condition last changed."""
+    reason: Annotated[str, Field(min_length=1, max_length=1024)]
+    """The cause in one CamelCase word, for programs."""
+    message: Annotated[str, Field(max_length=32768)] = ""
+    """The cause in a sentence, and what to do, for people."""
+
+
+class Decision(Frozen):
+    """One thing the operator decided in its last pass."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=256)]
+    """The decision in one CamelCase word."""
+    message: Annotated[str, Field(max_length=4096)]
+    """The decision in a sentence, with its numbers."""
+
+
+class Fit(Frozen):
+    """Whether one replica fits on its accelerators."""
+
+    fits: Truth
+    """Unknown: the model's config.json or the accelerator's memory is not known."""
+    message: Annotated[str, Field(max_length=4096)] = ""
+    """The arithmetic in a sentence; where it does not fit, what would."""
+    weights_per_rank: str | None = None
+    """Memory for weights on the fullest rank, for example 7.5Gi."""
+    kv_cache_per_rank: str | None = None
+    """Memory left for the KV cache on the fullest rank."""
+    kv_cache_tokens: Count | None = None
+    """Tokens that the KV cache of one replica holds."""
+
+
+class LLMDeploymentStatus(Frozen):
+    """What the operator has seen and decided. Only the operator writes it."""
+
+    observed_generation: Count | None = None
+    """metadata.generation that this status was computed for."""
+    replicas: Count | None = None
+    """Replicas that exist, ready or not."""
+    ready_replicas: Count | None = None
+    """Replicas that serve."""
+    selector: str | None = None
+    """Label selector of the head pods, one for each replica, as text: for the scale subresource."""
+    endpoint: str | None = None
+    """URL of the OpenAI-compatible API, as seen from inside the cluster."""
+    revision: str | None = None
+    """Hash of everything that makes a new engine pod; replicas carry it in their name."""
+    plan: str | None = None
+    """What one replica is made of, in a sentence."""
+    fit: Fit | None = None
+    """Whether one replica fits on its accelerators."""
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Field(max_length=32, json_schema_extra=list_map("type")),
+    ] = ()
+    """What is true, false or not known, one entry a type."""
+    decisions: Annotated[
+        tuple[Decision, ...],
+        Field(max_length=64),
+    ] = ()
+    """What the operator decided in its last pass, and why."""
