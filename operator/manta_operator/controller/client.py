@@ -43,25 +43,31 @@ class KubeClient:
         except Missing:
             return None
 
-    async def children(self, api_version: str, kind: str, namespace: str, deployment: str) -> list[Object]:
-        """List the objects of a kind that carry the deployment's label. Raises ClusterError."""
-        what = f"list {kind} in {namespace}"
+    async def list(
+        self, api_version: str, kind: str, namespace: str | None = None, selector: str | None = None
+    ) -> list[Object]:
+        """List the objects of a kind, in one namespace or in all, by label selector. Raises ClusterError."""
+        what = f"list {kind} in {namespace or 'all namespaces'}"
         resource = await self._resource(api_version, kind, what)
         listed = await _answer(
             self._dynamic.get(
                 resource,
                 namespace=namespace,
-                label_selector=f"{names.LABEL_DEPLOYMENT}={deployment}",
+                label_selector=selector,
                 serialize=False,
                 _request_timeout=TIMEOUT_SECONDS,
             ),
             what,
         )
-        items: list[Object] = listed.get("items") or []
-        return items
+        return [{"apiVersion": api_version, "kind": kind} | item for item in listed.get("items") or []]
 
-    async def apply(self, obj: Object, subresource: str | None = None) -> Object:
-        """Server-side apply as field manager `manta`; conflicts are won, since every field we send is ours.
+    async def apply(self, obj: Object, subresource: str | None = None, manager: str = names.FIELD_MANAGER) -> Object:
+        """Server-side apply; conflicts are won, since every field we send is ours.
+
+        Args:
+            obj: What `manager` wants; fields it applied before and no longer names are removed.
+            subresource: "status", or the object itself.
+            manager: The field manager: the operator's own, unless a person applies through the command line.
 
         Raises:
             ClusterError: the API server refused or did not answer.
@@ -76,7 +82,7 @@ class KubeClient:
                 body=obj,
                 name=metadata["name"],
                 namespace=metadata["namespace"],
-                field_manager=names.FIELD_MANAGER,
+                field_manager=manager,
                 force_conflicts="true",
                 serialize=False,
                 _request_timeout=TIMEOUT_SECONDS,

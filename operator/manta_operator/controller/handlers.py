@@ -23,9 +23,6 @@ from manta_operator.facts.locate import locator
 log = logging.getLogger(__name__)
 
 CHILD_LABELS: dict[str, Any] = {names.LABEL_MANAGED_BY: "manta"}
-    "app.kubernetes.io/managed-by": "manta",
-    names.LABEL_DEPLOYMENT: kopf.PRESENT,
-}
 RETRY_SECONDS = 5.0
 
 

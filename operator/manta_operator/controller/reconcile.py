@@ -81,10 +81,10 @@ class Reconciler:
         return Outcome(retry=failure is not None)
 
     async def _observe(self, deployment: LLMDeployment) -> Observed:
-        place = (deployment.namespace, deployment.name)
-        statefulsets = await self._client.children("apps/v1", "StatefulSet", *place)
-        pods = await self._client.children("v1", "Pod", *place)
-        deployments = await self._client.children("apps/v1", "Deployment", *place)
+        place = (deployment.namespace, f"{names.LABEL_DEPLOYMENT}={deployment.name}")
+        statefulsets = await self._client.list("apps/v1", "StatefulSet", *place)
+        pods = await self._client.list("v1", "Pod", *place)
+        deployments = await self._client.list("apps/v1", "Deployment", *place)
         engines = [
             pod for pod in pods if pod["metadata"]["labels"].get(names.LABEL_COMPONENT) == names.COMPONENT_ENGINE
         ]

@@ -83,11 +83,13 @@ def _pod(body: Body) -> ObservedPod:
         name=metadata["name"],
         group=metadata["name"].rpartition("-")[0],
         ready=conditions.get("Ready", {}).get("status") == "True" and not metadata.get("deletionTimestamp"),
-        problem=_pod_problem(status, conditions),
+        problem=pod_problem(status),
     )
 
 
-def _pod_problem(status: Mapping[str, Any], conditions: Mapping[str, Mapping[str, Any]]) -> str | None:
+def pod_problem(status: Mapping[str, Any]) -> str | None:
+    """Return why a pod does not run, in the words of the scheduler or the kubelet; None if nothing is wrong."""
+    conditions = {entry["type"]: entry for entry in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False":
         return f"{scheduled.get('reason')}: {scheduled.get('message')}"

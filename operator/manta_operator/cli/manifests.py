@@ -1,0 +1,105 @@
+"""Files to plans: reads manifests, admits them as the API server would, finds the facts and asks the pure core.
+
+Used by `plan`, `render` and `up`, so that all three refuse the same input with the same words.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from manta_operator.api.load import InvalidManifest, load
+from manta_operator.api.models import LLMDeployment, parse
+from manta_operator.builders.desired import Desired, desire
+from manta_operator.cli.failures import Refused
+from manta_operator.facts.locate import locate, locator
+from manta_operator.facts.models import FactsError, ModelFacts
+from manta_operator.planning.observe import Observed
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One LLMDeployment from a file, its facts and what Manta would make of it on an empty cluster."""
+
+    source: str
+    body: Mapping[str, Any]
+    deployment: LLMDeployment
+    facts: ModelFacts | None
+    desired: Desired
+
+
+def plan_files(paths: Iterable[Path], host_paths: Mapping[str, Path], *, local: bool = False) -> list[Planned]:
+    """Plan every LLMDeployment in the files.
+
+    Args:
+        paths: YAML files; "-" is standard input.
+        host_paths: Folders of the nodes and where they are on this machine.
+        local: The pods would run on this machine, so a `file://` checkpoint has to be here.
+
+    Raises:
+        Refused: a file, a field, a checkpoint or a plan is wrong; it carries all the problems, not the first alone.
+    """
+    admitted, lines = _admit(paths)
+    facts_of = locator(host_paths)
+    planned: list[Planned] = []
+    for source, body in admitted:
+        deployment = parse(body)
+        lines.extend(_missing_checkpoint(source, deployment, host_paths) if local else ())
+        outcome = _plan(source, body, deployment, facts_of)
+        if isinstance(outcome, Planned):
+            planned.append(outcome)
+        else:
+            lines.extend(outcome)
+    if lines:
+        raise Refused(dict.fromkeys(lines))
+    return planned
+
+
+def _admit(paths: Iterable[Path]) -> tuple[list[tuple[str, Mapping[str, Any]]], list[str]]:
+    admitted: list[tuple[str, Mapping[str, Any]]] = []
+    lines: list[str] = []
+    for path in paths:
+        try:
+            admitted.extend((str(path), body) for body in load(_read(path), str(path)))
+        except InvalidManifest as error:
+            lines.extend(map(str, error.problems))
+    return admitted, lines
+
+
+def _read(path: Path) -> str:
+    try:
+        return Path("/dev/stdin").read_text("utf-8") if str(path) == "-" else path.read_text("utf-8")
+    except FileNotFoundError:
+        raise Refused([f"{path}: there is no such file"]) from None
+    except IsADirectoryError:
+        raise Refused([f"{path}: is a folder; name the files in it"]) from None
+    except UnicodeDecodeError as error:
+        raise Refused([f"{path}: is not text in UTF-8 ({error.reason} at byte {error.start})"]) from None
+    except OSError as error:
+        raise Refused([f"{path}: cannot be read: {error.strerror}"]) from None
+
+
+def _plan(
+    source: str,
+    body: Mapping[str, Any],
+    deployment: LLMDeployment,
+    facts_of: Callable[[str], ModelFacts | None],
+) -> Planned | list[str]:
+    try:
+        facts = facts_of(deployment.spec.model.uri)
+    except FactsError as error:
+        return [f"{source}: {deployment.name}: spec.model.uri: {error}; repair the checkpoint or name another one"]
+    desired = desire(deployment, facts, Observed())
+    if isinstance(desired, Desired):
+        return Planned(source, body, deployment, facts, desired)
+    return [f"{source}: {deployment.name}: {problem}" for problem in desired]
+
+
+def _missing_checkpoint(source: str, deployment: LLMDeployment, host_paths: Mapping[str, Path]) -> list[str]:
+    uri = deployment.spec.model.uri
+    folder = locate(uri, host_paths)
+    if folder is None or (folder / "config.json").is_file():
+        return []
+    what = "has no config.json" if folder.is_dir() else "does not exist on this machine"
+    remedy = "make the tiny model with `make tiny-model`, name another folder, or say where it is with --map"
+    return [f"{source}: {deployment.name}: spec.model.uri: {uri}: {folder} {what}; {remedy}"]

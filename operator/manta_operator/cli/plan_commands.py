@@ -1,0 +1,107 @@
+"""`manta plan` and `manta render`: what would be done, without a cluster. They print the pure core's answer."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from manta_operator.cli import options
+from manta_operator.cli.manifests import Planned, plan_files
+from manta_operator.planning.fit import gib
+from manta_operator.planning.status import endpoint
+
+
+@click.command()
+@options.files
+@options.host_paths
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def plan(paths: tuple[Path, ...], maps: tuple[str, ...], output: str) -> None:
+    """Say what Manta would do with the LLMDeployments in files, and why."""
+    planned = plan_files(paths, options.parse_maps(maps))
+    if output == "json":
+        click.echo(json.dumps([as_json(entry) for entry in planned], indent=2))
+        return
+    console = Console()
+    for entry in planned:
+        print_plan(console, entry)
+
+
+@click.command()
+@options.files
+@options.host_paths
+def render(paths: tuple[Path, ...], maps: tuple[str, ...]) -> None:
+    """Print the objects Manta would apply, as YAML, in the order it applies them."""
+    for entry in plan_files(paths, options.parse_maps(maps)):
+        for obj in entry.desired.objects:
+            click.echo("---")
+            click.echo(yaml.safe_dump(obj, sort_keys=False), nl=False)
+
+
+def as_json(entry: Planned) -> dict[str, Any]:
+    """Return the plan as plain values, for scripts; sizes in bytes."""
+    plan_ = entry.desired.plan
+    return {
+        "name": entry.deployment.name,
+        "namespace": entry.deployment.namespace,
+        "replicas": len(plan_.groups),
+        "revision": plan_.revision,
+        "shape": {
+            "tensor": plan_.shape.tensor,
+            "pipeline": plan_.shape.pipeline,
+            "acceleratorsPerPod": plan_.shape.per_pod,
+            "podsPerReplica": plan_.shape.pods,
+            "executor": plan_.shape.executor,
+        },
+        "fit": {
+            "fits": plan_.fit.fits,
+            "message": plan_.fit.message,
+            "weightsPerRank": plan_.fit.weights_per_rank,
+            "kvCachePerRank": plan_.fit.kv_cache_per_rank,
+            "kvCacheTokens": plan_.fit.kv_cache_tokens,
+            "maxModelLen": plan_.fit.max_model_len,
+        },
+        "objects": [f"{obj['kind']}/{obj['metadata']['name']}" for obj in entry.desired.objects],
+        "endpoint": endpoint(entry.deployment),
+    }
+
+
+def print_plan(console: Console, entry: Planned) -> None:
+    """Print one plan for people."""
+    deployment, plan_ = entry.deployment, entry.desired.plan
+    table = Table(title=f"{deployment.namespace}/{deployment.name}", title_justify="left", show_header=False, box=None)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    router = deployment.spec.router
+    pods = len(plan_.groups) * plan_.shape.pods
+    rows = {
+        "model": f"{deployment.spec.model.uri}{_architecture(entry)}",
+        "replicas": f"{len(plan_.groups)}, each {plan_.shape}: {pods} pods on {deployment.spec.accelerator.type}",
+        "fit": f"{_VERDICTS[plan_.fit.fits]}: {plan_.fit.message}",
+        "memory": f"{gib(plan_.fit.memory_per_pod)} of host memory for each engine pod, unless resources say otherwise"
+        if plan_.fit.memory_per_pod
+        else "",
+        "router": f"{router.replicas} x Envoy and endpoint picker, policy {router.policy}",
+        "endpoint": endpoint(deployment),
+        "revision": f"{plan_.revision}, {len(entry.desired.objects)} objects (see them with `manta render`)",
+    }
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, value)
+    console.print(table)
+
+
+_VERDICTS = {"True": "[green]fits[/green]", "False": "[red]does not fit[/red]", "Unknown": "[yellow]unknown[/yellow]"}
+
+
+def _architecture(entry: Planned) -> str:
+    facts = entry.facts
+    if facts is None:
+        return ""
+    return (
+        f" ({facts.architecture}, {facts.layers} layers, {facts.attention_heads} heads, {facts.kv_heads} KV heads"
+        + (f", {gib(facts.weights_bytes)} of weights)" if facts.weights_bytes else ")")
+    )

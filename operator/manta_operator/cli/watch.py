@@ -1,0 +1,60 @@
+"""Takes snapshots of a cluster while somebody waits, and hands out what changed. The effects behind `story.py`."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from manta_operator.api import names
+from manta_operator.cli.story import DeploymentView, Snapshot, snapshot, tell
+from manta_operator.controller.client import KubeClient
+from manta_operator.controller.errors import Transient
+
+PERIOD_SECONDS = 1.0
+SILENCE_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """One sentence and when it was seen, in seconds since the watch began."""
+
+    seconds: float
+    deployment: str
+    text: str
+
+
+async def take(client: KubeClient) -> Snapshot:
+    """Read every LLMDeployment and its pods. Raises ClusterError."""
+    deployments = await client.list(names.API_VERSION, names.KIND)
+    pods = await client.list("v1", "Pod", selector=f"{names.LABEL_MANAGED_BY}=manta")
+    return snapshot(deployments, pods)
+
+
+async def follow(client: KubeClient, started: float) -> AsyncIterator[tuple[Snapshot, list[Line]]]:
+    """Yield a snapshot and its news every second, with a reminder of what is awaited when nothing happens for long.
+
+    Args:
+        client: Reads the cluster; a failed read is tried again.
+        started: time.monotonic() from which the lines count.
+    """
+    before, spoken = Snapshot(), time.monotonic()
+    while True:
+        try:
+            after = await take(client)
+        except Transient:
+            await asyncio.sleep(PERIOD_SECONDS)
+            continue
+        now = time.monotonic()
+        lines = [Line(now - started, deployment, text) for deployment, text in tell(before, after)]
+        if lines:
+            spoken = now
+        elif not after.all_ready and now - spoken > SILENCE_SECONDS:
+            spoken = now
+            lines = [Line(now - started, view.name, f"waiting: {view.message}") for view in _waiting(after)]
+        yield after, lines
+        before = after
+        await asyncio.sleep(PERIOD_SECONDS)
+
+
+def _waiting(after: Snapshot) -> list[DeploymentView]:
+    return [view for view in after.deployments.values() if not view.is_ready]
