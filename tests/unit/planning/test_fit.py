@@ -1,0 +1,136 @@
+"""The fit: which shape is chosen, and what is refused with which remedy."""
+
+from dataclasses import replace
+
+import pytest
+from make import LLAMA_8B, TINY, deployment
+
+from manta_operator.planning.fit import Choice, decide, kv_bytes_per_token
+from manta_operator.planning.shape import Shape
+
+GIB = 2**30
+
+
+def choice(facts, **spec) -> Choice:
+    decided = decide(deployment(**spec).spec, facts)
+    assert isinstance(decided, Choice), decided
+    return decided
+
+
+def refusal(facts, **spec):
+    decided = decide(deployment(**spec).spec, facts)
+    assert not isinstance(decided, Choice), decided
+    return decided
+
+
+@pytest.mark.parametrize(
+    ("case", "facts", "spec", "expected"),
+    [
+        ("one GPU is enough", LLAMA_8B, {}, Shape(1, 1, 1, "uni")),
+        ("too large for one L4", LLAMA_8B, {"accelerator": {"type": "nvidia-l4"}}, Shape(2, 1, 2, "mp")),
+        ("the spec wins", LLAMA_8B, {"parallelism": {"tensor": 4}}, Shape(4, 1, 4, "mp")),
+        (
+            "several pods are Ray's",
+            LLAMA_8B,
+            {"parallelism": {"tensor": 2}, "accelerator": {"perPod": 1}},
+            Shape(2, 1, 1, "ray"),
+        ),
+        ("two nodes of eight", LLAMA_8B, {"parallelism": {"tensor": 8, "pipeline": 2}}, Shape(8, 2, 8, "ray")),
+        (
+            "ray where it is asked for",
+            LLAMA_8B,
+            {"parallelism": {"tensor": 2}, "engine": {"executor": "ray"}},
+            Shape(2, 1, 2, "ray"),
+        ),
+        ("unknown model: what a pod holds", None, {"accelerator": {"perPod": 4}}, Shape(4, 1, 4, "mp")),
+        ("cpu: one rank", TINY, {"accelerator": {"type": "cpu"}}, Shape(1, 1, 1, "uni")),
+    ],
+)
+def test_shape(case, facts, spec, expected):
+    assert choice(facts, **spec).shape == expected, case
+
+
+def test_numbers_of_llama_8b_on_one_h100():
+    fit = choice(LLAMA_8B, engine={"maxModelLen": 8192}).fit
+    assert fit.fits == "True"
+    assert fit.weights_per_rank == LLAMA_8B.weights_bytes
+    # 0.90 x 79.18 GiB - 14.96 GiB - 4 GiB = 52.3 GiB, at 128 KiB a token
+    assert fit.kv_cache_per_rank == pytest.approx(52.3 * GIB, rel=0.01)
+    assert fit.kv_cache_tokens == pytest.approx(428_000, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("case", "shape", "engine", "expected"),
+    [
+        ("grouped-query attention", Shape(1, 1, 1, "uni"), {}, 131072),
+        ("tensor parallel shares the heads", Shape(4, 1, 4, "mp"), {}, 32768),
+        ("fewer KV heads than ranks: replicated", Shape(16, 1, 8, "ray"), {}, 16384),
+        ("pipeline shares the layers", Shape(1, 2, 2, "mp"), {}, 65536),
+        ("fp8 cache", Shape(1, 1, 1, "uni"), {"kvCacheDtype": "fp8"}, 65536),
+        ("float32 activations", Shape(1, 1, 1, "uni"), {"dtype": "float32"}, 262144),
+    ],
+)
+def test_kv_bytes_per_token(case, shape, engine, expected):
+    assert kv_bytes_per_token(deployment(engine=engine).spec.engine, shape, LLAMA_8B) == expected, case
+
+
+@pytest.mark.parametrize(
+    ("facts", "spec", "path", "words"),
+    [
+        (TINY, {"parallelism": {"tensor": 3}}, "spec.parallelism.tensor", ["8 attention heads", "1, 2, 4, 8"]),
+        (TINY, {"parallelism": {"pipeline": 5}}, "spec.parallelism.pipeline", ["4 layers", "use 4 or fewer"]),
+        (
+            TINY,
+            {"parallelism": {"tensor": 4}, "accelerator": {"perPod": 3}},
+            "spec.accelerator.perPod",
+            ["3 does not divide the 4 ranks", "1, 2, 4"],
+        ),
+        (
+            TINY,
+            {"parallelism": {"tensor": 4}, "accelerator": {"perPod": 2}, "engine": {"executor": "mp"}},
+            "spec.engine.executor",
+            ["need 2", "perPod: 4"],
+        ),
+        (TINY, {"accelerator": {"type": "abacus"}}, "spec.accelerator.type", ["'abacus'", "nvidia-h200"]),
+        (
+            LLAMA_8B,
+            {"parallelism": {"tensor": 1}, "accelerator": {"type": "nvidia-l4"}, "engine": {"maxModelLen": 131072}},
+            "spec",
+            ["does not fit", "raise spec.parallelism.tensor"],
+        ),
+        (
+            replace(LLAMA_8B, weights_bytes=900 * GIB),
+            {},
+            "spec",
+            ["no room for a KV cache"],
+        ),
+    ],
+)
+def test_refusals_name_the_field_and_the_remedy(facts, spec, path, words):
+    (problem,) = refusal(facts, **spec)
+    assert problem.path == path
+    for word in words:
+        assert word in str(problem)
+
+
+def test_a_fixed_cache_that_does_not_fit_beside_the_weights_is_refused():
+    (problem,) = refusal(
+        LLAMA_8B, accelerator={"type": "nvidia-l4"}, parallelism={"tensor": 1}, engine={"kvCacheMemory": "20Gi"}
+    )
+    assert "does not fit" in problem.message
+
+
+def test_an_unseen_checkpoint_is_unknown_and_never_guessed():
+    fit = choice(None).fit
+    assert fit.fits == "Unknown"
+    assert fit.kv_cache_tokens is None
+    assert "hf://org/model" in fit.message
+
+
+def test_memory_of_a_cpu_pod_counts_every_rank_in_it():
+    one = choice(TINY, accelerator={"type": "cpu"}, engine={"kvCacheMemory": "64Mi"}).fit
+    two = choice(
+        TINY, accelerator={"type": "cpu", "perPod": 2}, parallelism={"tensor": 2}, engine={"kvCacheMemory": "64Mi"}
+    ).fit
+    assert one.memory_per_pod == TINY.weights_bytes + 64 * 2**20 + int(1.5 * GIB)
+    assert two.memory_per_pod == 2 * (TINY.weights_bytes // 2 + 64 * 2**20 + int(1.5 * GIB))
