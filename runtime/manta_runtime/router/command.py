@@ -1,0 +1,64 @@
+"""`manta-runtime router envoy|picker`: the two containers of a router pod."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from manta_runtime.router.config import ConfigError, load
+
+_EXIT_USAGE = 2
+
+
+def _options(function: Callable[..., Any]) -> Callable[..., Any]:
+    function = click.option("--pod-ip", required=True, help="The pod's address: the only one bound to.")(function)
+    return click.option(
+        "--config",
+        "file",
+        type=click.Path(path_type=Path),
+        default=Path("/etc/manta/router/router.yaml"),
+        show_default=True,
+        help="router.yaml, written by the operator.",
+    )(function)
+
+
+@click.group()
+def router() -> None:
+    """Run a router: Envoy moves the bytes, the picker chooses the replica."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+@router.command()
+@_options
+def envoy(file: Path, pod_ip: str) -> None:
+    """Run Envoy and drain it on SIGTERM."""
+    from manta_runtime.router.envoy import run  # noqa: PLC0415 - each container loads its own half only
+
+    try:
+        code = asyncio.run(run(load(file), pod_ip))
+    except ConfigError as error:
+        _refuse(error)
+    sys.exit(code)
+
+
+@router.command()
+@_options
+def picker(file: Path, pod_ip: str) -> None:
+    """Run the endpoint picker."""
+    import uvloop  # noqa: PLC0415 - as above
+
+    from manta_runtime.router.picker.run import run  # noqa: PLC0415
+
+    try:
+        uvloop.run(run(load(file), pod_ip))
+    except ConfigError as error:
+        _refuse(error)
+
+
+def _refuse(error: ConfigError) -> NoReturn:
+    click.echo(f"error: {error}", err=True)
+    sys.exit(_EXIT_USAGE)

