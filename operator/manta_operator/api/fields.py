@@ -12,6 +12,8 @@ from pydantic.alias_generators import to_camel
 CPU_PATTERN = r"^(0\.[0-9]*[1-9][0-9]*|[1-9][0-9]*(\.[0-9]+)?|[1-9][0-9]*m)$"
 MEMORY_PATTERN = r"^(0\.[0-9]*[1-9][0-9]*|[1-9][0-9]*(\.[0-9]+)?)(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$"
 ENV_NAME_PATTERN = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
+PATH_PATTERN = r"^/[^/].*$"
+ACCELERATOR_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 OBJECT_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 
 
@@ -32,7 +34,7 @@ MemoryQuantity = Annotated[
 ]
 ObjectName = Annotated[str, Field(pattern=OBJECT_NAME_PATTERN, max_length=253)]
 ShortText = Annotated[str, Field(min_length=1, max_length=253)]
-AbsolutePath = Annotated[str, Field(pattern=r"^/[^/].*$", max_length=1024)]
+AbsolutePath = Annotated[str, Field(pattern=PATH_PATTERN, max_length=1024)]
 
 
 SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}

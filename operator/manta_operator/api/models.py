@@ -12,7 +12,7 @@ from pydantic import Field
 
 from manta_operator.api.choices import RouterPolicy, TaintEffect, TolerationOperator
 from manta_operator.api.engine import EngineSpec, EnvVar, ModelCache, ModelSpec, Resources
-from manta_operator.api.fields import Frozen, ObjectName, ShortText
+from manta_operator.api.fields import ACCELERATOR_PATTERN, Frozen, ObjectName, ShortText
 from manta_operator.api.names import RUNTIME_IMAGE
 
 __all__ = [
@@ -49,7 +49,7 @@ class ParallelismSpec(Frozen):
 class AcceleratorSpec(Frozen):
     """What the engines compute on."""
 
-    type: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+    type: Annotated[str, Field(pattern=ACCELERATOR_PATTERN, max_length=63)]
     """Kind of accelerator, for example nvidia-h100-80gb, or cpu for none."""
     per_pod: Annotated[int, Field(ge=1, le=64)] | None = None
     """Accelerators of each engine pod, at most what one node has.

@@ -26,7 +26,7 @@ PICKER_PORT = 9002
 ENVOY_ADMIN_PORT = 9901
 
 RUNTIME_IMAGE = "manta/runtime:0.1.0"
-"""No registry host on purpose: clusters set theirs (`spec.engine.image`), the box runs this name from the virtualenv."""
+"""No registry host on purpose: clusters set theirs (`spec.engine.image`), the box runs it from the virtualenv."""
 
 
 def common_labels(deployment: str, component: str) -> dict[str, str]:

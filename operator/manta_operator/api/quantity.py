@@ -22,10 +22,8 @@ def parse_quantity(text: str) -> Decimal:
     number = text.rstrip("KMGTPkim")
     suffix = text[len(number) :]
     try:
-        if suffix not in _FACTORS:
-            raise InvalidOperation
         return Decimal(number) * _FACTORS[suffix]
-    except InvalidOperation:
+    except (InvalidOperation, KeyError):
         known = ", ".join(name for name in _FACTORS if name)
         raise ValueError(f"{text!r} is not a quantity: write a number, with or without one of {known}") from None
 

@@ -74,6 +74,7 @@ PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
 OWN_VARIABLES = (
     "GROUP_HEAD",
     "GROUP_RANK",
+    "HF_HOME",
     "MANTA_CPU_RAY",
     "POD_IP",
     "POD_NAME",

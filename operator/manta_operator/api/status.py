@@ -43,12 +43,14 @@ class Fit(Frozen):
     """Unknown: the model's config.json or the accelerator's memory is not known."""
     message: Annotated[str, Field(max_length=4096)] = ""
     """The arithmetic in a sentence; where it does not fit, what would."""
-    weights_per_rank: str | None = None
-    """Memory for weights on the fullest rank, for example 7.5Gi."""
-    kv_cache_per_rank: str | None = None
-    """Memory left for the KV cache on the fullest rank."""
+    weights_per_rank: Count | None = None
+    """Bytes for weights on the fullest rank."""
+    kv_cache_per_rank: Count | None = None
+    """Bytes left for the KV cache on the fullest rank."""
     kv_cache_tokens: Count | None = None
     """Tokens that the KV cache of one replica holds."""
+    max_model_len: Count | None = None
+    """Longest prompt plus answer that was counted with, in tokens."""
 
 
 class LLMDeploymentStatus(Frozen):
