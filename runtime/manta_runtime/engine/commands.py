@@ -47,6 +47,8 @@ def _server(settings: EngineSettings) -> list[str]:
         f"--host={settings.pod_ip}",
         f"--port={settings.port}",
         *settings.vllm_flags,
+        # The launcher and the endpoint picker ask all the time; the log is for people.
+        "--disable-access-log-for-endpoints=/health,/metrics",
         # With 0 (vLLM's default) a SIGTERM sent past the launcher would leave clients hanging.
         f"--shutdown-timeout={max(1, int(settings.drain_seconds))}",
     ]

@@ -7,13 +7,15 @@ head.py asks it for verdicts. A worker repeats its join every second, so a join 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Stage = Literal["forming", "starting", "serving", "draining", "done"]
-MemberStage = Literal["waiting", "joined", "leaving"]
+MemberStage = Literal["waiting", "joined", "leaving", "failed"]
+
+_STAGES: dict[str, MemberStage] = {stage: stage for stage in get_args(MemberStage)}
 
 SILENCE_SECONDS = 20.0
 """A worker that was not heard of for this long is lost. A frozen pod is noticed by nothing else for minutes."""
@@ -78,15 +80,15 @@ class Refusal:
 
 def parse_join(body: Mapping[str, Any]) -> JoinRequest | Refusal:
     """Read the JSON of POST /group/join."""
-    rank, stage = body.get("rank"), body.get("stage")
+    rank, stage = body.get("rank"), _STAGES.get(str(body.get("stage")))
     if not isinstance(rank, int) or isinstance(rank, bool):
         return Refusal(400, "rank must be a number")
     texts = {name: body.get(name, "") for name in ("podIp", "podName", "epoch", "instance")}
     for name, text in texts.items():
         if not isinstance(text, str):
             return Refusal(400, f"{name} must be a string")
-    if stage not in ("waiting", "joined", "leaving"):
-        return Refusal(400, "stage must be waiting, joined or leaving")
+    if stage is None:
+        return Refusal(400, f"stage must be one of {', '.join(_STAGES)}")
     return JoinRequest(
         rank=rank,
         pod_ip=texts["podIp"],
@@ -111,6 +113,9 @@ def join(group: Group, request: JoinRequest, now: float) -> tuple[Group, Refusal
     if known and known.instance != request.instance and known.stage != "waiting":
         lost = f"rank {known.rank} ({known.pod_name}) restarted after it had joined"
         return replace(group, lost=group.lost or lost), Refusal(409, f"{lost}: the group starts again")
+    if request.stage == "failed":
+        lost = f"rank {request.rank} ({request.pod_name}) failed, see its log"
+        return replace(group, lost=group.lost or lost), None
     member = Member(request.rank, request.pod_ip, request.pod_name, request.instance, request.stage, seen=now)
     others = tuple(other for other in group.members if other.rank != request.rank)
     members = tuple(sorted((*others, member), key=lambda each: each.rank))

@@ -6,17 +6,21 @@ under a wrong name and dies. Used for executor mp over several pods.
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
-    """Parse vLLM's flags from sys.argv and run the headless executor until it ends."""
+    """Run `vllm serve` with the flags of sys.argv until it ends."""
     # vLLM costs half a minute of imports: only this process pays for it.
-    from vllm.entrypoints.cli.serve import run_headless  # noqa: PLC0415
-    from vllm.entrypoints.openai.cli_args import make_arg_parser  # noqa: PLC0415
+    from vllm.entrypoints.cli.serve import ServeSubcommand  # noqa: PLC0415
     from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: PLC0415
 
-    arguments = make_arg_parser(FlexibleArgumentParser(prog="manta headless rank")).parse_args()
-    arguments.api_server_count = 0
-    run_headless(arguments)
+    parser = FlexibleArgumentParser(prog="vllm")
+    serve = ServeSubcommand()
+    serve.subparser_init(parser.add_subparsers(dest="subparser"))
+    arguments = parser.parse_args(["serve", *sys.argv[1:]])
+    serve.validate(arguments)
+    serve.cmd(arguments)
 
 
 if __name__ == "__main__":

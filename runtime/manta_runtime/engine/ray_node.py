@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from manta_runtime.engine.settings import EngineSettings
 
 _ATTEMPTS = 3
-_STOP_GRACE = 5.0
+_STOP_GRACE = 2.0
 
 
 async def start_ray(settings: EngineSettings, environment: Mapping[str, str], address: str = "") -> tuple[Child, str]:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from manta_runtime.engine.commands import engine_environment, vllm_command
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("manta.engine")
 
 _POLL_SECONDS = 1.0
-_STOP_GRACE = 5.0
+_AFTER_HEAD_SECONDS = 5.0
+"""A head at its deadline needs this long to cut off what is left; the worker must not be the one that does it."""
+_STOP_GRACE = 2.0
 
 
 async def run_worker(
@@ -43,6 +46,9 @@ async def run_worker(
     async with control_server(worker, settings.pod_ip, settings.control_port):
         try:
             await worker.run()
+        except EngineFailure:
+            await worker.confess()
+            raise
         finally:
             await worker.close()
     return 0
@@ -173,10 +179,15 @@ class _Worker:
         await self._stop.asked.wait()
         log.info("told to stop: serving on until the head has drained, %.0f s at most", self._settings.drain_seconds)
         try:
-            async with asyncio.timeout(self._settings.drain_seconds):
+            async with asyncio.timeout(self._settings.drain_seconds + _AFTER_HEAD_SECONDS):
                 await self._stop.hurried.wait()
         except TimeoutError:
             log.warning("the head has not drained in time, leaving all the same")
+
+    async def confess(self) -> None:
+        """Tell the head that this rank is lost, so that the group need not wait for its silence."""
+        with suppress(Unreachable):
+            await self._link.join("failed")
 
     async def close(self) -> None:
         """End the child, if there is one."""

@@ -1,0 +1,71 @@
+"""What the launcher concludes from an engine's HTTP answers, against a small server on loopback."""
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from manta_runtime.engine.vllm_client import VllmClient
+
+
+@pytest.fixture
+async def engine():
+    """A server whose answers a test sets; yields (answers, client)."""
+    answers = {"health": 200, "completion": (200, {"usage": {"completion_tokens": 1}}), "metrics": ""}
+    seen = {}
+
+    async def health(_):
+        return web.Response(status=answers["health"])
+
+    async def completion(request):
+        seen["body"] = await request.json()
+        seen["authorization"] = request.headers.get("Authorization", "")
+        status, body = answers["completion"]
+        return web.json_response(body, status=status)
+
+    async def metrics(_):
+        return web.Response(text=answers["metrics"])
+
+    application = web.Application()
+    application.add_routes(
+        [web.get("/health", health), web.post("/v1/completions", completion), web.get("/metrics", metrics)]
+    )
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with aiohttp.ClientSession() as session:
+        yield answers, seen, VllmClient(session, "127.0.0.1", runner.addresses[0][1], "tiny", api_key="k")
+    await runner.cleanup()
+
+
+async def test_a_token_counts_only_when_one_was_produced(engine):
+    answers, seen, client = engine
+    assert await client.produce_token() == ""
+    assert seen["body"]["model"] == "tiny"
+    assert seen["body"]["max_tokens"] == 1
+    assert seen["authorization"] == "Bearer k"
+    answers["completion"] = (200, {"usage": {"completion_tokens": 0}})
+    assert "produced no token" in await client.produce_token()
+    answers["completion"] = (404, {"message": "The model `tiny` does not exist."})
+    assert "answered 404" in await client.produce_token()
+
+
+async def test_health_is_a_200(engine):
+    answers, _, client = engine
+    assert await client.healthy()
+    answers["health"] = 503
+    assert not await client.healthy()
+
+
+async def test_in_flight_comes_from_the_metrics(engine):
+    answers, _, client = engine
+    assert await client.in_flight() is None
+    answers["metrics"] = "vllm:num_requests_running 2.0\nvllm:num_requests_waiting 1.0\n"
+    assert await client.in_flight() == 3
+
+
+async def test_nobody_there():
+    async with aiohttp.ClientSession() as session:
+        client = VllmClient(session, "127.0.0.1", 1, "tiny")
+        assert not await client.healthy()
+        assert await client.in_flight() is None
+        assert "ClientConnectorError" in await client.produce_token()
