@@ -1,7 +1,7 @@
 """Manifests on disk to admitted bodies: parse YAML, pick the LLMDeployments, judge them as the API server would.
 
 Used by the command line before anything is planned or applied, so that a mistake is named with its field and its
-remedy, all mistakes of a file at once. Stricter than an API server in one point: an unknown field is an error, not dropped.
+remedy, all mistakes of a file at once. Stricter than an API server in one point: an unknown field is an error.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,9 +14,11 @@ from manta_operator.api.crd import llmdeployment_schema, open_api_schema
 from manta_operator.api.names import API_VERSION, GROUP, KIND
 from manta_operator.api.remedies import remedy_for
 from manta_operator.api.strict_yaml import parse_documents
-from manta_operator.schema.errors import closest
+from manta_operator.schema.errors import FieldError, closest
+from manta_operator.schema.structure import TYPES
 from manta_operator.schema.unknown import known_siblings
 
+_TYPE_NAMES = frozenset(f'"{name}"' for name in TYPES)
 _SKELETON = "start from examples/tiny.yaml"
 
 
@@ -87,12 +89,15 @@ def load(text: str, source: str) -> list[dict[str, Any]]:
 
 def _yaml_problem(error: yaml.YAMLError, source: str) -> Problem:
     if not isinstance(error, yaml.MarkedYAMLError):
-        return Problem(source, 0, "", f"is not YAML: {error}", "remove the characters that YAML does not allow")
+        what = str(error).partition("\n")[0]
+        return Problem(source, 0, "", f"is not valid YAML: {what}", "remove what YAML does not allow")
     mark = error.problem_mark or error.context_mark
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    message = f"{where}is not YAML: {error.problem or error.context}"
+    message = f"{where}is not valid YAML: {error.problem or error.context}"
     if "'\\t'" in message:
         return Problem(source, 0, "", message, "indent with spaces: YAML does not allow tabs")
+    if "given twice" in message:
+        return Problem(source, 0, "", message, "remove one of the two")
     return Problem(source, 0, "", message, "check the indentation, the quotes and the colons at that place")
 
 
@@ -110,14 +115,14 @@ def _identity_problems(document: Any, source: str, number: int) -> Iterator[Prob
         return
     version, kind = document.get("apiVersion"), document.get("kind")
     ours = str(version).split("/")[0] == GROUP
-    alike = isinstance(kind, str) and closest(kind, [KIND]) is not None
+    alike = isinstance(kind, str) and kind.lower() == KIND.lower()
     if not version and not kind:
         yield Problem(source, number, "", "apiVersion and kind are missing", _first_lines())
         return
     if version != API_VERSION and (ours or alike):
         what = f"unknown version {version!r}" if version else "missing"
         yield Problem(source, number, "apiVersion", what, f"write apiVersion: {API_VERSION}")
-    if kind != KIND and (ours or (alike and not version) or not kind):
+    if kind != KIND and (ours or alike or not kind):
         what = f"unknown kind {kind!r}" if kind else "missing"
         yield Problem(source, number, "kind", what, f"write kind: {KIND}")
 
@@ -140,8 +145,15 @@ def _admit(document: Mapping[str, Any], source: str, number: int) -> tuple[dict[
         problems.append(Problem(source, number, *broken))
         pruned = pruned | {"metadata": {"name": "a-name"}}  # so that the rest is judged too
     body = schema.default(pruned)
-    problems += [Problem(source, number, error.path, error.body, remedy_for(error)) for error in schema.validate(body)]
+    problems += [
+        Problem(source, number, error.path, _words(error), remedy_for(error)) for error in schema.validate(body)
+    ]
     return body, problems
+
+
+def _words(error: FieldError) -> str:
+    """Return what is wrong, without the name of the type that an API server shows in place of a value."""
+    return f"{error.kind}: {error.message}" if error.message and error.value in _TYPE_NAMES else error.body
 
 
 def _unknown_field(path: str, source: str, number: int) -> Problem:

@@ -37,6 +37,8 @@ def remedy_for(error: FieldError) -> str:
         return f'did you mean "{likely}"?' if likely else ""
     if error.kind == errors.DUPLICATE:
         return "remove one of them"
+    if 'must be of type integer,string: "number"' in error.message:
+        return 'put the number in quotes, for example "1.5"'
     if 'must be of type string: "' in error.message:
         return "put the value in quotes"
     matches = (remedy for pattern, remedy in _BY_PATTERN.items() if f"'{pattern}'" in error.message)
