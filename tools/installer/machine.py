@@ -49,10 +49,10 @@ def _candidates(wanted: str) -> Iterator[str]:
 
 
 def check_platform(group: str) -> None:
-    """Refuses what there are no wheels for.
+    """Refuses what there are no wheels for, and what vLLM cannot start on.
 
     Raises:
-        InstallError: not Linux, or (for the engine) neither x86_64 nor aarch64.
+        InstallError: not Linux, or (for the engine) neither x86_64 nor aarch64, or without `lscpu`.
     """
     if platform.system() != "Linux":
         raise InstallError(f"Manta's box runs on Linux, this is {platform.system()}: use a Linux machine or a VM")
@@ -60,6 +60,8 @@ def check_platform(group: str) -> None:
         raise InstallError(
             f"there is no vLLM wheel for {platform.machine()}: `make install-dev` installs all but the engine"
         )
+    if group == "all" and not shutil.which("lscpu"):
+        raise InstallError("vLLM needs the command lscpu to start: install the package util-linux, then run this again")
 
 
 def check_disk(root: Path, needed_gb: int) -> None:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 HEARTBEAT_SECONDS = 15.0
 NOISE = ("WARNING: Location 'file:", "WARNING: Url 'file:", "[notice]")
@@ -50,16 +51,18 @@ class Runner:
         lines: list[str] = []
         with self.log.open("a", encoding="utf-8") as log:
             log.write(f"\n$ {' '.join(command)}\n")
-            process = subprocess.Popen(
-                list(command),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                env=self.env,
-            )
-            latest: deque[str] = deque(maxlen=1)
-            finished = threading.Event()
+            code = self._follow(list(command), log, lines, told=told)
+        if code != 0:
+            raise InstallError(self._failure(command, code, lines))
+        return "".join(lines)
+
+    def _follow(self, command: list[str], log: TextIO, lines: list[str], *, told: bool) -> int:
+        """Copies the output to the log and to `lines` while the command runs; returns its exit code."""
+        latest: deque[str] = deque(maxlen=1)
+        finished = threading.Event()
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=self.env
+        ) as process:
             if told:
                 threading.Thread(target=_heartbeat, args=(finished, latest), daemon=True).start()
             try:
@@ -68,15 +71,11 @@ class Runner:
                     lines.append(line)
                     if interesting(line):
                         latest.append(interesting(line))
-                code = process.wait()
+                return process.wait()
             finally:
                 finished.set()
                 if process.poll() is None:
                     process.terminate()
-                    process.wait()
-        if code != 0:
-            raise InstallError(self._failure(command, code, lines))
-        return "".join(lines)
 
     def _failure(self, command: Sequence[str], code: int, lines: Sequence[str]) -> str:
         said = [line.rstrip() for line in lines if line.strip() and not line.startswith(NOISE)]
