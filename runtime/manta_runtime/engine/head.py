@@ -156,7 +156,7 @@ class _Head:
             if now - reported >= _REPORT_SECONDS:
                 reported = now
                 log.info(message)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(_TICK_SECONDS / 2)
         if self._group.size > 1:
             log.info("all %d ranks are here after %.0f s", self._group.size, time.monotonic() - self._started)
 

@@ -1,0 +1,214 @@
+"""A launcher's life with a stand-in for vLLM: real processes, real HTTP, no model."""
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from manta_runtime.engine import drain, draining, head
+from manta_runtime.engine.failure import EngineFailure
+from manta_runtime.engine.head import make_client, run_head
+from manta_runtime.engine.settings import EngineSettings
+from manta_runtime.engine.stop import Stop
+
+HOST = "127.0.0.1"
+# /busy sets how many requests are in flight, /exit ends the process with a code.
+ENGINE = """
+import json, os, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+state = {"busy": 0}
+class Handler(BaseHTTPRequestHandler):
+    def answer(self, text):
+        self.send_response(200); self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text))); self.end_headers()
+        self.wfile.write(text.encode())
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.answer(json.dumps({"usage": {"completion_tokens": 1}}))
+    def do_GET(self):
+        what, _, value = self.path.strip("/").partition("/")
+        if what == "exit":
+            os._exit(int(value))
+        if what == "busy":
+            state["busy"] = int(value)
+        self.answer("vllm:num_requests_running %d\\nvllm:num_requests_waiting 0\\n" % state["busy"])
+    def log_message(self, *_): pass
+HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+class Running:
+    """A head that runs in this test, and the ways to look at it."""
+
+    def __init__(self, settings: EngineSettings, session: aiohttp.ClientSession) -> None:
+        self.stop = Stop()
+        self._settings = settings
+        self._session = session
+        self.task = asyncio.create_task(run_head(settings, {}, self.stop, make_client(session, settings, {})))
+
+    async def readyz(self) -> int:
+        url = f"http://{HOST}:{self._settings.control_port}/readyz"
+        try:
+            async with self._session.get(url) as response:
+                return response.status
+        except aiohttp.ClientError:
+            return 0
+
+    async def engine(self, path: str) -> None:
+        try:
+            async with self._session.get(f"http://{HOST}:{self._settings.port}/{path}") as response:
+                await response.read()
+        except aiohttp.ClientError:
+            assert path.startswith("exit"), path
+
+    async def join(self, stage: str, rank: int = 1) -> int:
+        body = {"rank": rank, "podIp": HOST, "podName": "tiny-1", "instance": "i", "stage": stage}
+        url = f"http://{HOST}:{self._settings.control_port}/group/join"
+        async with self._session.post(url, data=json.dumps(body)) as response:
+            return response.status
+
+    async def until_ready(self) -> None:
+        async with asyncio.timeout(10):
+            while await self.readyz() != 200:
+                if self.task.done():
+                    self.task.result()
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def start(tmp_path, monkeypatch):
+    """Return a function that starts a head with the stand-in engine; everything is faster than in a pod."""
+    script = tmp_path / "engine.py"
+    script.write_text(ENGINE)
+    monkeypatch.setattr(
+        head, "vllm_command", lambda settings, address: [sys.executable, "-I", str(script), str(settings.port)]
+    )
+    monkeypatch.setattr(head, "_TICK_SECONDS", 0.05)
+    monkeypatch.setattr(draining, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(drain, "LOOK_AWAY_SECONDS", 0.3)
+    running = []
+
+    async with aiohttp.ClientSession() as session:
+
+        def launch(group_size=1, drain_seconds=5.0, startup_seconds=10.0):
+            settings = EngineSettings(
+                rank=0,
+                group_size=group_size,
+                pod_ip=HOST,
+                pod_name="tiny-0",
+                head=HOST,
+                port=head.free_port(HOST),
+                control_port=head.free_port(HOST),
+                executor="mp",
+                accelerator="cpu",
+                accelerators_per_pod=1,
+                startup_seconds=startup_seconds,
+                drain_seconds=drain_seconds,
+                scratch=Path(tmp_path),
+                vllm_flags=("--model=/m", "--served-model-name=tiny"),
+            )
+            running.append(Running(settings, session))
+            return running[-1]
+
+        yield launch
+        for each in running:
+            each.task.cancel()
+        await asyncio.gather(*(each.task for each in running), return_exceptions=True)
+
+
+async def test_an_idle_head_drains_and_ends_with_0(start):
+    pod = start()
+    await pod.until_ready()
+    pod.stop.ask()
+    await asyncio.sleep(0.1)
+    assert await pod.readyz() == 503
+    assert await pod.task == 0
+
+
+async def test_requests_in_flight_hold_the_drain(start):
+    pod = start()
+    await pod.until_ready()
+    await pod.engine("busy/2")
+    pod.stop.ask()
+    await asyncio.sleep(0.8)
+    assert not pod.task.done()
+    await pod.engine("busy/0")
+    assert await pod.task == 0
+
+
+async def test_past_the_deadline_the_engine_is_cut_off(start):
+    pod = start(drain_seconds=0.5)
+    await pod.until_ready()
+    await pod.engine("busy/1")
+    begun = time.monotonic()
+    pod.stop.ask()
+    assert await pod.task == 0
+    assert 0.5 <= time.monotonic() - begun < 3
+
+
+async def test_a_second_signal_hurries(start):
+    pod = start(drain_seconds=60)
+    await pod.until_ready()
+    await pod.engine("busy/1")
+    pod.stop.ask()
+    await asyncio.sleep(0.1)
+    pod.stop.ask()
+    async with asyncio.timeout(3):
+        assert await pod.task == 0
+
+
+async def test_an_engine_that_dies_ends_the_pod_with_its_code(start):
+    pod = start()
+    await pod.until_ready()
+    await pod.engine("exit/7")
+    with pytest.raises(EngineFailure, match="vLLM ended by itself with code 7") as failure:
+        await pod.task
+    assert failure.value.code == 7
+
+
+async def test_an_engine_that_ends_well_unasked_is_a_failure_too(start):
+    pod = start()
+    await pod.until_ready()
+    await pod.engine("exit/0")
+    with pytest.raises(EngineFailure) as failure:
+        await pod.task
+    assert failure.value.code == 1
+
+
+async def test_a_group_that_stays_incomplete_names_who_is_missing(start):
+    pod = start(group_size=3, startup_seconds=0.2)
+    with pytest.raises(EngineFailure, match=r"missing ranks 1 \(tiny-1\), 2 \(tiny-2\)"):
+        await pod.task
+
+
+async def test_a_head_waits_for_its_ranks_and_ends_when_one_fails(start):
+    pod = start(group_size=2)
+    await asyncio.sleep(0.2)
+    assert await pod.readyz() == 503
+    assert await pod.join("waiting") == 200
+    assert await pod.join("joined") == 200
+    await pod.until_ready()
+    assert await pod.join("failed") == 200
+    with pytest.raises(EngineFailure, match=r"rank 1 .* failed"):
+        await pod.task
+
+
+async def test_a_leaving_rank_drains_the_whole_group_and_it_starts_again(start):
+    pod = start(group_size=2)
+    await asyncio.sleep(0.1)
+    await pod.join("joined")
+    await pod.until_ready()
+    await pod.join("leaving")
+    assert await pod.task == 1
+
+
+async def test_told_to_stop_before_serving(start):
+    pod = start(group_size=2)
+    await asyncio.sleep(0.1)
+    pod.stop.ask()
+    async with asyncio.timeout(3):
+        assert await pod.task == 0
