@@ -9,6 +9,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 PYTHON ?=
 BIN := .venv/bin
 MODEL := .models/tiny
+CRD := crds/manta.dev_llmdeployments.yaml
 SOURCES := operator runtime tools tests
 # Any Python 3 can run the installer; it looks for 3.11 itself and says how to get it.
 ANY_PYTHON := $(firstword $(PYTHON) $(shell command -v python3.11 || command -v python3))
@@ -71,7 +72,7 @@ unit: install-dev ## Unit, golden and contract tests
 
 .PHONY: golden-update
 golden-update: install-dev ## Rewrite the golden files from what the code renders now (then read the diff)
-	$(BIN)/pytest -q tests/golden --golden-update
+	GOLDEN_UPDATE=1 $(BIN)/pytest -q tests/golden
 
 .PHONY: integration
 integration: install-dev ## The operator on the box, without engines
@@ -83,13 +84,14 @@ e2e: model ## Real vLLM, Ray and Envoy on the box
 
 .PHONY: crds
 crds: install-dev ## Write crds/ from the Python models
-	$(BIN)/python -m manta_operator.api.crd
+	$(BIN)/python -m manta_operator.api.crd > $(CRD).part && mv $(CRD).part $(CRD)
 
 .PHONY: docs
-docs: crds ## Write what is generated in docs/
+docs: crds ## Write docs/api.md, the reference of all fields, from the CRD
+	$(BIN)/python tools/api_reference.py $(CRD) docs/api.md
 
 .PHONY: verify
-verify: crds golden-update ## Regenerate everything and fail if that changes a file
+verify: docs golden-update ## Regenerate everything and fail if that changes a file
 	@git diff --exit-code --stat -- crds docs tests/golden || \
 	  { echo 'verify: generated files are out of date: commit what `make verify` has just written'; exit 1; }
 
