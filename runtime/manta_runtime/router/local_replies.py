@@ -1,7 +1,8 @@
 """What Envoy answers by itself (no engine, timeouts, bodies too large …) as OpenAI errors. Pure; part of `listener.py`.
 
 Envoy takes every 5xx of an ext_authz server for a failure of that server and drops its body, and it cannot tell the
-picker's 400 from its own. So the picker says "no ready replica" with 480 and "bad request" with 481, and they become 503 and 400 here.
+picker's 400 from its own. So the picker says "no ready replica" with 480 and "bad request" with 481, and they
+become 503 and 400 here.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """A small, fast HTTP/1.1 server for the picker: Envoy asks it once per request, so every microsecond counts.
 
-Only what Envoy, kubelets and Prometheus need: keep-alive, whole bodies, answers made without waiting. A general framework
-costs a multiple of this per request.
+Only what Envoy, kubelets and Prometheus need: keep-alive, whole bodies, answers made without waiting. A general
+framework costs a multiple of this per request.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import cast
 
 import httptools
 
@@ -69,7 +70,8 @@ class _Connection(asyncio.Protocol):
     _size: int = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        # uvloop's transports do not inherit from asyncio's.
+        self._transport = cast("asyncio.WriteTransport", transport)
         self._parser = httptools.HttpRequestParser(self)
 
     def data_received(self, data: bytes) -> None:
@@ -110,7 +112,7 @@ class _Connection(asyncio.Protocol):
             return _BROKEN
 
     def _send(self, answer: Answer) -> None:
-        if isinstance(self._transport, asyncio.WriteTransport) and not self._transport.is_closing():
+        if not self._transport.is_closing():
             self._transport.write(answer.encode())
 
 

@@ -1,0 +1,185 @@
+"""A router pod as the kubelet would run it, between a fake API server and fake engines; used by test_router_envoy.py.
+
+Fake: the engines (aiohttp; a stream sends a chunk per permit) and the API server (lists and watches pods).
+All on 127.1.241.x.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import aiohttp
+import yaml
+from aiohttp import web
+
+API, POD = "127.1.241.1", "127.1.241.2"
+URL = f"http://{POD}:8000"
+MAX_BODY = 4 << 20
+ROOT = Path(__file__).parents[2]
+
+
+class FakeEngine:
+    """Answers with its name; a stream sends a chunk per `permits.release()`, a chunk count of 3."""
+
+    def __init__(self, name, address):
+        self.name, self.address = name, address
+        self.permits = asyncio.Semaphore(0)
+        self.hits = []
+        self.running = 0
+
+    async def start(self):
+        app = web.Application(client_max_size=64 << 20)
+        app.router.add_get("/metrics", self.metrics)
+        app.router.add_route("*", "/{path:.*}", self.answer)
+        self.runner = web.AppRunner(app, shutdown_timeout=0)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, self.address, 8000).start()
+
+    async def metrics(self, request):
+        return web.Response(text=f'vllm:num_requests_running{{m="t"}} {self.running}.0\n')
+
+    async def answer(self, request):
+        self.hits.append(request.path)
+        body = await request.json() if request.can_read_body else {}
+        if not body.get("stream"):
+            return web.json_response({"replica": self.name})
+        self.running += 1
+        try:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            for number in range(3):
+                await self.permits.acquire()
+                if self.name == "broken":
+                    request.transport.abort()
+                await response.write(f"data: {self.name} {number}\n\n".encode())
+            return response
+        finally:
+            self.running -= 1
+
+    async def stop(self):
+        await self.runner.cleanup()
+
+
+class FakeApiServer:
+    """GET pods of one namespace: a list, or a watch fed by `set` and `drop`."""
+
+    def __init__(self):
+        self.pods, self.version, self.watchers, self.lists = {}, 1, [], 0
+        self.gone = False
+
+    async def start(self):
+        app = web.Application()
+        app.router.add_get("/api/v1/namespaces/ns/pods", self.answer)
+        self.runner = web.AppRunner(app, shutdown_timeout=0)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, API, 6443).start()
+
+    async def stop(self):
+        for queue in self.watchers:
+            queue.put_nowait(None)
+        await self.runner.cleanup()
+
+    async def answer(self, request):
+        assert request.headers["authorization"] == "Bearer secret"
+        if "watch" not in request.query:
+            self.lists += 1
+            items = list(self.pods.values())
+            return web.json_response({"metadata": {"resourceVersion": str(self.version)}, "items": items})
+        response = web.StreamResponse()
+        await response.prepare(request)
+        if self.gone:
+            self.gone = False
+            error = {"type": "ERROR", "object": {"code": 410, "message": "too old"}}
+            await response.write(json.dumps(error).encode() + b"\n")
+            return response
+        self.watchers.append(queue := asyncio.Queue())
+        while event := await queue.get():
+            await response.write(json.dumps(event).encode() + b"\n")
+        return response
+
+    def _emit(self, kind, pod):
+        self.version += 1
+        pod["metadata"]["resourceVersion"] = str(self.version)
+        for queue in self.watchers:
+            queue.put_nowait({"type": kind, "object": pod})
+
+    def set(self, name, address, ready=True, deleting=False):
+        metadata = {"name": name, "labels": {"manta.dev/replica": "0"}}
+        if deleting:
+            metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
+        pod = {"metadata": metadata, "status": {"podIP": address, "conditions": conditions}}
+        self.pods[name] = pod
+        self._emit("MODIFIED", pod)
+
+    def clear(self):
+        for name in list(self.pods):
+            self._emit("DELETED", self.pods.pop(name))
+
+
+async def until(check, seconds=10):
+    """Wait until `await check()` is true; TimeoutError after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not await check():  # noqa: ASYNC110 - other processes have no events
+            await asyncio.sleep(0.05)
+
+
+class Router:
+    """The two containers of a router pod, run as their commands would run them."""
+
+    def __init__(self, folder, session):
+        self.folder, self.session = folder, session
+        config = {"deployment": "t", "namespace": "ns", "servedNames": ["t", "alias"], "selector": "a=b"}
+        (folder / "router.yaml").write_text(yaml.safe_dump({**config, "drainSeconds": 8, "maxBodyBytes": MAX_BODY}))
+        cluster = {"name": "c", "cluster": {"server": f"http://{API}:6443"}}
+        user = {"name": "u", "user": {"token": "secret"}}
+        context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
+        kubeconfig = {"clusters": [cluster], "users": [user], "contexts": [context], "current-context": "x"}
+        (folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
+
+    async def run(self, part):
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        env = {"PATH": path, "PYTHONPATH": str(ROOT / "runtime"), "TMPDIR": str(self.folder)}
+        env["KUBECONFIG"] = str(self.folder / "kubeconfig")
+        code = "from manta_runtime.router.command import router; router()"
+        args = [part, f"--config={self.folder / 'router.yaml'}", f"--pod-ip={POD}"]
+        with (self.folder / f"{part}.log").open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                sys.executable, "-c", code, *args, env=env, stdout=log, stderr=log
+            )
+
+    async def start(self):
+        self.envoy, self.picker = await asyncio.gather(self.run("envoy"), self.run("picker"))
+        try:
+            await self.wait()
+        except TimeoutError as error:
+            await self.stop()
+            logs = [(self.folder / f"{part}.log").read_text()[-2000:] for part in ("envoy", "picker")]
+            raise AssertionError("the router did not start:\n" + "\n".join(logs)) from error
+
+    async def wait(self):
+        await until(lambda: self.status("/healthz", 200), 20)
+        await until(lambda: self.status("/readyz", 200, f"http://{POD}:9002"), 20)
+
+    async def status(self, path, wanted, base=URL):
+        with suppress(aiohttp.ClientError):
+            async with self.session.get(base + path) as response:
+                return response.status == wanted
+        return False
+
+    async def usable(self, count):
+        async def check():
+            async with self.session.get(f"http://{POD}:9002/metrics") as response:
+                return f"manta_router_replicas_usable {count}.0" in await response.text()
+
+        await until(check)
+
+    async def stop(self):
+        for process in (self.envoy, self.picker):
+            if process.returncode is None:
+                process.send_signal(signal.SIGINT)
+        await asyncio.gather(self.envoy.wait(), self.picker.wait())
