@@ -1,0 +1,158 @@
+"""Parent of one container: starts it, and makes sure that nothing of it outlives it, or the kubelet.
+
+Stand-alone (`python -I -S shim.py [--remove DIR] -- COMMAND ARG...`, standard library only, started by `process.py`).
+Standard input is a pipe which the kubelet holds open: when it closes, for whatever reason, everything is killed.
+"""
+
+import contextlib
+import ctypes
+import os
+import select
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+_PR_SET_CHILD_SUBREAPER = 36
+_CLEANER_SECONDS = 1.0
+_POLL_SECONDS = 0.02
+# These remove the shared memory of processes that died: they do so by themselves once those are gone.
+_CLEANERS = (b"multiprocessing.resource_tracker", b"torch_shm_manager")
+
+
+def children_by_parent() -> dict[int, list[int]]:
+    """All processes of this machine: parent id → child ids."""
+    tree: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):  # noqa: PTH208  (pathlib would double the time of a scan)
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                stat = Path("/proc", entry, "stat").read_bytes()
+                # The command, in parentheses, may itself hold spaces and parentheses.
+                parent = int(stat.rpartition(b")")[2].split()[1])
+                tree.setdefault(parent, []).append(int(entry))
+    return tree
+
+
+def descendants(root: int) -> list[int]:
+    """Process ids below `root`, parents before children."""
+    tree = children_by_parent()
+    found = list(tree.get(root, ()))
+    for pid in found:
+        found.extend(tree.get(pid, ()))
+    return found
+
+
+def _is_cleaner(pid: int) -> bool:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return any(name in command for name in _CLEANERS)
+
+
+def _reap() -> bool:
+    """Collect children that ended; False once there is no child, hence no descendant, left."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+def kill_all() -> None:
+    """SIGKILL every descendant until none is left; those that clean up shared memory get a moment for it."""
+    deadline = time.monotonic() + _CLEANER_SECONDS
+    while _reap():
+        patient = time.monotonic() < deadline
+        for pid in descendants(os.getpid()):
+            if not (patient and _is_cleaner(pid)):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(_POLL_SECONDS)
+
+
+def _start(command: list[str]) -> int:
+    """Fork and execute the command in a process group of its own; returns its process id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setpgid(0, 0)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        signal.set_wakeup_fd(-1)
+        # Python ignores the first two, we the third; the program shall find all of them at their defaults.
+        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        os.execvp(command[0], command)  # noqa: S606
+    except OSError as error:
+        os.write(2, f"cannot start {command[0]}: {error.strerror}\n".encode())
+    os._exit(127)
+
+
+def _ended(main: int) -> int | None:
+    """Exit code of the main process if it has ended (128 + signal, as shells count); reaps orphans on the way."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            if pid == main:
+                code = os.waitstatus_to_exitcode(status)
+                return code if code >= 0 else 128 - code
+    return None
+
+
+def supervise(command: list[str]) -> int:
+    """Run the command until it ends or standard input closes; SIGTERM is passed on to it alone."""
+    main = 0
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        if main:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(main, number)
+
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_read, False)
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGTERM, forward)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A SIGTERM that comes before the process exists must not be lost.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    main = _start(command)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    while True:
+        readable, _, _ = select.select([0, wake_read], [], [])
+        if wake_read in readable:
+            os.read(wake_read, 4096)
+        code = _ended(main)
+        if code is not None:
+            return code
+        if 0 in readable and not os.read(0, 4096):
+            return 128 + signal.SIGKILL
+
+
+def main(arguments: list[str]) -> int:
+    """`[--remove DIR] -- COMMAND ARG...`: supervise, kill what is left, remove DIR; returns the exit code."""
+    split = arguments.index("--")
+    options, command = arguments[:split], arguments[split + 1 :]
+    if os.getsid(0) != os.getpid():
+        os.setsid()
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        os.write(2, b"the shim cannot become a subreaper (prctl failed): Linux 3.4 or later is needed\n")
+        return 126
+    try:
+        return supervise(command)
+    finally:
+        kill_all()
+        if options[:1] == ["--remove"]:
+            shutil.rmtree(options[1], ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
