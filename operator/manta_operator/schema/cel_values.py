@@ -67,8 +67,16 @@ def to_cel(schema: Mapping[str, Any], value: Any, *, root: bool = False) -> Any:
     if schema.get("type") == "integer" and isinstance(value, float):
         return int(value)
     if schema.get("format") in ("date-time", "date") and isinstance(value, str):
-        return datetime.fromisoformat(value)
+        return _time(value)
     return value
+
+
+def _time(text: str) -> datetime | str:
+    """Return the time, or the text itself if it is none: the walk over the values has said so already."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return text
 
 
 def _properties(schema: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,42 @@
+"""Every pattern of the CRD: what it accepts and what it refuses, by hand."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from crd_cases import at, body_with, problems, walk
+
+from manta_operator.api import fields
+from manta_operator.api.crd import open_api_schema
+
+PATTERNS = [(path, node["pattern"]) for path, node in walk(open_api_schema()) if "pattern" in node]
+
+
+@dataclass(frozen=True)
+class Case:
+    accepted: tuple[Any, ...]
+    refused: tuple[str, ...]
+
+
+CASES = {
+    fields.CPU_PATTERN: Case(("4", "500m", "0.5", "1.25", 4), ("", "0", "-1", "4Gi", "m", "1,5", "0.0", "1m\n", "1e3")),
+    fields.MEMORY_PATTERN: Case(
+        ("64Gi", "512Mi", "1000", "1.5Gi", "0.5Gi", "2G", 4096), ("", "0", "0Gi", "64GB", "64 Gi", "-1Gi", "Gi", "1gi")
+    ),
+    fields.PATH_PATTERN: Case(("/mnt/models", "/a"), ("", "mnt/models", "/", "//a", "~/models")),
+    fields.ACCELERATOR_PATTERN: Case(("cpu", "nvidia-h100-80gb", "a"), ("", "H100", "nvidia_h100", "-a", "a-", "a.b")),
+    fields.OBJECT_NAME_PATTERN: Case(("models", "a", "a.b-c"), ("", "Models", "a_b", "-a", "a-", "a/b")),
+    fields.ENV_NAME_PATTERN: Case(("A", "_A1", "a.b-c"), ("", "1A", "A B", "A=B", "Ä")),
+}
+
+
+@pytest.mark.parametrize(("path", "pattern"), PATTERNS)
+def test_pattern(path: str, pattern: str) -> None:
+    case = CASES[pattern]
+    for value in case.accepted:
+        assert problems(body_with(path, value)) == []
+    for value in case.refused:
+        said = problems(body_with(path, value))
+        assert len(said) == 1, f"{value!r}: {said}"
+        assert said[0].startswith(f"{at(path)}: Invalid value: ")
+        assert said[0].endswith(f"{at(path)} in body should match '{pattern}'")

@@ -1,0 +1,146 @@
+"""Every CEL rule of the CRD: a body it accepts, and one it refuses with its message at its path."""
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from crd_cases import MINIMAL, problems
+
+from manta_operator.api.rules import ARGS_RULES, PLANNED_FLAGS, RULES
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    rule: str  # the beginning of the message of the rule it is about
+    path: str
+    refused: dict[str, Any]
+    accepted: dict[str, Any]
+    said: str = ""  # where a messageExpression says something else than the message
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def model(**fields: Any) -> dict[str, Any]:
+    return {"model": {"uri": "hf://a/b"} | fields}
+
+
+def engine(**fields: Any) -> dict[str, Any]:
+    return {"engine": fields}
+
+
+def split(tensor: int, pipeline: int, per_pod: int, executor: str = "auto") -> dict[str, Any]:
+    return {
+        "parallelism": {"tensor": tensor, "pipeline": pipeline},
+        "accelerator": {"type": "nvidia-l4", "perPod": per_pod},
+        "engine": {"executor": executor},
+    }
+
+
+def toleration(**fields: Any) -> dict[str, Any]:
+    return {"scheduling": {"tolerations": [fields]}}
+
+
+FLAG = "every item must be one vLLM flag, its value after =, like --name=value; this is none: "
+
+CASES = [
+    Case("no scheme", "must start with hf://", "spec.model.uri", model(uri="meta/llama"), model(uri="hf://meta/llama")),
+    Case("other scheme", "must start with hf://", "spec.model.uri", model(uri="s3://b/p"), model(uri="pvc://claim/p")),
+    Case("hf deep", "must be hf://organisation/name", "spec.model.uri", model(uri="hf://a/b/c"), model(uri="hf://a/b.1")),
+    Case("hf shallow", "must be hf://organisation/name", "spec.model.uri", model(uri="hf://a"), model(uri="hf://A_1/b-")),
+    Case("pvc alone", "must be pvc://claim/path", "spec.model.uri", model(uri="pvc://c"), model(uri="pvc://c/a/b")),
+    Case("pvc case", "must be pvc://claim/path", "spec.model.uri", model(uri="pvc://C/a"), model(uri="pvc://a.b/c")),
+    Case("file relative", "must be file:///", "spec.model.uri", model(uri="file://a/b"), model(uri="file:///a/b")),
+    Case("file root", "must be file:///", "spec.model.uri", model(uri="file:///"), model(uri="file:///a")),
+    Case("dots", "must not hold ..", "spec.model.uri", model(uri="file:///a/../b"), model(uri="file:///a/..b/c")),
+    Case("end dots", "must not hold ..", "spec.model.uri", model(uri="pvc://c/a/.."), model(uri="pvc://c/a/...")),
+    Case("space", "must not hold ..", "spec.model.uri", model(uri="file:///a b"), model(uri="file:///a_b")),
+    Case("tab", "must not hold ..", "spec.model.uri", model(uri="file:///a\tb"), model(uri="file:///atb")),
+    Case(
+        "revision of a file",
+        "only an hf:// model has revisions",
+        "spec.model.revision",
+        model(uri="file:///a", revision="main"),
+        model(revision="main"),
+    ),
+    Case(
+        "credentials of a claim",
+        "only an hf:// model needs credentials",
+        "spec.model.credentialsSecret",
+        model(uri="pvc://a/b", credentialsSecret="s"),
+        model(credentialsSecret="s"),
+    ),
+    Case(
+        "two caches",
+        "at most one of claim, hostPath and sizeLimit",
+        "spec.model.cache",
+        model(cache={"claim": "a", "sizeLimit": "1Gi"}),
+        model(cache={"claim": "a"}),
+    ),
+    Case("no flag", FLAG[:40], "spec.engine.args", engine(args=["--a", "b"]), engine(args=["--a=b"]), FLAG + "b"),
+    Case("short", FLAG[:40], "spec.engine.args", engine(args=["-tp=2"]), engine(args=["--a"]), FLAG + "-tp=2"),
+    Case(
+        "value after a space",
+        FLAG[:40],
+        "spec.engine.args",
+        engine(args=["--seed 3"]),
+        engine(args=['--hf-overrides={"a": 1}']),
+        FLAG + "--seed 3",
+    ),
+    Case("own variable", "Manta sets this variable itself", "spec.engine.env[0].name",
+         engine(env=[{"name": "POD_IP"}]), engine(env=[{"name": "POD_IPS"}]),
+         "Manta sets POD_IP itself: choose another name"),
+    Case("token", "a token does not belong", "spec.engine.env[0].name",
+         engine(env=[{"name": "HF_TOKEN", "value": "x"}]), engine(env=[{"name": "HF_TOKENS"}])),
+    Case("uneven pods", "parallelism.tensor x parallelism.pipeline must", "spec.accelerator.perPod",
+         split(2, 3, 4), split(2, 2, 4),
+         "parallelism.tensor x parallelism.pipeline (6) must be a multiple of accelerator.perPod (4)"),
+    Case("mp over pods", "executor mp works within one pod", "spec.engine.executor",
+         split(4, 2, 4, "mp"), split(4, 2, 8, "mp")),
+    Case("value of Exists", "operator Exists takes no value", "spec.scheduling.tolerations[0].value",
+         toleration(key="k", operator="Exists", value="v"), toleration(key="k", operator="Exists")),
+    Case("Equal without key", "operator Equal needs a key", "spec.scheduling.tolerations[0].key",
+         toleration(value="v"), toleration(key="k", value="v")),
+    Case("name with a digit first", "the name must start with", "metadata.name", {}, {}, metadata={"name": "1a"}),
+    Case("name with a dot", "the name must start with", "metadata.name", {}, {}, metadata={"name": "a.b"}),
+    Case("long name", "the name must have at most 40", "metadata.name", {}, {}, metadata={"name": "a" * 41}),
+]  # fmt: skip
+
+MESSAGES = {rule.message for rules in RULES.values() for rule in rules} - {rule.message for rule in ARGS_RULES[1:]}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_rule(case: Case) -> None:
+    [message] = [message for message in MESSAGES if message.startswith(case.rule)]
+    assert problems(body(case.accepted)) == []
+    said = problems(body(case.refused, case.metadata))
+    assert [text.partition(": ")[0] for text in said] == [case.path]
+    assert said[0].endswith(f": {case.said or message}")
+
+
+def test_every_rule_has_a_case() -> None:
+    assert [m for m in MESSAGES if not any(m.startswith(case.rule) for case in CASES)] == []
+
+
+@pytest.mark.parametrize(("flag", "instead"), PLANNED_FLAGS.items())
+def test_flags_that_manta_sets(flag: str, instead: str) -> None:
+    refused = f'spec.engine.args: Invalid value: "array": Manta sets {flag} itself; use {instead}'
+    underscored = "--" + flag[2:].replace("-", "_")
+    for arg in (flag, f"{flag}=1", underscored, f"{underscored}=1"):
+        assert problems(body(engine(args=["--seed=1", arg]))) == [refused]
+    assert problems(body(engine(args=[f"{flag}s=1", f"--other={flag}"]))) == []
+
+
+def test_names_up_to_forty_characters_are_accepted() -> None:
+    assert problems(body({}, {"name": "a-1" + "b" * 37})) == []
+
+
+def test_unknown_parallelism_is_left_to_the_planner() -> None:
+    assert problems(body({"accelerator": {"type": "nvidia-l4", "perPod": 3}, "parallelism": {"tensor": 2}})) == []
+
+
+def body(spec: dict[str, Any], metadata: dict[str, Any] | None = None) -> dict[str, Any]:
+    changed = copy.deepcopy(MINIMAL)
+    changed["spec"] |= copy.deepcopy(spec)
+    changed["metadata"] |= metadata or {}
+    return changed

@@ -1,0 +1,64 @@
+"""The words a spec may use for vLLM are words that the installed vLLM knows. Read from its source: imports are slow."""
+
+import ast
+import importlib.util
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from manta_operator.api import choices
+from manta_operator.api.rules import PLANNED_FLAGS
+
+SPEC = importlib.util.find_spec("vllm")
+pytestmark = pytest.mark.skipif(SPEC is None or SPEC.origin is None, reason="vLLM is not installed")
+
+
+def test_quantization() -> None:
+    ours = set(get_args(choices.Quantization)) - {"auto", "none"}
+    assert ours <= literal("model_executor/layers/quantization/__init__.py", "QuantizationMethods")
+
+
+def test_kv_cache_dtype() -> None:
+    assert set(get_args(choices.KVCacheDType)) <= literal("config/cache.py", "CacheDType")
+
+
+def test_dtype() -> None:
+    assert set(get_args(choices.DType)) <= literal("config/model.py", "ModelDType")
+
+
+def test_attention_backend() -> None:
+    tree = parse("v1/attention/backends/registry.py")
+    [backends] = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "AttentionBackendEnum"]
+    known = {t.id for n in backends.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
+    assert set(get_args(choices.AttentionBackend)) - {"auto"} <= known
+
+
+def test_planned_flags_exist() -> None:
+    source = (package() / "engine" / "arg_utils.py").read_text() + (
+        package() / "entrypoints/openai/cli_args.py"
+    ).read_text()
+    missing = [flag for flag in PLANNED_FLAGS if f'"{flag}"' not in source and field_of(flag) not in source]
+    assert missing == []
+
+
+def field_of(flag: str) -> str:
+    return flag.removeprefix("--").removeprefix("no-").replace("-", "_") + ":"
+
+
+def package() -> Path:
+    assert SPEC is not None
+    assert SPEC.origin is not None
+    return Path(SPEC.origin).parent
+
+
+def parse(path: str) -> ast.Module:
+    return ast.parse((package() / path).read_text())
+
+
+def literal(path: str, name: str) -> set[str]:
+    """The words of `name = Literal[...]` in a file of vLLM."""
+    for node in parse(path).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name:
+            return {str(word.value) for word in ast.walk(node.value) if isinstance(word, ast.Constant)}
+    raise AssertionError(f"{path} has no {name}")

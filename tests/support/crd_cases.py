@@ -1,0 +1,92 @@
+"""Finds every constraint of the CRD, and makes bodies that differ from a valid one in one place."""
+
+import copy
+import re
+from typing import Any
+
+from manta_operator.api.crd import llmdeployment_schema
+
+MINIMAL: dict[str, Any] = {
+    "apiVersion": "manta.dev/v1alpha1",
+    "kind": "LLMDeployment",
+    "metadata": {"name": "tiny", "namespace": "default"},
+    "spec": {"model": {"uri": "hf://a/b"}, "accelerator": {"type": "cpu"}},
+}
+
+ITEMS: dict[str, Any] = {
+    "spec.engine.env": {"name": "A"},
+    "spec.scheduling.tolerations": {"key": "k"},
+    "status.conditions": {
+        "type": "Ready",
+        "status": "True",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+        "reason": "A",
+    },
+    "status.decisions": {"reason": "A", "message": "b"},
+    "status.fit": {"fits": "True"},
+}
+"""Valid parents of fields that need one."""
+
+
+def walk(schema: dict[str, Any], path: str = "") -> list[tuple[str, dict[str, Any]]]:
+    """Every node of a schema with its path; `[*]` stands for the items of a list and the values of a map."""
+    found = [(path, schema)]
+    for name, child in schema.get("properties", {}).items():
+        found += walk(child, f"{path}.{name}".lstrip("."))
+    for word in ("items", "additionalProperties"):
+        if isinstance(schema.get(word), dict):
+            found += walk(schema[word], f"{path}[*]")
+    return found
+
+
+def body_with(path: str, value: Any) -> dict[str, Any]:
+    """The minimal body with `value` at `path` (`[*]`: in the first item, or under the key `k` of a map)."""
+    body = copy.deepcopy(MINIMAL)
+    _put(body, re.findall(r"[^.\[\]]+|\[\*\]", path), value, "")
+    return body
+
+
+def body_without(path: str) -> dict[str, Any]:
+    """The minimal body, or one with a valid parent, that lacks `path`."""
+    parent, _, name = path.rpartition(".")
+    body = body_with(parent.replace("[*]", ""), []) if "[*]" in parent else copy.deepcopy(MINIMAL)
+    if (holder := parent.replace("[*]", "")) in ITEMS:
+        item = {key: value for key, value in ITEMS[holder].items() if key != name}
+        return body_with(parent, item)
+    node: Any = body
+    for step in parent.split(".") if parent else ():
+        node = node[step]
+    del node[name]
+    return body
+
+
+def problems(body: dict[str, Any]) -> list[str]:
+    """What the API server would say about a body, one text an error."""
+    schema = llmdeployment_schema()
+    pruned, unknown = schema.prune(body)
+    assert unknown == (), f"the case itself is wrong: {unknown}"
+    return [str(error) for error in schema.validate(schema.default(pruned))]
+
+
+def at(path: str) -> str:
+    """The path as errors write it, for the place where `body_with` puts a value."""
+    return path.replace("nodeSelector[*]", "nodeSelector.k").replace("[*]", "[0]")
+
+
+def _put(node: Any, steps: list[str], value: Any, path: str) -> None:
+    step, rest = steps[0], steps[1:]
+    if not rest:
+        node["k" if step == "[*]" and isinstance(node, dict) else 0 if step == "[*]" else step] = value
+        return
+    path = f"{path}{step}" if step == "[*]" else f"{path}.{step}".lstrip(".")
+    if step == "[*]":
+        _put(node[0], rest, value, path)
+        return
+    if path not in ("metadata", "spec", "spec.model", "spec.accelerator"):
+        item = copy.deepcopy(ITEMS.get(path, {}))
+        is_map = path == "spec.scheduling.nodeSelector"
+        node[step] = {} if is_map else [item] if rest[0] == "[*]" else item
+        if rest == ["[*]"] and not is_map:
+            node[step] = [value]
+            return
+    _put(node[step], rest, value, path)
