@@ -114,7 +114,8 @@ def join(group: Group, request: JoinRequest, now: float) -> tuple[Group, Refusal
         lost = f"rank {known.rank} ({known.pod_name}) restarted after it had joined"
         return replace(group, lost=group.lost or lost), Refusal(409, f"{lost}: the group starts again")
     if request.stage == "failed":
-        lost = f"rank {request.rank} ({request.pod_name}) failed, see its log"
+        # One that never knew our epoch was never a part of this group: nothing is lost with it.
+        lost = f"rank {request.rank} ({request.pod_name}) failed, see its log" if request.epoch else ""
         return replace(group, lost=group.lost or lost), None
     member = Member(request.rank, request.pod_ip, request.pod_name, request.instance, request.stage, seen=now)
     others = tuple(other for other in group.members if other.rank != request.rank)

@@ -11,7 +11,7 @@ import logging
 import secrets
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from manta_runtime.engine.commands import engine_environment, vllm_command
 from manta_runtime.engine.control import control_server
@@ -23,7 +23,7 @@ from manta_runtime.engine.ray_node import start_ray
 from manta_runtime.engine.readiness import Verdict, judge_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
 
     import aiohttp
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from manta_runtime.engine.stop import Stop
 
 log = logging.getLogger("manta.engine")
+
+_T = TypeVar("_T")
 
 _POLL_SECONDS = 1.0
 _AFTER_HEAD_SECONDS = 5.0
@@ -118,18 +120,19 @@ class _Worker:
                 log.info("%s, %.0f s of %.0f s", why, now - started, self._settings.startup_seconds)
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def _with_heartbeat(self, starting: Any) -> Any:
-        # The head may already count on us (a join is also a heartbeat), and may be gone before Ray is up.
-        task = asyncio.ensure_future(starting)
+    async def _with_heartbeat(self, starting: Coroutine[Any, Any, _T]) -> _T:
+        # The head may be gone before Ray is up; Ray itself would go on trying for minutes.
+        task = asyncio.create_task(starting)
         watch = asyncio.create_task(self._follow("waiting"))
-        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-        for each in (task, watch):
-            if not each.done():
-                each.cancel()
-        results = await asyncio.gather(task, watch, return_exceptions=True)
-        if isinstance(results[1], EngineFailure):
-            raise results[1]
-        return task.result()
+        try:
+            await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+            if watch.done() and not task.done():
+                watch.result()
+            return await task
+        finally:
+            task.cancel()
+            watch.cancel()
+            await asyncio.gather(task, watch, return_exceptions=True)
 
     async def _stay(self) -> None:
         child = self._child

@@ -131,3 +131,9 @@ def test_a_join_is_read():
 def test_a_failed_rank_loses_the_group_at_once():
     group = joined(EMPTY, asks(1), asks(1, stage="failed"))
     assert group.lost == "rank 1 (tiny-ab12-0-1) failed, see its log"
+
+
+def test_a_rank_that_fails_before_it_knew_the_head_loses_nothing():
+    group, refusal = join(EMPTY, asks(1, stage="failed", epoch=""), 0.0)
+    assert refusal is None
+    assert group == EMPTY

@@ -46,6 +46,7 @@ class Running:
 
     def __init__(self, settings: EngineSettings, session: aiohttp.ClientSession) -> None:
         self.stop = Stop()
+        self._epoch = ""
         self._settings = settings
         self._session = session
         self.task = asyncio.create_task(run_head(settings, {}, self.stop, make_client(session, settings, {})))
@@ -66,9 +67,10 @@ class Running:
             assert path.startswith("exit"), path
 
     async def join(self, stage: str, rank: int = 1) -> int:
-        body = {"rank": rank, "podIp": HOST, "podName": "tiny-1", "instance": "i", "stage": stage}
+        body = {"rank": rank, "podIp": HOST, "podName": "tiny-1", "instance": "i", "stage": stage, "epoch": self._epoch}
         url = f"http://{HOST}:{self._settings.control_port}/group/join"
         async with self._session.post(url, data=json.dumps(body)) as response:
+            self._epoch = (await response.json())["epoch"]
             return response.status
 
     async def until_ready(self) -> None:

@@ -1,0 +1,162 @@
+"""A worker's life beside a head that the test plays: real HTTP, a sleeping process for vLLM's share."""
+
+import asyncio
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from manta_runtime.engine import head_link, worker
+from manta_runtime.engine.control import control_server
+from manta_runtime.engine.failure import EngineFailure
+from manta_runtime.engine.group import Group, answer_of, join, state_of
+from manta_runtime.engine.ray_node import free_port
+from manta_runtime.engine.readiness import Health, judge_head
+from manta_runtime.engine.settings import EngineSettings
+from manta_runtime.engine.stop import Stop
+
+HOST = "127.0.0.1"
+
+
+class Head:
+    """The head of the group, played by the test."""
+
+    def __init__(self) -> None:
+        self.group = Group(epoch="e1", size=2, pod_prefix="tiny", address="127.0.0.1:7000")
+
+    def readiness(self):
+        return judge_head(self.group, Health())
+
+    def state(self):
+        return state_of(self.group)
+
+    def welcome(self, request):
+        self.group, refusal = join(self.group, request, 0.0)
+        return refusal or answer_of(self.group)
+
+    async def until(self, condition) -> None:
+        async with asyncio.timeout(5):
+            while not condition(self.group):  # noqa: ASYNC110 - the state changes in HTTP handlers
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def launch(tmp_path, monkeypatch):
+    """Return a function that starts a worker whose process runs `code`; yields (task, stop, control port)."""
+    monkeypatch.setattr(worker, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(worker, "_AFTER_HEAD_SECONDS", 0.0)
+    monkeypatch.setattr(head_link, "REFUSED_SECONDS", 0.3)
+    tasks = []
+    async with aiohttp.ClientSession() as session:
+
+        def start(head_port: int, code: str = "import time; time.sleep(60)", **changes):
+            monkeypatch.setattr(worker, "vllm_command", lambda *_: [sys.executable, "-I", "-c", code])
+            settings = EngineSettings(
+                rank=1,
+                group_size=2,
+                pod_ip="127.0.0.2",
+                pod_name="tiny-1",
+                head=HOST,
+                port=8000,
+                control_port=head_port,
+                executor="mp",
+                accelerator="cpu",
+                accelerators_per_pod=1,
+                startup_seconds=5,
+                drain_seconds=5,
+                scratch=Path(tmp_path),
+                vllm_flags=("--model=/m", "--tensor-parallel-size=2"),
+            )
+            stop = Stop()
+            run = worker.run_worker(replace(settings, **changes), {}, stop, session)
+            tasks.append(asyncio.create_task(run))
+            return tasks[-1], stop
+
+        yield start
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_it_waits_for_the_head_joins_and_becomes_ready(launch):
+    port = free_port(HOST)
+    launch(port)
+    await asyncio.sleep(0.2)
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"http://127.0.0.2:{port}/readyz") as response:
+            assert response.status == 503
+        head = Head()
+        async with control_server(head, HOST, port):
+            await head.until(lambda group: not group.missing)
+            async with session.get(f"http://127.0.0.2:{port}/readyz") as response:
+                assert response.status == 200
+
+
+async def test_it_ends_soon_after_its_head(launch):
+    head = Head()
+    async with control_server(head, HOST, 0) as port:
+        task, _ = launch(port)
+        await head.until(lambda group: not group.missing)
+    async with asyncio.timeout(3):
+        with pytest.raises(EngineFailure, match="is gone"):
+            await task
+
+
+async def test_it_ends_when_the_head_has_another_epoch(launch):
+    head = Head()
+    async with control_server(head, HOST, 0) as port:
+        task, _ = launch(port)
+        await head.until(lambda group: not group.missing)
+        head.group = Group(epoch="e2", size=2, pod_prefix="tiny", address="127.0.0.1:7000")
+        with pytest.raises(EngineFailure, match="the head started again"):
+            await task
+    assert not head.group.lost
+
+
+async def test_its_own_process_dying_is_told_to_the_head(launch):
+    head = Head()
+    async with control_server(head, HOST, 0) as port:
+        task, _ = launch(port, code="import time; time.sleep(0.3); raise SystemExit(9)")
+        with pytest.raises(EngineFailure, match="vLLM ended with code 9") as failure:
+            await task
+    assert failure.value.code == 9
+    assert head.group.lost == "rank 1 (tiny-1) failed, see its log"
+
+
+async def test_told_to_stop_it_serves_on_until_the_head_is_done(launch):
+    head = Head()
+    async with control_server(head, HOST, 0) as port:
+        task, stop = launch(port)
+        await head.until(lambda group: not group.missing)
+        stop.ask()
+        await head.until(lambda group: group.leaving == (1,))
+        await asyncio.sleep(0.3)
+        assert not task.done()
+        head.group = replace(head.group, stage="done")
+        assert await task == 0
+
+
+async def test_told_to_stop_it_leaves_at_the_deadline(launch):
+    head = Head()
+    async with control_server(head, HOST, 0) as port:
+        task, stop = launch(port, drain_seconds=0.3)
+        await head.until(lambda group: not group.missing)
+        stop.ask()
+        async with asyncio.timeout(3):
+            assert await task == 0
+
+
+async def test_without_a_head_it_gives_up_and_says_so(launch):
+    task, _ = launch(free_port(HOST), startup_seconds=0.2)
+    with pytest.raises(EngineFailure, match=r"gave up .* waiting for the head 127\.0\.0\.1"):
+        await task
+
+
+async def test_told_to_stop_while_it_waits_it_just_ends(launch):
+    task, stop = launch(free_port(HOST))
+    await asyncio.sleep(0.1)
+    stop.ask()
+    async with asyncio.timeout(2):
+        assert await task == 0
