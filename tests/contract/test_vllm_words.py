@@ -36,7 +36,7 @@ def test_attention_backend() -> None:
 
 def test_planned_flags_exist() -> None:
     source = (package() / "engine" / "arg_utils.py").read_text() + (
-        package() / "entrypoints/openai/cli_args.py"
+        package() / "entrypoints/launchers/cli_args.py"
     ).read_text()
     missing = [flag for flag in PLANNED_FLAGS if f'"{flag}"' not in source and field_of(flag) not in source]
     assert missing == []

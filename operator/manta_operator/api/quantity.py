@@ -3,7 +3,8 @@
 A pure function of 20 lines, because this layer may not import the Kubernetes client, which has the same one.
 """
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from types import MappingProxyType
 
 _FACTORS = MappingProxyType(
@@ -11,6 +12,7 @@ _FACTORS = MappingProxyType(
     | {suffix: Decimal(1000) ** power for power, suffix in enumerate(("k", "M", "G", "T", "P"), start=1)}
     | {suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi"), start=1)}
 )
+_QUANTITY = re.compile(r"(?P<number>[0-9]+(\.[0-9]*)?|\.[0-9]+)(?P<suffix>[A-Za-z]*)", re.ASCII)
 
 
 def parse_quantity(text: str) -> Decimal:
@@ -19,13 +21,11 @@ def parse_quantity(text: str) -> Decimal:
     Raises:
         ValueError: It is no quantity; the message says how one is written.
     """
-    number = text.rstrip("KMGTPkim")
-    suffix = text[len(number) :]
-    try:
-        return Decimal(number) * _FACTORS[suffix]
-    except (InvalidOperation, KeyError):
+    match = _QUANTITY.fullmatch(text)
+    if match is None or match["suffix"] not in _FACTORS:
         known = ", ".join(name for name in _FACTORS if name)
-        raise ValueError(f"{text!r} is not a quantity: write a number, with or without one of {known}") from None
+        raise ValueError(f"{text!r} is not a quantity: write a number, with or without one of {known}")
+    return Decimal(match["number"]) * _FACTORS[match["suffix"]]
 
 
 def format_bytes(count: int) -> str:

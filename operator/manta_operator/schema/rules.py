@@ -35,18 +35,19 @@ class Rule:
     message_program: CelProgram | None
     path: Path
     kind: str
-    optional_old: bool
 
     @classmethod
     def compile(cls, where: str, entry: Mapping[str, Any]) -> Self:
         """Compile an entry.
 
         Raises:
-            SchemaError: It does not compile, or its fieldPath or reason is unknown.
+            SchemaError: It does not compile, or it uses a reason, a fieldPath or an option that is not known here.
         """
         reason = entry.get("reason", "FieldValueInvalid")
         if reason not in _KINDS:
             raise SchemaError(f"{where}.reason: {reason!r} is none of {', '.join(_KINDS)}")
+        if entry.get("optionalOldSelf"):
+            raise SchemaError(f"{where}.optionalOldSelf: needs CEL's optional types, which this evaluator lacks")
         expression = entry.get("messageExpression")
         return cls(
             program=CelProgram(f"{where}.rule", entry["rule"]),
@@ -54,7 +55,6 @@ class Rule:
             message_program=CelProgram(f"{where}.messageExpression", expression) if expression else None,
             path=parse_field_path(f"{where}.fieldPath", entry.get("fieldPath", "")),
             kind=_KINDS[reason],
-            optional_old=bool(entry.get("optionalOldSelf")),
         )
 
     def check(self, schema: Mapping[str, Any], variables: Mapping[str, Any], at: Path) -> FieldError | None:
@@ -146,7 +146,7 @@ class RuleTree:
             # Ratcheting: what did not change may stay, even if a rule would refuse it today.
             if unchanged and not rule.program.uses_old:
                 continue
-            if rule.program.uses_old and old is MISSING and not rule.optional_old:
+            if rule.program.uses_old and old is MISSING:
                 continue
             if error := rule.check(self.schema, variables, path):
                 yield (*path, *rule.path), error
