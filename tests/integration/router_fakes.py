@@ -8,11 +8,14 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import sys
+from base64 import b64encode
 from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
+import trustme
 import yaml
 from aiohttp import web
 
@@ -70,13 +73,17 @@ class FakeApiServer:
     def __init__(self):
         self.pods, self.version, self.watchers, self.lists = {}, 1, [], 0
         self.gone = False
+        self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority = trustme.CA()
+        authority.issue_cert(API).configure_cert(self.tls)
+        self.ca = b64encode(authority.cert_pem.bytes()).decode()
 
     async def start(self):
         app = web.Application()
         app.router.add_get("/api/v1/namespaces/ns/pods", self.answer)
         self.runner = web.AppRunner(app, shutdown_timeout=0)
         await self.runner.setup()
-        await web.TCPSite(self.runner, API, 6443).start()
+        await web.TCPSite(self.runner, API, 6443, ssl_context=self.tls).start()
 
     async def stop(self):
         for queue in self.watchers:
@@ -131,11 +138,11 @@ async def until(check, seconds=10):
 class Router:
     """The two containers of a router pod, run as their commands would run them."""
 
-    def __init__(self, folder, session):
+    def __init__(self, folder, session, ca):
         self.folder, self.session = folder, session
         config = {"deployment": "t", "namespace": "ns", "servedNames": ["t", "alias"], "selector": "a=b"}
         (folder / "router.yaml").write_text(yaml.safe_dump({**config, "drainSeconds": 8, "maxBodyBytes": MAX_BODY}))
-        cluster = {"name": "c", "cluster": {"server": f"http://{API}:6443"}}
+        cluster = {"name": "c", "cluster": {"server": f"https://{API}:6443", "certificate-authority-data": ca}}
         user = {"name": "u", "user": {"token": "secret"}}
         context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
         kubeconfig = {"clusters": [cluster], "users": [user], "contexts": [context], "current-context": "x"}

