@@ -68,9 +68,7 @@ def _static(name: str, host: str, port: int) -> Json:
 
 
 def _connection_limit() -> Json:
-    kind = (
-        "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
-    )
+    package = "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3"
     return {
         "name": "envoy.resource_monitors.global_downstream_max_connections",
         "typed_config": {
