@@ -91,7 +91,7 @@ async def start(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(head, "_TICK_SECONDS", 0.05)
     monkeypatch.setattr(draining, "_LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(drain, "LOOK_AWAY_SECONDS", 0.3)
+    monkeypatch.setattr(drain, "LOOK_AWAY_SECONDS", 0.2)
     running = []
 
     async with aiohttp.ClientSession() as session:
@@ -136,20 +136,20 @@ async def test_requests_in_flight_hold_the_drain(start):
     await pod.until_ready()
     await pod.engine("busy/2")
     pod.stop.ask()
-    await asyncio.sleep(0.8)
+    await asyncio.sleep(0.4)
     assert not pod.task.done()
     await pod.engine("busy/0")
     assert await pod.task == 0
 
 
 async def test_past_the_deadline_the_engine_is_cut_off(start):
-    pod = start(drain_seconds=0.5)
+    pod = start(drain_seconds=0.3)
     await pod.until_ready()
     await pod.engine("busy/1")
     begun = time.monotonic()
     pod.stop.ask()
     assert await pod.task == 0
-    assert 0.5 <= time.monotonic() - begun < 3
+    assert 0.3 <= time.monotonic() - begun < 3
 
 
 async def test_a_second_signal_hurries(start):
@@ -182,7 +182,7 @@ async def test_an_engine_that_ends_well_unasked_is_a_failure_too(start):
 
 
 async def test_a_group_that_stays_incomplete_names_who_is_missing(start):
-    pod = start(group_size=3, startup_seconds=0.2)
+    pod = start(group_size=3, startup_seconds=0.1)
     with pytest.raises(EngineFailure, match=r"missing ranks 1 \(tiny-1\), 2 \(tiny-2\)"):
         await pod.task
 
