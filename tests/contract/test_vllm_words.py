@@ -9,6 +9,7 @@ import pytest
 
 from manta_operator.api import choices
 from manta_operator.api.rules import PLANNED_FLAGS
+from manta_runtime.engine.settings import OWN_FLAGS
 
 SPEC = importlib.util.find_spec("vllm")
 pytestmark = pytest.mark.skipif(SPEC is None or SPEC.origin is None, reason="vLLM is not installed")
@@ -40,6 +41,10 @@ def test_planned_flags_exist() -> None:
     ).read_text()
     missing = [flag for flag in PLANNED_FLAGS if f'"{flag}"' not in source and field_of(flag) not in source]
     assert missing == []
+
+
+def test_what_the_launcher_refuses_is_refused_before_a_pod_starts() -> None:
+    assert set(OWN_FLAGS) <= set(PLANNED_FLAGS)
 
 
 def field_of(flag: str) -> str:

@@ -48,6 +48,7 @@ PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
         "--enable-prefix-caching": "spec.engine.prefixCaching",
         "--enforce-eager": "spec.engine.enforceEager",
         "--gpu-memory-utilization": "spec.engine.gpuMemoryUtilization",
+        "--headless": "nothing: Manta forms the group of pods",
         "--host": "nothing: Manta listens on the pod's address",
         "--kv-cache-dtype": "spec.engine.kvCacheDtype",
         "--kv-cache-memory-bytes": "spec.engine.kvCacheMemory",

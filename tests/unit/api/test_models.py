@@ -1,3 +1,5 @@
+"""Parsing admitted bodies into frozen values."""
+
 import pydantic
 import pytest
 

@@ -1,3 +1,5 @@
+"""Quantities as numbers, and sizes as quantities."""
+
 from decimal import Decimal
 
 import pytest
