@@ -57,7 +57,7 @@ fmt: install-dev ## Format the code and apply the safe fixes
 
 .PHONY: lint
 lint: install-dev ## Formatting, ruff and the import contracts
-	$(BIN)/ruff format --check --quiet $(SOURCES)
+	$(BIN)/ruff format --check --quiet $(SOURCES) || { echo 'lint: not formatted: run `make fmt`'; exit 1; }
 	$(BIN)/ruff check --quiet $(SOURCES)
 	$(BIN)/lint-imports --no-logo 2>&1 | tail -n 12; exit $${PIPESTATUS[0]}
 
