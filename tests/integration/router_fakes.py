@@ -38,7 +38,7 @@ class FakeEngine:
         app = web.Application(client_max_size=64 << 20)
         app.router.add_get("/metrics", self.metrics)
         app.router.add_route("*", "/{path:.*}", self.answer)
-        self.runner = web.AppRunner(app, shutdown_timeout=0)
+        self.runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)
         await self.runner.setup()
         await web.TCPSite(self.runner, self.address, 8000).start()
 
@@ -81,7 +81,7 @@ class FakeApiServer:
     async def start(self):
         app = web.Application()
         app.router.add_get("/api/v1/namespaces/ns/pods", self.answer)
-        self.runner = web.AppRunner(app, shutdown_timeout=0)
+        self.runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)
         await self.runner.setup()
         await web.TCPSite(self.runner, API, 6443, ssl_context=self.tls).start()
 

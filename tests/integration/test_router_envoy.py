@@ -104,6 +104,19 @@ async def test_a_stream_passes_chunk_by_chunk(fresh):
             await response.content.readline()
 
 
+async def test_a_client_that_leaves_frees_its_replica(fresh):
+    _, _, session, engines = fresh
+    async with stream(session) as (response, replica):
+        response.close()
+
+    async def freed():
+        async with session.get(f"http://{POD}:9002/metrics") as metrics:
+            counted = f'manta_router_in_flight{{replica="{replica}"}} 0.0' in await metrics.text()
+        return counted and engines[replica].running == 0
+
+    await fakes.until(freed, seconds=3)
+
+
 async def test_a_replica_that_dies_in_mid_stream_breaks_only_its_stream(fresh):
     router, api, session, engines = fresh
     api.clear()
