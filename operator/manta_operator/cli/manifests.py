@@ -101,5 +101,5 @@ def _missing_checkpoint(source: str, deployment: LLMDeployment, host_paths: Mapp
     if folder is None or (folder / "config.json").is_file():
         return []
     what = "has no config.json" if folder.is_dir() else "does not exist on this machine"
-    remedy = "make the tiny model with `make tiny-model`, name another folder, or say where it is with --map"
+    remedy = "make the tiny model with `make model`, name another folder, or say where it is with --map"
     return [f"{source}: {deployment.name}: spec.model.uri: {uri}: {folder} {what}; {remedy}"]

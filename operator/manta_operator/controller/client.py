@@ -26,7 +26,8 @@ TIMEOUT_SECONDS = 30
 class KubeClient:
     """Reads, applies and deletes objects of any kind, named by apiVersion and kind."""
 
-    def __init__(self, dynamic: Any) -> None:
+    def __init__(self, api: Any, dynamic: Any) -> None:
+        self._api = api
         self._dynamic = dynamic
 
     async def get(self, api_version: str, kind: str, namespace: str, name: str) -> Object | None:
@@ -108,6 +109,22 @@ class KubeClient:
         except Missing:
             return
 
+    async def logs(self, namespace: str, pod: str, container: str, *, tail: int, follow: bool) -> AsyncIterator[str]:
+        """Yield the last `tail` lines of a container's log, and with `follow` those that come. Raises ClusterError."""
+        what = f"read the log of {namespace}/{pod}, container {container}"
+        try:
+            response = await kube.CoreV1Api(self._api).read_namespaced_pod_log_without_preload_content(
+                pod, namespace, container=container, tail_lines=tail, follow=follow
+            )
+            if response.status >= 400:  # noqa: PLR2004
+                raise classify(response.status, await response.text(), what)
+            async for line in response.content:
+                yield line.decode("utf-8", "replace").rstrip("\n")
+        except ApiException as error:
+            raise _classified(error, what) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise classify(None, str(error), what) from error
+
     async def _resource(self, api_version: str, kind: str, what: str) -> Any:
         try:
             return await self._dynamic.resources.get(api_version=api_version, kind=kind)
@@ -158,14 +175,18 @@ def ensure_owned(live: Object | None, uid: str) -> None:
 
 
 @asynccontextmanager
-async def connect(scratch: Path) -> AsyncIterator[KubeClient]:
-    """Connect with KUBECONFIG or, inside a pod, with its ServiceAccount; discovery is cached in `scratch`.
+async def connect(scratch: Path, kubeconfig: Path | None = None) -> AsyncIterator[KubeClient]:
+    """Connect with a kubeconfig, by default KUBECONFIG, or inside a pod with its ServiceAccount.
+
+    Args:
+        scratch: Folder for the discovery cache, which the library would otherwise leave behind in /tmp.
+        kubeconfig: File to use; None for what the environment offers.
 
     Raises:
         kubernetes.aio.config.ConfigException: there are no credentials.
         ClusterError: the API server does not answer.
     """
-    await _load_credentials()
+    await _load_credentials(kubeconfig)
     async with kube.ApiClient() as api:
         try:
             dynamic = await DynamicClient(api, cache_file=str(scratch / "discovery.json"))
@@ -173,10 +194,13 @@ async def connect(scratch: Path) -> AsyncIterator[KubeClient]:
             raise _classified(error, "discover the API") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise classify(None, str(error), "discover the API") from error
-        yield KubeClient(dynamic)
+        yield KubeClient(api, dynamic)
 
 
-async def _load_credentials() -> None:
+async def _load_credentials(kubeconfig: Path | None) -> None:
+    if kubeconfig is not None:
+        await kube_config.load_kube_config(config_file=str(kubeconfig))
+        return
     try:
         kube_config.load_incluster_config()
     except kube_config.ConfigException:

@@ -80,7 +80,7 @@ def decide(spec: LLMDeploymentSpec, facts: ModelFacts | None) -> Choice | tuple[
 def judge(spec: LLMDeploymentSpec, shape: Shape, accelerator: Accelerator, facts: ModelFacts | None) -> Fit:
     """Say whether the model fits in this shape on this accelerator."""
     if facts is None or facts.weights_bytes is None:
-        return Fit("Unknown", f"unknown: the checkpoint {spec.model.uri} cannot be seen from here")
+        return Fit("Unknown", f"the checkpoint {spec.model.uri} cannot be seen from here")
     length = spec.engine.max_model_len or facts.max_positions
     weights = math.ceil(facts.weights_bytes / shape.ranks)
     per_token = kv_bytes_per_token(spec.engine, shape, facts)

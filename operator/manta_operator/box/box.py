@@ -1,0 +1,228 @@
+"""One box: API server, controllers, kubelet, names and Service proxy in this event loop, put together and taken down.
+
+    claim a number  ->  state folder  ->  API server  ->  controllers, kubelet, names, proxy  ->  whoever uses the box
+
+The box knows Kubernetes, not Manta: CRDs and the operator are brought by `cli.up_command`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import ssl
+import tempfile
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trustme
+
+from manta_operator.box.addresses import API_PORT, AddressesExhausted, AddressPool, BoxClaim, claim_box
+from manta_operator.box.cluster import Cluster
+from manta_operator.box.kubeapi.server import ApiServer
+from manta_operator.box.kubelet.config import NodeConfig, inherited_env
+from manta_operator.box.kubelet.images import ImageResolver
+from manta_operator.box.kubelet.kubelet import Kubelet
+from manta_operator.box.kubelet.process import Launch, Process
+from manta_operator.box.kubelet.reaper import become_subreaper
+from manta_operator.box.names import HostsFile
+from manta_operator.box.proxy import ServiceProxy
+from manta_operator.box.state import clear, read_state, write_kubeconfig, write_state
+from manta_operator.box.workloads.controllers import Controllers
+
+NODE = "box"
+GRACE_SECONDS = 90.0
+_PYSITE = Path(__file__).with_name("pysite")
+
+log = logging.getLogger(__name__)
+
+
+class BoxError(Exception):
+    """The box cannot start or cannot go on; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class BoxConfig:
+    """Where a box keeps its state, and where the nodes' folders of manifests are on this machine."""
+
+    state: Path
+    host_paths: Mapping[str, Path] = field(default_factory=dict)
+
+
+class Box:
+    """A running box. `start`, use, `stop`; a box is started once."""
+
+    def __init__(self, config: BoxConfig) -> None:
+        self._config = config
+        self._claim: BoxClaim | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._processes: list[Process] = []
+        self._restarting = True
+        self._kubelet: Kubelet | None = None
+        self._server: ApiServer | None = None
+        self.kubeconfig = config.state / "kubeconfig"
+        self.logs = config.state / "logs"
+
+    @property
+    def number(self) -> int:
+        """Number of the box: its addresses are 127.1.<number>.x."""
+        return self._claimed.number
+
+    @property
+    def url(self) -> str:
+        """Address of the API server."""
+        return f"https://{self._claimed.address}:{API_PORT}"
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster, in process."""
+        if self._server is None:
+            raise BoxError("the box has not been started")
+        return self._server.cluster
+
+    @property
+    def _claimed(self) -> BoxClaim:
+        if self._claim is None:
+            raise BoxError("the box has not been started")
+        return self._claim
+
+    @property
+    def _run(self) -> Path:
+        # Short, because Unix sockets below it may have no more than 107 bytes of path.
+        return Path(tempfile.gettempdir()) / f"manta-{os.getuid()}-{self.number}"
+
+    async def start(self) -> None:
+        """Start everything but the pods.
+
+        Raises:
+            BoxError: the state folder is in use or cannot be written, or no address is to be had.
+        """
+        self._prepare_state()
+        try:
+            self._claim = claim_box()
+        except (AddressesExhausted, OSError) as error:
+            raise BoxError(f"no address for a box: {error}") from error
+        shutil.rmtree(self._run, ignore_errors=True)  # of a box of this number that was killed
+        self._run.mkdir(mode=0o700)
+        become_subreaper()
+        token = secrets.token_urlsafe(32)
+        tls, certificate = _certificate(self._claimed.address)
+        write_kubeconfig(self._config.state, self.url, certificate, token)
+        services = AddressPool.for_services(self.number)
+        server = ApiServer(token=token, service_addresses=services, logs=self)
+        self._server = server
+        await server.start(self._claimed.address, API_PORT, tls, self._claimed.listener)
+        self._kubelet = Kubelet(server.cluster, self._node(token))
+        self._background(
+            Controllers(server.cluster).run(),
+            HostsFile(server.cluster, self._config.state / "hosts").run(),
+            ServiceProxy(server.cluster).run(),
+            self._kubelet.run(),
+        )
+        write_state(self._config.state, self.number)
+
+    def spawn(self, name: str, command: Sequence[str]) -> None:
+        """Run a program beside the pods, with the box's kubeconfig, and start it again whenever it ends."""
+        self._background(self._keep_running(name, command))
+
+    def hurry(self) -> None:
+        """Let nobody drain any longer: every process of the box is killed."""
+        for process in self._processes:
+            process.kill()
+        if self._kubelet is not None:
+            self._background(self._kubelet.stop_all(0))
+
+    async def stop(self) -> None:
+        """End the pods with grace, then everything else; only the logs stay."""
+        self._restarting = False
+        for process in self._processes:
+            process.terminate()
+        if self._kubelet is not None:
+            await self._kubelet.stop_all(GRACE_SECONDS)
+        for process in self._processes:
+            process.kill()
+            await process.wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            await self._server.stop()
+        if self._claim is not None:
+            shutil.rmtree(self._run, ignore_errors=True)
+            self._claim.listener.close()
+        await asyncio.to_thread(clear, self._config.state)
+
+    def log_path(self, namespace: str, pod: str, container: str, previous: bool) -> Path | None:
+        """Return where a container writes its log."""
+        return self._kubelet.log_path(namespace, pod, container, previous) if self._kubelet else None
+
+    def _prepare_state(self) -> None:
+        running = read_state(self._config.state)
+        if running is not None:
+            raise BoxError(
+                f"box {running.number} (process {running.pid}) runs in {self._config.state} already; "
+                "`manta down` ends it, --state names another folder, and "
+                f"`KUBECONFIG={running.kubeconfig} kubectl apply -f` adds to it"
+            )
+        try:
+            self.logs.mkdir(parents=True, exist_ok=True)
+            clear(self._config.state)
+        except OSError as error:
+            raise BoxError(f"the state folder {self._config.state} cannot be used: {error.strerror}") from error
+
+    def _node(self, token: str) -> NodeConfig:
+        state = self._config.state
+        return NodeConfig(
+            name=NODE,
+            address=self._claimed.address,
+            state=state,
+            run=self._run,
+            pod_addresses=AddressPool.for_pods(self.number),
+            images=ImageResolver(),
+            cluster_env=self._cluster_env() | {"PYTHONPATH": str(_PYSITE), "MANTA_HOSTS": str(state / "hosts")},
+            host_paths=self._config.host_paths,
+            token=token,
+        )
+
+    def _cluster_env(self) -> dict[str, str]:
+        return {
+            "KUBECONFIG": str(self.kubeconfig),
+            "KUBERNETES_SERVICE_HOST": self._claimed.address,
+            "KUBERNETES_SERVICE_PORT": str(API_PORT),
+        }
+
+    async def _keep_running(self, name: str, command: Sequence[str]) -> None:
+        scratch = self._run / name
+        while self._restarting:
+            scratch.mkdir(exist_ok=True)
+            env = inherited_env() | {"KUBECONFIG": str(self.kubeconfig), "TMPDIR": str(scratch), "HOME": str(scratch)}
+            launch = Launch(name, command, env, Path.cwd(), self.logs / f"{name}.log", scratch)
+            process = Process(launch)
+            self._processes.append(process)
+            code = await process.wait()
+            self._processes.remove(process)
+            if self._restarting:
+                log.error("%s ended with exit code %d and is started again; see %s", name, code, launch.output)
+                await asyncio.sleep(1)
+
+    def _background(self, *work: Coroutine[Any, Any, None]) -> None:
+        for coroutine in work:
+            self._tasks.append(asyncio.create_task(self._guard(coroutine)))
+
+    async def _guard(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            try:
+                await coroutine
+            except Exception:
+                log.exception("a part of the box has failed")
+
+
+def _certificate(address: str) -> tuple[ssl.SSLContext, str]:
+    """Return a TLS context for the API server and the certificate (PEM) of the CA that signed it; both for this run."""
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(address).configure_cert(context)
+    return context, authority.cert_pem.bytes().decode()

@@ -1,0 +1,31 @@
+"""`make demo`: a tiny real model served twice, replicated and sharded, talked to, broken and mended, torn down.
+
+Everything is real: vLLM, Ray, Envoy, the operator, and an API server that `manta up` runs on this machine.
+"""
+
+import argparse
+import asyncio
+import sys
+
+from demonstration.run import Options, run
+from demonstration.tell import DemoFailed, say
+
+
+def main() -> int:
+    """Run the demo; exit code 0 when all of it worked, 1 when not, 2 when the machine cannot."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="leave everything running at the end")
+    arguments = parser.parse_args()
+    try:
+        asyncio.run(run(Options(keep=arguments.keep)))
+    except DemoFailed as failure:
+        say(f"\nThe demo stopped: {failure}")
+        return failure.code
+    except KeyboardInterrupt:
+        say("\nInterrupted; everything was taken down.")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

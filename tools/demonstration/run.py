@@ -1,0 +1,172 @@
+"""The story of `make demo`, one function a chapter."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from demonstration.box import EXAMPLES, MODELS, Up, free_state, up
+from demonstration.chat import Answer, Chat
+from demonstration.failure import Load, engine_of
+from demonstration.leftovers import left_behind, look
+from demonstration.tell import DemoFailed, Story, say
+from manta_operator.box.state import BoxState
+from manta_operator.cli.manifests import plan_files
+from manta_operator.cli.options import parse_maps
+from manta_operator.cli.plan_commands import print_plan
+from manta_operator.cli.watch import take
+from manta_operator.controller.client import KubeClient, connect
+
+QUESTIONS = ("What is a manta ray?", "What is Kubernetes?", "Tell me a story about the sea.", "How do I cook rice?")
+READY_SECONDS = 900.0
+SETTLE_SECONDS = 4.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for."""
+
+    keep: bool = False
+
+
+async def run(options: Options) -> None:
+    """Tell the whole story. Raises DemoFailed."""
+    story, folder, before = Story(), free_state(), look()
+    with story.phase("What Manta would do, before anything starts (manta plan)"):
+        _plan()
+    async with up(folder, keep=options.keep) as box:
+        with story.phase("A box with the operator in it; both manifests applied (manta up)"):
+            state = await box.state(60)
+            async with _client(state) as client:
+                await _until_ready(box, client)
+        async with _client(state) as client:
+            tiny, sharded = await _chat(client, "tiny"), await _chat(client, "tiny-sharded")
+            with story.phase("Questions, plain and streamed, through both load balancers"):
+                await _talk(tiny, sharded)
+            with story.phase("One replica is killed while requests run"):
+                await _break(client, tiny)
+            if options.keep:
+                _invite(folder, state, tiny, sharded)
+            else:
+                box.quiet = False
+            await tiny.close()
+            await sharded.close()
+        ending = time.monotonic()
+    if not options.keep:
+        story.phases.append(("Everything is taken down", time.monotonic() - ending))
+        _check_nothing_left(left_behind(before, folder))
+    story.summary()
+    say(f"\nlogs: {folder / 'logs'}")
+
+
+def _plan() -> None:
+    console = Console(width=110)
+    for entry in plan_files(EXAMPLES, parse_maps((MODELS,)), local=True):
+        print_plan(console, entry)
+
+
+@asynccontextmanager
+async def _client(state: BoxState) -> AsyncIterator[KubeClient]:
+    with tempfile.TemporaryDirectory(prefix="manta-demo-") as scratch:
+        async with connect(Path(scratch), state.kubeconfig) as client:
+            yield client
+
+
+async def _until_ready(box: Up, client: KubeClient) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        box.check()
+        if (await take(client)).all_ready:
+            await asyncio.sleep(1)  # let the box say so first
+            return
+        await asyncio.sleep(0.5)
+    raise DemoFailed(
+        f"not everything was ready within {READY_SECONDS:.0f} s; the last lines above say what was awaited"
+    )
+
+
+async def _chat(client: KubeClient, name: str) -> Chat:
+    service = await client.get("v1", "Service", "default", name)
+    if service is None:
+        raise DemoFailed(f"the operator made no Service {name}")
+    return Chat(f"http://{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}/v1", name)
+
+
+async def _talk(tiny: Chat, sharded: Chat) -> None:
+    answers: list[Answer] = []
+    for chat, kind in ((tiny, "two replicas"), (sharded, "tensor parallel 2 over Ray")):
+        say(f"  tiny ({kind})" if chat is tiny else f"  tiny-sharded ({kind})")
+        for index, question in enumerate(QUESTIONS):
+            answer = await (chat.streamed(question) if index % 2 else chat.plain(question))
+            _print(question, answer, streamed=bool(index % 2))
+            answers.append(answer)
+    # At the same time, so that the load balancer has something to balance.
+    burst = await asyncio.gather(*(tiny.streamed(question) for question in QUESTIONS * 2))
+    served = sorted({answer.replica for answer in burst})
+    rate = sum(answer.tokens for answer in burst) / max(answer.seconds for answer in burst)
+    say(f"  {len(burst)} streams at once: {rate:.0f} tokens/s in all, served by {', '.join(served)}")
+    if len(served) != 2:
+        raise DemoFailed("the load balancer did not use both replicas")
+    if not all(answer.text.strip() for answer in (*answers, *burst)):
+        raise DemoFailed("an answer was empty")
+
+
+def _print(question: str, answer: Answer, *, streamed: bool) -> None:
+    say(f"    > {question}")
+    say(f"      {' '.join(answer.text.split())}")
+    first = f"first token after {answer.first_token * 1000:.0f} ms, {answer.tokens_per_second:.0f} tokens/s; "
+    say(f"      [{first if streamed else ''}{answer.tokens} tokens in {answer.seconds:.2f} s, by {answer.replica}]")
+
+
+async def _break(client: KubeClient, tiny: Chat) -> None:
+    pods = {name: pod for name, pod in (await take(client)).pods.items() if pod.state == "Ready"}
+    victim = next(pod for name, pod in sorted(pods.items()) if pod.deployment == "tiny" and "router" not in name)
+    load = Load(tiny)
+    load.start()
+    await asyncio.sleep(SETTLE_SECONDS)
+    engine = engine_of(victim.address)
+    say(f"  kill -9 {engine.pid}: the vLLM of {victim.name}, while requests run")
+    engine.kill()
+    killed = time.monotonic()
+    await _wait_for_restart(client, victim.name, victim.restarts)
+    back = time.monotonic() - killed
+    await asyncio.sleep(SETTLE_SECONDS)
+    outcome = await load.stop()
+    answered, failed = sum(outcome.answered.values()), sum(outcome.failed.values())
+    say(f"  {victim.name} serves again after {back:.1f} s, restarted by the kubelet")
+    say(f"  meanwhile {answered} requests were answered, by {dict(outcome.answered)}")
+    say(f"  {failed} failed: those the killed engine was answering (retries are the router's next step)")
+    for words, count in outcome.failed.items():
+        say(f"    {count} x {words}")
+    if not answered:
+        raise DemoFailed("no request was answered while one of two replicas was gone")
+
+
+async def _wait_for_restart(client: KubeClient, name: str, restarts: int) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        pod = (await take(client)).pods.get(name)
+        if pod and pod.restarts > restarts and pod.state == "Ready":
+            return
+        await asyncio.sleep(0.3)
+    raise DemoFailed(f"{name} did not come back within {READY_SECONDS:.0f} s")
+
+
+def _check_nothing_left(left: list[str]) -> None:
+    if left:
+        raise DemoFailed("something was left behind:\n  " + "\n  ".join(left))
+    say("  nothing is left: no process, no file outside the state folder")
+
+
+def _invite(folder: Path, state: BoxState, tiny: Chat, sharded: Chat) -> None:
+    say("\nIt goes on running (KEEP=1):")
+    for chat in (tiny, sharded):
+        say(f"  {chat.curl()}")
+    say(f"  export KUBECONFIG={state.kubeconfig}    # kubectl get llmd,pods")
+    for command in ("status", "logs tiny", "down"):
+        say(f"  .venv/bin/manta {command} --state {folder}")
