@@ -1,6 +1,7 @@
 """What the box's controllers and kubelet may do to the cluster: the in-process face of the API server.
 
-Same validation, defaulting and versioning as over HTTP; no network. `apiserver` implements it, `workloads` and `kubelet` use it.
+Same validation, defaulting and versioning as over HTTP; no network. The API server implements it, `workloads` and
+`kubelet` use it.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -19,7 +20,7 @@ class Event:
 
 
 class ApiError(Exception):
-    """An answer other than success: HTTP code, Kubernetes reason (`NotFound`, `Conflict` …) and a message for people."""
+    """An answer other than success: HTTP code, Kubernetes reason (`NotFound`, `Conflict`) and a message for people."""
 
     def __init__(self, code: int, reason: str, message: str, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)

@@ -28,6 +28,7 @@ def router_config(deployment: LLMDeployment) -> Object:
         "listenPort": names.ROUTER_PORT,
         "pickerPort": names.PICKER_PORT,
         "adminPort": names.ENVOY_ADMIN_PORT,
+        "accessLogPort": names.ACCESS_LOG_PORT,
         "enginePort": names.ENGINE_PORT,
         "policy": deployment.spec.router.policy,
         "selector": ",".join(f"{label}={value}" for label, value in engines.items()),
@@ -106,7 +107,8 @@ def _envoy(deployment: LLMDeployment) -> Object:
         "periodSeconds": 2,
         "timeoutSeconds": 5,
     }
-    return _container(deployment, "envoy", names.ROUTER_PORT, "http") | {
+    ports = {"http": names.ROUTER_PORT, "admin": names.ENVOY_ADMIN_PORT}
+    return _container(deployment, "envoy", ports) | {
         "livenessProbe": probe | {"initialDelaySeconds": 10, "periodSeconds": 10},
         "readinessProbe": probe,
         "resources": _requests(deployment.spec.router.resources),
@@ -119,17 +121,18 @@ def _picker(deployment: LLMDeployment) -> Object:
         "periodSeconds": 2,
         "timeoutSeconds": 5,
     }
-    return _container(deployment, "picker", names.PICKER_PORT, "picker") | {"readinessProbe": probe}
+    ports = {"picker": names.PICKER_PORT, "access-log": names.ACCESS_LOG_PORT}
+    return _container(deployment, "picker", ports) | {"readinessProbe": probe}
 
 
-def _container(deployment: LLMDeployment, role: str, port: int, port_name: str) -> Object:
+def _container(deployment: LLMDeployment, role: str, ports: dict[str, int]) -> Object:
     return {
         "name": role,
         "image": deployment.spec.router.image,
         "command": ["manta-runtime", "router", role],
         "args": [f"--config={CONFIG_PATH}/{CONFIG_FILE}", "--pod-ip=$(POD_IP)"],
         "env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
-        "ports": [{"name": port_name, "containerPort": port}],
+        "ports": [{"name": name, "containerPort": number} for name, number in ports.items()],
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": "config", "mountPath": CONFIG_PATH, "readOnly": True}],
