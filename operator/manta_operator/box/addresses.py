@@ -6,7 +6,7 @@
 import errno
 import socket
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 API_PORT = 6443
 MAX_BOXES = 250
@@ -16,8 +16,7 @@ class AddressesExhausted(RuntimeError):
     """Every address of a pool, or every box number, is in use."""
 
 
-@dataclass(frozen=True)
-class BoxClaim:
+class BoxClaim(NamedTuple):
     """Box number `number` is ours for as long as `listener` stays open: the bind is the claim."""
 
     number: int
