@@ -60,10 +60,9 @@ class Runner:
             tasks.create_task(self._work(), name="reconcile")
 
     async def _watch(self, index: int, controller: Controller) -> None:
-        kinds = () if tuple(controller.kinds) == ("*",) else controller.kinds
         while True:
             try:
-                async for event in self._cluster.watch(*kinds):
+                async for event in self._cluster.watch(*controller.kinds):
                     for key in controller.keys(event):
                         self._add((index, key), time.monotonic())
             except ApiError as error:
