@@ -1,0 +1,75 @@
+"""Who owns which field: reads, updates and writes metadata.managedFields. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from manta_operator.box.apiserver.field_sets import FieldSet, from_fields_v1, leaves, to_fields_v1
+from manta_operator.box.apiserver.kinds import Node
+
+
+@dataclass(frozen=True)
+class Manager:
+    """Who writes: name, how, with which version of the API, to which subresource ("" for the object itself)."""
+
+    name: str
+    operation: Literal["Apply", "Update"]
+    api_version: str
+    subresource: str = ""
+
+
+Owners = dict[Manager, FieldSet]
+
+
+def read(obj: Mapping[str, Any]) -> Owners:
+    """Return the owners an object tells of."""
+    owners: Owners = {}
+    for entry in obj.get("metadata", {}).get("managedFields") or ():
+        manager = Manager(entry["manager"], entry["operation"], entry["apiVersion"], entry.get("subresource", ""))
+        owners[manager] = from_fields_v1(entry.get("fieldsV1") or {})
+    return owners
+
+
+def write(obj: dict[str, Any], owners: Owners, before: Mapping[str, Any] | None, now: str) -> None:
+    """Put the owners into an object; an entry whose fields did not change keeps its time."""
+    known = read(before or {})
+    entries = (before or {}).get("metadata", {}).get("managedFields") or []
+    times = {manager: entry.get("time", now) for manager, entry in zip(known, entries, strict=False)}
+    written = []
+    for manager, fields in owners.items():
+        if not fields:
+            continue
+        entry: dict[str, Any] = {"manager": manager.name, "operation": manager.operation}
+        entry |= {"apiVersion": manager.api_version, "time": times[manager] if known.get(manager) == fields else now}
+        entry |= {"fieldsType": "FieldsV1", "fieldsV1": to_fields_v1(fields)}
+        if manager.subresource:
+            entry["subresource"] = manager.subresource
+        written.append(entry)
+    obj["metadata"].pop("managedFields", None)
+    if written:
+        obj["metadata"]["managedFields"] = written
+
+
+def after_update(node: Node, before: Mapping[str, Any] | None, after: Mapping[str, Any], manager: Manager) -> Owners:
+    """Return the owners after a plain write: what it changed is the writer's, what it removed is nobody's."""
+    old, new = leaves(node, before or {}), leaves(node, after)
+    changed = {path for path, value in new.items() if path not in old or old[path] != value}
+    owners = read(before or {})
+    removed = {path for path in old if path not in new}
+    lost = changed | removed
+    for other, fields in owners.items():
+        owners[other] = fields - lost if lost else fields
+    if changed:
+        owners[manager] = owners.get(manager, frozenset()) | changed
+    return {who: fields for who, fields in owners.items() if fields}
+
+
+def conflicts(owners: Owners, manager: Manager, changed: FieldSet) -> dict[Manager, FieldSet]:
+    """Return which of the changed fields others own."""
+    found: dict[Manager, FieldSet] = {}
+    for other, fields in owners.items():
+        if other == manager:
+            continue
+        if changed & fields:
+            found[other] = changed & fields
+    return found

@@ -1,0 +1,297 @@
+"""What each verb does to the store: the rules of reading and writing, the same over HTTP and in process."""
+
+import secrets
+import uuid
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from manta_operator.box.apiserver import admission, crds, kinds, managed_fields, ssa
+from manta_operator.box.apiserver.deletion import Deletion
+from manta_operator.box.apiserver.errors import already_exists, bad_request, conflict, invalid, not_found
+from manta_operator.box.apiserver.managed_fields import Manager, Owners
+from manta_operator.box.apiserver.resources import Registry, Resource
+from manta_operator.box.apiserver.services import ServiceAddresses
+from manta_operator.box.apiserver.store import Key, Object, Store, Table
+from manta_operator.box.cluster import ApiError
+from manta_operator.schema.errors import FieldError
+
+_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_FIXED_META = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+_NO_GENERATION = frozenset({"Namespace", "Node", "Service", "PersistentVolumeClaim"})
+
+
+def now_text() -> str:
+    """Return the time as Kubernetes writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True)
+class Write:
+    """How a write is meant."""
+
+    manager: str = "manta-box"
+    subresource: str = ""
+    dry_run: bool = False
+    field_validation: str = "Warn"
+    force: bool = False
+
+
+def table_of(resource: Resource) -> Table:
+    """Return where a kind's objects are kept."""
+    return resource.group, resource.plural
+
+
+class Operations:
+    """Reads and writes objects of all kinds."""
+
+    def __init__(self, store: Store, registry: Registry, addresses: ServiceAddresses) -> None:
+        self.store = store
+        self.registry = registry
+        self._addresses = addresses
+        self.deletion = Deletion(self)
+        self.warn: Callable[[str], None] = lambda _: None
+
+    def key(self, resource: Resource, namespace: str | None, name: str) -> Key:
+        """Return an object's key in the store."""
+        return (namespace or "default" if resource.namespaced else "", name)
+
+    def read(self, resource: Resource, namespace: str | None, name: str) -> Object:
+        """Return an object, shared; ApiError 404."""
+        found = self.store.get(table_of(resource), self.key(resource, namespace, name))
+        if found is None:
+            raise not_found(resource, name)
+        return self.as_version(resource, found)
+
+    def as_version(self, resource: Resource, obj: Object) -> Object:
+        """Return an object under the version it was asked for (conversion None)."""
+        return obj if obj["apiVersion"] == resource.api_version else {**obj, "apiVersion": resource.api_version}
+
+    def create(self, resource: Resource, namespace: str | None, body: Any, how: Write) -> Object:
+        """Create an object; ApiError 400, 403, 404, 409 or 422."""
+        obj = self._decoded(resource, body, how)
+        meta = obj["metadata"]
+        self._settle_namespace(resource, meta, namespace)
+        if not meta.get("name") and meta.get("generateName"):
+            meta["name"] = meta["generateName"] + "".join(secrets.choice(_ALPHABET) for _ in range(5))
+        if not meta.get("name"):
+            error = FieldError("metadata.name", "Required value", "name or generateName is required")
+            raise invalid(resource, "", [error])
+        for field in ("resourceVersion", "managedFields", *_FIXED_META):
+            meta.pop(field, None)
+        return self.insert(resource, obj, how, None)
+
+    def insert(self, resource: Resource, obj: Object, how: Write, owners: Owners | None) -> Object:
+        """Store a new, decoded object."""
+        meta = obj["metadata"]
+        key = self.key(resource, meta.get("namespace"), meta["name"])
+        if self.store.get(table_of(resource), key) is not None:
+            raise already_exists(resource, meta["name"])
+        self._check_namespace(resource, meta)
+        if resource.status and resource.kind != "CustomResourceDefinition":
+            obj.pop("status", None)
+        declared = obj
+        obj = admission.with_defaults(resource, obj)
+        self._begin(resource, obj)
+        admission.check(resource, obj, None)
+        served = crds.resources_of(self.registry, obj) if resource.kind == crds.KIND else []
+        obj["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": now_text()}
+        if (resource.status or resource.crd) and resource.kind not in _NO_GENERATION:
+            obj["metadata"]["generation"] = 1
+        node = kinds.root(resource)
+        if owners is None:
+            manager = Manager(how.manager, "Update", resource.api_version)
+            owners = managed_fields.after_update(node, None, declared, manager)
+        managed_fields.write(obj, owners, None, now_text())
+        if how.dry_run:
+            return obj
+        if resource.kind == "Service":
+            self._addresses.take(obj)
+        for kind in served:
+            self.registry.add(kind)
+        return self.store.put(table_of(resource), key, obj)
+
+    def _begin(self, resource: Resource, obj: Object) -> None:
+        """Fill in what the server says first about a new object."""
+        if resource.kind == "Pod":
+            obj["status"] = {"phase": "Pending", "qosClass": "BestEffort"}
+            obj["spec"].setdefault("serviceAccountName", "default") if isinstance(obj.get("spec"), dict) else None
+        elif resource.kind == "Namespace":
+            obj["spec"] = {"finalizers": ["kubernetes"]}
+            obj["status"] = {"phase": "Active"}
+            obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
+        elif resource.kind == "Service":
+            obj["status"] = {"loadBalancer": {}}
+        elif resource.kind == crds.KIND and isinstance(obj.get("spec"), dict):
+            crds.with_names(obj)
+            if {"names", "versions", "group"} <= set(obj["spec"]):
+                obj["status"] = crds.established(obj, now_text())
+
+    def update(self, resource: Resource, namespace: str | None, name: str, body: Any, how: Write) -> Object:
+        """Replace an object, or its status; ApiError 400, 404, 409 or 422."""
+        obj = self._decoded(resource, body, how)
+        meta = obj["metadata"]
+        if meta.setdefault("name", name) != name:
+            raise bad_request(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
+        old = self.read(resource, namespace, name)
+        return self.replace(resource, old, obj, how, None)
+
+    def replace(self, resource: Resource, old: Object, obj: Object, how: Write, owners: Owners | None) -> Object:
+        """Store a decoded object in the place of `old`."""
+        obj = self._merge_protected(resource, old, obj, how)
+        obj = admission.with_defaults(resource, obj)
+        if resource.kind == crds.KIND:
+            crds.with_names(obj)
+        admission.check(resource, obj, old)
+        self._check_finalizers(resource, old, obj)
+        node = kinds.root(resource)
+        if _content(obj) != _content(old):
+            if "generation" in old["metadata"] and _without_status(resource, obj) != _without_status(resource, old):
+                obj["metadata"]["generation"] = old["metadata"]["generation"] + 1
+            if owners is None:
+                manager = Manager(how.manager, "Update", resource.api_version, how.subresource)
+                owners = managed_fields.after_update(node, old, obj, manager)
+        elif owners is None:
+            return old
+        managed_fields.write(obj, owners, old, now_text())
+        if {**obj["metadata"], "resourceVersion": ""} == {**old["metadata"], "resourceVersion": ""} and _content(
+            obj
+        ) == _content(old):
+            return old
+        if how.dry_run:
+            return obj
+        return self._store(resource, obj)
+
+    def _store(self, resource: Resource, obj: Object) -> Object:
+        meta = obj["metadata"]
+        key = self.key(resource, meta.get("namespace"), meta["name"])
+        if resource.kind == crds.KIND:
+            served = crds.resources_of(self.registry, obj)
+            self.registry.remove(obj["spec"]["group"], obj["spec"]["names"]["plural"])
+            for kind in served:
+                self.registry.add(kind)
+        stored = self.store.put(table_of(resource), key, obj)
+        if self.deletion.may_go(resource, stored):
+            return self.deletion.remove(resource, key)
+        return stored
+
+    def _merge_protected(self, resource: Resource, old: Object, obj: Object, how: Write) -> Object:
+        """Return the new object with everything this write must not touch taken from the old one."""
+        given = obj["metadata"].get("resourceVersion")
+        name = old["metadata"]["name"]
+        if given and given != old["metadata"]["resourceVersion"]:
+            raise conflict(resource, name)
+        uid = obj["metadata"].get("uid")
+        if uid and uid != old["metadata"]["uid"]:
+            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
+            raise conflict(resource, name, why)
+        if how.subresource == "status":
+            kept = {key: value for key, value in old.items() if key != "status"}
+            merged = deepcopy({**kept, **({"status": obj["status"]} if "status" in obj else {})})
+        else:
+            merged = deepcopy(obj)
+            if resource.status:
+                merged.pop("status", None)
+                if "status" in old:
+                    merged["status"] = deepcopy(old["status"])
+            if resource.kind == "Service":
+                _keep_address(old, merged)
+        meta = merged["metadata"]
+        for field in _FIXED_META:
+            meta.pop(field, None)
+            if field in old["metadata"]:
+                meta[field] = old["metadata"][field]
+        if "namespace" in old["metadata"]:
+            meta["namespace"] = old["metadata"]["namespace"]
+        meta["resourceVersion"] = old["metadata"]["resourceVersion"]
+        return merged
+
+    def apply(self, resource: Resource, namespace: str | None, name: str, body: Any, how: Write) -> tuple[Object, bool]:
+        """Server-side apply; returns the object and whether it is new. ApiError 400, 404, 409 or 422."""
+        applied = self._decoded(resource, body, how)
+        meta = applied["metadata"]
+        if meta.get("managedFields"):
+            raise bad_request("metadata.managedFields must be nil")
+        if meta.setdefault("name", name) != name:
+            raise bad_request(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
+        self._settle_namespace(resource, meta, namespace)
+        if how.subresource == "status":
+            applied = {key: applied[key] for key in ("apiVersion", "kind", "metadata", "status") if key in applied}
+        elif resource.status:
+            applied.pop("status", None)
+        manager = Manager(how.manager, "Apply", resource.api_version, how.subresource)
+        node = kinds.root(resource)
+        old = self.store.get(table_of(resource), self.key(resource, namespace, name))
+        if old is None:
+            if how.subresource or meta.get("uid") or meta.get("resourceVersion"):
+                raise not_found(resource, name)
+            declared = ssa.apply(node, {"metadata": {}}, applied, manager, force=True)
+            return self.insert(resource, declared[0], how, declared[1]), True
+        old = self.as_version(resource, old)
+        merged, owners = ssa.apply(node, old, applied, manager, force=how.force)
+        return self.replace(
+            resource, old, self._decoded(resource, merged, replace(how, field_validation="Ignore")), how, owners
+        ), False
+
+    def _decoded(self, resource: Resource, body: Any, how: Write) -> Object:
+        decoded = admission.decode(resource, body)
+        for warning in admission.judge_unknown(resource, decoded.unknown, how.field_validation):
+            self.warn(warning)
+        return decoded.object
+
+    def _settle_namespace(self, resource: Resource, meta: Object, namespace: str | None) -> None:
+        if not resource.namespaced:
+            meta.pop("namespace", None)
+        elif meta.setdefault("namespace", namespace or "default") != (namespace or meta["namespace"]):
+            raise bad_request(
+                f"the namespace of the provided object ({meta['namespace']}) does not match the one of the request ({namespace})"
+            )
+
+    def _check_namespace(self, resource: Resource, meta: Object) -> None:
+        if not resource.namespaced:
+            return
+        found = self.store.get(("", "namespaces"), ("", meta["namespace"]))
+        if found is None:
+            raise ApiError(
+                404,
+                "NotFound",
+                f'namespaces "{meta["namespace"]}" not found',
+                {"name": meta["namespace"], "kind": "namespaces"},
+            )
+        if "deletionTimestamp" in found["metadata"] and resource.kind != "Event":
+            why = f"unable to create new content in namespace {meta['namespace']} because it is being terminated"
+            raise ApiError(403, "Forbidden", f'{resource.plural} "{meta["name"]}" is forbidden: {why}')
+
+    def release_address(self, service: Object) -> None:
+        """Free the address of a Service that is gone."""
+        self._addresses.give_back(service)
+
+    def _check_finalizers(self, resource: Resource, old: Object, obj: Object) -> None:
+        if "deletionTimestamp" not in old["metadata"]:
+            return
+        new = set(obj["metadata"].get("finalizers") or ()) - set(old["metadata"].get("finalizers") or ())
+        if new - {"foregroundDeletion", "orphan"}:
+            why = "no new finalizers can be added if the object is being deleted"
+            raise invalid(resource, obj["metadata"]["name"], [FieldError("metadata.finalizers", "Forbidden", why)])
+
+
+def _content(obj: Object) -> Object:
+    meta = {
+        key: value
+        for key, value in obj["metadata"].items()
+        if key not in ("managedFields", "resourceVersion", "generation")
+    }
+    return {**obj, "metadata": meta}
+
+
+def _without_status(resource: Resource, obj: Object) -> Object:
+    ignored = {"metadata", "apiVersion"} | ({"status"} if resource.status else set())
+    return {key: value for key, value in obj.items() if key not in ignored}
+
+
+def _keep_address(old: Object, new: Object) -> None:
+    for field in ("clusterIP", "clusterIPs"):
+        if field in old["spec"] and isinstance(new.get("spec"), dict):
+            new["spec"].setdefault(field, deepcopy(old["spec"][field]))

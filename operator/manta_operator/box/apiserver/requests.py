@@ -1,0 +1,112 @@
+"""What a URL, its query and the body of a request ask for; anything that makes no sense is an ApiError 400."""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from aiohttp import web
+
+from manta_operator.box.apiserver.errors import bad_request
+from manta_operator.box.apiserver.operations import Write
+from manta_operator.box.apiserver.resources import Registry, Resource
+from manta_operator.box.apiserver.selectors import Matches, field_selector, label_selector
+
+_URL = re.compile(
+    r"/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+)/(?P<version>[^/]+))"
+    r"(?:/namespaces/(?P<namespace>[^/]+)(?=/[^/]+))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>[^/]+))?/?\Z"
+)
+_SUBRESOURCES_OF_NAMESPACES = ("status", "finalize")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a URL points at."""
+
+    resource: Resource
+    namespace: str | None
+    name: str | None
+    subresource: str
+
+
+def parse_target(registry: Registry, path: str) -> Target | None:
+    """Return what a URL points at; None if nothing is served there."""
+    found = _URL.match(path)
+    if found is None:
+        return None
+    part = found.groupdict()
+    group, version = part["group"] or "", part["core"] or part["version"]
+    if part["namespace"] and part["plural"] in _SUBRESOURCES_OF_NAMESPACES and not part["name"] and not group:
+        part = {**part, "plural": "namespaces", "name": part["namespace"], "sub": part["plural"], "namespace": None}
+    resource = registry.at(group, version, part["plural"])
+    if resource is None or (part["namespace"] and not resource.namespaced):
+        return None
+    return Target(resource, part["namespace"], part["name"], part["sub"] or "")
+
+
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """Read a yes or no: 1, true."""
+    return query.get(name, "").lower() in ("1", "true")
+
+
+def whole(query: Mapping[str, str], name: str) -> int | None:
+    """Read a number that is not negative; None if it is not given."""
+    text = query.get(name, "")
+    if not text:
+        return None
+    if not text.isdigit():
+        raise bad_request(f'{name}: "{text}" is not a whole number')
+    return int(text)
+
+
+def matcher(resource: Resource, query: Mapping[str, str], name: str | None = None) -> Matches:
+    """Return what both selectors of a query let through, and the name on the URL, if any."""
+    labels = label_selector(query.get("labelSelector", ""))
+    fields = field_selector(resource, query.get("fieldSelector", ""))
+    return lambda obj: (name is None or obj["metadata"]["name"] == name) and labels(obj) and fields(obj)
+
+
+def write_options(request: web.Request, subresource: str) -> Write:
+    """Return how a write is meant."""
+    query = request.query
+    agent = request.headers.get("User-Agent", "unknown").partition("/")[0][:128]
+    mode = query.get("fieldValidation") or "Warn"
+    if mode not in ("Ignore", "Warn", "Strict"):
+        raise bad_request(f'fieldValidation: "{mode}": use Ignore, Warn or Strict')
+    dry_run = query.getall("dryRun", [])
+    if dry_run not in ([], [""], ["All"]):
+        raise bad_request("dryRun: the only value is All")
+    manager = query.get("fieldManager") or agent
+    return Write(manager, subresource, dry_run == ["All"], mode, flag(query, "force"))
+
+
+async def body_of(request: web.Request) -> Any:
+    """Return the body, JSON or YAML; None if there is none."""
+    text = await request.read()
+    if not text:
+        return None
+    kind = request.content_type
+    if "protobuf" in kind or "cbor" in kind:
+        message = f"the box's API server reads JSON and YAML, not {kind}"
+        raise web.HTTPUnsupportedMediaType(reason=message)
+    try:
+        return yaml.safe_load(text) if "yaml" in kind else json.loads(text)
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise bad_request(f"the body is not {'YAML' if 'yaml' in kind else 'JSON'}: {error}") from error
+
+
+def next_page(version: int, after: tuple[str, str]) -> str:
+    """Return the token that continues a list behind an object."""
+    return base64.urlsafe_b64encode(json.dumps([version, *after]).encode()).decode()
+
+
+def read_page(token: str) -> tuple[int, tuple[str, str]]:
+    """Read such a token."""
+    try:
+        version, namespace, name = json.loads(base64.urlsafe_b64decode(token))
+        return int(version), (str(namespace), str(name))
+    except (ValueError, TypeError) as error:
+        raise bad_request("continue: not a token of this server") from error

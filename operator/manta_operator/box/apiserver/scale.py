@@ -1,0 +1,47 @@
+"""The scale subresource: one small object in front of three fields of another. Pure."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from manta_operator.box.apiserver.errors import bad_request
+from manta_operator.box.apiserver.resources import Resource
+from manta_operator.box.apiserver.selectors import field_value, selector_text
+
+_META = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+
+
+def scale_of(resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the Scale of an object."""
+    paths = resource.scale
+    assert paths is not None  # noqa: S101 - asked by the handler
+    selector = field_value(obj, paths.selector) if paths.selector else ""
+    if resource.crd is None:
+        selector = selector_text(obj["spec"].get("selector"))
+    status = {"replicas": int(field_value(obj, paths.status_replicas) or 0)}
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {key: obj["metadata"][key] for key in _META if key in obj["metadata"]},
+        "spec": {"replicas": int(field_value(obj, paths.spec_replicas) or 0)},
+        "status": {**status, "selector": selector} if selector else status,
+    }
+
+
+def with_scale(resource: Resource, obj: Mapping[str, Any], scale: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the object with the replicas a Scale asks for; ApiError 400 if it asks for none."""
+    paths = resource.scale
+    assert paths is not None  # noqa: S101 - asked by the handler
+    replicas = (scale.get("spec") or {}).get("replicas", 0)
+    if not isinstance(replicas, int) or isinstance(replicas, bool):
+        raise bad_request("spec.replicas of a Scale must be a number")
+    changed: dict[str, Any] = deepcopy(dict(obj))
+    *above, last = paths.spec_replicas.strip(".").split(".")
+    place = changed
+    for part in above:
+        place = place.setdefault(part, {})
+    place[last] = replicas
+    given = scale.get("metadata", {}).get("resourceVersion")
+    if given:
+        changed["metadata"]["resourceVersion"] = given
+    return changed

@@ -1,0 +1,139 @@
+"""The API server: listens, lets in whoever has the token, and hands requests to discovery, OpenAPI or handlers.py."""
+
+import asyncio
+import hmac
+import json
+import logging
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+from aiohttp import web
+
+from manta_operator.box.addresses import AddressPool
+from manta_operator.box.apiserver import discovery, openapi
+from manta_operator.box.apiserver.errors import status_of
+from manta_operator.box.apiserver.handlers import Handlers
+from manta_operator.box.apiserver.local import LocalCluster
+from manta_operator.box.apiserver.logs import LogSource
+from manta_operator.box.apiserver.operations import Operations
+from manta_operator.box.apiserver.requests import parse_target
+from manta_operator.box.apiserver.resources import Registry
+from manta_operator.box.apiserver.services import ServiceAddresses
+from manta_operator.box.apiserver.store import Store
+from manta_operator.box.cluster import ApiError, Cluster
+
+_LARGEST_BODY = 8 * 1024 * 1024
+_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_OPEN = frozenset({"/healthz", "/livez", "/readyz", "/version"})
+_log = logging.getLogger(__name__)
+
+
+class ApiServer:
+    """One API server; `cluster` is its in-process face, usable before start and after stop."""
+
+    cluster: Cluster
+
+    def __init__(
+        self, *, token: str, service_addresses: Iterator[str] | AddressPool, logs: LogSource | None = None
+    ) -> None:
+        self._token = token
+        self._store = Store()
+        self._registry = Registry()
+        self._operations = Operations(self._store, self._registry, ServiceAddresses(service_addresses))
+        self._handlers = Handlers(self._operations, logs)
+        self._runner: web.AppRunner | None = None
+        self.cluster = LocalCluster(self._operations)
+        for name in _NAMESPACES:
+            self.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+    async def start(
+        self, host: str, port: int, ssl_context: ssl.SSLContext | None, sock: socket.socket | None = None
+    ) -> None:
+        """Listen on host and port, or on a socket that already listens; OSError if the port is taken."""
+        app = web.Application(client_max_size=_LARGEST_BODY)
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
+        await self._runner.setup()
+        site: web.BaseSite
+        if sock is not None:
+            site = web.SockSite(self._runner, sock, ssl_context=ssl_context)
+        else:
+            site = web.TCPSite(self._runner, host, port, ssl_context=ssl_context)
+        await site.start()
+
+    async def stop(self) -> None:
+        """End all watches and stop listening."""
+        self._store.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._route(request)
+        except ApiError as error:
+            return web.json_response(status_of(error), status=error.code)
+        except web.HTTPException as error:
+            failure = ApiError(error.status, error.reason.title().replace(" ", ""), error.text or error.reason)
+            return web.json_response(status_of(failure), status=error.status)
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception as error:
+            _log.exception("%s %s failed", request.method, request.path)
+            failure = ApiError(500, "InternalError", f"Internal error occurred: {type(error).__name__}: {error}")
+            return web.json_response(status_of(failure), status=500)
+
+    async def _route(self, request: web.Request) -> web.StreamResponse:
+        path = request.path.rstrip("/") or "/"
+        if path not in _OPEN and not self._may(request):
+            raise ApiError(401, "Unauthorized", "Unauthorized: send the bearer token of the box's kubeconfig")
+        if path in ("/healthz", "/livez", "/readyz"):
+            return web.Response(text="ok")
+        document = self._document(request, path) if request.method == "GET" else None
+        if document is not None:
+            return document
+        target = parse_target(self._registry, request.path)
+        if target is None:
+            raise ApiError(404, "NotFound", f"the server could not find the requested resource: {request.path}")
+        warnings: list[str] = []
+        self._operations.warn = warnings.append
+        response = await self._handlers.handle(request, target)
+        if not response.prepared:
+            for warning in warnings:
+                response.headers.add("Warning", '299 - "' + warning.replace('"', '\\"') + '"')
+        return response
+
+    def _may(self, request: web.Request) -> bool:
+        given = request.headers.get("Authorization", "")
+        return hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode())
+
+    def _document(self, request: web.Request, path: str) -> web.Response | None:
+        registry, accept = self._registry, request.headers.get("Accept", "")
+        parts = path.strip("/").split("/")
+        found: dict[str, Any] | None = None
+        if path == "/version":
+            found = discovery.VERSION
+        elif path in ("/api", "/apis"):
+            for version in ("v2", "v2beta1"):
+                kind = discovery.AGGREGATED.format(version)
+                if kind in accept.replace(" ", ""):
+                    body = discovery.aggregated(registry, core=path == "/api", version=version)
+                    return web.Response(text=json.dumps(body), headers={"Content-Type": kind})
+            found = discovery.api_versions(request.host) if path == "/api" else discovery.api_groups(registry)
+        elif path == "/openapi/v2":
+            found = openapi.v2(registry)
+        elif path == "/openapi/v3":
+            found = openapi.v3_index(registry, self._store.version)
+        elif path.startswith("/openapi/v3/"):
+            found = openapi.v3(registry, path.removeprefix("/openapi/v3/"))
+        elif parts[0] == "api" and len(parts) == 2:
+            found = discovery.resource_list(registry, "", parts[1])
+        elif parts[0] == "apis" and len(parts) in (2, 3):
+            found = (
+                discovery.api_group(registry, parts[1])
+                if len(parts) == 2
+                else discovery.resource_list(registry, *parts[1:])
+            )
+        return None if found is None else web.json_response(found)

@@ -1,0 +1,82 @@
+"""Strategic merge patch of built-in kinds: lists merge by the keys their schemas name. Pure."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from manta_operator.box.apiserver import kinds
+from manta_operator.box.apiserver.errors import bad_request
+from manta_operator.box.apiserver.kinds import Node
+
+_ORDER, _DELETE_FROM = "$setElementOrder/", "$deleteFromPrimitiveList/"
+
+
+def strategic_merge(node: Node, value: Any, patch: Any) -> Any:
+    """Return `value` with the patch applied; ApiError 400 for a directive that makes no sense."""
+    if not isinstance(patch, Mapping):
+        return deepcopy(patch)
+    directive = patch.get("$patch")
+    if directive == "replace":
+        return {key: deepcopy(item) for key, item in patch.items() if key != "$patch"}
+    if directive == "delete":
+        return {}
+    if directive not in (None, "merge"):
+        raise bad_request(f'unknown $patch "{directive}": use replace, delete or merge')
+    merged = dict(value) if isinstance(value, Mapping) else {}
+    if "$retainKeys" in patch:
+        merged = {key: item for key, item in merged.items() if key in patch["$retainKeys"]}
+    for key, item in patch.items():
+        if key.startswith(_DELETE_FROM):
+            field = key.removeprefix(_DELETE_FROM)
+            merged[field] = [entry for entry in merged.get(field) or [] if entry not in item]
+        elif not key.startswith("$"):
+            _member(node, merged, key, item)
+    for key, item in patch.items():
+        if key.startswith(_ORDER):
+            _reorder(node, merged, key.removeprefix(_ORDER), item)
+    return merged
+
+
+def _member(node: Node, merged: dict[str, Any], key: str, item: Any) -> None:
+    inner = kinds.child(node, key)
+    if item is None:
+        merged.pop(key, None)
+    elif isinstance(item, list) and inner.get("x-kubernetes-patch-strategy", "").startswith("merge"):
+        merged[key] = _merge_list(inner, merged.get(key) or [], item)
+    elif isinstance(item, Mapping):
+        merged[key] = strategic_merge(inner, merged.get(key), item)
+    else:
+        merged[key] = deepcopy(item)
+
+
+def _merge_list(node: Node, value: list[Any], patch: list[Any]) -> list[Any]:
+    key = node.get("x-kubernetes-patch-merge-key")
+    if key is None:
+        return [*value, *(deepcopy(item) for item in patch if item not in value)]
+    if {"$patch": "replace"} in patch:
+        return [deepcopy(item) for item in patch if item != {"$patch": "replace"}]
+    merged = list(value)
+    for item in patch:
+        if not isinstance(item, Mapping) or item.get(key) is None:
+            raise bad_request(f'an element of a strategic merge patch lacks its merge key "{key}"')
+        at = next((i for i, entry in enumerate(merged) if entry.get(key) == item[key]), None)
+        if item.get("$patch") == "delete":
+            merged = [entry for entry in merged if entry.get(key) != item[key]]
+        elif at is None:
+            merged.append(strategic_merge(kinds.element(node), {}, item))
+        else:
+            merged[at] = strategic_merge(kinds.element(node), merged[at], item)
+    return merged
+
+
+def _reorder(node: Node, merged: dict[str, Any], field: str, order: list[Any]) -> None:
+    key = kinds.child(node, field).get("x-kubernetes-patch-merge-key")
+    wanted = [item.get(key) if isinstance(item, Mapping) else item for item in order]
+    if not isinstance(merged.get(field), list):
+        return
+
+    def place(entry: Any) -> int:
+        name = entry.get(key) if isinstance(entry, Mapping) else entry
+        return wanted.index(name) if name in wanted else len(wanted)
+
+    merged[field] = sorted(merged[field], key=place)
