@@ -1,4 +1,4 @@
-"""Defaults of built-in kinds, as a table by definition: what a Kubernetes API server fills in where the user said nothing."""
+"""Defaults of built-in kinds, as a table by definition: what the server fills in where the user said nothing."""
 
 from collections.abc import Mapping
 from copy import deepcopy

@@ -39,7 +39,8 @@ class Deletion:
         old = self._ops.read(resource, namespace, name)
         for field, wanted in (options.get("preconditions") or {}).items():
             if wanted is not None and old["metadata"].get(field) != wanted:
-                why = f"Precondition failed: {field} in precondition: {wanted}, in object meta: {old['metadata'].get(field)}"
+                now = old["metadata"].get(field)
+                why = f"Precondition failed: {field} in precondition: {wanted}, in object meta: {now}"
                 raise conflict(resource, name, why)
         if dry_run:
             return old

@@ -1,4 +1,4 @@
-"""Answers other than success, worded as a Kubernetes API server words them; handlers.py turns them into Status objects."""
+"""Answers other than success, worded as a Kubernetes API server words them; and the Status objects that tell them."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Sets of fields, as managedFields keeps them (fieldsV1): which paths an object has, and which differ between two. Pure.
+"""Sets of fields, as managedFields keeps them (fieldsV1): which paths an object has. Pure.
 
 A path is a tuple of fieldsV1 keys: `f:spec`, `k:{"name":"a"}` for an element of a list map, `v:"x"` for one of a set.
 """

@@ -2,11 +2,10 @@
 
 import secrets
 import uuid
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from manta_operator.box.apiserver import admission, crds, kinds, managed_fields, ssa
 from manta_operator.box.apiserver.deletion import Deletion
@@ -17,6 +16,9 @@ from manta_operator.box.apiserver.services import ServiceAddresses
 from manta_operator.box.apiserver.store import Key, Object, Store, Table
 from manta_operator.box.cluster import ApiError
 from manta_operator.schema.errors import FieldError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _FIXED_META = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
@@ -117,7 +119,9 @@ class Operations:
         """Fill in what the server says first about a new object."""
         if resource.kind == "Pod":
             obj["status"] = {"phase": "Pending", "qosClass": "BestEffort"}
-            obj["spec"].setdefault("serviceAccountName", "default") if isinstance(obj.get("spec"), dict) else None
+            if isinstance(obj.get("spec"), dict):
+                account = obj["spec"].setdefault("serviceAccountName", "default")
+                obj["spec"].setdefault("serviceAccount", account)
         elif resource.kind == "Namespace":
             obj["spec"] = {"finalizers": ["kubernetes"]}
             obj["status"] = {"phase": "Active"}
@@ -246,7 +250,7 @@ class Operations:
             meta.pop("namespace", None)
         elif meta.setdefault("namespace", namespace or "default") != (namespace or meta["namespace"]):
             raise bad_request(
-                f"the namespace of the provided object ({meta['namespace']}) does not match the one of the request ({namespace})"
+                f"the namespace of the provided object ({meta['namespace']}) is not the request's ({namespace})"
             )
 
     def _check_namespace(self, resource: Resource, meta: Object) -> None:

@@ -47,7 +47,7 @@ class Resource:
 
     @property
     def api_version(self) -> str:
-        """`v1`, `apps/v1` …"""
+        """`v1` or `apps/v1`."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property

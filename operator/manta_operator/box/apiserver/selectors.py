@@ -71,7 +71,7 @@ def _known_fields(resource: Resource) -> frozenset[str]:
 
 
 def field_selector(resource: Resource, text: str) -> Matches:
-    """Parse a field selector of a kind; ApiError 400 if it is none, or names a field this kind cannot be selected by."""
+    """Parse a field selector of a kind; ApiError 400 if it is none, or names a field not served."""
     known = _known_fields(resource)
     wanted: list[tuple[str, bool, str]] = []
     for part in filter(str.strip, text.split(",")):

@@ -80,7 +80,7 @@ class ApiServer:
             return web.json_response(status_of(failure), status=error.status)
         except (asyncio.CancelledError, ConnectionError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - bad input must never take the server down
             _log.exception("%s %s failed", request.method, request.path)
             failure = ApiError(500, "InternalError", f"Internal error occurred: {type(error).__name__}: {error}")
             return web.json_response(status_of(failure), status=500)

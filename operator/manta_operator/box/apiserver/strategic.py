@@ -11,7 +11,7 @@ from manta_operator.box.apiserver.kinds import Node
 _ORDER, _DELETE_FROM = "$setElementOrder/", "$deleteFromPrimitiveList/"
 
 
-def strategic_merge(node: Node, value: Any, patch: Any) -> Any:
+def strategic_merge(node: Node, value: Any, patch: Any) -> Any:  # noqa: C901 - one branch a directive
     """Return `value` with the patch applied; ApiError 400 for a directive that makes no sense."""
     if not isinstance(patch, Mapping):
         return deepcopy(patch)

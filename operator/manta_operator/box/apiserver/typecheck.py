@@ -1,4 +1,4 @@
-"""Decodes an object of a built-in kind the way Go does: nulls are nothing, unknown fields are dropped, types must fit."""
+"""Decodes an object of a built-in kind the way Go does: no nulls, no unknown fields, types must fit."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -49,7 +49,7 @@ def validate_metadata(resource: Resource, obj: Object) -> list[FieldError]:
         if not _LABEL_KEY.match(key):
             errors.append(FieldError("metadata.labels", "Invalid value", "is not a valid label key", f'"{key}"'))
         if not isinstance(value, str) or len(value) > 63 or not _LABEL_VALUE.match(value):
-            why = "a label value has at most 63 alphanumeric characters, '-', '_' or '.', and starts and ends alphanumeric"
+            why = "at most 63 alphanumeric characters, '-', '_' or '.'; starts and ends alphanumeric"
             errors.append(FieldError("metadata.labels", "Invalid value", why, f'"{value}"'))
     return errors + _validate_owners(meta)
 
@@ -136,7 +136,8 @@ def _pod(obj: Object, old: Object | None) -> list[FieldError]:
     moved = old["spec"].get("nodeName") not in (None, obj.get("spec", {}).get("nodeName"))
     if before == after and not moved:
         return []
-    why = "pod updates may not change fields other than image, activeDeadlineSeconds, tolerations, terminationGracePeriodSeconds"
+    why = "pod updates may not change fields other than image, "
+    why += "activeDeadlineSeconds, tolerations, terminationGracePeriodSeconds"
     return [FieldError("spec", "Forbidden", why)]
 
 
