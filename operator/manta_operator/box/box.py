@@ -22,7 +22,7 @@ import trustme
 
 from manta_operator.box.addresses import API_PORT, AddressesExhausted, AddressPool, BoxClaim, claim_box
 from manta_operator.box.cluster import Cluster
-from manta_operator.box.kubeapi.server import ApiServer
+from manta_operator.box.apiserver.server import ApiServer
 from manta_operator.box.kubelet.config import NodeConfig, inherited_env
 from manta_operator.box.kubelet.images import ImageResolver
 from manta_operator.box.kubelet.kubelet import Kubelet

@@ -102,8 +102,9 @@ async def _serve(box: Box, planned: list[Planned], started: float) -> None:
 
 
 async def _apply(client: KubeClient, entry: Planned) -> None:
+    body = dict(entry.body) | {"metadata": {"namespace": entry.deployment.namespace} | entry.body["metadata"]}
     try:
-        await client.apply(dict(entry.body), manager=USER_FIELD_MANAGER)
+        await client.apply(body, manager=USER_FIELD_MANAGER)
     except ClusterError as error:
         raise Refused([f"{entry.source}: {error}"]) from error
     click.echo(f"applied {entry.deployment.namespace}/{entry.deployment.name} from {entry.source}")
