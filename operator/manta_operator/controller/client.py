@@ -116,7 +116,7 @@ class KubeClient:
             response = await kube.CoreV1Api(self._api).read_namespaced_pod_log_without_preload_content(
                 pod, namespace, container=container, tail_lines=tail, follow=follow
             )
-            if response.status >= 400:  # noqa: PLR2004
+            if response.status >= 400:
                 raise classify(response.status, await response.text(), what)
             async for line in response.content:
                 yield line.decode("utf-8", "replace").rstrip("\n")

@@ -41,6 +41,10 @@ def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
 
     operator_settings = settings
 
+    @kopf.on.login(registry=registry, id="login")
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_via_client(**kwargs)
+
     @kopf.on.cleanup(registry=registry, id="cleanup")
     async def cleanup(**_: Any) -> None:
         await stack.aclose()

@@ -13,7 +13,6 @@ def run(settings: Settings) -> None:
     """Run the operator in this process until SIGTERM or SIGINT."""
     registry = kopf.OperatorRegistry()
     register(registry, settings)
-    kopf.configure(log_format=kopf.LogFormat.FULL)
     logging.getLogger("kopf").setLevel(logging.WARNING)
     asyncio.run(
         kopf.operator(
