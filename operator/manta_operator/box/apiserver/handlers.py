@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
+from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
@@ -209,7 +210,7 @@ class _Rendering:
         resource, found = self._target.resource, list(objects)
         if self._sort == "Table":
             version = {"resourceVersion": found[0]["metadata"]["resourceVersion"]} if single else meta
-            return table(resource, found, version, self._include)
+            return table(resource, [dict(obj) for obj in found], dict(version), datetime.now(UTC), self._include)
         named = {"apiVersion": resource.api_version, "kind": resource.list_kind}
         if self._sort.startswith("PartialObjectMetadata"):
             named = {"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList"}

@@ -41,6 +41,7 @@ class ApiServer:
         self._token = token
         self._store = Store()
         self._registry = Registry()
+        self._openapi_documents = openapi.OpenApi(self._registry)
         self._operations = Operations(self._store, self._registry, ServiceAddresses(service_addresses))
         self._handlers = Handlers(self._operations, logs)
         self._runner: web.AppRunner | None = None
@@ -114,26 +115,33 @@ class ApiServer:
         parts = path.strip("/").split("/")
         found: dict[str, Any] | None = None
         if path == "/version":
-            found = discovery.VERSION
+            found = discovery.version()
         elif path in ("/api", "/apis"):
-            for version in ("v2", "v2beta1"):
-                kind = discovery.AGGREGATED.format(version)
-                if kind in accept.replace(" ", ""):
-                    body = discovery.aggregated(registry, core=path == "/api", version=version)
-                    return web.Response(text=json.dumps(body), headers={"Content-Type": kind})
-            found = discovery.api_versions(request.host) if path == "/api" else discovery.api_groups(registry)
-        elif path == "/openapi/v2":
-            found = openapi.v2(registry)
-        elif path == "/openapi/v3":
-            found = openapi.v3_index(registry, self._store.version)
-        elif path.startswith("/openapi/v3/"):
-            found = openapi.v3(registry, path.removeprefix("/openapi/v3/"))
+            if discovery.wants_aggregated(accept):
+                body = discovery.aggregated(registry, core=path == "/api")
+                return web.Response(text=json.dumps(body), headers={"Content-Type": discovery.AGGREGATED})
+            found = discovery.api_versions() if path == "/api" else discovery.group_list(registry)
+        elif parts[0] == "openapi":
+            return self._openapi(path, parts, accept)
         elif parts[0] == "api" and len(parts) == 2:
             found = discovery.resource_list(registry, "", parts[1])
         elif parts[0] == "apis" and len(parts) in (2, 3):
             found = (
-                discovery.api_group(registry, parts[1])
+                discovery.group(registry, parts[1])
                 if len(parts) == 2
                 else discovery.resource_list(registry, *parts[1:])
             )
+        return None if found is None else web.json_response(found)
+
+    def _openapi(self, path: str, parts: list[str], accept: str) -> web.Response | None:
+        if path == "/openapi/v3":
+            return web.json_response(self._openapi_documents.index())
+        if path == "/openapi/v2":
+            # kubectl asks for protobuf alone and reads JSON as garbage: 406 tells it to go on without.
+            if not any(kind in accept for kind in ("application/json", "*/*")) and accept:
+                return web.Response(status=406, text="only application/json is served here")
+            return web.json_response(self._openapi_documents.v2())
+        if parts[1] != "v3" or (len(parts), *parts[2:3]) not in ((4, "api"), (5, "apis")):
+            return None
+        found = self._openapi_documents.v3("" if parts[2] == "api" else parts[3], parts[-1])
         return None if found is None else web.json_response(found)

@@ -18,6 +18,8 @@ from types import FrameType
 _PR_SET_CHILD_SUBREAPER = 36
 _CLEANER_SECONDS = 1.0
 _POLL_SECONDS = 0.02
+_LOOK_SECONDS = 5.0
+_SHARED = "/dev/shm/"  # noqa: S108 - what engines leave there is what we look for
 # These remove the shared memory of processes that died: they do so by themselves once those are gone.
 _CLEANERS = (b"multiprocessing.resource_tracker", b"torch_shm_manager")
 
@@ -50,6 +52,31 @@ def _is_cleaner(pid: int) -> bool:
     except OSError:
         return False
     return any(name in command for name in _CLEANERS)
+
+
+def shared_memory(pids: list[int]) -> set[str]:
+    """Names below /dev/shm that these processes have mapped and not yet unlinked."""
+    found: set[str] = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines():
+                if _SHARED in line and not line.endswith("(deleted)"):
+                    found.add(line[line.index(_SHARED) :])
+    return found
+
+
+def remove_shared_memory(names: set[str]) -> None:
+    """Unlink what the container left in /dev/shm, unless another process still uses it.
+
+    vLLM and Ray unlink theirs when they end in order; the kernel does not, when they are killed.
+    """
+    if not names:
+        return
+    others = shared_memory([int(entry) for entry in os.listdir("/proc") if entry.isdigit()])  # noqa: PTH208
+    for name in names - others:
+        with contextlib.suppress(OSError):
+            if Path(name).stat().st_uid == os.getuid():
+                Path(name).unlink()
 
 
 def _reap() -> bool:
@@ -106,8 +133,11 @@ def _ended(main: int) -> int | None:
     return None
 
 
-def supervise(command: list[str]) -> int:
-    """Run the command until it ends or standard input closes; SIGTERM is passed on to it alone."""
+def supervise(command: list[str], shared: set[str]) -> int:
+    """Run the command until it ends or standard input closes; SIGTERM is passed on to it alone.
+
+    Names of shared memory that the container uses are added to `shared`: they cannot be found once it is dead.
+    """
     main = 0
 
     def forward(number: int, _frame: FrameType | None) -> None:
@@ -127,7 +157,8 @@ def supervise(command: list[str]) -> int:
     main = _start(command)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     while True:
-        readable, _, _ = select.select([0, wake_read], [], [])
+        readable, _, _ = select.select([0, wake_read], [], [], _LOOK_SECONDS)
+        shared |= shared_memory(descendants(os.getpid()))
         if wake_read in readable:
             os.read(wake_read, 4096)
         code = _ended(main)
@@ -146,10 +177,12 @@ def main(arguments: list[str]) -> int:
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         os.write(2, b"the shim cannot become a subreaper (prctl failed): Linux 3.4 or later is needed\n")
         return 126
+    shared: set[str] = set()
     try:
-        return supervise(command)
+        return supervise(command, shared)
     finally:
         kill_all()
+        remove_shared_memory(shared)
         if options[:1] == ["--remove"]:
             shutil.rmtree(options[1], ignore_errors=True)
 
