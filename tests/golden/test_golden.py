@@ -10,8 +10,8 @@ import kubernetes_validate
 import pytest
 import yaml
 from make import TINY
-from manta_operator.api.load import load
 
+from manta_operator.api.load import load
 from manta_operator.api.models import parse
 from manta_operator.builders.desired import Desired, desire
 from manta_operator.planning.observe import Observed

@@ -21,8 +21,8 @@ from typing import Any
 import trustme
 
 from manta_operator.box.addresses import API_PORT, AddressesExhausted, AddressPool, BoxClaim, claim_box
-from manta_operator.box.cluster import Cluster
 from manta_operator.box.apiserver.server import ApiServer
+from manta_operator.box.cluster import Cluster
 from manta_operator.box.kubelet.config import NodeConfig, inherited_env
 from manta_operator.box.kubelet.images import ImageResolver
 from manta_operator.box.kubelet.kubelet import Kubelet
