@@ -5,6 +5,7 @@ Everything is real: vLLM, Ray, Envoy, the operator, and an API server that `mant
 
 import argparse
 import asyncio
+import signal
 import sys
 
 from demonstration.run import Options, run
@@ -16,6 +17,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave everything running at the end")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end takes everything down, as Ctrl-C does
     try:
         asyncio.run(run(Options(keep=arguments.keep)))
     except DemoFailed as failure:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from demonstration.tell import DemoFailed, say
+from manta_operator.box.kubelet import shim
 from manta_operator.box.state import BoxState, read_state
 
 ROOT = Path(__file__).parents[2]
@@ -35,18 +36,17 @@ class Up:
         self._process = process
         self._reader = asyncio.create_task(self._pass_on())
         self.folder = folder
-        self.quiet = False
 
     async def _pass_on(self) -> None:
         """Pass on what the box writes into its file, until it has ended and everything is read."""
         with (self.folder / WORDS).open("r", errors="replace") as words:
             while True:
                 line = words.readline()
-                if line and not self.quiet:
+                if line:
                     say(f"  {line.rstrip()}")
-                elif not line and self._process.returncode is not None:
+                elif self._process.returncode is not None:
                     return
-                elif not line:
+                else:
                     await asyncio.sleep(0.1)
 
     async def state(self, seconds: float) -> BoxState:
@@ -67,9 +67,9 @@ class Up:
             raise DemoFailed(f"`manta up` ended with exit code {code}; its words are above", code=2 if code == 2 else 1)
 
     async def stop(self) -> None:
-        """End the box as Ctrl-C does and wait for it. Raises DemoFailed if it does not end."""
+        """End the box in order and wait for it. Raises DemoFailed if it does not end."""
         if self._process.returncode is None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(signal.SIGTERM)
         try:
             await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
         except TimeoutError:
@@ -84,11 +84,15 @@ async def up(folder: Path, *, keep: bool) -> AsyncIterator[Up]:
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240
     command = [sys.executable, "-m", "manta_operator.cli", "up", f"--state={folder}", f"--map={MODELS}"]
     command += [f"--file={path.relative_to(ROOT)}" for path in EXAMPLES]
+    if not keep:
+        # The shim kills the whole box when its standard input closes: when this demo dies, however it dies.
+        command = [sys.executable, "-I", "-S", str(shim.__file__), "--", *command]
     with (folder / WORDS).open("w") as words:
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=ROOT,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            stdin=asyncio.subprocess.DEVNULL if keep else asyncio.subprocess.PIPE,
             stdout=words,
             stderr=words,
             start_new_session=True,  # Ctrl-C reaches the demo alone, which then ends the box in order

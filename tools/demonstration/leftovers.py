@@ -1,51 +1,51 @@
-"""What a run leaves behind on the machine: processes and files outside its state folder. Nothing, it should be."""
+"""What a run leaves behind on the machine: processes and files outside its state folder. Nothing, it should be.
+
+Other programs, and other copies of the demo, may be running: only what is ours, or is new and nobody's, counts.
+"""
 
 import contextlib
 import os
-from dataclasses import dataclass
+import tempfile
 from pathlib import Path
 
 import psutil
+from manta_operator.box.kubelet.shim import shared_memory
+from manta_operator.box.state import BoxState
 
-_WATCHED = (Path("/tmp"), Path("/dev/shm"))  # noqa: S108 - looked at, not written to
-
-
-@dataclass(frozen=True)
-class Trace:
-    """Names of files in the shared temporary folders, by folder."""
-
-    files: frozenset[str]
+_SHARED = Path("/dev/shm")  # noqa: S108 - looked at, not written to
+_ENGINES = ("psm_", "sem.", "torch_", "vllm", "plasma")  # names that Python, torch, vLLM and Ray give
 
 
-def look() -> Trace:
-    """Remember what is there now."""
-    return Trace(frozenset(str(path) for folder in _WATCHED if folder.is_dir() for path in folder.iterdir()))
+def shared_now() -> frozenset[str]:
+    """Return the names of the shared memory that exists now."""
+    return frozenset(str(path) for path in _SHARED.iterdir()) if _SHARED.is_dir() else frozenset()
 
 
-def left_behind(before: Trace, state: Path) -> list[str]:
-    """Return what exists now because of us: processes that name the state folder, and new files that are ours."""
-    processes = [f"process {pid}: {command[:100]}" for pid, command in _processes(state)]
-    new = sorted(look().files - before.files)
-    files = [f"file {path}" for path in new if _is_ours(Path(path))]
-    return processes + files
+def left_behind(before: frozenset[str], folder: Path, box: BoxState) -> list[str]:
+    """Return what is left of a box that has ended: processes, its folder of sockets, shared memory without a user."""
+    found = [f"process {pid}: {command[:100]}" for pid, command in _processes(folder)]
+    sockets = Path(tempfile.gettempdir()) / f"manta-{os.getuid()}-{box.number}"
+    if sockets.exists():
+        found.append(f"folder {sockets}")
+    in_use = shared_memory(psutil.pids())
+    orphans = [name for name in shared_now() - before - in_use if _of_an_engine(Path(name))]
+    return found + [f"shared memory {name}" for name in sorted(orphans)]
 
 
-def _is_ours(path: Path) -> bool:
-    """Only names that engines, Ray, Envoy and the box use: other programs of this machine may write there too."""
-    prefixes = ("manta-", "ray", "psm_", "sem.", "torch_", "vllm", "plasma", "envoy", "osrcp-", "__KMP")
+def _of_an_engine(path: Path) -> bool:
     try:
-        return path.name.startswith(prefixes) and path.stat().st_uid == os.getuid()
+        ours = path.stat().st_uid == os.getuid()
     except FileNotFoundError:
         return False
+    return ours and (path.name.startswith(_ENGINES) or "cpushm" in path.name)
 
 
-def _processes(state: Path) -> list[tuple[int, str]]:
+def _processes(folder: Path) -> list[tuple[int, str]]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             command = " ".join(process.cmdline())
-            environment = process.environ()
-            mentions = f"{state}/" in command or any(f"{state}/" in value for value in environment.values())
-            if mentions and process.pid != os.getpid():
+            mentioned = f"{folder}/" in command or any(f"{folder}/" in value for value in process.environ().values())
+            if mentioned and process.pid != os.getpid():
                 found.append((process.pid, command))
     return found

@@ -1,6 +1,7 @@
 """The story of `make demo`, one function a chapter."""
 
 import asyncio
+import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ from rich.console import Console
 from demonstration.box import EXAMPLES, MODELS, Up, free_state, up
 from demonstration.chat import Answer, Chat
 from demonstration.failure import Load, engine_of
-from demonstration.leftovers import left_behind, look
+from demonstration.leftovers import left_behind, shared_now
 from demonstration.tell import DemoFailed, Story, say
 from manta_operator.box.state import BoxState
 from manta_operator.cli.manifests import plan_files
@@ -36,7 +37,7 @@ class Options:
 
 async def run(options: Options) -> None:
     """Tell the whole story. Raises DemoFailed."""
-    story, folder, before = Story(), free_state(), look()
+    story, folder, before = Story(), free_state(), shared_now()
     with story.phase("What Manta would do, before anything starts (manta plan)"):
         _plan()
     async with up(folder, keep=options.keep) as box:
@@ -47,20 +48,19 @@ async def run(options: Options) -> None:
         async with _client(state) as client:
             tiny, sharded = await _chat(client, "tiny"), await _chat(client, "tiny-sharded")
             with story.phase("Questions, plain and streamed, through both load balancers"):
-                await _talk(tiny, sharded)
+                speed = await _talk(tiny, sharded)
             with story.phase("One replica is killed while requests run"):
                 await _break(client, tiny)
             if options.keep:
                 _invite(folder, state, tiny, sharded)
-            else:
-                box.quiet = False
             await tiny.close()
             await sharded.close()
         ending = time.monotonic()
     if not options.keep:
         story.phases.append(("Everything is taken down", time.monotonic() - ending))
-        _check_nothing_left(left_behind(before, folder))
+        _check_nothing_left(left_behind(before, folder, state))
     story.summary()
+    say(f"\n{speed}")
     say(f"\nlogs: {folder / 'logs'}")
 
 
@@ -97,7 +97,8 @@ async def _chat(client: KubeClient, name: str) -> Chat:
     return Chat(f"http://{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}/v1", name)
 
 
-async def _talk(tiny: Chat, sharded: Chat) -> None:
+async def _talk(tiny: Chat, sharded: Chat) -> str:
+    """Ask both deployments everything; returns what it felt like, in a sentence. Raises DemoFailed."""
     answers: list[Answer] = []
     for chat, kind in ((tiny, "two replicas"), (sharded, "tensor parallel 2 over Ray")):
         say(f"  tiny ({kind})" if chat is tiny else f"  tiny-sharded ({kind})")
@@ -114,6 +115,14 @@ async def _talk(tiny: Chat, sharded: Chat) -> None:
         raise DemoFailed("the load balancer did not use both replicas")
     if not all(answer.text.strip() for answer in (*answers, *burst)):
         raise DemoFailed("an answer was empty")
+    return f"{_speed('tiny', answers[: len(QUESTIONS)])}; {_speed('tiny-sharded', answers[len(QUESTIONS) :])}"
+
+
+def _speed(name: str, answers: list[Answer]) -> str:
+    streamed = [answer for answer in answers if answer.first_token < answer.seconds]
+    first = statistics.median(answer.first_token for answer in streamed) * 1000
+    rate = statistics.median(answer.tokens_per_second for answer in streamed)
+    return f"{name}: first token after {first:.0f} ms, then {rate:.0f} tokens/s (medians of {len(streamed)} streams)"
 
 
 def _print(question: str, answer: Answer, *, streamed: bool) -> None:
@@ -140,7 +149,7 @@ async def _break(client: KubeClient, tiny: Chat) -> None:
     answered, failed = sum(outcome.answered.values()), sum(outcome.failed.values())
     say(f"  {victim.name} serves again after {back:.1f} s, restarted by the kubelet")
     say(f"  meanwhile {answered} requests were answered, by {dict(outcome.answered)}")
-    say(f"  {failed} failed: those the killed engine was answering (retries are the router's next step)")
+    say(f"  {failed} failed: the router does not retry yet, and a stream that has begun cannot be")
     for words, count in outcome.failed.items():
         say(f"    {count} x {words}")
     if not answered:

@@ -18,7 +18,9 @@ class PodView:
     """One pod as a person sees it: `state` is Pending, Running, Ready or Leaving."""
 
     name: str
+    namespace: str
     deployment: str
+    container: str
     address: str
     state: str
     restarts: int
@@ -94,6 +96,8 @@ def _pod(body: Body) -> PodView:
     state = "Leaving" if metadata.get("deletionTimestamp") else "Ready" if ready else status.get("phase", "Pending")
     return PodView(
         name=metadata["name"],
+        namespace=metadata.get("namespace", "default"),
+        container=body["spec"]["containers"][0]["name"],
         deployment=(metadata.get("labels") or {}).get(names.LABEL_DEPLOYMENT, ""),
         address=status.get("podIP", ""),
         state=state,

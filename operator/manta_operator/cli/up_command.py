@@ -92,13 +92,13 @@ async def _serve(box: Box, planned: list[Planned], started: float) -> None:
         async with connect(Path(scratch), box.kubeconfig) as client:
             for entry in planned:
                 await _apply(client, entry)
-            ready = False
+            invited = False
             async for snapshot, lines in follow(client, started):
                 for line in lines:
                     say(line)
-                if snapshot.all_ready and not ready:
+                if snapshot.all_ready and not invited:
                     await _invite(client, planned)
-                ready = snapshot.all_ready
+                    invited = True
 
 
 async def _apply(client: KubeClient, entry: Planned) -> None:

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from manta_operator.api import names
-from manta_operator.cli.story import DeploymentView, Snapshot, snapshot, tell
+from manta_operator.cli.story import DeploymentView, PodView, Snapshot, snapshot, tell
 from manta_operator.controller.client import KubeClient
-from manta_operator.controller.errors import Transient
+from manta_operator.controller.errors import ClusterError, Transient
 
 PERIOD_SECONDS = 1.0
 SILENCE_SECONDS = 15.0
+LAST_WORDS = 120
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,23 @@ async def follow(client: KubeClient, started: float) -> AsyncIterator[tuple[Snap
         elif not after.all_ready and now - spoken > SILENCE_SECONDS:
             spoken = now
             lines = [Line(now - started, view.name, f"waiting: {view.message}") for view in _waiting(after)]
+            lines += [Line(now - started, pod.deployment, await _last_words(client, pod)) for pod in _starting(after)]
         yield after, lines
         before = after
         await asyncio.sleep(PERIOD_SECONDS)
+
+
+async def _last_words(client: KubeClient, pod: PodView) -> str:
+    """Return the last line of a pod's log: what it is busy with."""
+    try:
+        words = [line async for line in client.logs(pod.namespace, pod.name, pod.container, tail=1, follow=False)]
+    except ClusterError as error:
+        words = [error.message]
+    return f"pod {pod.name} says: {words[0][:LAST_WORDS].strip()}" if words else f"pod {pod.name} says nothing yet"
+
+
+def _starting(after: Snapshot) -> list[PodView]:
+    return [pod for pod in after.pods.values() if pod.state == "Running"]
 
 
 def _waiting(after: Snapshot) -> list[DeploymentView]:

@@ -28,7 +28,7 @@ def pod(*, ready: bool = False, phase: str = "Running", restarts: int = 0, leavi
         "conditions": [{"type": "Ready", "status": str(ready)}],
         "containerStatuses": [{"name": "engine", "restartCount": restarts, "state": state}],
     }
-    return {"metadata": metadata, "status": status}
+    return {"metadata": metadata, "spec": {"containers": [{"name": "engine"}]}, "status": status}
 
 
 CRASH = {"reason": "CrashLoopBackOff", "message": "back-off 2s"}
