@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import psutil
+
 from manta_operator.box.kubelet.shim import shared_memory
 from manta_operator.box.state import BoxState
 

@@ -2,43 +2,32 @@
 
 import secrets
 import uuid
-from copy import deepcopy
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 from manta_operator.box.apiserver import admission, crds, kinds, managed_fields, ssa
+from manta_operator.box.apiserver.beginnings import begin
 from manta_operator.box.apiserver.deletion import Deletion
-from manta_operator.box.apiserver.errors import already_exists, bad_request, conflict, invalid, not_found
+from manta_operator.box.apiserver.durations import now_text
+from manta_operator.box.apiserver.errors import already_exists, bad_request, invalid, not_found
 from manta_operator.box.apiserver.managed_fields import Manager, Owners
 from manta_operator.box.apiserver.resources import Registry, Resource
 from manta_operator.box.apiserver.services import ServiceAddresses
 from manta_operator.box.apiserver.store import Key, Object, Store, Table
+from manta_operator.box.apiserver.writes import (
+    FIXED_META,
+    Write,
+    check_finalizers,
+    content,
+    protected,
+    settle_namespace,
+    without_status,
+)
 from manta_operator.box.cluster import ApiError
 from manta_operator.schema.errors import FieldError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-_FIXED_META = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 _NO_GENERATION = frozenset({"Namespace", "Node", "Service", "PersistentVolumeClaim"})
-
-
-def now_text() -> str:
-    """Return the time as Kubernetes writes it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@dataclass(frozen=True)
-class Write:
-    """How a write is meant."""
-
-    manager: str = "manta-box"
-    subresource: str = ""
-    dry_run: bool = False
-    field_validation: str = "Warn"
-    force: bool = False
 
 
 def table_of(resource: Resource) -> Table:
@@ -54,7 +43,6 @@ class Operations:
         self.registry = registry
         self._addresses = addresses
         self.deletion = Deletion(self)
-        self.warn: Callable[[str], None] = lambda _: None
 
     def key(self, resource: Resource, namespace: str | None, name: str) -> Key:
         """Return an object's key in the store."""
@@ -75,13 +63,13 @@ class Operations:
         """Create an object; ApiError 400, 403, 404, 409 or 422."""
         obj = self._decoded(resource, body, how)
         meta = obj["metadata"]
-        self._settle_namespace(resource, meta, namespace)
+        settle_namespace(resource, meta, namespace)
         if not meta.get("name") and meta.get("generateName"):
             meta["name"] = meta["generateName"] + "".join(secrets.choice(_ALPHABET) for _ in range(5))
         if not meta.get("name"):
             error = FieldError("metadata.name", "Required value", "name or generateName is required")
             raise invalid(resource, "", [error])
-        for field in ("resourceVersion", "managedFields", *_FIXED_META):
+        for field in ("resourceVersion", "managedFields", *FIXED_META):
             meta.pop(field, None)
         return self.insert(resource, obj, how, None)
 
@@ -96,7 +84,7 @@ class Operations:
             obj.pop("status", None)
         declared = obj
         obj = admission.with_defaults(resource, obj)
-        self._begin(resource, obj)
+        begin(resource, obj)
         admission.check(resource, obj, None)
         served = crds.resources_of(self.registry, obj) if resource.kind == crds.KIND else []
         obj["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": now_text()}
@@ -115,24 +103,6 @@ class Operations:
             self.registry.add(kind)
         return self.store.put(table_of(resource), key, obj)
 
-    def _begin(self, resource: Resource, obj: Object) -> None:
-        """Fill in what the server says first about a new object."""
-        if resource.kind == "Pod":
-            obj["status"] = {"phase": "Pending", "qosClass": "BestEffort"}
-            if isinstance(obj.get("spec"), dict):
-                account = obj["spec"].setdefault("serviceAccountName", "default")
-                obj["spec"].setdefault("serviceAccount", account)
-        elif resource.kind == "Namespace":
-            obj["spec"] = {"finalizers": ["kubernetes"]}
-            obj["status"] = {"phase": "Active"}
-            obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
-        elif resource.kind == "Service":
-            obj["status"] = {"loadBalancer": {}}
-        elif resource.kind == crds.KIND and isinstance(obj.get("spec"), dict):
-            crds.with_names(obj)
-            if {"names", "versions", "group"} <= set(obj["spec"]):
-                obj["status"] = crds.established(obj, now_text())
-
     def update(self, resource: Resource, namespace: str | None, name: str, body: Any, how: Write) -> Object:
         """Replace an object, or its status; ApiError 400, 404, 409 or 422."""
         obj = self._decoded(resource, body, how)
@@ -144,15 +114,15 @@ class Operations:
 
     def replace(self, resource: Resource, old: Object, obj: Object, how: Write, owners: Owners | None) -> Object:
         """Store a decoded object in the place of `old`."""
-        obj = self._merge_protected(resource, old, obj, how)
+        obj = protected(resource, old, obj, how)
         obj = admission.with_defaults(resource, obj)
         if resource.kind == crds.KIND:
             crds.with_names(obj)
         admission.check(resource, obj, old)
-        self._check_finalizers(resource, old, obj)
+        check_finalizers(resource, old, obj)
         node = kinds.root(resource)
-        if _content(obj) != _content(old):
-            if "generation" in old["metadata"] and _without_status(resource, obj) != _without_status(resource, old):
+        if content(obj) != content(old):
+            if "generation" in old["metadata"] and without_status(resource, obj) != without_status(resource, old):
                 obj["metadata"]["generation"] = old["metadata"]["generation"] + 1
             if owners is None:
                 manager = Manager(how.manager, "Update", resource.api_version, how.subresource)
@@ -160,9 +130,8 @@ class Operations:
         elif owners is None:
             return old
         managed_fields.write(obj, owners, old, now_text())
-        if {**obj["metadata"], "resourceVersion": ""} == {**old["metadata"], "resourceVersion": ""} and _content(
-            obj
-        ) == _content(old):
+        same_meta = {**obj["metadata"], "resourceVersion": ""} == {**old["metadata"], "resourceVersion": ""}
+        if same_meta and content(obj) == content(old):
             return old
         if how.dry_run:
             return obj
@@ -181,37 +150,6 @@ class Operations:
             return self.deletion.remove(resource, key)
         return stored
 
-    def _merge_protected(self, resource: Resource, old: Object, obj: Object, how: Write) -> Object:
-        """Return the new object with everything this write must not touch taken from the old one."""
-        given = obj["metadata"].get("resourceVersion")
-        name = old["metadata"]["name"]
-        if given and given != old["metadata"]["resourceVersion"]:
-            raise conflict(resource, name)
-        uid = obj["metadata"].get("uid")
-        if uid and uid != old["metadata"]["uid"]:
-            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
-            raise conflict(resource, name, why)
-        if how.subresource == "status":
-            kept = {key: value for key, value in old.items() if key != "status"}
-            merged = deepcopy({**kept, **({"status": obj["status"]} if "status" in obj else {})})
-        else:
-            merged = deepcopy(obj)
-            if resource.status:
-                merged.pop("status", None)
-                if "status" in old:
-                    merged["status"] = deepcopy(old["status"])
-            if resource.kind == "Service":
-                _keep_address(old, merged)
-        meta = merged["metadata"]
-        for field in _FIXED_META:
-            meta.pop(field, None)
-            if field in old["metadata"]:
-                meta[field] = old["metadata"][field]
-        if "namespace" in old["metadata"]:
-            meta["namespace"] = old["metadata"]["namespace"]
-        meta["resourceVersion"] = old["metadata"]["resourceVersion"]
-        return merged
-
     def apply(self, resource: Resource, namespace: str | None, name: str, body: Any, how: Write) -> tuple[Object, bool]:
         """Server-side apply; returns the object and whether it is new. ApiError 400, 404, 409 or 422."""
         applied = self._decoded(resource, body, how)
@@ -220,7 +158,7 @@ class Operations:
             raise bad_request("metadata.managedFields must be nil")
         if meta.setdefault("name", name) != name:
             raise bad_request(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
-        self._settle_namespace(resource, meta, namespace)
+        settle_namespace(resource, meta, namespace)
         if how.subresource == "status":
             applied = {key: applied[key] for key in ("apiVersion", "kind", "metadata", "status") if key in applied}
         elif resource.status:
@@ -242,16 +180,8 @@ class Operations:
     def _decoded(self, resource: Resource, body: Any, how: Write) -> Object:
         decoded = admission.decode(resource, body)
         for warning in admission.judge_unknown(resource, decoded.unknown, how.field_validation):
-            self.warn(warning)
+            how.warnings.append(warning)
         return decoded.object
-
-    def _settle_namespace(self, resource: Resource, meta: Object, namespace: str | None) -> None:
-        if not resource.namespaced:
-            meta.pop("namespace", None)
-        elif meta.setdefault("namespace", namespace or "default") != (namespace or meta["namespace"]):
-            raise bad_request(
-                f"the namespace of the provided object ({meta['namespace']}) is not the request's ({namespace})"
-            )
 
     def _check_namespace(self, resource: Resource, meta: Object) -> None:
         if not resource.namespaced:
@@ -271,31 +201,3 @@ class Operations:
     def release_address(self, service: Object) -> None:
         """Free the address of a Service that is gone."""
         self._addresses.give_back(service)
-
-    def _check_finalizers(self, resource: Resource, old: Object, obj: Object) -> None:
-        if "deletionTimestamp" not in old["metadata"]:
-            return
-        new = set(obj["metadata"].get("finalizers") or ()) - set(old["metadata"].get("finalizers") or ())
-        if new - {"foregroundDeletion", "orphan"}:
-            why = "no new finalizers can be added if the object is being deleted"
-            raise invalid(resource, obj["metadata"]["name"], [FieldError("metadata.finalizers", "Forbidden", why)])
-
-
-def _content(obj: Object) -> Object:
-    meta = {
-        key: value
-        for key, value in obj["metadata"].items()
-        if key not in ("managedFields", "resourceVersion", "generation")
-    }
-    return {**obj, "metadata": meta}
-
-
-def _without_status(resource: Resource, obj: Object) -> Object:
-    ignored = {"metadata", "apiVersion"} | ({"status"} if resource.status else set())
-    return {key: value for key, value in obj.items() if key not in ignored}
-
-
-def _keep_address(old: Object, new: Object) -> None:
-    for field in ("clusterIP", "clusterIPs"):
-        if field in old["spec"] and isinstance(new.get("spec"), dict):
-            new["spec"].setdefault(field, deepcopy(old["spec"][field]))

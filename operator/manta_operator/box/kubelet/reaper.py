@@ -11,7 +11,7 @@ import signal
 import time
 from pathlib import Path
 
-from manta_operator.box.kubelet.shim import descendants
+from manta_operator.box.kubelet.shim import descendants, remove_shared_memory, shared_memory
 
 MARKER = "MANTA_CONTAINER_ID"
 _PR_SET_CHILD_SUBREAPER = 36
@@ -39,9 +39,14 @@ def marked(marker: str, value: str) -> list[int]:
 
 
 def kill_marked(marker: str, value: str, *, seconds: float = 5.0) -> bool:
-    """SIGKILL all processes marked so until none is left; False if some still live after `seconds`. Blocks."""
+    """SIGKILL all processes marked so until none is left; False if some still live after `seconds`. Blocks.
+
+    What they have in /dev/shm goes with them, as when their shim ends them.
+    """
     deadline = time.monotonic() + seconds
+    shared: set[str] = set()
     while pids := marked(marker, value):
+        shared |= shared_memory(pids)
         for pid in pids:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -49,6 +54,7 @@ def kill_marked(marker: str, value: str, *, seconds: float = 5.0) -> bool:
             return False
         time.sleep(_POLL_SECONDS)
         _reap(pids)
+    remove_shared_memory(shared)
     return True
 
 

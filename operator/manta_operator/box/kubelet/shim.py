@@ -55,13 +55,19 @@ def _is_cleaner(pid: int) -> bool:
 
 
 def shared_memory(pids: list[int]) -> set[str]:
-    """Names below /dev/shm that these processes have mapped and not yet unlinked."""
-    found: set[str] = set()
+    """Files in /dev/shm that these processes have mapped and not yet unlinked.
+
+    Found by inode: glibc maps a new semaphore under a name that it drops at once, so its creator shows "(deleted)".
+    """
+    mapped: set[int] = set()
     for pid in pids:
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines():
-                if _SHARED in line and not line.endswith("(deleted)"):
-                    found.add(line[line.index(_SHARED) :])
+                if _SHARED in line:
+                    mapped.add(int(line.split(maxsplit=5)[4]))
+    found: set[str] = set()
+    with contextlib.suppress(OSError), os.scandir(_SHARED) as entries:
+        found.update(entry.path for entry in entries if entry.inode() in mapped)
     return found
 
 
