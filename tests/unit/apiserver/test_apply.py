@@ -2,10 +2,11 @@
 
 import pytest
 
-from manta_operator.box.apiserver.operations import Operations, Write
+from manta_operator.box.apiserver.operations import Operations
 from manta_operator.box.apiserver.resources import Registry
 from manta_operator.box.apiserver.services import ServiceAddresses
 from manta_operator.box.apiserver.store import Store
+from manta_operator.box.apiserver.writes import Write
 from manta_operator.box.cluster import ApiError
 
 

@@ -89,6 +89,23 @@ def _container(container: dict[str, Any]) -> None:
     container.setdefault("imagePullPolicy", "Always" if floating else "IfNotPresent")
 
 
+def _pod(pod: dict[str, Any]) -> None:
+    """Only of pods themselves: a workload's template keeps what the user wrote, its pods get the requests."""
+    spec = pod.get("spec")
+    if not isinstance(spec, Mapping):
+        return
+    lists = [name for name in ("initContainers", "containers") if isinstance(spec.get(name), list)]
+    pod["spec"] = {**spec, **{name: [_with_requests(container) for container in spec[name]] for name in lists}}
+
+
+def _with_requests(container: Any) -> Any:
+    resources = container.get("resources") if isinstance(container, Mapping) else None
+    limits = resources.get("limits") if isinstance(resources, Mapping) else None
+    if not isinstance(resources, Mapping) or not limits:
+        return container
+    return {**container, "resources": {**resources, "requests": {**limits, **(resources.get("requests") or {})}}}
+
+
 def _service_port(port: dict[str, Any]) -> None:
     port.setdefault("targetPort", port.get("port"))
 
@@ -123,6 +140,7 @@ def _role_ref(subject: dict[str, Any]) -> None:
 
 
 _COMPUTED = {
+    _CORE + "Pod": _pod,
     _CORE + "Container": _container,
     _CORE + "ServicePort": _service_port,
     _CORE + "PodSpec": _pod_spec,

@@ -10,7 +10,7 @@ from aiohttp import web
 from manta_operator.box.apiserver import kinds, patches, watch
 from manta_operator.box.apiserver.errors import bad_request
 from manta_operator.box.apiserver.logs import LogSource, serve_log
-from manta_operator.box.apiserver.operations import Operations, Write, table_of
+from manta_operator.box.apiserver.operations import Operations, table_of
 from manta_operator.box.apiserver.requests import (
     Target,
     body_of,
@@ -23,6 +23,7 @@ from manta_operator.box.apiserver.requests import (
 )
 from manta_operator.box.apiserver.scale import scale_of, with_scale
 from manta_operator.box.apiserver.tables import table
+from manta_operator.box.apiserver.writes import Write
 from manta_operator.box.cluster import ApiError
 
 Object = dict[str, Any]
@@ -67,6 +68,13 @@ class Handlers:
             return web.json_response(scale_of(target.resource, obj), status=code)
         return web.json_response(_rendering(request, target)([obj], {}, single=True), status=code)
 
+    def _written(self, request: web.Request, target: Target, obj: Object, how: Write, code: int = 200) -> web.Response:
+        answer = self._answer(request, target, obj, code)
+        for warning in how.warnings:
+            text = "".join(letter if letter.isprintable() else "?" for letter in warning)
+            answer.headers.add("Warning", '299 - "' + text.replace("\\", "\\\\").replace('"', '\\"') + '"')
+        return answer
+
     async def _list(self, request: web.Request, target: Target) -> web.StreamResponse:
         query, resource = request.query, target.resource
         matches = matcher(resource, query, target.name)
@@ -104,14 +112,14 @@ class Handlers:
         if target.resource.verbs == ("create",):
             return web.json_response(_review(target, body), status=201)
         how = write_options(request, "")
-        return self._answer(request, target, self._ops.create(target.resource, target.namespace, body, how), 201)
+        return self._written(request, target, self._ops.create(target.resource, target.namespace, body, how), how, 201)
 
     async def _put(self, request: web.Request, target: Target) -> web.StreamResponse:
         body, name = await body_of(request), target.name or ""
         how = write_options(request, "status" if target.subresource == "status" else "")
         if target.subresource == "scale":
             body = with_scale(target.resource, self._ops.read(target.resource, target.namespace, name), body or {})
-        return self._answer(request, target, self._ops.update(target.resource, target.namespace, name, body, how))
+        return self._written(request, target, self._ops.update(target.resource, target.namespace, name, body, how), how)
 
     async def _patch(self, request: web.Request, target: Target) -> web.StreamResponse:
         body, name, resource = await body_of_patch(request), target.name or "", target.resource
@@ -125,13 +133,13 @@ class Handlers:
             new = with_scale(resource, old, scale)
         else:
             new = patches.patched(request.content_type, node, deepcopy(old), body, custom=custom)
-        return self._answer(request, target, self._ops.update(resource, target.namespace, name, new, how))
+        return self._written(request, target, self._ops.update(resource, target.namespace, name, new, how), how)
 
     def _apply(self, request: web.Request, target: Target, body: Any, how: Write) -> web.Response:
         if "fieldManager" not in request.query:
             raise bad_request("fieldManager is required for apply patch")
         obj, new = self._ops.apply(target.resource, target.namespace, target.name or "", body, how)
-        return self._answer(request, target, obj, 201 if new else 200)
+        return self._written(request, target, obj, how, 201 if new else 200)
 
     async def _delete(self, request: web.Request, target: Target) -> web.StreamResponse:
         options, dry_run = await self._delete_options(request)

@@ -5,13 +5,11 @@ from copy import deepcopy
 from typing import Any
 
 from manta_operator.box.apiserver.errors import not_found
-from manta_operator.box.apiserver.operations import Operations, Write, table_of
+from manta_operator.box.apiserver.operations import Operations, table_of
 from manta_operator.box.apiserver.patches import MERGE, patched
 from manta_operator.box.apiserver.resources import Resource
+from manta_operator.box.apiserver.writes import Write
 from manta_operator.box.cluster import ApiError, Event, Object
-
-_HOW = Write()
-_STATUS = Write(subresource="status")
 
 
 class LocalCluster:
@@ -42,15 +40,15 @@ class LocalCluster:
     def create(self, obj: Object) -> Object:
         """Create an object."""
         resource = self._resource_of(obj)
-        return deepcopy(self._ops.create(resource, obj["metadata"].get("namespace"), deepcopy(obj), _HOW))
+        return deepcopy(self._ops.create(resource, obj["metadata"].get("namespace"), deepcopy(obj), Write()))
 
     def update(self, obj: Object) -> Object:
         """Replace all but status."""
-        return self._update(obj, _HOW)
+        return self._update(obj, Write())
 
     def update_status(self, obj: Object) -> Object:
         """Replace the status alone."""
-        return self._update(obj, _STATUS)
+        return self._update(obj, Write(subresource="status"))
 
     def _update(self, obj: Object, how: Write) -> Object:
         meta = obj["metadata"]
@@ -59,11 +57,11 @@ class LocalCluster:
 
     def patch(self, kind: str, namespace: str | None, name: str, patch: Object) -> Object:
         """JSON merge patch of all but status."""
-        return self._patch(kind, namespace, name, patch, _HOW)
+        return self._patch(kind, namespace, name, patch, Write())
 
     def patch_status(self, kind: str, namespace: str | None, name: str, patch: Object) -> Object:
         """JSON merge patch of the status."""
-        return self._patch(kind, namespace, name, patch, _STATUS)
+        return self._patch(kind, namespace, name, patch, Write(subresource="status"))
 
     def _patch(self, kind: str, namespace: str | None, name: str, patch: Object, how: Write) -> Object:
         resource = self._resource(kind)

@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from manta_operator.box.apiserver import admission, crds, kinds, managed_fields, ssa
-from manta_operator.box.apiserver.beginnings import begin
+from manta_operator.box.apiserver.beginnings import begin, now_text
 from manta_operator.box.apiserver.deletion import Deletion
-from manta_operator.box.apiserver.durations import now_text
 from manta_operator.box.apiserver.errors import already_exists, bad_request, invalid, not_found
 from manta_operator.box.apiserver.managed_fields import Manager, Owners
 from manta_operator.box.apiserver.resources import Registry, Resource
@@ -27,6 +26,7 @@ from manta_operator.box.cluster import ApiError
 from manta_operator.schema.errors import FieldError
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_STATUS_META = ("name", "namespace", "uid", "resourceVersion")
 _NO_GENERATION = frozenset({"Namespace", "Node", "Service", "PersistentVolumeClaim"})
 
 
@@ -135,6 +135,8 @@ class Operations:
             return old
         if how.dry_run:
             return obj
+        if resource.kind == "Service":
+            self._addresses.change(old, obj)
         return self._store(resource, obj)
 
     def _store(self, resource: Resource, obj: Object) -> Object:
@@ -161,6 +163,7 @@ class Operations:
         settle_namespace(resource, meta, namespace)
         if how.subresource == "status":
             applied = {key: applied[key] for key in ("apiVersion", "kind", "metadata", "status") if key in applied}
+            applied["metadata"] = {key: value for key, value in meta.items() if key in _STATUS_META}
         elif resource.status:
             applied.pop("status", None)
         manager = Manager(how.manager, "Apply", resource.api_version, how.subresource)

@@ -11,9 +11,9 @@ import yaml
 from aiohttp import web
 
 from manta_operator.box.apiserver.errors import bad_request
-from manta_operator.box.apiserver.operations import Write
 from manta_operator.box.apiserver.resources import Registry, Resource
 from manta_operator.box.apiserver.selectors import Matches, field_selector, label_selector
+from manta_operator.box.apiserver.writes import Write
 
 _URL = re.compile(
     r"/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+)/(?P<version>[^/]+))"

@@ -64,6 +64,13 @@ class ApiServer:
             site = web.TCPSite(self._runner, host, port, ssl_context=ssl_context)
         await site.start()
 
+    @property
+    def port(self) -> int:
+        """Where it listens; ValueError while it does not."""
+        if self._runner is None or not self._runner.addresses:
+            raise ValueError("the API server does not listen: start it first")
+        return int(self._runner.addresses[0][1])
+
     async def stop(self) -> None:
         """End all watches and stop listening."""
         self._store.close()
@@ -98,13 +105,7 @@ class ApiServer:
         target = parse_target(self._registry, request.path)
         if target is None:
             raise ApiError(404, "NotFound", f"the server could not find the requested resource: {request.path}")
-        warnings: list[str] = []
-        self._operations.warn = warnings.append
-        response = await self._handlers.handle(request, target)
-        if not response.prepared:
-            for warning in warnings:
-                response.headers.add("Warning", '299 - "' + warning.replace('"', '\\"') + '"')
-        return response
+        return await self._handlers.handle(request, target)
 
     def _may(self, request: web.Request) -> bool:
         given = request.headers.get("Authorization", "")

@@ -28,6 +28,14 @@ class ServiceAddresses:
         spec["clusterIP"] = wanted or self._next()
         spec["clusterIPs"] = [spec["clusterIP"]]
 
+    def change(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """Take or free an address where a Service's new type asks for it; ApiError 422 or 500 if that cannot be."""
+        was, is_now = (service["spec"].get("type") == "ExternalName" for service in (old, new))
+        if is_now and not was:
+            self.give_back(old)
+        elif was and not is_now:
+            self.take(new)
+
     def _next(self) -> str:
         try:
             if isinstance(self._source, AddressPool):

@@ -168,7 +168,8 @@ def _service(obj: Object, old: Object | None) -> list[FieldError]:
         if not 1 <= port.get("port", 0) <= 65535:
             why = "must be between 1 and 65535, inclusive"
             errors.append(FieldError(f"spec.ports[{index}].port", "Invalid value", why, str(port.get("port"))))
-    if old is not None and old["spec"].get("clusterIP") != spec.get("clusterIP"):
+    external = "ExternalName" in (spec.get("type"), (old or {}).get("spec", {}).get("type"))
+    if old is not None and not external and old["spec"].get("clusterIP") != spec.get("clusterIP"):
         errors.append(FieldError("spec.clusterIP", "Invalid value", "field is immutable", f'"{spec.get("clusterIP")}"'))
     return errors
 
