@@ -96,17 +96,68 @@ async def test_a_killed_shim_takes_its_tree_along(tmp_path, alive):
     assert not alive(marker)
 
 
-async def test_shared_memory_of_killed_processes_is_removed(tmp_path):
-    script = textwrap.dedent("""
-        import os, time
-        from multiprocessing import shared_memory
-        print(shared_memory.SharedMemory(create=True, size=4096).name, flush=True)
-        os.kill(os.getpid(), 9)
-    """)
+# Each makes something in /dev/shm, kills whoever would clean up for it, says what it made, and then dies or sleeps.
+SHARED_MEMORY = """
+from multiprocessing import resource_tracker, shared_memory
+held = shared_memory.SharedMemory(create=True, size=4096)
+name = held.name
+"""
+# Its creator maps a semaphore under a name that is gone by then: only the inode tells.
+SEMAPHORE = """
+import multiprocessing
+from multiprocessing import resource_tracker
+lock = multiprocessing.get_context("spawn").Lock()
+name = "sem." + lock._semlock.name.removeprefix("/")
+"""
+NO_CLEANER = """
+import os, time
+os.kill(resource_tracker._resource_tracker._pid, 9)
+print(name, flush=True)
+time.sleep(float(os.environ["LIFE"]))
+os.kill(os.getpid(), 9)
+"""
+
+
+def python(tmp_path, script, life):
     command = [sys.executable, "-c", script]
-    ended = Process(Launch("shm-test", command, {"PATH": "/bin"}, tmp_path, tmp_path / "log"))
+    return Process(Launch(os.urandom(8).hex(), command, {"PATH": "/bin", "LIFE": life}, tmp_path, tmp_path / "log"))
+
+
+async def made(tmp_path):
+    log = tmp_path / "log"
+    await wait_for(lambda: log.exists() and log.read_text().endswith("\n"))
+    return log.read_text().split()[0]
+
+
+@pytest.mark.parametrize("script", [SHARED_MEMORY, SEMAPHORE])
+async def test_what_a_killed_process_has_in_shared_memory_is_removed(tmp_path, script):
+    ended = python(tmp_path, script + NO_CLEANER, "0.5")
     assert await ended.wait() == 137
-    name = (tmp_path / "log").read_text().split()[0]
+    assert not alive_shm(await made(tmp_path))
+
+
+@pytest.mark.parametrize("script", [SHARED_MEMORY, SEMAPHORE])
+async def test_a_killed_shims_shared_memory_is_removed_too(tmp_path, script):
+    process = python(tmp_path, script + NO_CLEANER, "60")
+    name = await made(tmp_path)
+    assert alive_shm(name)
+    os.kill(process.pid, signal.SIGKILL)
+    assert await process.wait() == 137
+    assert not alive_shm(name)
+
+
+async def test_shared_memory_that_another_process_uses_stays_until_that_ends(tmp_path):
+    process = python(tmp_path, SHARED_MEMORY + NO_CLEANER, "60")
+    name = await made(tmp_path)
+    (tmp_path / "other").mkdir()
+    script = (
+        f"from multiprocessing import shared_memory; held = shared_memory.SharedMemory({name!r}); name = held.name\n"
+    )
+    other = python(tmp_path / "other", script + "from multiprocessing import resource_tracker" + NO_CLEANER, "60")
+    await wait_for((tmp_path / "other" / "log").read_text)
+    await process.kill_and_wait()
+    assert alive_shm(name)
+    await other.kill_and_wait()
     assert not alive_shm(name)
 
 

@@ -19,6 +19,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 _CLEANER_SECONDS = 1.0
 _POLL_SECONDS = 0.02
 _LOOK_SECONDS = 5.0
+_LOOK_SOON_SECONDS = 0.1
+_IN_CREATE = 0x100
 _SHARED = "/dev/shm/"  # noqa: S108 - what engines leave there is what we look for
 # These remove the shared memory of processes that died: they do so by themselves once those are gone.
 _CLEANERS = (b"multiprocessing.resource_tracker", b"torch_shm_manager")
@@ -69,6 +71,15 @@ def shared_memory(pids: list[int]) -> set[str]:
     with contextlib.suppress(OSError), os.scandir(_SHARED) as entries:
         found.update(entry.path for entry in entries if entry.inode() in mapped)
     return found
+
+
+def _tell_of_new_shared_memory() -> int | None:
+    """A file descriptor that is readable once something is made in /dev/shm; None where the kernel has none to give."""
+    libc = ctypes.CDLL(None)
+    descriptor: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    if descriptor >= 0 and libc.inotify_add_watch(descriptor, _SHARED.encode(), _IN_CREATE) >= 0:
+        return descriptor
+    return None
 
 
 def remove_shared_memory(names: set[str]) -> None:
@@ -151,27 +162,39 @@ def supervise(command: list[str], shared: set[str]) -> int:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(main, number)
 
-    wake_read, wake_write = os.pipe()
-    os.set_blocking(wake_read, False)
-    os.set_blocking(wake_write, False)
-    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    wake_read = _wake_on_signals()
     signal.signal(signal.SIGTERM, forward)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A SIGTERM that comes before the process exists must not be lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     main = _start(command)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    created = _tell_of_new_shared_memory()
+    watched = [0, wake_read] if created is None else [0, wake_read, created]
+    pause = _LOOK_SECONDS
     while True:
-        readable, _, _ = select.select([0, wake_read], [], [], _LOOK_SECONDS)
+        readable, _, _ = select.select(watched, [], [], pause)
+        # What is made is mapped a moment later.
+        pause = _LOOK_SOON_SECONDS if created in readable else _LOOK_SECONDS
+        for descriptor in readable:
+            if descriptor != 0:
+                os.read(descriptor, 4096)
         shared |= shared_memory(descendants(os.getpid()))
-        if wake_read in readable:
-            os.read(wake_read, 4096)
         code = _ended(main)
         if code is not None:
             return code
         if 0 in readable and not os.read(0, 4096):
             return 128 + signal.SIGKILL
+
+
+def _wake_on_signals() -> int:
+    """A file descriptor that is readable after SIGCHLD or a signal that is passed on."""
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_read, False)
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return wake_read
 
 
 def main(arguments: list[str]) -> int:
@@ -184,13 +207,22 @@ def main(arguments: list[str]) -> int:
         os.write(2, b"the shim cannot become a subreaper (prctl failed): Linux 3.4 or later is needed\n")
         return 126
     shared: set[str] = set()
+    kubelet = os.getppid()
     try:
         return supervise(command, shared)
     finally:
         kill_all()
         remove_shared_memory(shared)
         if options[:1] == ["--remove"]:
-            shutil.rmtree(options[1], ignore_errors=True)
+            _remove(Path(options[1]), orphaned=os.getppid() != kubelet)
+
+
+def _remove(scratch: Path, *, orphaned: bool) -> None:
+    """Remove the container's folder; without a kubelet, the last shim also removes the box's, which holds them all."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    if orphaned:
+        with contextlib.suppress(OSError):  # not empty yet
+            scratch.parent.rmdir()
 
 
 if __name__ == "__main__":
