@@ -159,6 +159,10 @@ class Box:
         """Return where a container writes its log."""
         return self._kubelet.log_path(namespace, pod, container, previous) if self._kubelet else None
 
+    def log_grows(self, namespace: str, pod: str, container: str, path: Path) -> bool:
+        """Return whether the run that writes this log goes on."""
+        return self._kubelet is not None and self._kubelet.log_grows(namespace, pod, container, path)
+
     def _prepare_state(self) -> None:
         running = read_state(self._config.state)
         if running is not None:

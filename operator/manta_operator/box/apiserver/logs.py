@@ -1,4 +1,7 @@
-"""`GET pods/<name>/log`: what a container wrote, whole, its last lines, or as it comes."""
+"""`GET pods/<name>/log`: what a container wrote, whole, its last lines, or as it comes.
+
+The logs hold no times and are not cut: `timestamps`, `sinceSeconds`, `sinceTime` and `limitBytes` change nothing.
+"""
 
 import asyncio
 from collections import deque
@@ -20,6 +23,9 @@ class LogSource(Protocol):
     def log_path(self, namespace: str, pod: str, container: str, previous: bool) -> Path | None:
         """Return the log of a container's current or previous run; None if there is none."""
 
+    def log_grows(self, namespace: str, pod: str, container: str, path: Path) -> bool:
+        """Whether the run that writes this log goes on."""
+
 
 def _container(request: web.Request, pod: Mapping[str, Any]) -> str:
     spec = pod["spec"]
@@ -36,11 +42,11 @@ def _container(request: web.Request, pod: Mapping[str, Any]) -> str:
 
 
 async def serve_log(request: web.Request, pod: Mapping[str, Any], logs: LogSource | None) -> web.StreamResponse:
-    """Answer with a container's log; ApiError 400 if there is none yet."""
+    """Answer with a container's log, followed until its run ends; ApiError 400 if there is none yet."""
     container, meta = _container(request, pod), pod["metadata"]
     previous = flag(request.query, "previous")
     path = logs.log_path(meta["namespace"], meta["name"], container, previous) if logs else None
-    if path is None or not path.exists():
+    if logs is None or path is None or not path.exists():
         what = "previous terminated container" if previous else "container"
         raise bad_request(f'{what} "{container}" in pod "{meta["name"]}" has written no log yet')
     tail = whole(request.query, "tailLines")
@@ -51,10 +57,13 @@ async def serve_log(request: web.Request, pod: Mapping[str, Any], logs: LogSourc
             await response.write(file.read())
         else:
             await response.write(b"".join(deque(file, maxlen=tail)))
-        while flag(request.query, "follow") and not previous and path.exists():
+        while flag(request.query, "follow") and not previous:
+            grows = logs.log_grows(meta["namespace"], meta["name"], container, path)  # asked before the last read
             more = file.read()
             if more:
                 await response.write(more)
+            if not grows:
+                break
             await asyncio.sleep(_POLL_SECONDS)
     await response.write_eof()
     return response

@@ -30,17 +30,24 @@ def read(obj: Mapping[str, Any]) -> Owners:
     return owners
 
 
+def times(obj: Mapping[str, Any]) -> dict[Manager, str]:
+    """Return when each owner last wrote, as an object tells of it."""
+    entries = obj.get("metadata", {}).get("managedFields") or ()
+    return {who: entry["time"] for who, entry in zip(read(obj), entries, strict=False) if entry.get("time")}
+
+
 def write(obj: dict[str, Any], owners: Owners, before: Mapping[str, Any] | None, now: str) -> None:
     """Put the owners into an object; an entry whose fields did not change keeps its time."""
     known = read(before or {})
-    entries = (before or {}).get("metadata", {}).get("managedFields") or []
-    times = {manager: entry.get("time", now) for manager, entry in zip(known, entries, strict=False)}
+    then = times(before or {})
     written = []
     for manager, fields in owners.items():
         if not fields:
             continue
         entry: dict[str, Any] = {"manager": manager.name, "operation": manager.operation}
-        entry |= {"apiVersion": manager.api_version, "time": times[manager] if known.get(manager) == fields else now}
+        entry |= {"apiVersion": manager.api_version, "time": now}
+        if known.get(manager) == fields:
+            entry["time"] = then.get(manager, now)
         entry |= {"fieldsType": "FieldsV1", "fieldsV1": to_fields_v1(fields)}
         if manager.subresource:
             entry["subresource"] = manager.subresource

@@ -32,17 +32,24 @@ def merge_patch(value: Any, patch: Any) -> Any:
 
 
 def json_patch(value: Any, patch: Any) -> Any:
-    """Apply a JSON patch (RFC 6902); ApiError 422 if one of its operations fails."""
+    """Apply a JSON patch (RFC 6902); ApiError 400 if it is none, 422 naming the operation that fails."""
     if not isinstance(patch, list) or len(patch) > _TOO_MANY:
         raise bad_request(f"a JSON patch is a list of at most {_TOO_MANY} operations")
-    try:
-        return jsonpatch.apply_patch(value, patch)
-    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
-        raise ApiError(
-            422, "Invalid", f"the server rejected our request due to an error in our request: {error}"
-        ) from error
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise bad_request(f"the JSON patch cannot be applied: {error}") from error
+    result = deepcopy(value)
+    for index, operation in enumerate(patch):
+        where = f"operation {index} of the JSON patch"
+        if isinstance(operation, Mapping):
+            where += f" ({operation.get('op')} {operation.get('path')})"
+        try:
+            result = jsonpatch.apply_patch(result, [operation], in_place=True)
+        except jsonpatch.InvalidJsonPatch as error:
+            raise bad_request(f"{where} is not a valid one: {error}") from error
+        except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
+            message = f"the server rejected our request due to an error in our request: {where} failed: {error}"
+            raise ApiError(422, "Invalid", message) from error
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise bad_request(f"{where} cannot be applied: {error}") from error
+    return result
 
 
 def patched(content_type: str, node: Node, obj: dict[str, Any], patch: Any, *, custom: bool) -> dict[str, Any]:

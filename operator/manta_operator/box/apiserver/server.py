@@ -123,7 +123,7 @@ class ApiServer:
                 return web.Response(text=json.dumps(body), headers={"Content-Type": discovery.AGGREGATED})
             found = discovery.api_versions() if path == "/api" else discovery.group_list(registry)
         elif parts[0] == "openapi":
-            return self._openapi(path, parts, accept)
+            return self._openapi(request, path, parts)
         elif parts[0] == "api" and len(parts) == 2:
             found = discovery.resource_list(registry, "", parts[1])
         elif parts[0] == "apis" and len(parts) in (2, 3):
@@ -134,7 +134,8 @@ class ApiServer:
             )
         return None if found is None else web.json_response(found)
 
-    def _openapi(self, path: str, parts: list[str], accept: str) -> web.Response | None:
+    def _openapi(self, request: web.Request, path: str, parts: list[str]) -> web.Response | None:
+        accept = request.headers.get("Accept", "")
         if path == "/openapi/v3":
             return web.json_response(self._openapi_documents.index())
         if path == "/openapi/v2":
@@ -144,5 +145,14 @@ class ApiServer:
             return web.json_response(self._openapi_documents.v2())
         if parts[1] != "v3" or (len(parts), *parts[2:3]) not in ((4, "api"), (5, "apis")):
             return None
-        found = self._openapi_documents.v3("" if parts[2] == "api" else parts[3], parts[-1])
-        return None if found is None else web.json_response(found)
+        group = "" if parts[2] == "api" else parts[3]
+        found = self._openapi_documents.v3(group, parts[-1])
+        if found is None:
+            return None
+        tag = f'"{self._openapi_documents.hash(group, parts[-1])}"'
+        # The index names the document by its hash, so what a hash stands for never changes.
+        lasting = request.query.get("hash") == tag.strip('"')
+        headers = {"ETag": tag, "Cache-Control": "public, immutable, max-age=31536000" if lasting else "no-cache"}
+        if request.headers.get("If-None-Match") == tag:
+            return web.Response(status=304, headers=headers)
+        return web.json_response(found, headers=headers)

@@ -33,7 +33,7 @@ def strategic_merge(node: Node, value: Any, patch: Any) -> Any:  # noqa: C901 - 
             _member(node, merged, key, item)
     for key, item in patch.items():
         if key.startswith(_ORDER):
-            _reorder(node, merged, key.removeprefix(_ORDER), item)
+            _reorder(node, merged, key.removeprefix(_ORDER), item, value)
     return merged
 
 
@@ -69,14 +69,22 @@ def _merge_list(node: Node, value: list[Any], patch: list[Any]) -> list[Any]:
     return merged
 
 
-def _reorder(node: Node, merged: dict[str, Any], field: str, order: list[Any]) -> None:
+def _reorder(node: Node, merged: dict[str, Any], field: str, order: Any, live: Any) -> None:
+    """Put a list into the order a patch asks for; what only the server has keeps its place among its neighbours."""
     key = kinds.child(node, field).get("x-kubernetes-patch-merge-key")
-    wanted = [item.get(key) if isinstance(item, Mapping) else item for item in order]
-    if not isinstance(merged.get(field), list):
+    if not isinstance(merged.get(field), list) or not isinstance(order, list):
         return
 
-    def place(entry: Any) -> int:
-        name = entry.get(key) if isinstance(entry, Mapping) else entry
-        return wanted.index(name) if name in wanted else len(wanted)
+    def name(entry: Any) -> Any:
+        return entry.get(key) if isinstance(entry, Mapping) else entry
 
-    merged[field] = sorted(merged[field], key=place)
+    wanted = [name(entry) for entry in order]
+    before = [name(entry) for entry in live.get(field) or ()] if isinstance(live, Mapping) else []
+    asked = sorted((e for e in merged[field] if name(e) in wanted), key=lambda entry: wanted.index(name(entry)))
+    others = [entry for entry in merged[field] if name(entry) not in wanted]
+    result: list[Any] = []
+    while asked and others:
+        left, right = name(others[0]), name(asked[0])
+        first = left in before and right in before and before.index(left) < before.index(right)
+        result.append((others if first else asked).pop(0))
+    merged[field] = [*result, *others, *asked]

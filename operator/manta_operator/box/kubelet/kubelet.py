@@ -16,6 +16,7 @@ from manta_operator.box.kubelet.events import EventRecorder
 from manta_operator.box.kubelet.logs import log_file
 from manta_operator.box.kubelet.pod_worker import PodWorker
 from manta_operator.box.kubelet.sandbox import Sandbox
+from manta_operator.box.kubelet.status import Running
 
 _log = logging.getLogger(__name__)
 _SHUTDOWN_GRACE = 10.0
@@ -61,6 +62,14 @@ class Kubelet:
                 path = log_file(worker.sandbox.logs, container, run)
                 return path if run >= 0 and path.exists() else None
         return None
+
+    def log_grows(self, namespace: str, pod: str, container: str, path: Path) -> bool:
+        """Whether the container's run that writes this log goes on."""
+        if self.log_path(namespace, pod, container) != path:
+            return False
+        workers = [worker for worker in self._workers.values() if worker.name == (namespace, pod)]
+        found = workers[-1].container(container) if workers else None
+        return found is not None and isinstance(found.view.state, Running)
 
     def _see(self, event: Event, http: aiohttp.ClientSession) -> None:
         pod = event.object

@@ -149,16 +149,14 @@ class GarbageCollector:
         return None
 
     def _exists(self, ref: Mapping[str, object], namespace: str | None) -> bool:
-        unknown = 0
-        for scope in (namespace, None):
-            try:
-                owner = self._cluster.find(str(ref["kind"]), scope, str(ref["name"]))
-            except ApiError:
-                unknown += 1
-                continue
-            if owner is not None and owner["metadata"]["uid"] == ref["uid"]:
-                return True
-        return unknown == 2  # a kind nobody serves (yet): its object may exist, so nothing is deleted on its account
+        try:
+            owners = self._cluster.list(str(ref["kind"]))
+        except ApiError:
+            return True  # a kind nobody serves (yet): its object may exist, so nothing is deleted on its account
+        return any(
+            owner["metadata"]["uid"] == ref["uid"] and owner["metadata"].get("namespace") in (None, namespace)
+            for owner in owners
+        )
 
     def _do(self, action: Action) -> None:
         node = self._graph.get(action.uid)
