@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import psutil
 
 from manta_operator.box.cluster import Cluster, Event, Object
-from manta_operator.box.relay import Side, join, reset
+from manta_operator.box.relay import Side, cut, join, reset
 from manta_operator.box.workloads.events import record
 
 log = logging.getLogger(__name__)
@@ -101,6 +101,7 @@ class ServiceProxy:
         self._complaints: dict[Address, str] = {}
         self._turns: dict[Target, itertools.count[int]] = {}
         self._connecting: set[asyncio.Task[None]] = set()
+        self._clients: set[Side] = set()
         self._dirty = asyncio.Event()
 
     async def run(self) -> None:
@@ -114,6 +115,8 @@ class ServiceProxy:
                 server.close()
             for task in tuple(self._connecting):
                 task.cancel()
+            for client in tuple(self._clients):
+                cut(client)
 
     async def _watch(self) -> None:
         while True:
@@ -177,6 +180,7 @@ class ServiceProxy:
 
     def accept(self, client: Side, address: Address) -> None:
         """Take one new client connection on a Service address; returns at once."""
+        self._clients.add(client)
         task = asyncio.get_running_loop().create_task(self._connect(client, address))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
@@ -194,6 +198,10 @@ class ServiceProxy:
             return
         if client.transport is not None:
             reset(client.transport)
+
+    def forget(self, client: Side) -> None:
+        """The connection of a client has ended."""
+        self._clients.discard(client)
 
     def _in_turn(self, address: Address) -> Sequence[Address]:
         target = self._targets.get(address)
@@ -226,3 +234,8 @@ class _Client(Side):
         """Hold reading, find a backend."""
         super().connection_made(transport)
         self._proxy.accept(self, self._address)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the backend's side too."""
+        super().connection_lost(exc)
+        self._proxy.forget(self)

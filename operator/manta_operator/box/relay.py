@@ -84,3 +84,12 @@ def join(client: Side, backend: Side) -> None:
     client.peer, backend.peer = backend, client
     client.transport.resume_reading()
     backend.transport.resume_reading()
+
+
+def cut(client: Side) -> None:
+    """End a connection at once, joined or not: both ends see a reset."""
+    backend, client.peer = client.peer, None
+    for side in (client, backend):
+        if side is not None and side.transport is not None:
+            side.peer = None
+            reset(side.transport)
