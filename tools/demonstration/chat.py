@@ -33,6 +33,21 @@ class Chat:
         self._client = AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0, timeout=120)
         self._model = model
 
+    async def __aenter__(self) -> "Chat":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def base_url(self) -> str:
+        """Address of the API, with a slash at its end."""
+        return str(self._client.base_url)
+
+    def with_model(self, model: str) -> "Chat":
+        """Return a client of the same address that asks for another model."""
+        return Chat(self.base_url, model)
+
     async def plain(self, question: str, max_tokens: int = ANSWER_TOKENS) -> Answer:
         """Ask and wait for the whole answer. Raises openai.APIError."""
         start = time.monotonic()
@@ -71,7 +86,7 @@ class Chat:
     def curl(self) -> str:
         """Return a command line that asks the first question."""
         body = f'{{"model": "{self._model}", "messages": [{{"role": "user", "content": "What is a manta ray?"}}]}}'
-        return f"curl {self._client.base_url}chat/completions -H 'Content-Type: application/json' -d '{body}'"
+        return f"curl {self.base_url}chat/completions -H 'Content-Type: application/json' -d '{body}'"
 
     async def close(self) -> None:
         """Close the connections."""
