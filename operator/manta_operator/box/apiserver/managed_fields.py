@@ -53,8 +53,14 @@ def write(obj: dict[str, Any], owners: Owners, before: Mapping[str, Any] | None,
             entry["subresource"] = manager.subresource
         written.append(entry)
     obj["metadata"].pop("managedFields", None)
+    # A fixed order, as on a real server: an apply that changes nothing must not change the object.
+    written.sort(key=_place)
     if written:
         obj["metadata"]["managedFields"] = written
+
+
+def _place(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    return entry["operation"], entry["time"], entry["manager"], entry["apiVersion"], entry.get("subresource", "")
 
 
 def after_update(node: Node, before: Mapping[str, Any] | None, after: Mapping[str, Any], manager: Manager) -> Owners:

@@ -14,6 +14,7 @@ from manta_operator.box.apiserver.errors import bad_request
 from manta_operator.box.apiserver.resources import Registry, Resource
 from manta_operator.box.apiserver.selectors import Matches, field_selector, label_selector
 from manta_operator.box.apiserver.writes import Write
+from manta_operator.box.cluster import ApiError
 
 _URL = re.compile(
     r"/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+)/(?P<version>[^/]+))"
@@ -90,8 +91,9 @@ async def body_of(request: web.Request) -> Any:
         return None
     kind = request.content_type
     if "protobuf" in kind or "cbor" in kind:
-        message = f"the box's API server reads JSON and YAML, not {kind}"
-        raise web.HTTPUnsupportedMediaType(reason=message)
+        message = f"the box's API server reads JSON and YAML, not {kind}: send JSON (kubectl create … needs "
+        message += "--dry-run=client -o yaml | kubectl apply -f -)"
+        raise ApiError(415, "UnsupportedMediaType", message)
     try:
         return yaml.safe_load(text) if "yaml" in kind else json.loads(text)
     except (ValueError, yaml.YAMLError, RecursionError) as error:

@@ -84,7 +84,9 @@ class ApiServer:
         except ApiError as error:
             return web.json_response(status_of(error), status=error.code)
         except web.HTTPException as error:
-            failure = ApiError(error.status, error.reason.title().replace(" ", ""), error.text or error.reason)
+            failure = ApiError(
+                error.status, "".join(word.title() for word in error.reason.split()), error.text or error.reason
+            )
             return web.json_response(status_of(failure), status=error.status)
         except (asyncio.CancelledError, ConnectionError):
             raise
