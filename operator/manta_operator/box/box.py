@@ -23,6 +23,7 @@ import trustme
 from manta_operator.box.addresses import API_PORT, AddressesExhausted, AddressPool, BoxClaim, claim_box
 from manta_operator.box.apiserver.server import ApiServer
 from manta_operator.box.cluster import Cluster
+from manta_operator.box.kubelet.backoff import Backoff, BackoffPolicy
 from manta_operator.box.kubelet.config import NodeConfig, inherited_env
 from manta_operator.box.kubelet.images import ImageResolver
 from manta_operator.box.kubelet.kubelet import Kubelet
@@ -30,11 +31,12 @@ from manta_operator.box.kubelet.process import Launch, Process
 from manta_operator.box.kubelet.reaper import become_subreaper
 from manta_operator.box.names import HostsFile
 from manta_operator.box.proxy import ServiceProxy
-from manta_operator.box.state import clear, read_state, write_kubeconfig, write_state
+from manta_operator.box.state import clear, lock, read_state, write_kubeconfig, write_state
 from manta_operator.box.workloads.controllers import Controllers
 
 NODE = "box"
 GRACE_SECONDS = 90.0
+_PROGRAM_SECONDS = 5.0  # for what runs beside the pods, once those have ended
 _PYSITE = Path(__file__).with_name("pysite")
 
 log = logging.getLogger(__name__)
@@ -60,11 +62,15 @@ class Box:
         self._claim: BoxClaim | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._processes: list[Process] = []
-        self._restarting = True
+        self._stopping = False
+        self._lock: int | None = None
+        self._broken = asyncio.Event()
+        self._broken_part = ""
         self._kubelet: Kubelet | None = None
         self._server: ApiServer | None = None
         self.kubeconfig = config.state / "kubeconfig"
         self.logs = config.state / "logs"
+        self.scratch = config.state / "scratch"
 
     @property
     def number(self) -> int:
@@ -91,23 +97,29 @@ class Box:
 
     @property
     def _run(self) -> Path:
-        # Short, because Unix sockets below it may have no more than 107 bytes of path.
-        return Path(tempfile.gettempdir()) / f"manta-{os.getuid()}-{self.number}"
+        return _temporary() / f"manta-{os.getuid()}-{self.number}"
 
     async def start(self) -> None:
-        """Start everything but the pods.
+        """Start everything but the pods; when that fails, what has begun is ended again.
 
         Raises:
             BoxError: the state folder is in use or cannot be written, or no address is to be had.
         """
         self._prepare_state()
         try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        try:
             self._claim = claim_box()
+            shutil.rmtree(self._run, ignore_errors=True)  # of a box of this number that was killed
+            self._run.mkdir(mode=0o700)
+            become_subreaper()
         except (AddressesExhausted, OSError) as error:
-            raise BoxError(f"no address for a box: {error}") from error
-        shutil.rmtree(self._run, ignore_errors=True)  # of a box of this number that was killed
-        self._run.mkdir(mode=0o700)
-        become_subreaper()
+            raise BoxError(f"the box cannot start on this machine: {error}") from error
         token = secrets.token_urlsafe(32)
         tls, certificate = _certificate(self._claimed.address)
         write_kubeconfig(self._config.state, self.url, certificate, token)
@@ -116,44 +128,58 @@ class Box:
         self._server = server
         await server.start(self._claimed.address, API_PORT, tls, self._claimed.listener)
         self._kubelet = Kubelet(server.cluster, self._node(token))
-        self._background(
-            Controllers(server.cluster).run(),
-            HostsFile(server.cluster, self._config.state / "hosts").run(),
-            ServiceProxy(server.cluster).run(),
-            self._kubelet.run(),
-        )
+        self._background("the controllers", Controllers(server.cluster).run())
+        self._background("the names", HostsFile(server.cluster, self._config.state / "hosts").run())
+        self._background("the Service proxy", ServiceProxy(server.cluster).run())
+        self._background("the kubelet", self._kubelet.run())
         write_state(self._config.state, self.number)
+
+    async def broken(self) -> None:
+        """Wait until a part of the box has failed, which none should; then raise BoxError."""
+        await self._broken.wait()
+        raise BoxError(
+            f"{self._broken_part} of the box failed, a bug: its traceback is above; nothing works without, start anew"
+        )
 
     def spawn(self, name: str, command: Sequence[str]) -> None:
         """Run a program beside the pods, with the box's kubeconfig, and start it again whenever it ends."""
-        self._background(self._keep_running(name, command))
+        self._background(name, self._keep_running(name, command))
 
     def hurry(self) -> None:
         """Let nobody drain any longer: every process of the box is killed."""
+        self._stopping = True
         for process in self._processes:
             process.kill()
         if self._kubelet is not None:
-            self._background(self._kubelet.stop_all(0))
+            self._background("the end of the pods", self._kubelet.stop_all(0))
 
     async def stop(self) -> None:
         """End the pods with grace, then everything else; only the logs stay."""
-        self._restarting = False
+        self._stopping = True
+        try:
+            await self._stop_processes()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._server is not None:
+                await self._server.stop()
+        finally:
+            if self._claim is not None:
+                shutil.rmtree(self._run, ignore_errors=True)
+                self._claim.listener.close()
+            clear(self._config.state)
+            if self._lock is not None:
+                os.close(self._lock)
+
+    async def _stop_processes(self) -> None:
         for process in self._processes:
             process.terminate()
         if self._kubelet is not None:
             await self._kubelet.stop_all(GRACE_SECONDS)
-        for process in self._processes:
-            process.kill()
-            await process.wait()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._server is not None:
-            await self._server.stop()
-        if self._claim is not None:
-            shutil.rmtree(self._run, ignore_errors=True)
-            self._claim.listener.close()
-        await asyncio.to_thread(clear, self._config.state)
+        for process in tuple(self._processes):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), _PROGRAM_SECONDS)
+            await process.kill_and_wait()
 
     def log_path(self, namespace: str, pod: str, container: str, previous: bool) -> Path | None:
         """Return where a container writes its log."""
@@ -164,18 +190,16 @@ class Box:
         return self._kubelet is not None and self._kubelet.log_grows(namespace, pod, container, path)
 
     def _prepare_state(self) -> None:
-        running = read_state(self._config.state)
-        if running is not None:
-            raise BoxError(
-                f"box {running.number} (process {running.pid}) runs in {self._config.state} already; "
-                "`manta down` ends it, --state names another folder, and "
-                f"`KUBECONFIG={running.kubeconfig} kubectl apply -f` adds to it"
-            )
+        state = self._config.state
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
-            clear(self._config.state)
+            self._lock = lock(state)
+            if self._lock is None:
+                raise BoxError(_taken(state))
+            clear(state)
+            self.scratch.mkdir()
         except OSError as error:
-            raise BoxError(f"the state folder {self._config.state} cannot be used: {error.strerror}") from error
+            raise BoxError(f"the state folder {state} cannot be used: {error.strerror}: {error.filename}") from error
 
     def _node(self, token: str) -> NodeConfig:
         state = self._config.state
@@ -199,29 +223,54 @@ class Box:
         }
 
     async def _keep_running(self, name: str, command: Sequence[str]) -> None:
-        scratch = self._run / name
-        while self._restarting:
-            scratch.mkdir(exist_ok=True)
-            env = inherited_env() | {"KUBECONFIG": str(self.kubeconfig), "TMPDIR": str(scratch), "HOME": str(scratch)}
-            launch = Launch(name, command, env, Path.cwd(), self.logs / f"{name}.log", scratch)
-            process = Process(launch)
-            self._processes.append(process)
-            code = await process.wait()
-            self._processes.remove(process)
-            if self._restarting:
-                log.error("%s ended with exit code %d and is started again; see %s", name, code, launch.output)
-                await asyncio.sleep(1)
-
-    def _background(self, *work: Coroutine[Any, Any, None]) -> None:
-        for coroutine in work:
-            self._tasks.append(asyncio.create_task(self._guard(coroutine)))
-
-    async def _guard(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
+        scratch, output = self._run / name, self.logs / f"{name}.log"
+        env = inherited_env() | {"KUBECONFIG": str(self.kubeconfig), "TMPDIR": str(scratch), "HOME": str(scratch)}
+        backoff, clock = Backoff(BackoffPolicy()), asyncio.get_running_loop().time
+        while not self._stopping:
+            begun = clock()
             try:
-                await coroutine
-            except Exception:
-                log.exception("a part of the box has failed")
+                scratch.mkdir(exist_ok=True)
+                process = Process(Launch(secrets.token_hex(16), command, env, Path.cwd(), output, scratch))
+                self._processes.append(process)
+                why = f"ended with exit code {await process.wait()}"
+                self._processes.remove(process)
+            except OSError as error:
+                why = f"cannot be started ({error})"
+            if not self._stopping:
+                delay = backoff.after_run(clock() - begun)
+                log.error("%s %s and is started again in %.0f s; see %s", name, why, delay, output)
+                await asyncio.sleep(delay)
+
+    def _background(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._note_end)
+        self._tasks.append(task)
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        if error := task.exception():
+            log.error("%s of the box failed", task.get_name(), exc_info=error)
+        if not self._stopping:
+            self._broken_part = task.get_name()
+            self._broken.set()
+
+
+def _taken(state: Path) -> str:
+    running = read_state(state)
+    if running is None:
+        return f"another box is starting or ending in {state}; wait for it, or name another folder with --state"
+    return (
+        f"box {running.number} (process {running.pid}) runs in {state} already; "
+        "`manta down` ends it, --state names another folder, and "
+        f"`KUBECONFIG={running.kubeconfig} kubectl apply -f` adds to it"
+    )
+
+
+def _temporary() -> Path:
+    # Not TMPDIR, if it can be helped: paths of Unix sockets below it may have no more than 107 bytes.
+    short = Path("/tmp")  # noqa: S108 - what is made there belongs to this user alone
+    return short if os.access(short, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
 
 
 def _certificate(address: str) -> tuple[ssl.SSLContext, str]:

@@ -5,8 +5,11 @@ kubeconfig   for kubectl and everything else, only readable by its owner
 hosts        the names of Services and pods
 logs/        of the box, the operator and every container; they stay
 pods/        volumes of running pods
+scratch/     of the box itself
+lock         held by the box as long as it lives
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -61,6 +64,17 @@ def write_state(folder: Path, number: int) -> BoxState:
     return state
 
 
+def lock(folder: Path) -> int | None:
+    """Make the folder ours until the returned descriptor is closed or this process ends; None if it is another's."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
 def write_kubeconfig(folder: Path, url: str, certificate: str, token: str) -> Path:
     """Write the kubeconfig with the CA's certificate (PEM) and the token; returns its path."""
     (folder / "ca.pem").write_text(certificate)
@@ -83,7 +97,7 @@ def clear(folder: Path) -> None:
     """Remove everything but the logs: at the end of a box, and after one that was killed."""
     for name in ("box.json", "kubeconfig", "ca.pem", "hosts"):
         (folder / name).unlink(missing_ok=True)
-    for name in ("pods", "claims"):
+    for name in ("pods", "claims", "scratch"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 

@@ -57,9 +57,12 @@ async def _run(box: Box, planned: list[Planned], maps: tuple[str, ...]) -> None:
         click.echo(f"kubectl: export KUBECONFIG={box.kubeconfig}")
         click.echo(f"logs:    {box.logs}")
         work = asyncio.create_task(_serve(box, planned, started))
-        halt = asyncio.create_task(stop.wait())
-        await asyncio.wait({work, halt}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (work, halt):
+        halt, broken = asyncio.create_task(stop.wait()), asyncio.create_task(box.broken())
+        await asyncio.wait({work, halt, broken}, return_when=asyncio.FIRST_COMPLETED)
+        if broken.done():
+            work.cancel()
+            broken.result()
+        for task in (work, halt, broken):
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await work
@@ -88,7 +91,7 @@ async def _running(box: Box, maps: tuple[str, ...]) -> AsyncIterator[None]:
 
 async def _serve(box: Box, planned: list[Planned], started: float) -> None:
     """Apply the manifests and tell what happens, for ever."""
-    with tempfile.TemporaryDirectory(prefix="manta-") as scratch:
+    with tempfile.TemporaryDirectory(dir=box.scratch) as scratch:
         async with connect(Path(scratch), box.kubeconfig) as client:
             for entry in planned:
                 await _apply(client, entry)
