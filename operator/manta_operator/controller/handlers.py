@@ -6,6 +6,7 @@ Imported by `run`, which starts kopf; kopf finds the handlers in its registry.
 import asyncio
 import logging
 import tempfile
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import kopf
 from manta_operator.api import names
 from manta_operator.controller.client import connect
 from manta_operator.controller.errors import ClusterError
-from manta_operator.controller.reconcile import Memory, Reconciler
+from manta_operator.controller.reconcile import Memory, Outcome, Reconciler
 from manta_operator.controller.settings import Settings
 from manta_operator.controller.wakeups import Key, Wakeups, owner_of
 from manta_operator.facts.locate import locator
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 CHILD_LABELS: dict[str, Any] = {names.LABEL_MANAGED_BY: "manta"}
 RETRY_SECONDS = 5.0
+STOP_SECONDS = 1.0
+"""How long a pass may go on when the object or the operator goes, before it is cancelled."""
 
 
 def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
@@ -61,7 +64,15 @@ def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
     for group, version, plural in _CHILDREN:
         kopf.on.event(group, version, plural, registry=registry, id=f"child-{plural}", labels=CHILD_LABELS)(child)
 
-    @kopf.daemon(names.GROUP, names.VERSION, names.PLURAL, registry=registry, id="reconcile")
+    @kopf.daemon(
+        names.GROUP,
+        names.VERSION,
+        names.PLURAL,
+        registry=registry,
+        id="reconcile",
+        cancellation_backoff=STOP_SECONDS,
+        cancellation_timeout=STOP_SECONDS,
+    )
     async def reconcile(namespace: str | None, name: str, stopped: kopf.DaemonStopped, **_: Any) -> None:
         await _loop(reconcilers[0], wakeups, (namespace or "", name), operator_settings, stopped)
 
@@ -80,6 +91,8 @@ def _configure(settings: kopf.OperatorSettings) -> None:
     settings.peering.standalone = True
     settings.posting.enabled = False  # the conditions and decisions say it; kopf's own events would repeat the log
     settings.execution.max_workers = 4
+    # By default kopf looks whether a daemon has ended only once a minute, and a deletion waits for that.
+    settings.background.instant_exit_timeout = STOP_SECONDS
 
 
 async def _loop(
@@ -87,23 +100,33 @@ async def _loop(
 ) -> None:
     """Run passes until the object is gone. Never raises: kopf would not start a failed daemon again."""
     memory = Memory()
-    full = True
+    full, resync = True, 0.0
     while not stopped:
-        retry = True
-        try:
-            outcome = await reconciler.run(*key, memory, full=full)
-            if outcome.gone:
-                break
-            retry = outcome.retry
-        except ClusterError as error:
-            log.warning("%s/%s: %s", *key, error)
-        except Exception:
-            log.exception("%s/%s: a bug; the loop goes on", *key)
-        full = await _wait(wakeups, key, RETRY_SECONDS if retry else settings.resync_seconds, stopped)
+        now = time.monotonic()
+        outcome = await _pass(reconciler, key, memory, full=full or now >= resync)
+        if outcome.gone:
+            break
+        if not outcome.retry:
+            if full or now >= resync:
+                resync = now + settings.resync_seconds
+            full = False
+        pause = RETRY_SECONDS if outcome.retry else resync - time.monotonic()
+        full = await _wait(wakeups, key, max(0.0, pause), stopped) or full
     wakeups.forget(key)
 
 
+async def _pass(reconciler: Reconciler, key: Key, memory: Memory, *, full: bool) -> Outcome:
+    try:
+        return await reconciler.run(*key, memory, full=full)
+    except ClusterError as error:
+        log.warning("%s/%s: %s", *key, error)
+    except Exception:
+        log.exception("%s/%s: a bug; the loop goes on", *key)
+    return Outcome(retry=True)
+
+
 async def _wait(wakeups: Wakeups, key: Key, seconds: float, stopped: kopf.DaemonStopped) -> bool:
+    """Wait for a wakeup, the time or the end; return whether the next pass must be full."""
     flag = asyncio.ensure_future(wakeups.wait(key, seconds))
     stop = asyncio.ensure_future(stopped.wait())
     done, pending = await asyncio.wait({flag, stop}, return_when=asyncio.FIRST_COMPLETED)

@@ -4,6 +4,7 @@ Everything is read before anything is judged; the judging is `builders.desired` 
 raises for what the API server says: it becomes a condition and the next pass tries again.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ class Memory:
 
     applied: dict[tuple[str, str], Object] = field(default_factory=dict)
     said: tuple[str, ...] = ()
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Reconciler:
             await self._write_status(body, unreadable(str(error), body, _now()))
             return Outcome()
         observed = await self._observe(deployment)
-        desired = self._desire(deployment, observed)
+        desired = await self._desire(deployment, observed)
         failure = await self._act(deployment, desired, memory) if isinstance(desired, Desired) else None
         situation = _situation(deployment, desired, observed, failure)
         _tell(deployment, situation, memory)
@@ -94,9 +96,9 @@ class Reconciler:
             [body for body in deployments if _owned(body, deployment)],
         )
 
-    def _desire(self, deployment: LLMDeployment, observed: Observed) -> Desired | tuple[Problem, ...]:
+    async def _desire(self, deployment: LLMDeployment, observed: Observed) -> Desired | tuple[Problem, ...]:
         try:
-            facts = self._facts(deployment.spec.model.uri)
+            facts = await asyncio.to_thread(self._facts, deployment.spec.model.uri)  # may be a slow disk
         except FactsError as error:
             return (Problem("spec.model.uri", str(error), "repair the checkpoint or name another one"),)
         return desire(deployment, facts, observed)
@@ -110,8 +112,11 @@ class Reconciler:
                 await self._client.delete("apps/v1", "StatefulSet", deployment.namespace, group.name, group.uid)
                 memory.applied.pop(("StatefulSet", group.name), None)
         except ClusterError as error:
-            log.warning("%s/%s: %s", deployment.namespace, deployment.name, error)
+            if memory.failure != error.message:
+                log.warning("%s/%s: %s", deployment.namespace, deployment.name, error)
+            memory.failure = error.message
             return error
+        memory.failure = ""
         return None
 
     async def _apply(self, obj: Object, uid: str, memory: Memory) -> None:

@@ -24,12 +24,12 @@ class Wakeups:
         self._flags[key].set()
 
     async def wait(self, key: Key, seconds: float) -> bool:
-        """Wait for a flag, at most `seconds`; return whether the pass must be full (it is after a quiet wait)."""
+        """Wait for a flag, at most `seconds`; return whether whoever raised it asked for a full pass."""
         flag = self._flags[key]
         try:
             await asyncio.wait_for(flag.wait(), timeout=seconds)
         except TimeoutError:
-            return True
+            return False
         flag.clear()
         full = key in self._full
         self._full.discard(key)
