@@ -204,6 +204,24 @@ async def test_api_resources_and_versions(kubectl):
     assert "manta.dev/v1alpha1" in (await kubectl("api-versions")).split()
 
 
+async def test_what_kubectl_sends_as_protobuf(kubectl):
+    await kubectl("create", "namespace", "team")
+    await kubectl(
+        "create", "secret", "generic", "hf", "--from-literal=HF_TOKEN=abc", "--from-literal=empty=", "-n=team"
+    )
+    secret = kubectl.cluster.get("Secret", "team", "hf")
+    assert (secret["type"], secret["data"]) == ("Opaque", {"HF_TOKEN": "YWJj", "empty": ""})
+    (kubectl.folder / "blob").write_bytes(b"\xff\x00")
+    await kubectl("create", "configmap", "c", "--from-literal=a=1", "--from-file=blob")
+    made = kubectl.cluster.get("ConfigMap", "default", "c")
+    assert (made["data"], made["binaryData"]) == ({"a": "1"}, {"blob": "/wA="})
+    await kubectl("create", "serviceaccount", "robot")
+    assert await kubectl("auth", "can-i", "create", "llmd") == "yes\n"
+    assert "*.*" in await kubectl("auth", "can-i", "--list")
+    refused = await kubectl("create", "deployment", "web", "--image=web:1", fails=True)
+    assert "--dry-run=client -o yaml | kubectl apply -f -" in refused
+
+
 async def test_unknown_field_is_refused_with_its_path(kubectl):
     wrong = TINY.read_text().replace("enforceEager: true", "enforceEagerly: true")
     said = await kubectl("apply", "-f", "-", text=wrong, fails=True)

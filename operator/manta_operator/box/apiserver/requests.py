@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+from manta_operator.box.apiserver import protobuf
 from manta_operator.box.apiserver.errors import bad_request
 from manta_operator.box.apiserver.resources import Registry, Resource
 from manta_operator.box.apiserver.selectors import Matches, field_selector, label_selector
@@ -90,14 +91,25 @@ async def body_of(request: web.Request) -> Any:
     if not text:
         return None
     kind = request.content_type
-    if "protobuf" in kind or "cbor" in kind:
-        message = f"the box's API server reads JSON and YAML, not {kind}: send JSON (kubectl create … needs "
-        message += "--dry-run=client -o yaml | kubectl apply -f -)"
-        raise ApiError(415, "UnsupportedMediaType", message)
+    if "cbor" in kind:
+        raise _unreadable(kind)
+    if "protobuf" in kind:
+        try:
+            return protobuf.decode(text)
+        except LookupError as error:
+            raise _unreadable(f"a {error.args[0]} as {kind}") from error
+        except ValueError as error:
+            raise bad_request(f"the body is not protobuf: {error}") from error
     try:
         return yaml.safe_load(text) if "yaml" in kind else json.loads(text)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise bad_request(f"the body is not {'YAML' if 'yaml' in kind else 'JSON'}: {error}") from error
+
+
+def _unreadable(what: str) -> ApiError:
+    message = f"the box's API server reads JSON and YAML, not {what}: send JSON "
+    message += "(with kubectl create: --dry-run=client -o yaml | kubectl apply -f -)"
+    return ApiError(415, "UnsupportedMediaType", message)
 
 
 def next_page(version: int, after: tuple[str, str]) -> str:
