@@ -104,6 +104,13 @@ async def test_scale_shows_and_changes_three_fields(api, widgets):
     assert (await api("PUT", f"{path}/w/scale", scale)).code == 409
 
 
+@pytest.mark.parametrize("body", [[1], {"metadata": "x"}, {"spec": 3}, {"spec": {"replicas": "many"}}])
+async def test_bad_scales_are_bad_requests(api, widgets, body):
+    path, widget = widgets
+    await api.ok("POST", path, widget())
+    assert (await api("PUT", f"{path}/w/scale", body)).code == 400
+
+
 async def test_apply_merges_maps_and_sets_and_replaces_the_rest(api, widgets):
     path, widget = widgets
     one = widget(parts=[{"name": "p", "note": "x"}], tags=["a"], pair=["1", "2"], ref={"a": "1"})
@@ -167,11 +174,22 @@ async def test_kind_goes_with_its_definition(api):
     await api.until(gone)
 
 
-async def test_bad_definition_is_refused(api):
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        ({}, 422),
+        ({"type": "thing"}, 422),
+        ({"type": "array", "items": {"type": []}}, 400),
+        ({"type": "array", "items": {"type": "object", "properties": {"a": 1}}}, 400),
+        ({"type": "integer", "x-kubernetes-validations": [{"rule": "self +"}]}, 422),
+    ],
+)
+async def test_bad_definition_is_refused(api, bad, code):
     crd = widget_crd()
-    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["bad"] = {}
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["bad"] = bad
     answer = await api("POST", CRDS, crd)
-    assert (answer.code, answer.body["reason"]) == (422, "Invalid")
+    assert answer.code == code, answer.body
+    assert (await api("GET", f"{CRDS}/{crd['metadata']['name']}")).code == 404
 
 
 def llm(**spec):

@@ -89,5 +89,5 @@ def established(crd: Mapping[str, Any], now: str) -> dict[str, Any]:
             ("Established", "InitialNamesAccepted", "the initial names have been accepted"),
         )
     ]
-    stored = [version["name"] for version in spec["versions"] if version.get("storage")]
+    stored = [version.get("name") for version in spec["versions"] if version.get("storage")]
     return {"acceptedNames": dict(spec["names"]), "conditions": conditions, "storedVersions": stored}

@@ -62,6 +62,11 @@ def _reference(name: str) -> Node:
     return {"$ref": _REF + name}
 
 
+def definition(name: str) -> Node:
+    """Return the definition of a full name."""
+    return resolve(_reference(name))
+
+
 def root(resource: Resource) -> Node:
     """Return the schema of a kind; ANYTHING if it has none."""
     if resource.crd_version is not None:

@@ -28,11 +28,15 @@ def scale_of(resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def with_scale(resource: Resource, obj: Mapping[str, Any], scale: Mapping[str, Any]) -> dict[str, Any]:
+def with_scale(resource: Resource, obj: Mapping[str, Any], scale: Any) -> dict[str, Any]:
     """Return the object with the replicas a Scale asks for; ApiError 400 if it asks for none."""
     paths = resource.scale
     assert paths is not None  # noqa: S101 - asked by the handler
-    replicas = (scale.get("spec") or {}).get("replicas", 0)
+    if not isinstance(scale, Mapping) or not all(
+        isinstance(scale.get(key, {}), Mapping) for key in ("metadata", "spec")
+    ):
+        raise bad_request("a Scale, its metadata and its spec must be objects")
+    replicas = scale.get("spec", {}).get("replicas", 0)
     if not isinstance(replicas, int) or isinstance(replicas, bool):
         raise bad_request("spec.replicas of a Scale must be a number")
     changed: dict[str, Any] = deepcopy(dict(obj))

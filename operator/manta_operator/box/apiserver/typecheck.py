@@ -14,6 +14,8 @@ _PYTHON: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
 }
+_SCHEMA = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
+_SCHEMA_OR = (".JSONSchemaPropsOrBool", ".JSONSchemaPropsOrArray")
 _GO = {str: "string", bool: "bool", int: "number", float: "number", dict: "object", list: "array"}
 
 
@@ -27,6 +29,8 @@ class Decoded:
 
 def decode(node: Node, value: Any, found: Decoded, path: str = "") -> Any:
     """Return a copy without nulls and unknown fields; what was dropped or does not fit is noted in `found`."""
+    if isinstance(value, Mapping) and str(node.get(DEFINITION, "")).endswith(_SCHEMA_OR):
+        node = kinds.definition(_SCHEMA)
     types = _types(node)
     if types and not _fits(value, types):
         wanted = " or ".join(types)
@@ -70,7 +74,7 @@ def missing(node: Node, value: Any, path: str = "") -> list[str]:
 def _types(node: Node) -> tuple[str, ...]:
     if "oneOf" in node:
         return tuple(name for option in node["oneOf"] for name in _types(option))
-    if str(node.get(DEFINITION, "")).endswith((".JSON", ".JSONSchemaPropsOrBool", ".JSONSchemaPropsOrArray")):
+    if str(node.get(DEFINITION, "")).endswith((".JSON", *_SCHEMA_OR)):
         return ()
     declared = node.get("type", ())
     names = (declared,) if isinstance(declared, str) else tuple(declared)
