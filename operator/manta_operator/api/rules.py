@@ -17,7 +17,8 @@ class Rule:
     Attributes:
         rule: CEL over `self`, true if the value is fine.
         message: What is wrong and what to do, for the user.
-        message_expression: CEL that makes a better message from the value; `message` is used where it fails.
+        message_expression: CEL that makes a better message from the value; `message` is used where it fails. It may
+            hold texts of the value, but no string(number): API servers take that for unbounded, and refuse the CRD.
         field_path: The field below `self` that the message is about, for example `.uri`.
     """
 
@@ -133,9 +134,6 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
                 "(self.parallelism.tensor * self.parallelism.pipeline) % self.accelerator.perPod == 0",
                 "parallelism.tensor x parallelism.pipeline must be a multiple of accelerator.perPod, "
                 "so that every pod of a replica gets the same number of accelerators",
-                "'parallelism.tensor x parallelism.pipeline (' + "
-                "string(self.parallelism.tensor * self.parallelism.pipeline) + "
-                "') must be a multiple of accelerator.perPod (' + string(self.accelerator.perPod) + ')'",
                 field_path=".accelerator.perPod",
             ),
             Rule(
