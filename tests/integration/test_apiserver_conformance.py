@@ -226,6 +226,16 @@ async def test_discovery(api):
     assert (await api("GET", "/apis/nobody.example.org/v1")).code == 404
 
 
+async def test_openapi_documents_are_named_by_their_hash(api):
+    index = await api.ok("GET", "/openapi/v3")
+    url = index["paths"]["apis/apps/v1"]["serverRelativeURL"]
+    found = await api("GET", url)
+    assert "io.k8s.api.apps.v1.Deployment" in found.body["components"]["schemas"]
+    assert "immutable" in found.headers["Cache-Control"]
+    again = await api("GET", url, **{"If-None-Match": found.headers["ETag"]})
+    assert (again.code, again.body) == (304, {})
+
+
 async def test_tables_and_metadata_alone(api):
     await api.ok("POST", api.maps, config_map(labels={"mine": "yes"}, a="1", b="2"))
     path, table = f"{api.maps}?labelSelector=mine", "application/json;as={};v=v1;g=meta.k8s.io"

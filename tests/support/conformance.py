@@ -44,12 +44,12 @@ class Api:
         self.maps = f"/api/v1/namespaces/{space}/configmaps"
         self.deployments = f"/apis/apps/v1/namespaces/{space}/deployments"
 
-    async def __call__(self, method, path, body=None, kind="application/json", accept="application/json"):
+    async def __call__(self, method, path, body=None, kind="application/json", accept="application/json", **more):
         data = body if body is None or isinstance(body, str) else json.dumps(body)
-        headers = {"Content-Type": kind, "Accept": accept, "User-Agent": "conformance"}
+        headers = {"Content-Type": kind, "Accept": accept, "User-Agent": "conformance", **more}
         async with self._session.request(method, path, data=data, headers=headers) as answer:
             text = await answer.text()
-            return Answer(answer.status, json.loads(text), answer.headers.copy())
+            return Answer(answer.status, json.loads(text or "{}"), answer.headers.copy())
 
     async def ok(self, *request, **more):
         """Ask for what must succeed; the object it answers with."""
