@@ -113,6 +113,19 @@ def test_lists_take_the_applied_order(ops, live, applied, expected):
     assert "".join(port["name"] for port in after["spec"]["ports"]) == expected
 
 
+def test_who_creates_owns_the_defaults_and_who_applies_does_not(ops):
+    resource = ops.registry.named("Deployment")
+    ops.create(resource, "default", deployment(), Write("creator"))
+    body = deployment()
+    body["spec"]["revisionHistoryLimit"] = 3
+    with pytest.raises(ApiError, match=r'conflict with "creator" using apps/v1 at .*: \.spec\.revisionHistoryLimit$'):
+        ops.apply(resource, "default", "d", body, Write("one"))
+    ops.deletion.delete(resource, "default", "d", {})
+    apply_deployment(ops, "one")
+    changed = ops.apply(resource, "default", "d", body, Write("two"))[0]
+    assert changed["spec"]["revisionHistoryLimit"] == 3
+
+
 def test_applied_status_claims_no_metadata(ops):
     resource = ops.registry.named("Deployment")
     apply_deployment(ops, "one")

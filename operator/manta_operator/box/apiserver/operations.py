@@ -2,6 +2,7 @@
 
 import secrets
 import uuid
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -82,8 +83,8 @@ class Operations:
         self._check_namespace(resource, meta)
         if resource.status and resource.kind != "CustomResourceDefinition":
             obj.pop("status", None)
-        declared = obj
         obj = admission.with_defaults(resource, obj)
+        declared = deepcopy(obj)  # who creates owns the defaults too, but not what the server says on its own
         begin(resource, obj)
         admission.check(resource, obj, None)
         served = crds.resources_of(self.registry, obj) if resource.kind == crds.KIND else []
