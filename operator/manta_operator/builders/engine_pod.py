@@ -17,6 +17,7 @@ from manta_operator.planning.fit import Choice
 
 Object = dict[str, Any]
 
+CPU_REQUEST = "MANTA_CPU_REQUEST"
 LOOK_AWAY_SECONDS = 30
 """Grace beyond the drain: the router looks away, vLLM and Ray end."""
 
@@ -69,6 +70,7 @@ def _container(deployment: LLMDeployment, choice: Choice, accelerator: Accelerat
         ],
         "env": [
             *_identity(),
+            *_cpu_request(deployment),
             *source.env,
             *({"name": var.name, "value": var.value} for var in spec.engine.env),
         ],
@@ -92,6 +94,14 @@ def _identity() -> list[Object]:
         "GROUP_RANK": f"metadata.labels['{names.LABEL_POD_INDEX}']",
     }
     return [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()]
+
+
+def _cpu_request(deployment: LLMDeployment) -> list[Object]:
+    """Return how many threads the engine may use on CPU, in whole cores; a value in spec.engine.env wins."""
+    engine = deployment.spec.engine
+    if engine.resources.cpu is None or any(var.name == CPU_REQUEST for var in engine.env):
+        return []
+    return [{"name": CPU_REQUEST, "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu"}}}]
 
 
 def _probes() -> Object:

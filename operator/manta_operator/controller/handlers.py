@@ -32,37 +32,9 @@ STOP_SECONDS = 1.0
 def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
     """Add Manta's handlers to a kopf registry."""
     wakeups = Wakeups()
-    stack = AsyncExitStack()
     reconcilers: list[Reconciler] = []
-
-    @kopf.on.startup(registry=registry, id="startup")
-    async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
-        _configure(settings)
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="manta-")))
-        client = await stack.enter_async_context(connect(scratch))
-        reconcilers.append(Reconciler(client, locator(operator_settings.host_paths)))
-
-    operator_settings = settings
-
-    @kopf.on.login(registry=registry, id="login")
-    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_via_client(**kwargs)
-
-    @kopf.on.cleanup(registry=registry, id="cleanup")
-    async def cleanup(**_: Any) -> None:
-        await stack.aclose()
-
-    @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry, id="changed")
-    async def changed(namespace: str | None, name: str, **_: Any) -> None:
-        wakeups.wake((namespace or "", name), full=False)
-
-    def child(event: kopf.RawEvent, **_: Any) -> None:
-        key = owner_of(event)
-        if key is not None:
-            wakeups.wake(key, full=event["type"] == "DELETED")
-
-    for group, version, plural in _CHILDREN:
-        kopf.on.event(group, version, plural, registry=registry, id=f"child-{plural}", labels=CHILD_LABELS)(child)
+    _connecting(registry, settings, reconcilers)
+    _waking(registry, wakeups)
 
     @kopf.daemon(
         names.GROUP,
@@ -74,7 +46,43 @@ def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
         cancellation_timeout=STOP_SECONDS,
     )
     async def reconcile(namespace: str | None, name: str, stopped: kopf.DaemonStopped, **_: Any) -> None:
-        await _loop(reconcilers[0], wakeups, (namespace or "", name), operator_settings, stopped)
+        await _loop(reconcilers[0], wakeups, (namespace or "", name), settings, stopped)
+
+
+def _connecting(registry: kopf.OperatorRegistry, ours: Settings, reconcilers: list[Reconciler]) -> None:
+    """Make the one Reconciler at the start, and close its connections at the end."""
+    stack = AsyncExitStack()
+
+    @kopf.on.startup(registry=registry, id="startup")
+    async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
+        _configure(settings)
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="manta-")))
+        client = await stack.enter_async_context(connect(scratch))
+        reconcilers.append(Reconciler(client, locator(ours.host_paths)))
+
+    @kopf.on.login(registry=registry, id="login")
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_via_client(**kwargs)
+
+    @kopf.on.cleanup(registry=registry, id="cleanup")
+    async def cleanup(**_: Any) -> None:
+        await stack.aclose()
+
+
+def _waking(registry: kopf.OperatorRegistry, wakeups: Wakeups) -> None:
+    """Wake a daemon when its object or one of its children changes."""
+
+    @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry, id="changed")
+    async def changed(namespace: str | None, name: str, **_: Any) -> None:
+        wakeups.wake((namespace or "", name), full=False)
+
+    async def child(event: kopf.RawEvent, **_: Any) -> None:
+        key = owner_of(event)
+        if key is not None:
+            wakeups.wake(key, full=event["type"] == "DELETED")
+
+    for group, version, plural in _CHILDREN:
+        kopf.on.event(group, version, plural, registry=registry, id=f"child-{plural}", labels=CHILD_LABELS)(child)
 
 
 _CHILDREN = (

@@ -53,14 +53,14 @@ def from_config(config: Mapping[str, Any], weights_bytes: int | None = None) -> 
     Raises:
         FactsError: a field that the arithmetic needs is missing or not a number.
     """
-    text = config.get("text_config", config)  # multimodal models nest the decoder's configuration
+    text = _mapping(config, "text_config") or config  # multimodal models nest the decoder's configuration
     heads = _integer(text, "num_attention_heads")
     hidden = _integer(text, "hidden_size")
     dtype = text.get("dtype") or text.get("torch_dtype") or "bfloat16"
-    quantization = config.get("quantization_config") or {}
-    architectures = config.get("architectures") or ["unknown"]
+    quantization = _mapping(config, "quantization_config")
+    architectures = config.get("architectures")
     return ModelFacts(
-        architecture=str(architectures[0]),
+        architecture=str(architectures[0]) if isinstance(architectures, list) and architectures else "unknown",
         layers=_integer(text, "num_hidden_layers"),
         hidden_size=hidden,
         attention_heads=heads,
@@ -88,7 +88,11 @@ def read(folder: Path) -> ModelFacts | None:
         raise FactsError(f"{path}: {error}") from error
     if not isinstance(config, dict):
         raise FactsError(f"{path}: not a JSON object")
-    return from_config(config, _weights_bytes(folder))
+    weights_bytes = _weights_bytes(folder)
+    try:
+        return from_config(config, weights_bytes)
+    except FactsError as error:
+        raise FactsError(f"{folder}/{error}") from error
 
 
 def _weights_bytes(folder: Path) -> int | None:
@@ -97,20 +101,33 @@ def _weights_bytes(folder: Path) -> int | None:
 
 
 def _tensor_bytes(path: Path) -> int:
-    """Sum the tensors' sizes from the header alone: eight bytes of length (little endian), then JSON."""
+    """Sum the tensors' sizes from the header alone."""
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > _HEADER_LIMIT:
-                raise FactsError(f"{path}: not a safetensors file (its header would be {length} bytes long)")
-            header = json.loads(file.read(length))
-        return sum(
-            entry["data_offsets"][1] - entry["data_offsets"][0]
-            for name, entry in header.items()
-            if name != "__metadata__"
-        )
+        spans = [entry["data_offsets"] for name, entry in _header(path).items() if name != "__metadata__"]
+        return sum(end - start for start, end in spans)
+    except FactsError:
+        raise
     except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FactsError(f"{path}: not a readable safetensors file: {error}") from error
+
+
+def _header(path: Path) -> Any:
+    """Read the header: eight bytes of length (little endian), then JSON."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > _HEADER_LIMIT:
+            raise FactsError(f"{path}: not a safetensors file (its header would be {length} bytes long)")
+        text = file.read(length)
+    if len(text) < length:
+        raise FactsError(f"{path}: not a whole safetensors file: it ends within its header; copy it again")
+    return json.loads(text)
+
+
+def _mapping(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = config.get(key) or {}
+    if not isinstance(value, Mapping):
+        raise FactsError(f"config.json: {key} should be an object, it is {value!r}")
+    return value
 
 
 def _integer(config: Mapping[str, Any], key: str, default: int | None = None) -> int:

@@ -1,0 +1,267 @@
+"""What the operator renders is what the runtime understands: arguments, environment, router.yaml, probes, labels."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from rendered import SPECS, TEMPLATE, containers, every_deployment, of_kind, render
+
+from manta_operator.api import names
+from manta_operator.box.apiserver.server import ApiServer
+from manta_operator.box.kubelet.env import container_env
+from manta_operator.box.kubelet.expand import expand
+from manta_runtime.engine import control
+from manta_runtime.engine.command import engine
+from manta_runtime.engine.commands import engine_environment, vllm_command
+from manta_runtime.engine.settings import EngineSettings, check_settings
+from manta_runtime.engine.vllm_flags import find_flag, has_flag
+from manta_runtime.main import main
+from manta_runtime.router.bootstrap import build
+from manta_runtime.router.command import router
+from manta_runtime.router.config import RouterConfig, parse
+from manta_runtime.router.picker.http import Question
+from manta_runtime.router.picker.run import Picker
+
+DEPLOYMENTS = every_deployment()
+every = pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS.keys())
+GIVEN_BY_OTHERS = {"MANTA_CPU_RAY", "RAY_ADDRESS", "KUBECONFIG", "VLLM_API_KEY"}
+
+
+def started(deployment, rank=0, group=0):
+    """The settings and the environment of one engine pod, read as the pod itself would."""
+    _, objects = render(deployment)
+    statefulset = of_kind(objects, "StatefulSet")[group]
+    name = f"{statefulset['metadata']['name']}-{rank}"
+    labels = statefulset["spec"]["template"]["metadata"]["labels"] | {names.LABEL_POD_INDEX: str(rank)}
+    pod = {
+        "metadata": {"name": name, "namespace": deployment.namespace, "labels": labels},
+        "status": {"podIP": "10.0.0.7"},
+    }
+    cluster = ApiServer(token="t", service_addresses=iter(())).cluster
+    cluster.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "hugging-face", "namespace": "default"},
+            "stringData": {"HF_TOKEN": "secret"},
+        }
+    )
+    container = containers(statefulset)["engine"]
+    env = container_env(cluster, pod, container, {}, {})
+    assert main.get_command(None, container["command"][1]) is engine
+    context = engine.make_context("engine", [expand(arg, env) for arg in container["args"]])
+    return EngineSettings(**context.params, pod_name=env["POD_NAME"], scratch=Path("/tmp")), env
+
+
+@every
+def test_the_launcher_accepts_what_is_rendered(deployment):
+    plan = render(deployment)[0].plan
+    for rank in range(plan.shape.pods):
+        settings, env = started(deployment, rank)
+        check_settings(settings)
+        assert (settings.rank, settings.group_size, settings.pod_ip) == (rank, plan.shape.pods, "10.0.0.7")
+        assert (settings.port, settings.control_port) == (names.ENGINE_PORT, names.CONTROL_PORT)
+        assert settings.executor == plan.shape.executor
+        assert settings.accelerators_per_pod == plan.shape.per_pod
+        assert settings.accelerator == ("cpu" if deployment.spec.accelerator.type == "cpu" else "gpu")
+        assert settings.startup_seconds == deployment.spec.engine.startup_seconds
+        assert settings.drain_seconds == deployment.spec.rollout.drain_seconds
+        head = f"{plan.groups[0].name}-0"
+        assert settings.head == f"{head}.{deployment.name}-group.{deployment.namespace}.svc"
+        assert settings.pod_name == env["POD_NAME"] == f"{plan.groups[0].name}-{rank}"
+
+
+@every
+def test_the_group_has_room_for_its_ranks(deployment):
+    settings, _ = started(deployment)
+    ranks = int(find_flag(settings.vllm_flags, "--tensor-parallel-size"))
+    ranks *= int(find_flag(settings.vllm_flags, "--pipeline-parallel-size"))
+    assert ranks == settings.group_size * settings.accelerators_per_pod
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "local"),
+    [
+        ("hub", "org/model", False),
+        ("claim", "/mnt/model/llama/8b", True),
+        ("whole claim", "/mnt/model", True),
+        ("folder", "/mnt/model", True),
+    ],
+)
+def test_the_model_arrives(name, model, local):
+    settings, _ = started(DEPLOYMENTS[name])
+    assert (settings.model, settings.model_is_local) == (model, local)
+    statefulset = of_kind(render(DEPLOYMENTS[name])[1], "StatefulSet")[0]
+    mounted = {mount["mountPath"] for mount in containers(statefulset)["engine"]["volumeMounts"]}
+    assert not local or "/mnt/model" in mounted
+
+
+def test_a_chat_template_reaches_vllm_as_it_was_written():
+    settings, _ = started(DEPLOYMENTS["chat template"])
+    assert find_flag(settings.vllm_flags, "--chat-template") == TEMPLATE
+
+
+def test_every_engine_field_reaches_vllm():
+    settings, _ = started(DEPLOYMENTS["every engine field"])
+    told = {
+        "--dtype": "float16",
+        "--quantization": "fp8",
+        "--kv-cache-dtype": "fp8_e5m2",
+        "--attention-backend": "FLASHINFER",
+        "--max-model-len": "4096",
+        "--max-num-seqs": "32",
+        "--gpu-memory-utilization": "0.85",
+        "--seed": "7",
+    }
+    assert {flag: find_flag(settings.vllm_flags, flag) for flag in told} == told
+    for flag in ("--no-enable-prefix-caching", "--enforce-eager", "--enable-chunked-prefill"):
+        assert has_flag(settings.vllm_flags, flag)
+    assert not has_flag(settings.vllm_flags, "--enable-prefix-caching")
+
+
+@pytest.mark.parametrize(("cpu", "threads"), [("1500m", "2"), ("4", "4"), ("500m", "1"), (None, "1")])
+def test_the_cpu_request_becomes_threads_on_cpu(cpu, threads):
+    spec = DEPLOYMENTS["folder"].spec
+    resources = spec.engine.resources.model_copy(update={"cpu": cpu})
+    changed = spec.model_copy(update={"engine": spec.engine.model_copy(update={"resources": resources})})
+    settings, env = started(DEPLOYMENTS["folder"].model_copy(update={"spec": changed}))
+    assert engine_environment(settings, env)["OMP_NUM_THREADS"] == threads
+
+
+@every
+def test_every_variable_the_runtime_reads_is_rendered(deployment):
+    read = {
+        name
+        for path in (Path(control.__file__).parents[1]).rglob("*.py")
+        for name in environment_reads(ast.parse(path.read_text()))
+    }
+    assert "POD_NAME" in read
+    _, env = started(deployment)
+    missing = read - set(env) - GIVEN_BY_OTHERS
+    assert missing <= ({"MANTA_CPU_REQUEST"} if deployment.spec.engine.resources.cpu is None else set())
+
+
+def environment_reads(tree):
+    """Constant names in `environ.get("X")` and `environ["X"]`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("environ.get"):
+            yield node.args[0].value
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("environ"):
+            yield node.slice.value
+
+
+@every
+def test_the_engines_probes_exist(deployment):
+    served = {route.resource.canonical for route in control._application(None).router.routes() if route.method == "GET"}
+    for statefulset in of_kind(render(deployment)[1], "StatefulSet"):
+        container = containers(statefulset)["engine"]
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            assert container[probe]["httpGet"]["path"] in served
+            assert container[probe]["httpGet"]["port"] == names.CONTROL_PORT
+
+
+@every
+def test_router_yaml_arrives_field_by_field(deployment):
+    _, objects = render(deployment)
+    config = config_of(objects)
+    assert config == RouterConfig(
+        deployment=deployment.name,
+        namespace=deployment.namespace,
+        servedNames=deployment.spec.model.served_names or (deployment.name,),
+        selector=f"manta.dev/deployment={deployment.name},app.kubernetes.io/component=engine,"
+        "apps.kubernetes.io/pod-index=0",
+        policy=deployment.spec.router.policy,
+        listenPort=names.ROUTER_PORT,
+        pickerPort=names.PICKER_PORT,
+        accessLogPort=names.ACCESS_LOG_PORT,
+        adminPort=names.ENVOY_ADMIN_PORT,
+        enginePort=names.ENGINE_PORT,
+        drainSeconds=deployment.spec.rollout.drain_seconds,
+    )
+
+
+@every
+def test_the_router_selects_the_heads_and_nobody_else(deployment):
+    _, objects = render(deployment)
+    wanted = dict(pair.split("=") for pair in config_of(objects).selector.split(","))
+    for statefulset in of_kind(objects, "StatefulSet"):
+        labels = statefulset["spec"]["template"]["metadata"]["labels"]
+        assert wanted.items() <= (labels | {names.LABEL_POD_INDEX: "0"}).items()
+        assert not wanted.items() <= (labels | {names.LABEL_POD_INDEX: "1"}).items()
+    [workload] = of_kind(objects, "Deployment")
+    labels = workload["spec"]["template"]["metadata"]["labels"]
+    assert not wanted.items() <= (labels | {names.LABEL_POD_INDEX: "0"}).items()
+
+
+@every
+def test_the_router_containers_are_commands_of_the_runtime(deployment):
+    [workload] = of_kind(render(deployment)[1], "Deployment")
+    volumes = {volume["name"]: volume for volume in workload["spec"]["template"]["spec"]["volumes"]}
+    for name, container in containers(workload).items():
+        assert container["command"][:2] == ["manta-runtime", "router"]
+        command = router.get_command(None, container["command"][2])
+        assert command.name == name
+        parameters = command.make_context(
+            name, [expand(arg, {"POD_IP": "10.0.0.8"}) for arg in container["args"]]
+        ).params
+        assert parameters["pod_ip"] == "10.0.0.8"
+        [mount] = container["volumeMounts"]
+        assert parameters["file"] == Path(mount["mountPath"]) / "router.yaml"
+        assert volumes[mount["name"]]["configMap"]["name"] == names.router_name(deployment.name)
+
+
+@every
+def test_the_routers_probes_and_ports_exist(deployment):
+    _, objects = render(deployment)
+    bootstrap = build(config_of(objects), "10.0.0.8")
+    [http] = bootstrap["static_resources"]["listeners"]
+    [workload] = of_kind(objects, "Deployment")
+    envoy, pick = containers(workload)["envoy"], containers(workload)["picker"]
+    listening = http["address"]["socket_address"]["port_value"]
+    for probe in ("livenessProbe", "readinessProbe"):
+        assert envoy[probe]["httpGet"] == {"path": health_path(http), "port": listening}
+    ports = {port["name"]: port["containerPort"] for port in envoy["ports"] + pick["ports"]}
+    clusters = {cluster["name"]: cluster for cluster in bootstrap["static_resources"]["clusters"]}
+    assert ports == {
+        "http": listening,
+        "admin": bootstrap["admin"]["address"]["socket_address"]["port_value"],
+        "picker": port_of(clusters["picker"]),
+        "access-log": port_of(clusters["picker-log"]),
+    }
+    assert pick["readinessProbe"]["httpGet"]["port"] == port_of(clusters["picker"])
+    question = Question("GET", pick["readinessProbe"]["httpGet"]["path"], {}, b"")
+    assert Picker(config_of(objects))._answer(question).status == 503, "known, and not ready before it has synced"
+
+
+def health_path(http):
+    """The path Envoy answers itself."""
+    [chain] = http["filter_chains"]
+    filters = chain["filters"][0]["typed_config"]["http_filters"]
+    [health] = [entry for entry in filters if entry["name"] == "envoy.filters.http.health_check"]
+    return health["typed_config"]["headers"][0]["string_match"]["exact"]
+
+
+def port_of(cluster):
+    [endpoint] = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    return endpoint["endpoint"]["address"]["socket_address"]["port_value"]
+
+
+def config_of(objects):
+    [config] = of_kind(objects, "ConfigMap")
+    return parse(config["data"]["router.yaml"])
+
+
+def test_the_service_reaches_envoy_and_the_policy_lets_it():
+    _, objects = render(DEPLOYMENTS["hub"])
+    [workload] = of_kind(objects, "Deployment")
+    [service] = [obj for obj in of_kind(objects, "Service") if obj["metadata"]["name"] == "demo"]
+    [port] = service["spec"]["ports"]
+    named = {entry["name"]: entry["containerPort"] for entry in containers(workload)["envoy"]["ports"]}
+    assert named[port["targetPort"]] == config_of(objects).listen_port
+    assert service["spec"]["selector"].items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_the_table_covers_every_executor():
+    shapes = {started(DEPLOYMENTS[name])[0].executor for name in SPECS}
+    assert shapes == {"uni", "mp", "ray"}
+    assert vllm_command(started(DEPLOYMENTS["mp"])[0])[-1] == "--distributed-executor-backend=mp"

@@ -1,0 +1,98 @@
+"""What the builders render for a table of specs and for every example: the rows of the contract tests."""
+
+from pathlib import Path
+from typing import Any
+
+from make import TINY
+
+from manta_operator.api.load import load
+from manta_operator.api.models import LLMDeployment, parse
+from manta_operator.builders.desired import Desired, desire
+from manta_operator.planning.observe import Observed
+
+Object = dict[str, Any]
+H100 = {"type": "nvidia-h100-80gb"}
+CPU = {"type": "cpu"}
+TEMPLATE = "{% for m in messages %}$(POD_IP) {{ m['content'] }}\n{% endfor %}"
+
+SPECS: dict[str, Object] = {
+    "hub": {"model": {"uri": "hf://org/model", "revision": "v1"}, "accelerator": H100},
+    "claim": {"model": {"uri": "pvc://models/llama/8b"}, "accelerator": H100},
+    "whole claim": {"model": {"uri": "pvc://models"}, "accelerator": H100},
+    "folder": {"model": {"uri": "file:///srv/tiny", "servedNames": ["a", "b"]}, "accelerator": CPU},
+    "tensor": {"model": {"uri": "hf://o/m"}, "accelerator": H100 | {"perPod": 4}, "parallelism": {"tensor": 4}},
+    "tensor over pods": {
+        "model": {"uri": "file:///srv/tiny"},
+        "accelerator": CPU | {"perPod": 1},
+        "parallelism": {"tensor": 2},
+        "rollout": {"drainSeconds": 0},
+    },
+    "pipeline": {
+        "model": {"uri": "hf://o/m"},
+        "accelerator": H100 | {"perPod": 2},
+        "parallelism": {"tensor": 2, "pipeline": 2},
+    },
+    "mp": {
+        "model": {"uri": "hf://o/m"},
+        "accelerator": H100,
+        "parallelism": {"tensor": 2},
+        "engine": {"executor": "mp"},
+    },
+    "ray in a pod": {
+        "model": {"uri": "hf://o/m"},
+        "accelerator": H100 | {"perPod": 2},
+        "parallelism": {"tensor": 2},
+        "engine": {"executor": "ray"},
+    },
+    "every engine field": {
+        "model": {"uri": "hf://o/m"},
+        "accelerator": H100,
+        "engine": {
+            "dtype": "float16",
+            "quantization": "fp8",
+            "kvCacheDtype": "fp8_e5m2",
+            "attentionBackend": "FLASHINFER",
+            "maxModelLen": 4096,
+            "maxNumSeqs": 32,
+            "gpuMemoryUtilization": 85,
+            "prefixCaching": False,
+            "enforceEager": True,
+            "args": ["--seed=7", "--enable-chunked-prefill"],
+            "resources": {"cpu": "1500m", "memory": "8Gi"},
+            "startupSeconds": 60,
+        },
+    },
+    "no quantization": {"model": {"uri": "hf://o/m"}, "accelerator": H100, "engine": {"quantization": "none"}},
+    "fixed cache": {"model": {"uri": "hf://o/m"}, "accelerator": H100, "engine": {"kvCacheMemory": "1Gi"}},
+    "chat template": {"model": {"uri": "hf://o/m", "chatTemplate": TEMPLATE}, "accelerator": H100},
+}
+
+
+def every_deployment() -> dict[str, LLMDeployment]:
+    """The table above and every example, by name."""
+    found = {
+        name: parse({"metadata": {"name": "demo", "namespace": "prod", "uid": "u", "generation": 1}, "spec": spec})
+        for name, spec in SPECS.items()
+    }
+    for path in sorted((Path(__file__).parents[2] / "examples").glob("*.yaml")):
+        for body in load(path.read_text(), str(path)):
+            found[path.stem] = parse(body)
+    return found
+
+
+def render(deployment: LLMDeployment) -> tuple[Desired, list[Object]]:
+    """The plan and the objects, as where the tiny model is seen and no other."""
+    facts = TINY if deployment.spec.accelerator.type == "cpu" else None
+    desired = desire(deployment, facts, Observed())
+    assert isinstance(desired, Desired), desired
+    return desired, list(desired.objects)
+
+
+def of_kind(objects: list[Object], kind: str) -> list[Object]:
+    """Those of one kind."""
+    return [obj for obj in objects if obj["kind"] == kind]
+
+
+def containers(obj: Object) -> dict[str, Object]:
+    """Containers of a workload's pods by name."""
+    return {container["name"]: container for container in obj["spec"]["template"]["spec"]["containers"]}

@@ -1,0 +1,151 @@
+"""What is read of a checkpoint, and what is said of one that cannot be read."""
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+
+from manta_operator.facts.locate import locate, locator
+from manta_operator.facts.models import FactsError, from_config, read
+
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "hidden_size": 256,
+    "num_hidden_layers": 4,
+    "max_position_embeddings": 1024,
+    "torch_dtype": "float32",
+}
+
+
+def safetensors(header, length=None):
+    body = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(body) if length is None else length) + body
+
+
+def tensor(start, end):
+    return {"dtype": "F32", "shape": [1], "data_offsets": [start, end]}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    return tmp_path
+
+
+def test_from_config():
+    facts = from_config(CONFIG, 7)
+    assert (facts.layers, facts.kv_heads, facts.head_dim, facts.max_positions) == (4, 2, 32, 1024)
+    assert (facts.dtype_bytes, facts.quantization, facts.weights_bytes) == (4.0, None, 7)
+    assert facts.kv_bytes_per_token == 2 * 4 * 2 * 32 * 4
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "value"),
+    [
+        ({"num_key_value_heads": None}, "kv_heads", 8),
+        ({"head_dim": 64}, "head_dim", 64),
+        ({"max_position_embeddings": None}, "max_positions", None),
+        ({"architectures": None}, "architecture", "unknown"),
+        ({"torch_dtype": None}, "dtype_bytes", 2.0),
+        ({"torch_dtype": None, "dtype": "float16"}, "dtype_bytes", 2.0),
+        ({"quantization_config": {"quant_method": "awq"}}, "quantization", "awq"),
+    ],
+)
+def test_what_may_be_left_out(change, field, value):
+    assert getattr(from_config(CONFIG | change), field) == value
+
+
+def test_multimodal_models_nest_the_decoder():
+    nested = {"architectures": ["Gemma3"], "text_config": CONFIG}
+    assert from_config(nested).layers == 4
+    assert from_config(nested).architecture == "Gemma3"
+
+
+@pytest.mark.parametrize("field", ["num_attention_heads", "hidden_size", "num_hidden_layers"])
+@pytest.mark.parametrize("value", [None, 0, -1, "8", 8.5, True])
+def test_what_the_arithmetic_needs_must_be_there(field, value):
+    with pytest.raises(FactsError, match=f"{field} should be a positive integer"):
+        from_config(CONFIG | {field: value})
+
+
+def test_the_weights_are_summed_over_all_files(folder):
+    (folder / "a.safetensors").write_bytes(safetensors({"x": tensor(0, 100), "__metadata__": {"format": "pt"}}))
+    (folder / "b.safetensors").write_bytes(safetensors({"y": tensor(0, 20), "z": tensor(20, 50)}))
+    assert read(folder).weights_bytes == 150
+
+
+def test_a_checkpoint_without_safetensors_has_unknown_weights(folder):
+    assert read(folder).weights_bytes is None
+
+
+@pytest.mark.parametrize("path", ["nothing", "config.json/below"])
+def test_what_is_not_there_is_none(folder, path):
+    assert read(folder / path) is None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null", "\xff", '{"text_config": 3}', '{"quantization_config": [1]}'])
+def test_a_broken_config_names_its_file(tmp_path, text):
+    (tmp_path / "config.json").write_text(text, "latin-1")
+    with pytest.raises(FactsError, match=r"config\.json"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x01\x02",
+        safetensors(b"{"),
+        safetensors(b"[]"),
+        safetensors({"x": {}}),
+        safetensors({"x": {"data_offsets": [0]}}),
+        safetensors({"x": {"data_offsets": ["a", "b"]}}),
+        safetensors(b"{}", length=1000),
+        safetensors(b"{}", length=1 << 40),
+        safetensors(b"\xff\xfe\xfd"),
+        b"version https://git-lfs.github.com/spec/v1\n",
+    ],
+    ids=[
+        "empty",
+        "short",
+        "not JSON",
+        "a list",
+        "no offsets",
+        "one offset",
+        "offsets of text",
+        "truncated",
+        "huge",
+        "not text",
+        "pointer",
+    ],
+)
+def test_a_broken_checkpoint_names_its_file(folder, content):
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(FactsError, match=r"model\.safetensors: not a"):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("uri", "found"),
+    [
+        ("file:///models/tiny", "/here/tiny"),
+        ("file:///models/big/llama", "/disk/llama"),
+        ("file:///models", "/here"),
+        ("file:///modelsother/tiny", "/modelsother/tiny"),
+        ("file:///srv/x", "/srv/x"),
+        ("hf://org/name", None),
+        ("pvc://claim/path", None),
+    ],
+)
+def test_locate_takes_the_longest_prefix(uri, found):
+    maps = {"/models": Path("/here"), "/models/big": Path("/disk")}
+    assert locate(uri, maps) == (Path(found) if found else None)
+
+
+def test_locator_reads_what_it_can_see(folder):
+    facts = locator({"/models": folder.parent})
+    assert facts(f"file:///models/{folder.name}").layers == 4
+    assert facts("hf://org/name") is None
