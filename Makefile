@@ -17,6 +17,8 @@ ANY_PYTHON := $(shell for p in $(PYTHON) python3.11 python3 python; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null && echo $$p && break; done)
 INSTALL = $(if $(ANY_PYTHON),,$(error no python3 was found: install Python 3.11, for example with: sudo apt install python3.11 python3.11-venv))$(ANY_PYTHON) tools/install.py $(if $(PYTHON),--python=$(PYTHON))
 
+STARTED := $(shell date +%s.%N)
+
 export HF_HUB_OFFLINE := 1
 export VLLM_NO_USAGE_STATS := 1
 export DO_NOT_TRACK := 1
@@ -41,7 +43,7 @@ model: install ## Make the tiny model that demo and tests serve (two minutes, ca
 
 .PHONY: demo
 demo: model ## Serve the tiny model twice, replicated and sharded, and talk to it (KEEP=1 leaves it running)
-	@$(BIN)/python tools/demo.py $(if $(KEEP),--keep)
+	@$(BIN)/python tools/demo.py --started=$(STARTED) $(if $(KEEP),--keep)
 
 .PHONY: test
 test: model lint type ## Run everything: lint, types, and all tests with the box and real engines

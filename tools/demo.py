@@ -16,10 +16,11 @@ def main() -> int:
     """Run the demo; exit code 0 when all of it worked, 1 when not, 2 when the machine cannot."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave everything running at the end")
+    parser.add_argument("--started", type=float, help="seconds since 1970 when `make demo` was typed")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end takes everything down, as Ctrl-C does
     try:
-        asyncio.run(run(Options(keep=arguments.keep)))
+        asyncio.run(run(Options(keep=arguments.keep, started=arguments.started)))
     except DemoFailed as failure:
         say(f"\nThe demo stopped: {failure}")
         return failure.code

@@ -1,12 +1,13 @@
 """`manta up` as a child of the demo: its words are passed on, its state folder is found, its end is awaited."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from demonstration.tell import DemoFailed, say
@@ -20,12 +21,24 @@ STOP_SECONDS = 150.0
 WORDS = "up.log"  # a file and not a pipe, so that the box can outlive the demo (--keep)
 
 
-def free_state() -> Path:
-    """Return a state folder no box runs in, so that several demos can run at once."""
+@contextmanager
+def free_state() -> Iterator[Path]:
+    """Claim a state folder no box runs in, for as long as the body runs: several demos can run at once.
+
+    Raises:
+        DemoFailed: a hundred of them do already.
+    """
+    (ROOT / ".manta").mkdir(exist_ok=True)
     for number in range(1, 100):
         folder = ROOT / ".manta" / ("demo" if number == 1 else f"demo-{number}")
-        if read_state(folder) is None:
-            return folder
+        with folder.with_suffix(".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            if read_state(folder) is None:
+                yield folder
+                return
     raise DemoFailed(f"a hundred demos run from {ROOT}; end some with `manta down --state FOLDER`", code=2)
 
 

@@ -21,6 +21,14 @@ class Outcome:
     answered: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
 
+    def copy(self) -> "Outcome":
+        """Return the counts as they are now."""
+        return Outcome(Counter(self.answered), Counter(self.failed))
+
+    def since(self, before: "Outcome") -> "Outcome":
+        """Return what was counted after `before` was."""
+        return Outcome(self.answered - before.answered, self.failed - before.failed)
+
 
 class Load:
     """A few clients that ask one question after the other."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from manta_operator.box.kubelet.reaper import MARKER
 from manta_operator.box.kubelet.shim import shared_memory
 from manta_operator.box.state import BoxState
 
@@ -42,11 +43,11 @@ def _of_an_engine(path: Path) -> bool:
 
 
 def _processes(folder: Path) -> list[tuple[int, str]]:
+    """Return the box's own processes: a user's kubectl with our kubeconfig in its environment is not one."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            command = " ".join(process.cmdline())
-            mentioned = f"{folder}/" in command or any(f"{folder}/" in value for value in process.environ().values())
-            if mentioned and process.pid != os.getpid():
-                found.append((process.pid, command))
+            environment = process.environ()
+            if MARKER in environment and any(f"{folder}/" in value for value in environment.values()):
+                found.append((process.pid, " ".join(process.cmdline())))
     return found

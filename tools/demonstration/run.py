@@ -13,7 +13,7 @@ from rich.console import Console
 
 from demonstration.box import EXAMPLES, MODELS, Up, free_state, up
 from demonstration.chat import Answer, Chat
-from demonstration.failure import Load, engine_of
+from demonstration.failure import Load, Outcome, engine_of
 from demonstration.leftovers import left_behind, shared_now
 from demonstration.tell import DemoFailed, Story, say
 from manta_operator.box.state import BoxState
@@ -33,11 +33,20 @@ class Options:
     """What the user asked for."""
 
     keep: bool = False
+    started: float | None = None
+    """time.time() when `make demo` was typed: installing and making the model count, too."""
 
 
 async def run(options: Options) -> None:
     """Tell the whole story. Raises DemoFailed."""
-    story, folder, before = Story(), free_state(), shared_now()
+    story, before = Story(), shared_now()
+    if options.started is not None:
+        story.earlier("Installing, and making the tiny model", time.time() - options.started)
+    with free_state() as folder:
+        await _tell(story, options, folder, before)
+
+
+async def _tell(story: Story, options: Options, folder: Path, before: frozenset[str]) -> None:
     with story.phase("What Manta would do, before anything starts (manta plan)"):
         _plan()
     async with up(folder, keep=options.keep) as box:
@@ -48,7 +57,7 @@ async def run(options: Options) -> None:
         async with _client(state) as client:
             tiny, sharded = await _chat(client, "tiny"), await _chat(client, "tiny-sharded")
             with story.phase("Questions, plain and streamed, through both load balancers"):
-                speed = await _talk(tiny, sharded)
+                speed = await _talk(story, tiny, sharded)
             with story.phase("One replica is killed while requests run"):
                 await _break(client, tiny)
             if options.keep:
@@ -97,14 +106,17 @@ async def _chat(client: KubeClient, name: str) -> Chat:
     return Chat(f"http://{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}/v1", name)
 
 
-async def _talk(tiny: Chat, sharded: Chat) -> str:
+async def _talk(story: Story, tiny: Chat, sharded: Chat) -> str:
     """Ask both deployments everything; returns what it felt like, in a sentence. Raises DemoFailed."""
     answers: list[Answer] = []
     for chat, kind in ((tiny, "two replicas"), (sharded, "tensor parallel 2 over Ray")):
         say(f"  tiny ({kind})" if chat is tiny else f"  tiny-sharded ({kind})")
         for index, question in enumerate(QUESTIONS):
-            answer = await (chat.streamed(question) if index % 2 else chat.plain(question))
-            _print(question, answer, streamed=bool(index % 2))
+            stream = index % 2 == 0
+            answer = await (chat.streamed(question) if stream else chat.plain(question))
+            if not answers:
+                story.first_answer()
+            _print(question, answer, streamed=stream)
             answers.append(answer)
     # At the same time, so that the load balancer has something to balance.
     burst = await asyncio.gather(*(tiny.streamed(question) for question in QUESTIONS * 2))
@@ -140,20 +152,32 @@ async def _break(client: KubeClient, tiny: Chat) -> None:
     await asyncio.sleep(SETTLE_SECONDS)
     engine = engine_of(victim.address)
     say(f"  kill -9 {engine.pid}: the vLLM of {victim.name}, while requests run")
+    before, killed = load.outcome.copy(), time.monotonic()
     engine.kill()
-    killed = time.monotonic()
     await _wait_for_restart(client, victim.name, victim.restarts)
-    back = time.monotonic() - killed
+    back, recovered = time.monotonic() - killed, load.outcome.copy()
     await asyncio.sleep(SETTLE_SECONDS)
-    outcome = await load.stop()
-    answered, failed = sum(outcome.answered.values()), sum(outcome.failed.values())
-    say(f"  {victim.name} serves again after {back:.1f} s, restarted by the kubelet")
-    say(f"  meanwhile {answered} requests were answered, by {dict(outcome.answered)}")
-    say(f"  {failed} failed: the router does not retry yet, and a stream that has begun cannot be")
-    for words, count in outcome.failed.items():
+    after = (await load.stop()).since(recovered)
+    _judge(victim.name, back, recovered.since(before), after)
+
+
+def _judge(victim: str, back: float, meanwhile: Outcome, after: Outcome) -> None:
+    """Say what became of the requests. Raises DemoFailed if nobody stood in, or the victim does not serve again."""
+    others = {replica: count for replica, count in meanwhile.answered.items() if replica != victim}
+    failed = sum(meanwhile.failed.values())
+    say(f"  {victim} serves again after {back:.1f} s, restarted by the kubelet")
+    say(
+        f"  meanwhile {sum(others.values())} requests were answered by {', '.join(others) or 'nobody'}, {failed} failed"
+    )
+    if failed:
+        say("  (in flight on the killed engine, or sent before the router knew: it does not retry yet)")
+    for words, count in meanwhile.failed.items():
         say(f"    {count} x {words}")
-    if not answered:
+    say(f"  then, within {SETTLE_SECONDS:.0f} s: {dict(after.answered)} answered, {sum(after.failed.values())} failed")
+    if not others:
         raise DemoFailed("no request was answered while one of two replicas was gone")
+    if not after.answered.get(victim):
+        raise DemoFailed(f"{victim} is ready again but has answered nothing since")
 
 
 async def _wait_for_restart(client: KubeClient, name: str, restarts: int) -> None:
@@ -169,7 +193,7 @@ async def _wait_for_restart(client: KubeClient, name: str, restarts: int) -> Non
 def _check_nothing_left(left: list[str]) -> None:
     if left:
         raise DemoFailed("something was left behind:\n  " + "\n  ".join(left))
-    say("  nothing is left: no process, no file outside the state folder")
+    say("  nothing is left: no process of the box, no folder of sockets, no shared memory; the logs stay")
 
 
 def _invite(folder: Path, state: BoxState, tiny: Chat, sharded: Chat) -> None:

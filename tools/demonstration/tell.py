@@ -1,5 +1,7 @@
 """How the demo speaks: headings with the time so far, and a table of phases at the end."""
 
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ class Story:
 
     began: float = field(default_factory=time.monotonic)
     phases: list[tuple[str, float]] = field(default_factory=list)
+    answered: float | None = None
 
     @contextmanager
     def phase(self, title: str) -> Iterator[None]:
@@ -34,16 +37,22 @@ class Story:
         yield
         self.phases.append((title, time.monotonic() - start))
 
+    def earlier(self, title: str, seconds: float) -> None:
+        """Count what happened before this program was started as a phase."""
+        self.began -= seconds
+        self.phases.append((title, seconds))
+
+    def first_answer(self) -> None:
+        """Note that the first question has been answered."""
+        self.answered = time.monotonic() - self.began
+
     def summary(self) -> None:
         """Print how long each phase took."""
         say()
         for title, seconds in self.phases:
             say(f"  {seconds:6.1f} s  {title}")
-        say(f"  {time.monotonic() - self.began:6.1f} s  in all")
+        say(f"  {time.monotonic() - self.began:6.1f} s  in all; the first answer came after {self.answered or 0:.1f} s")
 
 
 def _colour() -> bool:
-    import os  # noqa: PLC0415
-    import sys  # noqa: PLC0415
-
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ

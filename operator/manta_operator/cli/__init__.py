@@ -1,1 +1,1 @@
-"""The `manta` command: plan, render, up, down, status, logs, chat, release."""
+"""The `manta` command: plan, render, up, status, logs, down, operator."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from manta_operator.api import names
@@ -93,9 +94,8 @@ def _deployments(seen: Snapshot, services: list[dict[str, Any]]) -> Table:
     for column in ("LLMDEPLOYMENT", "SERVING", "READY", "URL", "MESSAGE"):
         table.add_column(column, overflow="fold")
     for name, view in sorted(seen.deployments.items()):
-        table.add_row(
-            name, f"{view.ready}/{view.desired}", "yes" if view.is_ready else "no", urls.get(name, ""), view.message
-        )
+        serving, ready = f"{view.ready}/{view.desired}", "yes" if view.is_ready else "no"
+        table.add_row(name, serving, ready, urls.get(name, ""), escape(view.message))
     return table
 
 
@@ -104,7 +104,7 @@ def _pods(seen: Snapshot) -> Table:
     for column in ("POD", "STATE", "RESTARTS", "ADDRESS", "PROBLEM"):
         table.add_column(column, overflow="fold")
     for name, pod in sorted(seen.pods.items()):
-        table.add_row(name, pod.state, str(pod.restarts), pod.address, pod.problem or "")
+        table.add_row(name, pod.state, str(pod.restarts), pod.address, escape(pod.problem or ""))
     return table
 
 

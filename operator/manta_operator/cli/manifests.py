@@ -40,6 +40,7 @@ def plan_files(paths: Iterable[Path], host_paths: Mapping[str, Path], *, local: 
         Refused: a file, a field, a checkpoint or a plan is wrong; it carries all the problems, not the first alone.
     """
     admitted, lines = _admit(paths)
+    lines += _twice(admitted)
     facts_of = locator(host_paths)
     planned: list[Planned] = []
     for source, body in admitted:
@@ -64,6 +65,17 @@ def _admit(paths: Iterable[Path]) -> tuple[list[tuple[str, Mapping[str, Any]]], 
         except InvalidManifest as error:
             lines.extend(map(str, error.problems))
     return admitted, lines
+
+
+def _twice(admitted: list[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """Return a line for every name that two files use: the second would silently replace the first."""
+    first: dict[tuple[str, str], str] = {}
+    lines = []
+    for source, body in admitted:
+        key = (body["metadata"].get("namespace", "default"), body["metadata"]["name"])
+        if first.setdefault(key, source) != source:
+            lines.append(f"{source}: metadata.name: {'/'.join(key)} is in {first[key]} as well; rename one of them")
+    return lines
 
 
 def _read(path: Path) -> str:

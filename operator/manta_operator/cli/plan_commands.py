@@ -7,6 +7,7 @@ from typing import Any
 import click
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from manta_operator.cli import options
@@ -78,9 +79,9 @@ def print_plan(console: Console, entry: Planned) -> None:
     router = deployment.spec.router
     pods = len(plan_.groups) * plan_.shape.pods
     rows = {
-        "model": f"{deployment.spec.model.uri}{_architecture(entry)}",
+        "model": escape(f"{deployment.spec.model.uri}{_architecture(entry)}"),
         "replicas": f"{len(plan_.groups)}, each {plan_.shape}: {pods} pods on {deployment.spec.accelerator.type}",
-        "fit": f"{_VERDICTS[plan_.fit.fits]}: {plan_.fit.message}",
+        "fit": f"{_VERDICTS[plan_.fit.fits]}: {escape(plan_.fit.message)}",
         "memory": f"{gib(plan_.fit.memory_per_pod)} of host memory for each engine pod, unless resources say otherwise"
         if plan_.fit.memory_per_pod
         else "",

@@ -8,11 +8,13 @@ import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import psutil
 
 from manta_operator.api.quantity import parse_quantity
+from manta_operator.box.workloads.node import detect
 from manta_operator.cli.manifests import Planned
 from manta_operator.planning.fit import gib
 
@@ -24,9 +26,10 @@ Object = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Machine:
-    """What was measured: bytes of memory that are free, and ports that cannot be had, with the reason."""
+    """What was measured: bytes of memory that are free, usable cores, and ports that cannot be had, with the reason."""
 
-    memory_available: int
+    memory: int
+    cores: float
     taken: Mapping[int, str]
 
 
@@ -34,15 +37,17 @@ def problems(planned: Iterable[Planned], machine: Machine) -> list[str]:
     """Return one line for everything that would keep the deployments from running here."""
     planned = list(planned)
     lines = [line for entry in planned for line in _ports(entry, machine.taken)]
-    return lines + _memory(planned, machine.memory_available)
+    return lines + _memory(planned, machine.memory) + _cores(planned, machine.cores)
 
 
 def measure(planned: Iterable[Planned]) -> Machine:
-    """Measure this machine for the deployments: the ports they need, and the memory that is available."""
+    """Measure this machine for the deployments: the ports they need, and the memory and cores the box's node has."""
     ports = {port for entry in planned for _, port in _ports_of(entry)}
     reasons = {port: _taken(port) for port in sorted(ports)}
+    node = detect()
     return Machine(
-        memory_available=psutil.virtual_memory().available,
+        memory=node.memory,
+        cores=node.cpu,
         taken={port: reason for port, reason in reasons.items() if reason},
     )
 
@@ -66,22 +71,38 @@ def _ports_of(entry: Planned) -> Iterator[tuple[str, int]]:
 
 
 def _memory(planned: list[Planned], available: int) -> list[str]:
-    asked = {entry.deployment.name: sum(map(_requested, entry.desired.objects)) for entry in planned}
+    asked = {entry.deployment.name: int(_requested(entry, "memory")) for entry in planned}
     if sum(asked.values()) <= available:
         return []
     parts = ", ".join(f"{name} {gib(size)}" for name, size in asked.items())
     return [
-        f"spec.replicas: the engines ask for {gib(sum(asked.values()))} of memory ({parts}), this machine has "
+        f"spec.replicas: the pods ask for {gib(sum(asked.values()))} of memory ({parts}), this machine has "
         f"{gib(available)} available; lower spec.replicas or spec.engine.resources.memory, or free some memory"
     ]
 
 
-def _requested(obj: Object) -> int:
-    memory = sum(
-        int(parse_quantity(container.get("resources", {}).get("requests", {}).get("memory", "0")))
-        for container in _containers(obj)
-    )
-    return memory * int(obj["spec"].get("replicas", 1)) if memory else 0
+def _cores(planned: list[Planned], cores: float) -> list[str]:
+    asked = {entry.deployment.name: _requested(entry, "cpu") for entry in planned}
+    if sum(asked.values()) <= cores:
+        return []
+    parts = ", ".join(f"{name} {amount}" for name, amount in asked.items())
+    return [
+        f"spec.replicas: the pods ask for {sum(asked.values())} cores ({parts}), this machine has {cores:g}; "
+        "lower spec.replicas or spec.engine.resources.cpu"
+    ]
+
+
+def _requested(entry: Planned, resource: str) -> Decimal:
+    """Return the sum of a resource's requests over all pods of a deployment: bytes or cores."""
+    total = Decimal(0)
+    for obj in entry.desired.objects:
+        asked = (container.get("resources", {}).get("requests", {}) for container in _containers(obj))
+        total += sum(parse_quantity(requests.get(resource, "0")) for requests in asked) * _pods(obj)
+    return total
+
+
+def _pods(obj: Object) -> int:
+    return int(obj["spec"].get("replicas", 1)) if obj["kind"] in ("StatefulSet", "Deployment") else 0
 
 
 def _containers(obj: Object) -> list[Mapping[str, Any]]:

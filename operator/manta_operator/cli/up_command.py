@@ -94,7 +94,7 @@ async def _serve(box: Box, planned: list[Planned], started: float) -> None:
     with tempfile.TemporaryDirectory(dir=box.scratch) as scratch:
         async with connect(Path(scratch), box.kubeconfig) as client:
             for entry in planned:
-                await _apply(client, entry)
+                await _apply(box, client, entry)
             invited = False
             async for snapshot, lines in follow(client, started):
                 for line in lines:
@@ -104,13 +104,20 @@ async def _serve(box: Box, planned: list[Planned], started: float) -> None:
                     invited = True
 
 
-async def _apply(client: KubeClient, entry: Planned) -> None:
+async def _apply(box: Box, client: KubeClient, entry: Planned) -> None:
+    _ensure_namespace(box, entry.deployment.namespace)
     body = dict(entry.body) | {"metadata": {"namespace": entry.deployment.namespace} | entry.body["metadata"]}
     try:
         await client.apply(body, manager=USER_FIELD_MANAGER)
     except ClusterError as error:
         raise Refused([f"{entry.source}: {error}"]) from error
     click.echo(f"applied {entry.deployment.namespace}/{entry.deployment.name} from {entry.source}")
+
+
+def _ensure_namespace(box: Box, name: str) -> None:
+    """Create the namespace a manifest names: a box starts empty, and nobody else would."""
+    if box.cluster.find("Namespace", None, name) is None:
+        box.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
 
 def say(line: Line) -> None:

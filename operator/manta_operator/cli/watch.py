@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from manta_operator.api import names
 from manta_operator.cli.story import DeploymentView, PodView, Snapshot, snapshot, tell
 from manta_operator.controller.client import KubeClient
-from manta_operator.controller.errors import ClusterError, Transient
+from manta_operator.controller.errors import ClusterError
 
 PERIOD_SECONDS = 1.0
 SILENCE_SECONDS = 15.0
@@ -42,7 +42,7 @@ async def follow(client: KubeClient, started: float) -> AsyncIterator[tuple[Snap
     while True:
         try:
             after = await take(client)
-        except Transient:
+        except ClusterError:
             await asyncio.sleep(PERIOD_SECONDS)
             continue
         now = time.monotonic()

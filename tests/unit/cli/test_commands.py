@@ -162,3 +162,26 @@ def test_down_without_a_box_is_no_error(tmp_path):
     result = CliRunner().invoke(main, ["down", "--state", str(tmp_path)])
     assert result.exit_code == 0
     assert "no box runs" in result.output
+
+
+def test_up_refuses_more_cores_than_there_are(tmp_path, model):
+    result = run("up", manifest=GOOD.replace("memory: 2Gi", "cpu: 4000"), models=model, tmp=tmp_path)
+    assert result.exit_code == 2
+    assert "4000 cores" in result.output
+
+
+def test_a_name_in_two_files_is_refused(tmp_path, model):
+    for name in ("one.yaml", "two.yaml"):
+        (tmp_path / name).write_text(GOOD)
+    files = [argument for name in ("one.yaml", "two.yaml") for argument in ("-f", str(tmp_path / name))]
+    result = CliRunner().invoke(main, ["plan", *files, f"--map=/models={model.parent}"])
+    assert result.exit_code == 2
+    assert "two.yaml: metadata.name: default/demo is in" in result.output
+
+
+def test_text_that_looks_like_markup_is_printed_as_it_is(tmp_path, model):
+    config = CONFIG | {"architectures": ["[/model/layers][rank0]"]}
+    (model / "config.json").write_text(json.dumps(config))
+    result = run("plan", models=model, tmp=tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "[rank0]" in result.output
