@@ -80,3 +80,27 @@ async def test_one_line_of_the_log_has_one_format_and_is_said_once(world):
     assert len(lines) == len(set(lines))
     assert all(line[:3] == "202" for line in lines), lines
     assert all(" manta_operator." in line for line in lines), lines
+
+
+async def test_started_before_its_api_server_it_waits_for_it(world):
+    await world.kill_operator()
+    await world.vanish()
+    world.start_operator()
+    await asyncio.sleep(3)
+    await world.serve()
+    world.change("demo", replicas=1)
+    await world.until("it acts", lambda: len(world.groups("demo")) == 1, seconds=30)
+    assert world.operator_runs
+    assert "Traceback" not in world.log
+
+
+async def test_started_before_its_kind_exists_it_waits_for_it(tmp_path):
+    world = World(tmp_path / "world", with_kind=False)
+    try:
+        await world.start()
+        await asyncio.sleep(2)
+        world.install()
+        world.make("demo")
+        await world.serving("demo")
+    finally:
+        await world.stop()

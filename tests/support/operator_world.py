@@ -49,9 +49,9 @@ MODEL += '"num_hidden_layers": 4, "max_position_embeddings": 2048}'
 class World:
     """One cluster and one operator. New pods whose names start with a word of `hold` do not become ready."""
 
-    def __init__(self, folder: Path, resync_seconds: int = RESYNC_SECONDS) -> None:
+    def __init__(self, folder: Path, *, with_kind: bool = True) -> None:
         self._folder = folder
-        self._resync = resync_seconds
+        self._with_kind = with_kind
         self._server = ApiServer(token=TOKEN, service_addresses=AddressPool("127.2.251", 1))
         self._ca = trustme.CA()
         self._port = 0
@@ -64,10 +64,15 @@ class World:
         """Start cluster and operator."""
         (self._folder / "tiny").mkdir(parents=True)
         (self._folder / "tiny" / "config.json").write_text(MODEL)
-        self.cluster.create(custom_resource_definition())
+        if self._with_kind:
+            self.install()
         await self.serve()
         write_kubeconfig(self._folder, self.url, self._ca.cert_pem.bytes().decode(), TOKEN)
         self.start_operator()
+
+    def install(self) -> None:
+        """Bring the LLMDeployment kind."""
+        self.cluster.create(custom_resource_definition())
 
     async def stop(self) -> None:
         """End everything."""
@@ -97,7 +102,7 @@ class World:
 
     def start_operator(self) -> None:
         """Start the operator as `box.spawn` does."""
-        command = [sys.executable, "-m", "manta_operator.cli", "operator", f"--resync-seconds={self._resync}"]
+        command = [sys.executable, "-m", "manta_operator.cli", "operator", f"--resync-seconds={RESYNC_SECONDS}"]
         command.append(f"--map=/models={self._folder}")
         scratch = self._folder / "scratch"
         scratch.mkdir(exist_ok=True)

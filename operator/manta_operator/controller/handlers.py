@@ -14,7 +14,7 @@ from typing import Any
 import kopf
 
 from manta_operator.api import names
-from manta_operator.controller.client import connect
+from manta_operator.controller.client import KubeClient, connect
 from manta_operator.controller.errors import ClusterError
 from manta_operator.controller.reconcile import Memory, Outcome, Reconciler
 from manta_operator.controller.settings import Settings
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 CHILD_LABELS: dict[str, Any] = {names.LABEL_MANAGED_BY: "manta"}
 RETRY_SECONDS = 5.0
+CONNECT_SECONDS = 2.0
 STOP_SECONDS = 1.0
 """How long a pass may go on when the object or the operator goes, before it is cancelled."""
 
@@ -57,8 +58,7 @@ def _connecting(registry: kopf.OperatorRegistry, ours: Settings, reconcilers: li
     async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
         _configure(settings)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="manta-")))
-        client = await stack.enter_async_context(connect(scratch))
-        reconcilers.append(Reconciler(client, locator(ours.host_paths)))
+        reconcilers.append(Reconciler(await _connected(stack, scratch), locator(ours.host_paths)))
 
     @kopf.on.login(registry=registry, id="login")
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
@@ -67,6 +67,19 @@ def _connecting(registry: kopf.OperatorRegistry, ours: Settings, reconcilers: li
     @kopf.on.cleanup(registry=registry, id="cleanup")
     async def cleanup(**_: Any) -> None:
         await stack.aclose()
+
+
+async def _connected(stack: AsyncExitStack, scratch: Path) -> KubeClient:
+    """Connect, however long the API server takes: kopf itself would try again after a minute."""
+    told = ""
+    while True:
+        try:
+            return await stack.enter_async_context(connect(scratch))
+        except ClusterError as error:
+            if str(error) != told:
+                log.warning("%s; trying again every %g s", error, CONNECT_SECONDS)
+            told = str(error)
+        await asyncio.sleep(CONNECT_SECONDS)
 
 
 def _waking(registry: kopf.OperatorRegistry, wakeups: Wakeups) -> None:
