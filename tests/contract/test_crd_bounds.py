@@ -3,6 +3,7 @@
 The constraints are found by walking the schema; what each accepts and refuses follows from its own number or set.
 """
 
+import json
 from typing import Any
 
 import pytest
@@ -102,10 +103,8 @@ def test_required(path: str) -> None:
 def test_list_type(path: str, node: dict[str, Any]) -> None:
     one = items(path, 1)[0]
     keys = node.get("x-kubernetes-list-map-keys")
-    shown = {key: one[key] for key in keys} if keys else one
-    [refused] = problems(body_with(path, [one, one]))
-    assert refused.startswith(f"{path}[1]: Duplicate value: ")
-    assert str(next(iter(shown.values())) if keys else shown) in refused
+    shown = json.dumps({key: one[key] for key in keys} if keys else one, separators=(",", ":"))
+    assert problems(body_with(path, [one, one])) == [f"{path}[1]: Duplicate value: {shown}"]
 
 
 @pytest.mark.parametrize(("path", "node"), having("format"))
@@ -116,11 +115,18 @@ def test_format(path: str, node: dict[str, Any]) -> None:
     assert problems(body_with(path, "today")) == [refused]
 
 
-@pytest.mark.parametrize(("path", "node"), [case for case in having("type") if case.id.startswith(("spec", "status"))])
+TYPED = [case for case in having("type") if case.id.startswith(("spec", "status"))]
+
+
+@pytest.mark.parametrize(("path", "node"), TYPED)
 def test_type(path: str, node: dict[str, Any]) -> None:
     wrong, name = ("x", "string") if node["type"] != "string" else (True, "boolean")
     refused = f'{at(path)}: Invalid value: "{name}": {at(path)} in body must be of type {node["type"]}: "{name}"'
-    assert problems(body_with(path, wrong)) == [refused]
+    said = problems(body_with(path, wrong))
+    if "format" in node:  # servers read a date before they look at its type
+        assert [text.partition(":")[0] for text in said] == [at(path)]
+    else:
+        assert said[0] == refused  # servers go on: true is also no value of the enum
 
 
 def items(path: str, count: int) -> list[Any]:

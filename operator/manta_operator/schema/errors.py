@@ -66,7 +66,7 @@ def render_path(path: Path) -> str:
 
 def render_value(value: Any) -> str:
     """Return `value` as JSON, shortened where it would fill the screen."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = json.dumps(value, ensure_ascii=False, default=str, separators=(",", ":"))
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 from manta_operator.schema import errors
 from manta_operator.schema.cel_program import CelProgram
 from manta_operator.schema.cel_values import to_cel
-from manta_operator.schema.errors import FieldError, Path, SchemaError, render_path, render_value
+from manta_operator.schema.errors import FieldError, Path, SchemaError, render_path
 from manta_operator.schema.field_path import parse_field_path
 from manta_operator.schema.olds import MISSING, old_child, old_item
 
@@ -57,17 +57,16 @@ class Rule:
             kind=_KINDS[reason],
         )
 
-    def check(self, schema: Mapping[str, Any], variables: Mapping[str, Any], at: Path) -> FieldError | None:
+    def check(self, variables: Mapping[str, Any], at: Path) -> FieldError | None:
         """Return what is wrong with the value at `at`, or None."""
         where = render_path((*at, *self.path))
-        shown = render_value(schema.get("type", "value"))
         try:
             if self.program(variables) is True:
                 return None
         except ValueError as error:
-            return FieldError(where, errors.INVALID, str(error), shown)
+            return FieldError(where, errors.INVALID, str(error))
         message = self._message(variables)
-        return FieldError(where, self.kind, message, "" if self.kind == errors.REQUIRED else shown)
+        return FieldError(where, self.kind, message)
 
     def _message(self, variables: Mapping[str, Any]) -> str:
         """Return the message for this value; a message expression that fails falls back, as in Kubernetes."""
@@ -78,7 +77,7 @@ class Rule:
         except ValueError:
             return self.message
         usable = isinstance(message, str) and message.strip() and "\n" not in message
-        return str(message) if usable else self.message
+        return str(message).strip() if usable else self.message
 
 
 @dataclass(frozen=True)
@@ -148,5 +147,5 @@ class RuleTree:
                 continue
             if rule.program.uses_old and old is MISSING:
                 continue
-            if error := rule.check(self.schema, variables, path):
+            if error := rule.check(variables, path):
                 yield (*path, *rule.path), error

@@ -89,7 +89,7 @@ VALUES = {
         ['a[2]: Duplicate value: "x"'],
     ),
     "duplicates in a list without a type": ({"type": "array", "items": {"type": "string"}}, ["x", "x"], []),
-    "duplicate keys": (LIST_MAP, [{"n": "x", "v": 1}, {"n": "x", "v": 2}], ['a[1]: Duplicate value: {"n": "x"}']),
+    "duplicate keys": (LIST_MAP, [{"n": "x", "v": 1}, {"n": "x", "v": 2}], ['a[1]: Duplicate value: {"n":"x"}']),
     "every error of an object": (
         ENTRY,
         {"v": "x"},
@@ -125,10 +125,10 @@ OBJECT = {
 
 RULES = {
     "holds": ({"type": "integer"} | rule("self > 1"), 2, []),
-    "fails": ({"type": "integer"} | rule("self > 1"), 1, ['a: Invalid value: "integer": no']),
+    "fails": ({"type": "integer"} | rule("self > 1"), 1, ['a: Invalid value: no']),
     "absent fields": (OBJECT | rule("!has(self.x) || self.x > 1"), {}, []),
     "reserved and dashed names": (OBJECT | rule("self.__in__ == 1 && self.a__dash__b == 2"), {"in": 1, "a-b": 2}, []),
-    "fieldPath": (OBJECT | rule("self.x > 1", fieldPath=".x"), {"x": 1}, ['a.x: Invalid value: "object": no']),
+    "fieldPath": (OBJECT | rule("self.x > 1", fieldPath=".x"), {"x": 1}, ['a.x: Invalid value: no']),
     "reason": (
         OBJECT | rule("has(self.x)", reason="FieldValueRequired", fieldPath=".x"),
         {},
@@ -137,33 +137,33 @@ RULES = {
     "messageExpression": (
         OBJECT | rule("self.x > 1", messageExpression="'not ' + string(self.x)"),
         {"x": 1},
-        ['a: Invalid value: "object": not 1'],
+        ['a: Invalid value: not 1'],
     ),
     "messageExpression that fails": (
         OBJECT | rule("has(self.x)", messageExpression="string(self.x)"),
         {},
-        ['a: Invalid value: "object": no'],
+        ['a: Invalid value: no'],
     ),
     "a rule that cannot be evaluated is an error, not a pass": (
         OBJECT | rule("self.x > 1"),
         {},
-        ["a: Invalid value: \"object\": a.x-kubernetes-validations[0].rule: the rule failed to evaluate: 'x'"],
+        ["a: Invalid value: a.x-kubernetes-validations[0].rule: the rule failed to evaluate: 'x'"],
     ),
     "not run where a field is missing": (ENTRY | rule("self.v > 1"), {"v": 1}, ["a.n: Required value"]),
     "run beside a value out of bounds": (
         {"type": "object", "properties": {"x": {"type": "integer", "maximum": 5}}} | rule("self.x < 0"),
         {"x": 6},
-        ["a.x: Invalid value: 6: a.x in body should be less than or equal to 5", 'a: Invalid value: "object": no'],
+        ["a.x: Invalid value: 6: a.x in body should be less than or equal to 5", 'a: Invalid value: no'],
     ),
     "in items": (
         LIST_MAP | {"items": ENTRY | rule("self.v > 1")},
         [{"n": "x", "v": 2}, {"n": "y", "v": 1}],
-        ['a[1]: Invalid value: "object": no'],
+        ['a[1]: Invalid value: no'],
     ),
     "in maps": (
         {"type": "object", "additionalProperties": {"type": "integer"} | rule("self > 1")},
         {"k": 1},
-        ['a.k: Invalid value: "integer": no'],
+        ['a.k: Invalid value: no'],
     ),
     "numbers are doubles": ({"type": "number"} | rule("self + 0.5 > 1.0"), 1, []),
     "find": ({"type": "string"} | rule("self.find('[0-9]+') == '12'"), "a12b", []),
@@ -181,7 +181,7 @@ def test_rules(schema: dict[str, Any], value: Any, expected: list[str]) -> None:
 
 
 GROWS = {"type": "integer"} | rule("self >= oldSelf")
-REFUSED = ['a: Invalid value: "integer": no']
+REFUSED = ["a: Invalid value: no"]
 
 TRANSITIONS = {
     "not run on create": (GROWS, 1, None, []),
@@ -191,7 +191,7 @@ TRANSITIONS = {
         LIST_MAP | {"items": ENTRY | rule("self.v >= oldSelf.v")},
         [{"n": "y", "v": 1}, {"n": "x", "v": 1}],
         [{"n": "x", "v": 2}, {"n": "y", "v": 1}],
-        ['a[1]: Invalid value: "object": no'],
+        ['a[1]: Invalid value: no'],
     ),
     "items of a plain list are not": (
         {"type": "array", "items": {"type": "integer"} | rule("self >= oldSelf")},
