@@ -89,7 +89,8 @@ def _ready(situation: Situation) -> Condition:
         return Condition("Ready", "False", "RouterNotReady", message)
     if situation.replicas == 0:
         return Condition("Ready", "True", "ScaledToZero", "0 replicas are asked for, and the router answers")
-    return Condition("Ready", "True", "AllServing", f"all {_count(situation.replicas, 'replica')} and the router serve")
+    serving = f"{'all ' if situation.replicas > 1 else ''}{_count(situation.replicas, 'replica')}"
+    return Condition("Ready", "True", "AllServing", f"{serving} and the router serve")
 
 
 def _blocks(condition: Condition) -> bool:

@@ -3,6 +3,9 @@
     desired  = {(revision, i) : 0 <= i < replicas}
     surplus  = observed groups of this revision with index >= replicas        pruned at once: a scale-down
     old      = observed groups of other revisions                             kept until every desired one serves
+    broken   = old groups without one ready pod, while an older group of      pruned at once: their pods may hold
+               another revision serves, or no old group does and the new      the accelerators that the new revision
+               revision exists                                                waits for
 
 so a changed template never takes the last serving replica away before its successor serves. It keeps no state: the
 same observation gives the same plan, and a plan interrupted half-way is simply made again.
@@ -50,30 +53,62 @@ def plan(name: str, replicas: int, choice: Choice, revision: str, observed: Obse
     surplus = tuple(group for group in observed.groups if group.revision == revision and group.index >= replicas)
     old = tuple(group for group in observed.groups if group.revision != revision)
     replaced = observed.ready_groups(revision) >= replicas
-    prune = surplus + (old if replaced else ())
+    broken = () if replaced else tuple(group for group in old if _broken(group, revision, observed))
+    prune = surplus + (old if replaced else broken)
     decisions = (
         Decision("Shaped", f"each replica is {choice.shape}"),
         Decision("Fit", choice.fit.message),
         *_scaling(surplus, replicas),
-        *_rollout(old, replaced, revision, observed.ready_groups(revision), replicas),
+        *_making_room(broken, revision),
+        *_rollout(len(old) - len(broken), old if replaced else (), revision, observed, replicas),
     )
     return Plan(choice.shape, choice.fit, revision, groups, prune, decisions)
+
+
+def _broken(group: ObservedGroup, revision: str, observed: Observed) -> bool:
+    """Whether this old group only stands in the way: nothing of it serves, and it is nobody's last hope."""
+    if group.ready_pods:
+        return False
+    serving = {other.revision for other in observed.groups if other.ready and other.revision != revision}
+    if serving:
+        return group.revision not in serving
+    return any(other.revision == revision for other in observed.groups)
 
 
 def _scaling(surplus: tuple[ObservedGroup, ...], replicas: int) -> tuple[Decision, ...]:
     if not surplus:
         return ()
-    leaving = ", ".join(group.name for group in surplus)
-    return (Decision("ScalingDown", f"{replicas} replicas are asked for: {leaving} drains and leaves"),)
+    asked = "1 replica is" if replicas == 1 else f"{replicas} replicas are"
+    return (Decision("ScalingDown", f"{asked} asked for: {_leaving(surplus)}"),)
+
+
+def _making_room(broken: tuple[ObservedGroup, ...], revision: str) -> tuple[Decision, ...]:
+    if not broken:
+        return ()
+    stale = ", ".join(sorted({group.revision for group in broken}))
+    message = f"no pod of {_named(broken)} is ready, and revision {stale} is outdated: "
+    return (
+        Decision(
+            "MakingRoom",
+            f"{message}{'they leave' if len(broken) > 1 else 'it leaves'} at once, to make room for {revision}",
+        ),
+    )
 
 
 def _rollout(
-    old: tuple[ObservedGroup, ...], replaced: bool, revision: str, ready: int, replicas: int
+    kept: int, replaced: tuple[ObservedGroup, ...], revision: str, observed: Observed, replicas: int
 ) -> tuple[Decision, ...]:
-    if not old:
-        return ()
     if replaced:
-        leaving = ", ".join(group.name for group in old)
-        return (Decision("RolledOut", f"revision {revision} serves: {leaving} drains and leaves"),)
-    kept = f"{len(old)} older replica{'s' if len(old) > 1 else ''}"
-    return (Decision("RollingOut", f"{ready} of {replicas} replicas of revision {revision} serve: keeping {kept}"),)
+        return (Decision("RolledOut", f"revision {revision} serves: {_leaving(replaced)}"),)
+    if not kept:
+        return ()
+    serve = f"{observed.ready_groups(revision)} of {replicas} replicas of revision {revision} serve"
+    return (Decision("RollingOut", f"{serve}: keeping {kept} older replica{'s' if kept > 1 else ''}"),)
+
+
+def _named(groups: tuple[ObservedGroup, ...]) -> str:
+    return ", ".join(group.name for group in groups)
+
+
+def _leaving(groups: tuple[ObservedGroup, ...]) -> str:
+    return f"{_named(groups)} {'drain and leave' if len(groups) > 1 else 'drains and leaves'}"

@@ -108,3 +108,11 @@ def test_the_transition_time_moves_with_the_status_alone():
     assert [entry[0]["lastTransitionTime"] for entry in (first, same, turned)] == ["t1", "t1", "t3"]
     assert same[0]["message"] == "0 of 1, still"
     assert same[0]["observedGeneration"] == 2
+
+
+@pytest.mark.parametrize(
+    ("replicas", "words"), [(1, "1 replica and the router serve"), (2, "all 2 replicas and the router serve")]
+)
+def test_the_message_of_ready_counts_in_english(replicas, words):
+    groups = [statefulset(f"demo-new-{index}", "new", index, ready=1) for index in range(replicas)]
+    assert conditions(situation(replicas=replicas, groups=groups))[-1].message == words

@@ -19,6 +19,10 @@ def old(index: int, ready: int = 1):
     return statefulset(f"demo-old-{index}", "old", index, ready=ready)
 
 
+def mid(index: int, ready: int = 0, pods: int = 1):
+    return statefulset(f"demo-mid-{index}", "mid", index, ready=ready, pods=pods)
+
+
 @pytest.mark.parametrize(
     ("case", "replicas", "existing", "pruned"),
     [
@@ -31,7 +35,15 @@ def old(index: int, ready: int = 1):
         ("rollout, all serve: the old ones leave", 2, [old(0), old(1), new(0), new(1)], ["demo-old-0", "demo-old-1"]),
         ("rollout and scale-down at once", 1, [old(0), old(1), new(0)], ["demo-old-0", "demo-old-1"]),
         ("rollout to zero", 0, [old(0)], ["demo-old-0"]),
-        ("a third revision in the middle of a rollout", 1, [old(0), statefulset("demo-mid-0", "mid", 0)], []),
+        ("a third revision: the broken second makes room, the first serves on", 1, [old(0), mid(0)], ["demo-mid-0"]),
+        ("the same once the third exists", 1, [old(0), mid(0), new(0, ready=0)], ["demo-mid-0"]),
+        ("a second revision that half serves: what serves stays", 2, [old(0), mid(0, 1), mid(1)], []),
+        ("a second revision whose group is half up stays", 1, [old(0), mid(0, ready=1, pods=2)], []),
+        ("a broken replica of the serving revision may come back", 2, [old(0), old(1, ready=0), new(0, ready=0)], []),
+        ("the only revision is broken, the new one is not there yet", 1, [old(0, ready=0)], []),
+        ("the only revision is broken, the new one exists", 1, [old(0, ready=0), new(0, ready=0)], ["demo-old-0"]),
+        ("all old ones are broken, the new one half serves", 2, [mid(0), new(0), new(1, ready=0)], ["demo-mid-0"]),
+        ("back to the revision that serves", 2, [mid(0), new(0), new(1)], ["demo-mid-0"]),
     ],
 )
 def test_prune(case, replicas, existing, pruned):
@@ -63,3 +75,12 @@ def test_a_status_of_an_older_generation_does_not_count_as_ready():
     stale = new(0)
     stale["metadata"]["generation"] = 2
     assert observe([stale], [], []).ready_groups() == 0
+
+
+def test_a_sentence_says_who_makes_room_for_whom():
+    made = plan("demo", 1, CHOICE, "new", observe([old(0), mid(0)], [], []))
+    said = {decision.reason: decision.message for decision in made.decisions}
+    assert said["MakingRoom"] == (
+        "no pod of demo-mid-0 is ready, and revision mid is outdated: it leaves at once, to make room for new"
+    )
+    assert said["RollingOut"] == "0 of 1 replicas of revision new serve: keeping 1 older replica"
