@@ -1,0 +1,129 @@
+"""A whole box in this process (API server, controllers, kubelet, names, proxy) and short words for what is in it."""
+
+import asyncio
+import shutil
+import time
+
+import pytest
+
+from manta_operator.box.box import Box, BoxConfig
+
+SLEEP = ["sleep", "600"]
+
+
+def container(*command, name="main", **more):
+    return {"name": name, "image": "manta/test", "command": list(command or SLEEP), **more}
+
+
+def template(*containers, labels=None, **spec):
+    spec = {"terminationGracePeriodSeconds": 5, "containers": list(containers) or [container()], **spec}
+    return {"metadata": {"labels": labels or {"app": "web"}}, "spec": spec}
+
+
+class World:
+    """Namespace `default` of a running box."""
+
+    def __init__(self, box):
+        self.box = box
+        self.cluster = box.cluster
+
+    def make(self, api, kind, name, namespace="default", **body):
+        meta = {"name": name, "namespace": namespace, **body.pop("metadata", {})}
+        return self.cluster.create({"apiVersion": api, "kind": kind, "metadata": meta, **body})
+
+    def pod(self, *containers, name="pod", **spec):
+        made = template(*containers, **spec)
+        return self.make("v1", "Pod", name, metadata={"labels": made["metadata"]["labels"]}, spec=made["spec"])
+
+    def deployment(self, replicas=2, pods=None, **spec):
+        selector = {"matchLabels": {"app": "web"}}
+        return self.make(
+            "apps/v1",
+            "Deployment",
+            "web",
+            spec={"replicas": replicas, "selector": selector, "template": pods or template(), **spec},
+        )
+
+    def stateful_set(self, replicas=3, pods=None, **spec):
+        body = {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "serviceName": "group"}
+        return self.make("apps/v1", "StatefulSet", "set", spec={**body, "template": pods or template(), **spec})
+
+    def service(self, name="web", port=8080, **spec):
+        body = {"selector": {"app": "web"}, "ports": [{"name": "http", "port": port}], **spec}
+        return self.make("v1", "Service", name, spec=body)
+
+    def get(self, kind, name):
+        return self.cluster.find(kind, "default", name)
+
+    def pods(self):
+        return {pod["metadata"]["name"]: pod for pod in self.cluster.list("Pod", "default")}
+
+    def ready(self):
+        return sorted(name for name, pod in self.pods().items() if is_ready(pod))
+
+    @staticmethod
+    def is_ready(pod):
+        return is_ready(pod)
+
+    def state(self, name="pod"):
+        """State of the pod's first container."""
+        pod = self.get("Pod", name) or {}
+        return ((pod.get("status") or {}).get("containerStatuses") or [{}])[0].get("state") or {}
+
+    def endpoints(self, service="web"):
+        """Pod name → (ready, serving, terminating)."""
+        found = {}
+        for item in self.cluster.list("EndpointSlice", "default", {"kubernetes.io/service-name": service}):
+            for endpoint in item.get("endpoints") or []:
+                told = endpoint["conditions"]
+                found[endpoint["targetRef"]["name"]] = (told["ready"], told["serving"], told["terminating"])
+        return found
+
+    def log(self, name="pod", previous=False):
+        path = self.box.log_path("default", name, "main", previous)
+        return path.read_text() if path else ""
+
+    async def until(self, holds, seconds=15.0):
+        deadline = time.monotonic() + seconds
+        while not (result := holds()):
+            assert time.monotonic() < deadline, [
+                (name, pod.get("status"), pod["metadata"].get("deletionTimestamp")) for name, pod in self.pods().items()
+            ]
+            await asyncio.sleep(0.01)
+        return result
+
+    async def kubectl(self, *arguments):
+        """What kubectl prints; it must succeed."""
+        program = shutil.which("kubectl")
+        if program is None:
+            pytest.skip("no kubectl on this machine")
+        pipe = asyncio.subprocess.PIPE
+        command = [program, f"--kubeconfig={self.box.kubeconfig}", f"--cache-dir={self.box.scratch}", *arguments]
+        process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=asyncio.subprocess.STDOUT)
+        words, _ = await asyncio.wait_for(process.communicate(), 20)
+        assert process.returncode == 0, words.decode()
+        return words.decode()
+
+
+def is_ready(pod):
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+@pytest.fixture
+async def world(tmp_path):
+    box = Box(BoxConfig(state=tmp_path / "state"))
+    await box.start()
+    yield World(box)
+    box.hurry()
+    await box.stop()
+
+
+@pytest.fixture(name="container")
+def container_fixture():
+    return container
+
+
+@pytest.fixture(name="template")
+def template_fixture():
+    return template
