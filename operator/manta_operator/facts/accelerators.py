@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import yaml
 
@@ -11,12 +12,16 @@ PRODUCT_LABEL = "nvidia.com/gpu.product"
 
 @dataclass(frozen=True)
 class Accelerator:
-    """One kind of device. `memory_bytes` is what the device shows to the engine; None for `cpu` (the node's memory)."""
+    """One kind of device.
+
+    `memory_bytes` is what the device shows to the engine; None for `cpu` (the node's memory). `products` are the names
+    under which nodes offer it (the label `PRODUCT_LABEL`); none: any node with the resource will do.
+    """
 
     type: str
     resource: str | None
     memory_bytes: int | None
-    product: str | None
+    products: tuple[str, ...]
 
     @property
     def is_cpu(self) -> bool:
@@ -31,13 +36,12 @@ def catalog() -> dict[str, Accelerator]:
     return {name: _accelerator(name, entry) for name, entry in yaml.safe_load(text).items()}
 
 
-def _accelerator(name: str, entry: dict[str, str | float | None]) -> Accelerator:
+def _accelerator(name: str, entry: dict[str, Any]) -> Accelerator:
     memory = entry.get("memoryGiB")
     resource = entry.get("resource")
-    product = entry.get("product")
     return Accelerator(
         type=name,
         resource=str(resource) if resource else None,
         memory_bytes=int(float(memory) * 2**30) if memory else None,
-        product=str(product) if product else None,
+        products=tuple(entry.get("products") or ()),
     )

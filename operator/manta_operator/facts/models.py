@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from manta_operator.facts import attention
+
 _BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0}
+_TENSOR_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _HEADER_LIMIT = 100 * 2**20  # the safetensors format refuses longer headers
 
 
@@ -20,7 +23,9 @@ class ModelFacts:
     """Architecture of a decoder-only model.
 
     `weights_bytes` is the sum over the checkpoint's tensors, None if unknown; `max_positions` the longest context in
-    tokens; `dtype_bytes` the bytes of one unquantized parameter.
+    tokens; `dtype_bytes` the bytes of one unquantized parameter; `parameters` how many the checkpoint holds, None where
+    that is unknown or some are quantized. `latent_dim` is what multi-head latent attention caches for a token and layer
+    instead of keys and values (None: it does not). `unmodelled` names what the arithmetic of the KV cache cannot count.
     """
 
     architecture: str
@@ -33,43 +38,54 @@ class ModelFacts:
     dtype_bytes: float
     quantization: str | None
     weights_bytes: int | None
+    parameters: int | None = None
+    latent_dim: int | None = None
+    unmodelled: str | None = None
 
     @property
     def kv_bytes_per_token(self) -> float:
         """Bytes of KV cache one token needs over all layers, unsharded, in the model's dtype.
 
-        2 (key and value) x layers x KV heads x head dimension x bytes: grouped-query attention, Ainslie et al. 2023.
+        2 (key and value) x layers x KV heads x head dimension x bytes: grouped-query attention, Ainslie et al. 2023;
+        layers x latent dimension x bytes: multi-head latent attention, DeepSeek-V2, section 2.1.
         """
-        return 2 * self.layers * self.kv_heads * self.head_dim * self.dtype_bytes
+        return self.layers * (self.latent_dim or 2 * self.kv_heads * self.head_dim) * self.dtype_bytes
 
 
 class FactsError(ValueError):
     """A checkpoint is there but cannot be understood; the message says which file and what is wrong with it."""
 
 
-def from_config(config: Mapping[str, Any], weights_bytes: int | None = None) -> ModelFacts:
+def from_config(
+    config: Mapping[str, Any], weights_bytes: int | None = None, parameters: int | None = None
+) -> ModelFacts:
     """Read the facts from a Hugging Face `config.json`.
 
     Raises:
         FactsError: a field that the arithmetic needs is missing or not a number.
     """
     text = _mapping(config, "text_config") or config  # multimodal models nest the decoder's configuration
-    heads = _integer(text, "num_attention_heads")
+    unmodelled = attention.unmodelled(text)
+    heads = _integer(text, "num_attention_heads", default=0 if unmodelled else None)
     hidden = _integer(text, "hidden_size")
     dtype = text.get("dtype") or text.get("torch_dtype") or "bfloat16"
     quantization = _mapping(config, "quantization_config")
     architectures = config.get("architectures")
+    latent = _integer(text, "kv_lora_rank", default=0)
     return ModelFacts(
         architecture=str(architectures[0]) if isinstance(architectures, list) and architectures else "unknown",
         layers=_integer(text, "num_hidden_layers"),
         hidden_size=hidden,
         attention_heads=heads,
         kv_heads=_integer(text, "num_key_value_heads", default=heads),
-        head_dim=_integer(text, "head_dim", default=hidden // heads),
+        head_dim=_integer(text, "head_dim", default=hidden // max(1, heads)),
         max_positions=_integer(text, "max_position_embeddings", default=0) or None,
         dtype_bytes=_BYTES.get(str(dtype), 2.0),
         quantization=quantization.get("quant_method"),
         weights_bytes=weights_bytes,
+        parameters=None if quantization else parameters,
+        latent_dim=latent + _integer(text, "qk_rope_head_dim", default=0) if latent else None,
+        unmodelled=unmodelled,
     )
 
 
@@ -88,27 +104,51 @@ def read(folder: Path) -> ModelFacts | None:
         raise FactsError(f"{path}: {error}") from error
     if not isinstance(config, dict):
         raise FactsError(f"{path}: not a JSON object")
-    weights_bytes = _weights_bytes(folder)
+    weights_bytes, parameters = _weights(folder)
     try:
-        return from_config(config, weights_bytes)
+        return from_config(config, weights_bytes, parameters)
     except FactsError as error:
         raise FactsError(f"{folder}/{error}") from error
 
 
-def _weights_bytes(folder: Path) -> int | None:
-    files = sorted(folder.glob("*.safetensors"))
-    return sum(map(_tensor_bytes, files)) if files else None
+def _weights(folder: Path) -> tuple[int | None, int | None]:
+    """Sum the bytes and the parameters of the files that the engine loads."""
+    files = _weight_files(folder)
+    if not files:
+        return None, None
+    sizes = [_tensor_sizes(path) for path in files]
+    counts = [count for _, count in sizes]
+    return sum(size for size, _ in sizes), None if None in counts else sum(count or 0 for count in counts)
 
 
-def _tensor_bytes(path: Path) -> int:
-    """Sum the tensors' sizes from the header alone."""
+def _weight_files(folder: Path) -> list[Path]:
+    """Return the files of the index; without one all but Mistral's second copy of the same weights."""
+    index = folder / "model.safetensors.index.json"
     try:
-        spans = [entry["data_offsets"] for name, entry in _header(path).items() if name != "__metadata__"]
-        return sum(end - start for start, end in spans)
+        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+        return sorted(folder / name for name in names)
+    except FileNotFoundError:
+        files = sorted(folder.glob("*.safetensors"))
+        return [path for path in files if not path.name.startswith("consolidated")] or files
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FactsError(f"{index}: not a readable index of safetensors files: {error}") from error
+
+
+def _tensor_sizes(path: Path) -> tuple[int, int | None]:
+    """Sum the tensors' bytes and parameters from the header alone; None parameters where some are quantized."""
+    try:
+        entries = [entry for name, entry in _header(path).items() if name != "__metadata__"]
+        spans = [entry["data_offsets"] for entry in entries]
+        sizes = [end - start for start, end in spans]
+        widths = [_TENSOR_BYTES.get(entry["dtype"]) for entry in entries]
+        total = sum(sizes)
     except FactsError:
         raise
     except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FactsError(f"{path}: not a readable safetensors file: {error}") from error
+    if None in widths:
+        return total, None
+    return total, sum(size // (width or 1) for size, width in zip(sizes, widths, strict=True))
 
 
 def _header(path: Path) -> Any:

@@ -1,14 +1,16 @@
 """Does the model fit, and how is a replica cut? Pure arithmetic, before any pod starts.
 
     budget         = utilisation x memory of the accelerator                 bytes per rank
-    weights        = bytes of the checkpoint / ranks
+    weights        = bytes of the loaded weights / ranks               planning/weights.py
     KV per token   = 2 x layers/pipeline x max(1, KV heads/tensor) x head_dim x bytes
                      (fewer KV heads than ranks: vLLM replicates them)
+                   = layers/pipeline x latent dimension x bytes        latent attention: every rank holds all of it
     KV cache       = budget - weights - overhead,  or what the spec gives it
     fits           = the KV cache holds at least one request of maxModelLen tokens
 
-The overhead is one constant here, with the range it was read from: this is the fit of step 1. Where the checkpoint
-cannot be seen the fit is Unknown, and says so; nothing is guessed.
+The overhead is one constant here, with the range it was read from: this is the fit of step 1. False deploys nothing,
+so it must be certain: where the checkpoint cannot be seen, or holds what is not counted, the fit is Unknown and says
+why.
 """
 
 import math
@@ -21,6 +23,7 @@ from manta_operator.facts.accelerators import Accelerator, catalog
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.problems import Problem
 from manta_operator.planning.shape import Shape, cut, problems, tensor_candidates
+from manta_operator.planning.weights import activation_bytes, loaded_bytes
 
 GIB = 2**30
 DEVICE_OVERHEAD = 4 * GIB
@@ -30,8 +33,15 @@ CPU_PROCESS_OVERHEAD = int(1.5 * GIB)
 CPU_KV_CACHE = 1 * GIB
 """KV cache per rank on CPU where the spec names none. vLLM's own default takes half of the machine."""
 
-_KV_BYTES = {"bfloat16": 2.0, "float16": 2.0}
-_DTYPE_BYTES = {"bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
+_KV_BYTES = {
+    "bfloat16": 2.0,
+    "float16": 2.0,
+    "int4_per_token_head": 0.5,
+    "nvfp4": 0.5625,
+    "nvfp4_4over6": 0.5625,
+    "nvfp4_ds_mla": 0.5625,
+}
+"""Bytes of one cached value; every other type takes one."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,8 @@ def decide(spec: LLMDeploymentSpec, facts: ModelFacts | None) -> Choice | tuple[
     accelerator = catalog().get(spec.accelerator.type)
     if accelerator is None:
         return (_unknown_accelerator(spec.accelerator.type),)
+    if facts is not None and facts.quantization and spec.engine.quantization == "none":
+        return (_quantized(facts.quantization),)
     refused: tuple[Problem, ...] = ()
     for tensor in tensor_candidates(spec, facts):
         shape = cut(spec, tensor)
@@ -79,13 +91,19 @@ def decide(spec: LLMDeploymentSpec, facts: ModelFacts | None) -> Choice | tuple[
 
 def judge(spec: LLMDeploymentSpec, shape: Shape, accelerator: Accelerator, facts: ModelFacts | None) -> Fit:
     """Say whether the model fits in this shape on this accelerator."""
-    if facts is None or facts.weights_bytes is None:
-        return Fit("Unknown", f"the checkpoint {spec.model.uri} cannot be seen from here")
+    if facts is None:
+        return Fit("Unknown", _unseen(spec))
+    loaded = loaded_bytes(spec.engine, facts)
+    if isinstance(loaded, str):
+        return Fit("Unknown", loaded)
     length = spec.engine.max_model_len or facts.max_positions
-    weights = math.ceil(facts.weights_bytes / shape.ranks)
-    per_token = kv_bytes_per_token(spec.engine, shape, facts)
+    weights = math.ceil(loaded / shape.ranks)
     cache = _kv_cache(spec.engine, accelerator, weights)
-    tokens = max(0, int(cache // per_token))
+    memory = _memory_per_pod(shape, weights, cache) if accelerator.is_cpu else None
+    if facts.unmodelled and cache > 0:
+        message = f"not modelled yet: {facts.unmodelled}; per rank {gib(weights)} of weights leave {gib(cache)} for it"
+        return Fit("Unknown", message, weights, cache, None, length, memory)
+    tokens = 0 if facts.unmodelled else max(0, int(cache // kv_bytes_per_token(spec.engine, shape, facts)))
     fits = cache > 0 and tokens >= (length or 1)
     return Fit(
         fits="True" if fits else "False",
@@ -94,18 +112,18 @@ def judge(spec: LLMDeploymentSpec, shape: Shape, accelerator: Accelerator, facts
         kv_cache_per_rank=max(0, cache),
         kv_cache_tokens=tokens,
         max_model_len=length,
-        memory_per_pod=_memory_per_pod(shape, weights, cache) if accelerator.is_cpu else None,
+        memory_per_pod=memory,
     )
 
 
 def kv_bytes_per_token(engine: EngineSpec, shape: Shape, facts: ModelFacts) -> float:
     """Bytes of KV cache one token needs on one rank."""
     if engine.kv_cache_dtype == "auto":
-        width = _DTYPE_BYTES.get(engine.dtype, facts.dtype_bytes)
+        width = activation_bytes(engine, facts)
     else:
         width = _KV_BYTES.get(engine.kv_cache_dtype, 1.0)
-    heads = max(1.0, facts.kv_heads / shape.tensor)
-    return 2 * math.ceil(facts.layers / shape.pipeline) * heads * facts.head_dim * width
+    values = facts.latent_dim or 2 * max(1.0, facts.kv_heads / shape.tensor) * facts.head_dim
+    return math.ceil(facts.layers / shape.pipeline) * values * width
 
 
 def kv_cache_setting(engine: EngineSpec, accelerator: Accelerator) -> int | None:
@@ -145,6 +163,22 @@ def gib(size: float) -> str:
 def _remedy(spec: LLMDeploymentSpec) -> str:
     wider = "" if spec.accelerator.type == "cpu" else "raise spec.parallelism.tensor or pipeline, "
     return f"{wider}shorten spec.engine.maxModelLen, quantize, or give spec.engine.kvCacheMemory more room"
+
+
+def _unseen(spec: LLMDeploymentSpec) -> str:
+    uri, unchecked = spec.model.uri, ""
+    if spec.engine.quantization == "none":
+        unchecked = ", nor whether it is quantized (spec.engine.quantization: none)"
+    here = " (is it elsewhere on this machine? --map says where)" if uri.startswith("file://") else ""
+    return f"the checkpoint {uri} cannot be seen from here{here}: whether it fits is not checked{unchecked}"
+
+
+def _quantized(method: str) -> Problem:
+    return Problem(
+        "spec.engine.quantization",
+        f"none refuses a quantized checkpoint, and this one is quantized with {method}",
+        "use auto, or name a checkpoint that is not quantized",
+    )
 
 
 def _unknown_accelerator(name: str) -> Problem:

@@ -61,13 +61,21 @@ def _per_pod(tensor: int, ranks: int) -> int:
 
 
 def tensor_candidates(spec: LLMDeploymentSpec, facts: ModelFacts | None) -> tuple[int, ...]:
-    """Return the tensor widths to try, smallest first: the spec's own, or the powers of two that divide the heads."""
+    """Return the tensor widths to try, smallest first: the spec's own, or the powers of two the heads allow."""
     if spec.parallelism.tensor:
         return (spec.parallelism.tensor,)
     if spec.accelerator.type == "cpu" or facts is None:
         return (spec.accelerator.per_pod or 1,)
     widths = (1, 2, 4, 8)
-    return tuple(width for width in widths if facts.attention_heads % width == 0)
+    return tuple(width for width in widths if _splits_heads(width, facts))
+
+
+def _splits_heads(tensor: int, facts: ModelFacts) -> bool:
+    """Whether every rank gets the same number of heads; vLLM replicates KV heads that are fewer than the ranks."""
+    if facts.attention_heads % tensor:
+        return False
+    shared = facts.latent_dim is not None
+    return shared or not facts.kv_heads or facts.kv_heads % tensor == 0 or tensor % facts.kv_heads == 0
 
 
 def problems(shape: Shape, facts: ModelFacts | None) -> tuple[Problem, ...]:
@@ -99,12 +107,15 @@ def _uneven(shape: Shape) -> Problem:
 
 def _against_model(shape: Shape, facts: ModelFacts) -> list[Problem]:
     found = []
-    if facts.attention_heads % shape.tensor:
+    if not _splits_heads(shape.tensor, facts):
+        divides = f"does not divide the {facts.attention_heads} attention heads"
+        if facts.attention_heads % shape.tensor == 0:
+            divides = f"neither divides nor is a multiple of the {facts.kv_heads} KV heads"
         found.append(
             Problem(
                 "spec.parallelism.tensor",
-                f"{shape.tensor} does not divide the {facts.attention_heads} attention heads of {facts.architecture}",
-                f"use one of {_divisors(facts.attention_heads)}",
+                f"{shape.tensor} {divides} of {facts.architecture}",
+                f"use one of {_widths(facts)}",
             )
         )
     if shape.pipeline > facts.layers:
@@ -116,6 +127,10 @@ def _against_model(shape: Shape, facts: ModelFacts) -> list[Problem]:
             )
         )
     return found
+
+
+def _widths(facts: ModelFacts) -> str:
+    return ", ".join(str(width) for width in range(1, facts.attention_heads + 1) if _splits_heads(width, facts))
 
 
 def _divisors(number: int) -> str:

@@ -25,8 +25,8 @@ def safetensors(header, length=None):
     return struct.pack("<Q", len(body) if length is None else length) + body
 
 
-def tensor(start, end):
-    return {"dtype": "F32", "shape": [1], "data_offsets": [start, end]}
+def tensor(start, end, dtype="F32"):
+    return {"dtype": dtype, "shape": [1], "data_offsets": [start, end]}
 
 
 @pytest.fixture
@@ -75,6 +75,78 @@ def test_the_weights_are_summed_over_all_files(folder):
     (folder / "a.safetensors").write_bytes(safetensors({"x": tensor(0, 100), "__metadata__": {"format": "pt"}}))
     (folder / "b.safetensors").write_bytes(safetensors({"y": tensor(0, 20), "z": tensor(20, 50)}))
     assert read(folder).weights_bytes == 150
+
+
+def test_a_second_copy_of_the_weights_is_not_counted(folder):
+    (folder / "model-1.safetensors").write_bytes(safetensors({"x": tensor(0, 100)}))
+    (folder / "model-2.safetensors").write_bytes(safetensors({"y": tensor(0, 20)}))
+    (folder / "consolidated.safetensors").write_bytes(safetensors({"x": tensor(0, 120)}))
+    assert read(folder).weights_bytes == 120
+
+
+def test_consolidated_weights_alone_are_counted(folder):
+    (folder / "consolidated.safetensors").write_bytes(safetensors({"x": tensor(0, 120)}))
+    assert read(folder).weights_bytes == 120
+
+
+def test_the_index_names_the_files_that_count(folder):
+    (folder / "model-1.safetensors").write_bytes(safetensors({"x": tensor(0, 100), "y": tensor(100, 104)}))
+    (folder / "adapter.safetensors").write_bytes(safetensors({"z": tensor(0, 20)}))
+    index = {"weight_map": {"x": "model-1.safetensors", "y": "model-1.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert read(folder).weights_bytes == 104
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"weight_map": [1]}', '{"weight_map": {"x": 1}}'])
+def test_a_broken_index_names_its_file(folder, text):
+    (folder / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(FactsError, match=r"index\.json: not a readable index"):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "tensors", "expected"),
+    [
+        ({}, {"x": tensor(0, 100), "y": tensor(100, 110, "BF16")}, 30),
+        ({}, {"x": tensor(0, 100, "F8_E4M3")}, None),
+        ({"quantization_config": {"quant_method": "fp8"}}, {"x": tensor(0, 100)}, None),
+    ],
+)
+def test_the_parameters_of_an_unquantized_checkpoint_are_counted(tmp_path, config, tensors, expected):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG | config))
+    (tmp_path / "model.safetensors").write_bytes(safetensors(tensors))
+    assert read(tmp_path).parameters == expected
+
+
+def test_latent_attention_caches_one_latent_and_the_rotary_key():
+    facts = from_config(CONFIG | {"kv_lora_rank": 512, "qk_rope_head_dim": 64})
+    assert facts.latent_dim == 576
+    assert facts.kv_bytes_per_token == 4 * 576 * 4.0
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"layer_types": ["full_attention", "full_attention"]}, None),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, "layers of sliding_attention"),
+        ({"layer_types": ["linear_attention", "full_attention"]}, "layers of linear_attention"),
+        ({"sliding_window": 4096}, "a sliding window of 4096 tokens"),
+        ({"sliding_window": 4096, "use_sliding_window": False}, None),
+        ({"sliding_window": None}, None),
+        ({"mamba_d_conv": 4}, "the state of recurrent layers (mamba_d_conv)"),
+        ({"ssm_state_size": 128}, "the state of recurrent layers (ssm_state_size)"),
+        ({"attention_chunk_size": 8192}, "attention in chunks of 8192 tokens"),
+        ({"index_topk": 2048}, "sparse attention with an indexer"),
+        ({"num_local_experts": 8}, None),
+    ],
+)
+def test_what_the_kv_arithmetic_does_not_count_has_a_name(config, words):
+    assert from_config(CONFIG | config).unmodelled == words
+
+
+def test_a_model_without_attention_is_unmodelled_and_no_error():
+    plain = {"model_type": "mamba2", "hidden_size": 256, "num_hidden_layers": 4}
+    assert from_config(plain).unmodelled == "the state of recurrent layers (mamba2)"
 
 
 def test_a_checkpoint_without_safetensors_has_unknown_weights(folder):

@@ -67,6 +67,7 @@ def test_numbers_of_llama_8b_on_one_h100():
         ("fewer KV heads than ranks: replicated", Shape(16, 1, 8, "ray"), {}, 16384),
         ("pipeline shares the layers", Shape(1, 2, 2, "mp"), {}, 65536),
         ("fp8 cache", Shape(1, 1, 1, "uni"), {"kvCacheDtype": "fp8"}, 65536),
+        ("nvfp4 cache", Shape(1, 1, 1, "uni"), {"kvCacheDtype": "nvfp4"}, 36864),
         ("float32 activations", Shape(1, 1, 1, "uni"), {"dtype": "float32"}, 262144),
     ],
 )
@@ -74,9 +75,91 @@ def test_kv_bytes_per_token(case, shape, engine, expected):
     assert kv_bytes_per_token(deployment(engine=engine).spec.engine, shape, LLAMA_8B) == expected, case
 
 
+def test_latent_attention_is_not_shared_by_tensor_ranks():
+    facts = replace(LLAMA_8B, latent_dim=576)
+    engine = deployment().spec.engine
+    assert kv_bytes_per_token(engine, Shape(1, 1, 1, "uni"), facts) == 32 * 576 * 2
+    assert kv_bytes_per_token(engine, Shape(8, 1, 8, "mp"), facts) == 32 * 576 * 2
+    assert kv_bytes_per_token(engine, Shape(1, 4, 4, "mp"), facts) == 8 * 576 * 2
+
+
+@pytest.mark.parametrize(
+    ("case", "facts", "engine", "expected"),
+    [
+        ("as it is", {}, {}, 16_060_522_496),
+        ("float32 doubles", {}, {"dtype": "float32"}, 2 * 16_060_522_496),
+        ("fp8 while loading", {}, {"quantization": "fp8_per_tensor"}, 16_060_522_496 // 2),
+        ("4 bits while loading", {}, {"quantization": "nvfp4_per_token"}, 16_060_522_496 * 9 // 32),
+        ("vLLM loads float32 as 16 bits", {"dtype_bytes": 4.0}, {}, 16_060_522_496 // 2),
+        ("files wider than the config says", {"parameters": 4_000_000_000}, {}, 8_000_000_000),
+        ("a quantized checkpoint is what it is", {"quantization": "awq"}, {"dtype": "float32"}, 16_060_522_496),
+    ],
+)
+def test_weights_are_counted_as_they_are_loaded(case, facts, engine, expected):
+    fit = choice(replace(LLAMA_8B, **facts), engine=engine | {"maxModelLen": 1024}).fit
+    assert fit.weights_per_rank == expected, case
+
+
+@pytest.mark.parametrize(
+    ("facts", "engine", "words"),
+    [
+        ({}, {"quantization": "torchao"}, "not modelled yet: quantization torchao"),
+        ({"unmodelled": "layers of linear_attention"}, {}, "not modelled yet: layers of linear_attention"),
+        ({"weights_bytes": None}, {}, "no safetensors files"),
+    ],
+)
+def test_what_is_not_counted_is_unknown_and_never_refused(facts, engine, words):
+    fit = choice(replace(LLAMA_8B, **facts), engine=engine).fit
+    assert fit.fits == "Unknown"
+    assert words in fit.message
+    assert fit.kv_cache_tokens is None
+
+
+def test_weights_that_do_not_fit_are_refused_even_where_the_cache_is_not_counted():
+    hybrid = replace(LLAMA_8B, unmodelled="layers of linear_attention")
+    (problem,) = refusal(replace(hybrid, weights_bytes=900 * GIB))
+    assert "no room for a KV cache" in problem.message
+    assert choice(hybrid, accelerator={"type": "nvidia-l4"}, engine={"dtype": "float32"}).shape.tensor == 2
+
+
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "latent", "allowed"),
+    [
+        (32, 8, None, [1, 2, 4, 8, 16, 32]),
+        (24, 6, None, [1, 2, 3, 6, 12, 24]),
+        (24, 6, 576, [1, 2, 3, 4, 6, 8, 12, 24]),
+    ],
+)
+def test_the_heads_say_how_wide_a_replica_may_be(heads, kv_heads, latent, allowed):
+    facts = replace(LLAMA_8B, attention_heads=heads, kv_heads=kv_heads, latent_dim=latent)
+    wide = {"accelerator": {"type": "nvidia-h200", "perPod": 1}}
+    decided = {
+        width: decide(deployment(**wide, parallelism={"tensor": width}).spec, facts) for width in range(1, heads + 1)
+    }
+    assert [width for width, found in decided.items() if isinstance(found, Choice)] == allowed
+
+
+def test_the_planner_tries_no_width_that_the_kv_heads_forbid():
+    facts = replace(LLAMA_8B, attention_heads=24, kv_heads=6, weights_bytes=50 * GIB)
+    (problem,) = refusal(facts, accelerator={"type": "nvidia-l4"}, engine={"maxModelLen": 1024})
+    assert "25.0 GiB of weights" in problem.message  # 2 ranks; 4 and 8 are no widths
+
+
 @pytest.mark.parametrize(
     ("facts", "spec", "path", "words"),
     [
+        (
+            replace(LLAMA_8B, quantization="awq"),
+            {"engine": {"quantization": "none"}},
+            "spec.engine.quantization",
+            ["quantized with awq", "use auto"],
+        ),
+        (
+            replace(LLAMA_8B, kv_heads=6, attention_heads=24),
+            {"parallelism": {"tensor": 4}},
+            "spec.parallelism.tensor",
+            ["4 neither divides nor is a multiple of the 6 KV heads", "use one of 1, 2, 3, 6, 12, 24"],
+        ),
         (TINY, {"parallelism": {"tensor": 3}}, "spec.parallelism.tensor", ["8 attention heads", "1, 2, 4, 8"]),
         (TINY, {"parallelism": {"pipeline": 5}}, "spec.parallelism.pipeline", ["4 layers", "use 4 or fewer"]),
         (
@@ -125,6 +208,15 @@ def test_an_unseen_checkpoint_is_unknown_and_never_guessed():
     assert fit.fits == "Unknown"
     assert fit.kv_cache_tokens is None
     assert "hf://org/model" in fit.message
+    assert "--map" not in fit.message
+
+
+def test_an_unseen_folder_names_the_flag_that_shows_it():
+    assert "--map" in choice(None, model={"uri": "file:///models/tiny"}).fit.message
+
+
+def test_an_unseen_checkpoint_that_must_not_be_quantized_is_unchecked():
+    assert "nor whether it is quantized" in choice(None, engine={"quantization": "none"}).fit.message
 
 
 def test_memory_of_a_cpu_pod_counts_every_rank_in_it():
