@@ -102,7 +102,8 @@ class SchedulingSpec(Frozen):
     node_selector: Annotated[Mapping[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = Field(
         default_factory=dict
     )
-    """Labels that a node must carry."""
+    """Labels that a node must carry. Omitted: nodes whose nvidia.com/gpu.product is a product of the accelerator type.
+    Given: these labels alone, so they have to select nodes with the right accelerator."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()
     """Taints that are tolerated."""
 

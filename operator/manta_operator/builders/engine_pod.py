@@ -10,7 +10,7 @@ from typing import Any
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
 from manta_operator.builders.engine_args import COMMAND, launcher_args, vllm_args
-from manta_operator.builders.model_source import model_source
+from manta_operator.builders.model_source import CACHE_PATH, model_source
 from manta_operator.builders.overlay import overlay
 from manta_operator.facts.accelerators import PRODUCT_LABEL, Accelerator
 from manta_operator.planning.fit import Choice
@@ -18,7 +18,9 @@ from manta_operator.planning.fit import Choice
 Object = dict[str, Any]
 
 CPU_REQUEST = "MANTA_CPU_REQUEST"
-LOOK_AWAY_SECONDS = 30
+USER = 1000
+"""User and group of the engine, as in the runtime's image."""
+END_MARGIN_SECONDS = 30
 """Grace beyond the drain: the router looks away, vLLM and Ray end."""
 
 
@@ -32,15 +34,21 @@ def engine_template(deployment: LLMDeployment, choice: Choice, accelerator: Acce
     pod: Object = {
         "automountServiceAccountToken": False,
         "containers": [_container(deployment, choice, accelerator)],
+        # Of a Service named "vllm" Kubernetes would make VLLM_PORT=tcp://…, which vLLM takes for its own setting.
+        "enableServiceLinks": False,
         "securityContext": {
-            "fsGroup": 1000,
+            "fsGroup": USER,
+            # Else every start of a pod walks through all files of a large cache.
+            "fsGroupChangePolicy": "OnRootMismatch",
             "runAsNonRoot": True,
-            "runAsUser": 1000,
+            "runAsUser": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "terminationGracePeriodSeconds": spec.rollout.drain_seconds + LOOK_AWAY_SECONDS,
+        "terminationGracePeriodSeconds": spec.rollout.drain_seconds + END_MARGIN_SECONDS,
         "volumes": volumes,
     } | _scheduling(deployment, accelerator)
+    if source.node_cache:
+        pod["initContainers"] = [_cache_owner(spec.engine.image, source.mounts)]
     template = {
         "metadata": {"labels": names.common_labels(deployment.name, names.COMPONENT_ENGINE)},
         "spec": pod,
@@ -51,6 +59,23 @@ def engine_template(deployment: LLMDeployment, choice: Choice, accelerator: Acce
 def template_hash(template: Object) -> str:
     """Return eight hexadecimal digits that change when anything in the template does."""
     return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _cache_owner(image: str, mounts: list[Object]) -> Object:
+    """Return the container that gives a cache on the node to the engine: fsGroup does not apply to hostPath volumes."""
+    return {
+        "name": "cache-owner",
+        "image": image,
+        "command": ["chown", f"{USER}:{USER}", CACHE_PATH],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"add": ["CHOWN"], "drop": ["ALL"]},
+            "runAsNonRoot": False,
+            "runAsUser": 0,
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": mounts,
+    }
 
 
 def _container(deployment: LLMDeployment, choice: Choice, accelerator: Accelerator) -> Object:
@@ -127,12 +152,21 @@ def _resources(deployment: LLMDeployment, choice: Choice, accelerator: Accelerat
 
 def _scheduling(deployment: LLMDeployment, accelerator: Accelerator) -> Object:
     scheduling = deployment.spec.scheduling
-    selector = {PRODUCT_LABEL: accelerator.product} if accelerator.product else {}
-    selector |= scheduling.node_selector
     tolerations = [toleration.model_dump(by_alias=True, exclude_none=True) for toleration in scheduling.tolerations]
-    result: Object = {"nodeSelector": selector} if selector else {}
+    result: Object = {}
+    if scheduling.node_selector:
+        result["nodeSelector"] = dict(scheduling.node_selector)
+    elif accelerator.products:
+        result["affinity"] = _on_products(accelerator.products)
     if tolerations:
         result["tolerations"] = tolerations
     if scheduling.priority_class_name:
         result["priorityClassName"] = scheduling.priority_class_name
     return result
+
+
+def _on_products(products: tuple[str, ...]) -> Object:
+    """Return the affinity to nodes with one of these devices. Who selects nodes by hand is not held to our list."""
+    wanted = {"key": PRODUCT_LABEL, "operator": "In", "values": list(products)}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [wanted]}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}

@@ -23,6 +23,8 @@ class ModelSource:
     volumes: list[dict[str, Any]] = field(default_factory=list)
     mounts: list[dict[str, Any]] = field(default_factory=list)
     env: list[dict[str, Any]] = field(default_factory=list)
+    node_cache: bool = False
+    """Whether the cache is a folder of the node, which the kubelet makes for root alone."""
 
 
 def model_source(model: ModelSpec) -> ModelSource:
@@ -53,6 +55,7 @@ def _from_hub(model: ModelSpec, repository: str) -> ModelSource:
         volumes=[{"name": "cache"} | _cache(model.cache)],
         mounts=[{"name": "cache", "mountPath": CACHE_PATH}],
         env=env,
+        node_cache=model.cache.host_path is not None,
     )
 
 

@@ -8,7 +8,7 @@ import yaml
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment, Resources
 from manta_operator.builders.engine_args import served_names
-from manta_operator.builders.engine_pod import LOOK_AWAY_SECONDS
+from manta_operator.builders.engine_pod import END_MARGIN_SECONDS
 from manta_operator.builders.metadata import metadata, selector
 
 Object = dict[str, Any]
@@ -89,13 +89,14 @@ def _pod(deployment: LLMDeployment) -> Object:
     }
     return {
         "containers": [_envoy(deployment), _picker(deployment)],
+        "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 1000,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "serviceAccountName": name,
-        "terminationGracePeriodSeconds": deployment.spec.rollout.drain_seconds + LOOK_AWAY_SECONDS,
+        "terminationGracePeriodSeconds": deployment.spec.rollout.drain_seconds + END_MARGIN_SECONDS,
         "topologySpreadConstraints": [spread],
         "volumes": [{"name": "config", "configMap": {"name": name}}],
     }

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from manta_operator.cli import options
+from manta_operator.cli.documents import documents
 from manta_operator.cli.manifests import Planned, plan_files
 from manta_operator.planning.fit import gib
 from manta_operator.planning.status import endpoint
@@ -37,9 +37,7 @@ def plan(paths: tuple[Path, ...], maps: tuple[str, ...], output: str) -> None:
 def render(paths: tuple[Path, ...], maps: tuple[str, ...]) -> None:
     """Print the objects Manta would apply, as YAML, in the order it applies them."""
     for entry in plan_files(paths, options.parse_maps(maps)):
-        for obj in entry.desired.objects:
-            click.echo("---")
-            click.echo(yaml.safe_dump(obj, sort_keys=False), nl=False)
+        click.echo(documents(entry.desired.objects), nl=False)
 
 
 def as_json(entry: Planned) -> dict[str, Any]:

@@ -18,6 +18,7 @@ SPECS = {
         "engine": {"maxModelLen": 4096},
     },
     "gated": {"model": {"revision": "main", "credentialsSecret": "hub", "cache": {"claim": "cache"}}},
+    "cached on the node": {"model": {"cache": {"hostPath": "/var/cache/models"}}},
     "sharded": {"parallelism": {"tensor": 8, "pipeline": 2}, "replicas": 2},
     "scheduled": {
         "scheduling": {
@@ -98,6 +99,47 @@ def test_a_chat_template_survives_the_kubelets_expansion():
     statefulset = next(obj for obj in built.objects if obj["kind"] == "StatefulSet")
     args = statefulset["spec"]["template"]["spec"]["containers"][0]["args"]
     assert "--chat-template={{ '$$(HOME)' }}" in args
+
+
+def engine_pod(**spec):
+    """The spec of the engine pods of `spec`."""
+    return next(obj for obj in objects(**spec).objects if obj["kind"] == "StatefulSet")["spec"]["template"]["spec"]
+
+
+def test_a_cache_on_the_node_is_given_to_the_engines_user():
+    pod = engine_pod(model={"cache": {"hostPath": "/var/cache/models"}})
+    (owner,) = pod["initContainers"]
+    (mount,) = owner["volumeMounts"]
+    user = pod["securityContext"]["runAsUser"]
+    assert owner["command"] == ["chown", f"{user}:{user}", mount["mountPath"]]
+    assert (owner["securityContext"]["runAsUser"], owner["securityContext"]["runAsNonRoot"]) == (0, False)
+    assert owner["securityContext"]["capabilities"] == {"add": ["CHOWN"], "drop": ["ALL"]}
+    assert next(volume for volume in pod["volumes"] if volume["name"] == mount["name"])["hostPath"]
+
+
+@pytest.mark.parametrize("cache", [{}, {"claim": "cache"}, {"sizeLimit": "1Gi"}], ids=str)
+def test_no_other_cache_needs_root(cache):
+    assert "initContainers" not in engine_pod(model={"cache": cache})
+
+
+def test_services_next_door_do_not_reach_into_the_environment():
+    workloads = [obj for obj in objects().objects if obj["kind"] in ("StatefulSet", "Deployment")]
+    pods = [workload["spec"]["template"]["spec"] for workload in workloads]
+    assert [pod["enableServiceLinks"] for pod in pods] == [False, False]
+
+
+def test_engines_go_to_every_product_of_their_kind():
+    (term,) = engine_pod()["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
+        "nodeSelectorTerms"
+    ]
+    (wanted,) = term["matchExpressions"]
+    assert (wanted["key"], wanted["operator"]) == ("nvidia.com/gpu.product", "In")
+    assert {"NVIDIA-H100-80GB-HBM3", "NVIDIA-H100-PCIe"} <= set(wanted["values"])
+
+
+def test_nodes_selected_by_hand_are_the_users_choice_alone():
+    pod = engine_pod(scheduling={"nodeSelector": {"zone": "a"}})
+    assert (pod["nodeSelector"], "affinity" in pod) == ({"zone": "a"}, False)
 
 
 @pytest.mark.parametrize(
