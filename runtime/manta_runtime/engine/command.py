@@ -11,7 +11,14 @@ from typing import Any
 
 import click
 
-from manta_runtime.engine.settings import EngineSettings, SettingsError, check_model, check_settings
+from manta_runtime.engine.settings import (
+    GROUP_TOKEN,
+    EngineSettings,
+    SettingsError,
+    check_group_token,
+    check_model,
+    check_settings,
+)
 
 _PORT = click.IntRange(1, 65535)
 
@@ -47,9 +54,11 @@ def engine(**options: Any) -> None:
         **options,
         pod_name=os.environ.get("POD_NAME") or socket.gethostname(),
         scratch=Path(tempfile.gettempdir()),
+        group_token=os.getenv(GROUP_TOKEN, ""),
     )
     try:
         check_settings(settings)
+        check_group_token(settings)
         check_model(settings)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error

@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from manta_runtime.engine.settings import GROUP_TOKEN
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,28 +19,8 @@ if TYPE_CHECKING:
 _RAY_OBJECT_STORE_BYTES = 75 * 1024 * 1024
 
 
-def vllm_command(settings: EngineSettings, address: str = "") -> list[str]:
-    """Return the command line of vLLM in this pod.
-
-    `address` is torch's rendezvous `host:port`, needed when executor mp spans several pods.
-    """
-    backend = f"--distributed-executor-backend={settings.executor}"
-    if settings.executor != "mp" or settings.group_size == 1:
-        return [*_server(settings), backend]
-    host, _, port = address.rpartition(":")
-    span = [
-        f"--nnodes={settings.group_size}",
-        f"--node-rank={settings.rank}",
-        f"--master-addr={host}",
-        f"--master-port={port}",
-    ]
-    if settings.is_head:
-        return [*_server(settings), backend, *span]
-    headless = [sys.executable, "-m", "manta_runtime.engine.headless"]
-    return [*headless, *settings.vllm_flags, backend, *span, "--headless"]
-
-
-def _server(settings: EngineSettings) -> list[str]:
+def vllm_command(settings: EngineSettings) -> list[str]:
+    """Return the command line of vLLM, which runs in the head's pod only."""
     # Not the `vllm` command: in CPU builds it looks up its own distribution under a wrong name and dies.
     return [
         sys.executable,
@@ -48,9 +30,12 @@ def _server(settings: EngineSettings) -> list[str]:
         f"--port={settings.port}",
         *settings.vllm_flags,
         # The launcher and the endpoint picker ask all the time; the log is for people.
-        "--disable-access-log-for-endpoints=/health,/metrics",
+        "--disable-access-log-for-endpoints=/health,/metrics,/load",
         # With 0 (vLLM's default) a SIGTERM sent past the launcher would leave clients hanging.
         f"--shutdown-timeout={max(1, int(settings.drain_seconds))}",
+        # GET /load: requests that wait for an engine that hangs are counted nowhere else.
+        "--enable-server-load-tracking",
+        f"--distributed-executor-backend={settings.executor}",
     ]
 
 
@@ -110,6 +95,7 @@ def engine_environment(
         defaults |= {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
         defaults["RAY_memory_monitor_refresh_ms"] = "0"
     result = {**defaults, **environ, "VLLM_HOST_IP": settings.pod_ip}
+    result.pop(GROUP_TOKEN, None)
     if settings.executor == "ray":
         result |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
         # vLLM's driver reads it; `ray start --head` would take it for a cluster that runs already.

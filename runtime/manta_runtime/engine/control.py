@@ -1,10 +1,12 @@
 """The launcher's own HTTP server on the control port: probes, and the meeting place of the group.
 
-GET /healthz, GET /readyz, GET /group, POST /group/join (head only). It judges nothing: it asks the pod it is given.
+GET /healthz, GET /readyz, GET /group, POST /group/join (head only, with the group's token). It judges nothing: it asks
+the pod it is given.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -34,12 +36,14 @@ class Pod(Protocol):
 
 
 @asynccontextmanager
-async def control_server(pod: Pod, host: str, port: int) -> AsyncIterator[int]:
+async def control_server(pod: Pod, host: str, port: int, token: str) -> AsyncIterator[int]:
     """Serve the control port while the context is open; yields the port (useful when asked for 0).
+
+    Joins are accepted with the bearer token `token` only; with "" from nobody.
 
     Raises SettingsError when the address is taken or not this machine's.
     """
-    runner = web.AppRunner(_application(pod), access_log=None, shutdown_timeout=1)
+    runner = web.AppRunner(_application(pod, token), access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
         try:
@@ -54,7 +58,7 @@ async def control_server(pod: Pod, host: str, port: int) -> AsyncIterator[int]:
         await runner.cleanup()
 
 
-def _application(pod: Pod) -> web.Application:
+def _application(pod: Pod, token: str = "") -> web.Application:
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
@@ -67,6 +71,8 @@ def _application(pod: Pod) -> web.Application:
         return web.json_response({**pod.state(), "ready": verdict.ready, "message": verdict.message})
 
     async def join(request: web.Request) -> web.Response:
+        if not _is_member(request.headers.get("Authorization", ""), token):
+            return _refuse(Refusal(401, "the bearer token is not this group's: are both pods of one deployment?"))
         try:
             body = await request.json()
         except (json.JSONDecodeError, UnicodeDecodeError):
@@ -87,6 +93,12 @@ def _application(pod: Pod) -> web.Application:
         ]
     )
     return application
+
+
+def _is_member(authorization: str, token: str) -> bool:
+    # As bytes: compare_digest refuses text beyond ASCII, and headers may hold undecodable bytes.
+    given = authorization.encode(errors="surrogateescape")
+    return bool(token) and hmac.compare_digest(given, f"Bearer {token}".encode())
 
 
 def _refuse(refusal: Refusal) -> web.Response:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-LOOK_AWAY_SECONDS = 2.0
-"""How long the router may still send requests to a pod that has stopped being ready."""
+STRAGGLER_SECONDS = 2.0
+"""How long the router may still send requests to a pod that has stopped being ready: no drain is shorter."""
 
 Action = Literal["wait", "stop", "kill"]
 
@@ -38,7 +38,7 @@ def decide(view: DrainView) -> DrainStep:
     """Return the next step. Two idle looks in a row are asked for: a request may be between socket and queue."""
     if view.hurried:
         return DrainStep("kill", f"told to stop a second time, {_count(view.in_flight)} in flight are cut off")
-    if view.idle_looks >= 2 and view.elapsed >= min(LOOK_AWAY_SECONDS, view.deadline):
+    if view.idle_looks >= 2 and view.elapsed >= min(STRAGGLER_SECONDS, view.deadline):
         return DrainStep("stop", f"drained after {view.elapsed:.1f} s")
     if view.elapsed >= view.deadline:
         return DrainStep(

@@ -47,7 +47,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Group:
-    """A group under one head. `address` is where workers connect (Ray, or torch's rendezvous), "" until known."""
+    """A group under one head. `address` is where workers connect (Ray), "" until known."""
 
     epoch: str
     size: int

@@ -29,8 +29,9 @@ from manta_runtime.engine.group import (
     state_of,
 )
 from manta_runtime.engine.processes import Child, reap_orphans
-from manta_runtime.engine.ray_node import free_port, start_ray, stop_ray
+from manta_runtime.engine.ray_node import start_ray, stop_ray
 from manta_runtime.engine.readiness import Health, Verdict, judge_head
+from manta_runtime.engine.stalls import watch_progress
 from manta_runtime.engine.vllm_client import VllmClient
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ async def run_head(
 ) -> int:
     """Run rank 0 until it is told to stop; return the exit code. Raises EngineFailure, SettingsError."""
     head = _Head(settings, environ, stop, client)
-    async with control_server(head, settings.pod_ip, settings.control_port):
+    async with control_server(head, settings.pod_ip, settings.control_port, settings.group_token):
         try:
             return await head.run()
         finally:
@@ -113,7 +114,7 @@ class _Head:
 
     async def _serve(self) -> None:
         settings = self._settings
-        environment = dict(self._environ)
+        environment = engine_environment(settings, self._environ)
         if settings.executor == "ray":
             token = secrets.token_hex(32)
             environment = engine_environment(settings, self._environ, token=token)
@@ -121,15 +122,10 @@ class _Head:
             self._ray, address = await start_ray(settings, environment)
             self._group = replace(self._group, address=address, token=token)
             environment = engine_environment(settings, self._environ, address, token)
-        else:
-            address = f"{settings.pod_ip}:{free_port(settings.pod_ip)}" if settings.group_size > 1 else ""
-            self._group = replace(self._group, address=address)
-            environment = engine_environment(settings, self._environ)
         await self._gather()
         log.info("starting vLLM: %s", " ".join(settings.vllm_flags))
         self._group = replace(self._group, stage="starting")
-        command = vllm_command(settings, address)
-        self._vllm = await Child.start("vLLM", command, environment)
+        self._vllm = await Child.start("vLLM", vllm_command(settings), environment)
         self._health = replace(self._health, started=True)
         probing = asyncio.create_task(self._probe())
         ended = asyncio.create_task(self._vllm.wait())
@@ -162,25 +158,41 @@ class _Head:
 
     async def _probe(self) -> None:
         """Keep the health up to date. Raises EngineFailure when no token comes by the startup deadline."""
+        await self._await_first_token()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(watch_progress(self._client, self._note_stall))
+            tasks.create_task(self._watch_health())
+
+    def _note_stall(self, stall: str) -> None:
+        self._health = replace(self._health, stall=stall)
+
+    async def _watch_health(self) -> None:
+        while True:
+            # Awaited before the replace: the stall may change meanwhile.
+            healthy = await self._client.healthy()
+            self._health = replace(self._health, healthy=healthy)
+            await asyncio.sleep(_TICK_SECONDS)
+
+    async def _await_first_token(self) -> None:
         reported = time.monotonic()
         problem = "vLLM is still loading"
         while True:
             healthy = await self._client.healthy()
             self._health = replace(self._health, healthy=healthy)
-            if healthy and not self._health.produced:
-                problem = await self._client.produce_token()
-                if not problem:
-                    self._health = replace(self._health, produced=True)
-                    self._group = replace(self._group, stage="serving")
-                    log.info("ready: first token after %.0f s", time.monotonic() - self._started)
+            problem = await self._client.produce_token() if healthy else problem
             now = time.monotonic()
             waited, deadline = now - self._started, self._settings.startup_seconds
-            if not self._health.produced and waited > deadline:
+            if not problem:
+                self._health = replace(self._health, produced=True)
+                self._group = replace(self._group, stage="serving")
+                log.info("ready: first token after %.0f s", waited)
+                return
+            if waited > deadline:
                 raise EngineFailure(
                     f"not ready within {deadline:.0f} s: {problem}. "
                     "A bigger model needs a longer spec.engine.startupSeconds."
                 )
-            if not self._health.produced and now - reported >= _REPORT_SECONDS:
+            if now - reported >= _REPORT_SECONDS:
                 reported = now
                 log.info("%s, %.0f s of %.0f s", problem, waited, deadline)
             await asyncio.sleep(_TICK_SECONDS)

@@ -74,13 +74,14 @@ class HeadLink:
             "podName": settings.pod_name,
             "instance": instance,
         }
+        self._headers = {"Authorization": f"Bearer {settings.group_token}"}
         self._epoch = ""
 
     async def join(self, stage: MemberStage) -> Answer:
         """Tell the head our stage and return its answer. Raises Unreachable."""
         body = {**self._who, "epoch": self._epoch, "stage": stage}
         try:
-            async with self._session.post(self._url, json=body, timeout=_TIMEOUT) as response:
+            async with self._session.post(self._url, json=body, headers=self._headers, timeout=_TIMEOUT) as response:
                 content = await response.json()
                 status = response.status
         except aiohttp.ClientConnectorDNSError as error:

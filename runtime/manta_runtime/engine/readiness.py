@@ -1,6 +1,7 @@
 """Is this pod ready? Pure: an ordered list of small checks, the first that fails is the reason.
 
-A head is ready when it can produce a token now: all ranks present, the engine healthy, one real token produced.
+A head is ready when it can produce a token now: all ranks present, the engine healthy, one real token produced,
+and no request left without progress.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Health:
-    """What the launcher last saw of vLLM. `healthy`: /health said 200; `produced`: one token was generated."""
+    """What the launcher last saw of vLLM. `healthy`: /health said 200; `produced`: one token was generated.
+
+    `stall` says why it would answer nothing now, "" when it makes progress or has nothing to do.
+    """
 
     started: bool = False
     healthy: bool = False
     produced: bool = False
+    stall: str = ""
 
 
 def judge_head(group: Group, health: Health) -> Verdict:
@@ -38,6 +43,7 @@ def judge_head(group: Group, health: Health) -> Verdict:
         (not health.started, "vLLM is not started yet"),
         (not health.healthy, "vLLM's /health does not say 200"),
         (not health.produced, "vLLM has not produced a token yet"),
+        (bool(health.stall), health.stall),
     )
     for failed, message in checks:
         if failed:

@@ -6,7 +6,7 @@ First in the flow: command.py parses → this module checks → head.py or worke
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Executor = Literal["uni", "mp", "ray"]
 Accelerator = Literal["cpu", "gpu"]
+
+GROUP_TOKEN = "GROUP_TOKEN"  # noqa: S105 - a name, not a secret
+"""Environment variable with the secret that the pods of one deployment share."""
 
 OWN_FLAGS = (
     "--host",
@@ -29,7 +32,7 @@ OWN_FLAGS = (
     "--master-addr",
     "--master-port",
 )
-"""vLLM flags that the launcher sets itself and refuses after `--`."""
+"""vLLM flags that are the launcher's business: it refuses them after `--`."""
 
 # Ray puts `session_<date>_<time>_<microseconds>_<pid>/sockets/plasma_store` under its folder, and the path of a Unix
 # socket is limited to 107 bytes.
@@ -58,6 +61,7 @@ class EngineSettings:
     drain_seconds: float
     scratch: Path
     vllm_flags: tuple[str, ...]
+    group_token: str = field(default="", repr=False)
 
     @property
     def is_head(self) -> bool:
@@ -99,6 +103,15 @@ def check_settings(settings: EngineSettings) -> None:
     ):
         if problem:
             raise SettingsError(problem)
+
+
+def check_group_token(settings: EngineSettings) -> None:
+    """Raise SettingsError when the ranks of this group could not prove to each other that they belong to it."""
+    if settings.group_size > 1 and not settings.group_token:
+        raise SettingsError(
+            f"environment variable {GROUP_TOKEN} is empty: a group of {settings.group_size} pods needs the shared "
+            "secret that its ranks join with. Set it from key `token` of the Secret <deployment>-group."
+        )
 
 
 def check_model(settings: EngineSettings) -> None:
@@ -156,6 +169,8 @@ def _problem_of_shape(settings: EngineSettings) -> str:
     room = settings.group_size * settings.accelerators_per_pod
     if settings.executor == "uni" and (settings.group_size > 1 or ranks > 1):
         return f"--executor=uni runs one rank in one pod, not {ranks} in {settings.group_size}: use mp or ray."
+    if settings.executor == "mp" and settings.group_size > 1:
+        return f"--executor=mp works within one pod, and the group has {settings.group_size}: use --executor=ray."
     if ranks != room:
         return (
             f"tensor {tensor} x pipeline {pipeline} needs {ranks} accelerators, but the group has {room} "

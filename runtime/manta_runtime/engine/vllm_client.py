@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import aiohttp
 
 from manta_runtime.engine.drain import count_in_flight
+from manta_runtime.engine.progress import Look, read_marks
 
 # On a busy machine an engine that is fine takes seconds to answer.
 _HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=10)
@@ -51,9 +53,21 @@ class VllmClient:
 
     async def in_flight(self) -> int | None:
         """Return the number of running + waiting requests, or None when vLLM does not say."""
+        return await asyncio.to_thread(count_in_flight, await self._get("/metrics"))
+
+    async def look(self) -> Look | None:
+        """Return what tells progress from a hang, or None when vLLM does not say."""
+        marks = await asyncio.to_thread(read_marks, await self._get("/metrics"))
+        load = await self._get("/load")
         try:
-            async with self._session.get(f"{self._base}/metrics", timeout=_METRICS_TIMEOUT) as response:
-                text = await response.text() if response.status == 200 else ""
-        except (aiohttp.ClientError, TimeoutError):
+            unanswered = int(json.loads(load)["server_load"])
+        except (ValueError, KeyError, TypeError):
             return None
-        return await asyncio.to_thread(count_in_flight, text)
+        return Look(marks, unanswered) if marks else None
+
+    async def _get(self, path: str) -> str:
+        try:
+            async with self._session.get(f"{self._base}{path}", timeout=_METRICS_TIMEOUT) as response:
+                return await response.text() if response.status == 200 else ""
+        except (aiohttp.ClientError, TimeoutError):
+            return ""

@@ -13,12 +13,12 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from manta_runtime.engine.commands import engine_environment, vllm_command
+from manta_runtime.engine.commands import engine_environment
 from manta_runtime.engine.control import control_server
 from manta_runtime.engine.failure import EngineFailure
 from manta_runtime.engine.group import JoinRequest, MemberStage, Refusal
 from manta_runtime.engine.head_link import Answer, HeadLink, Silence, Unreachable, after_failure, is_gone
-from manta_runtime.engine.processes import Child, reap_orphans
+from manta_runtime.engine.processes import reap_orphans
 from manta_runtime.engine.ray_node import start_ray
 from manta_runtime.engine.readiness import Verdict, judge_worker
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from manta_runtime.engine.processes import Child
     from manta_runtime.engine.settings import EngineSettings
     from manta_runtime.engine.stop import Stop
 
@@ -45,7 +46,7 @@ async def run_worker(
 ) -> int:
     """Run a worker until it is told to stop; return the exit code. Raises EngineFailure, SettingsError."""
     worker = _Worker(settings, environ, stop, HeadLink(session, settings, secrets.token_hex(4)))
-    async with control_server(worker, settings.pod_ip, settings.control_port):
+    async with control_server(worker, settings.pod_ip, settings.control_port, settings.group_token):
         try:
             await worker.run()
         except EngineFailure:
@@ -92,13 +93,8 @@ class _Worker:
         answer = await self._find_head()
         self._epoch = answer.epoch
         environment = engine_environment(self._settings, self._environ, answer.address, answer.token)
-        if self._settings.executor == "ray":
-            log.info("joining Ray at %s", answer.address)
-            self._child, _ = await self._with_heartbeat(start_ray(self._settings, environment, answer.address))
-        else:
-            log.info("starting vLLM's share, rendezvous at %s", answer.address)
-            command = vllm_command(self._settings, answer.address)
-            self._child = await Child.start("vLLM", command, environment)
+        log.info("joining Ray at %s", answer.address)
+        self._child, _ = await self._with_heartbeat(start_ray(self._settings, environment, answer.address))
         log.info("joined the group (epoch %s)", self._epoch)
 
     async def _find_head(self) -> Answer:

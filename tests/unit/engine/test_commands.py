@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from manta_runtime.engine.commands import engine_environment, ray_command, vllm_command
-from manta_runtime.engine.settings import EngineSettings, SettingsError, check_model, check_settings
+from manta_runtime.engine.settings import EngineSettings, SettingsError, check_group_token, check_model, check_settings
 from manta_runtime.engine.vllm_flags import count_flag, find_flag, has_flag
 
 UNI = EngineSettings(
@@ -27,10 +27,10 @@ UNI = EngineSettings(
 )
 TP2 = ("--model=/models/tiny", "--tensor-parallel-size=2", "--pipeline-parallel-size", "1")
 RAY = replace(UNI, executor="ray", group_size=2, vllm_flags=TP2)
-MP = replace(RAY, executor="mp")
+MP = replace(RAY, executor="mp", group_size=1, accelerators_per_pod=2)
 
 
-@pytest.mark.parametrize("settings", [UNI, RAY, MP, replace(MP, group_size=1, accelerators_per_pod=2)])
+@pytest.mark.parametrize("settings", [UNI, RAY, MP])
 def test_good_settings_pass(settings):
     check_settings(settings)
 
@@ -49,6 +49,7 @@ def test_good_settings_pass(settings):
         (replace(UNI, vllm_flags=("--model=/m", "--master_addr=x")), "--master-addr after `--`"),
         (replace(UNI, vllm_flags=("--model=/m", "--tensor-parallel-size=two")), "--tensor-parallel-size=two"),
         (replace(RAY, executor="uni"), "use mp or ray"),
+        (replace(RAY, executor="mp"), "--executor=mp works within one pod, and the group has 2: use --executor=ray"),
         (replace(RAY, accelerators_per_pod=2), "needs 2 accelerators, but the group has 4"),
         (replace(RAY, scratch=Path("/tmp/" + "x" * 80)), "TMPDIR"),
     ],
@@ -56,6 +57,20 @@ def test_good_settings_pass(settings):
 def test_bad_settings_say_what_to_do(settings, words):
     with pytest.raises(SettingsError, match=words.replace("(", r"\(")):
         check_settings(settings)
+
+
+def test_only_a_group_of_several_pods_needs_a_token():
+    check_group_token(UNI)
+    check_group_token(replace(RAY, group_token="s3cret"))
+    with pytest.raises(SettingsError, match="GROUP_TOKEN is empty: a group of 2 pods"):
+        check_group_token(RAY)
+
+
+def test_the_groups_token_stays_with_the_launcher():
+    assert "s3cret" not in repr(replace(RAY, group_token="s3cret"))
+    for settings in (UNI, RAY, MP):
+        assert "s3cret" not in str(engine_environment(settings, {"GROUP_TOKEN": "s3cret", "KEPT": "1"}))
+        assert engine_environment(settings, {"KEPT": "1"})["KEPT"] == "1"
 
 
 def test_a_model_path_must_hold_a_model(tmp_path):
@@ -78,20 +93,15 @@ def test_vllm_on_one_pod():
         "--model=/models/tiny",
         "--served-model-name=tiny",
         "--tensor-parallel-size=1",
-        "--disable-access-log-for-endpoints=/health,/metrics",
+        "--disable-access-log-for-endpoints=/health,/metrics,/load",
         "--shutdown-timeout=60",
+        "--enable-server-load-tracking",
         "--distributed-executor-backend=uni",
     ]
 
 
-def test_mp_over_two_pods_has_one_server_and_a_headless_rank():
-    head, worker = vllm_command(MP, "127.1.1.2:7000"), vllm_command(replace(MP, rank=1), "127.1.1.2:7000")
-    for command, rank in ((head, 0), (worker, 1)):
-        assert {"--nnodes=2", f"--node-rank={rank}", "--master-addr=127.1.1.2", "--master-port=7000"} <= set(command)
-    assert "--headless" not in head
-    assert "--host=127.1.1.2" in head
-    assert "--headless" in worker
-    assert not [flag for flag in worker if flag.startswith(("--host", "--port"))]
+def test_mp_runs_in_one_pod():
+    assert vllm_command(MP)[-1] == "--distributed-executor-backend=mp"
 
 
 def test_every_ray_port_is_free_by_construction():

@@ -14,6 +14,8 @@ from manta_runtime.engine.readiness import Health, judge_head
 from manta_runtime.engine.settings import EngineSettings, SettingsError
 
 HOST = "127.0.0.1"
+TOKEN = "s3cret"
+AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 
 
 class Head:
@@ -50,6 +52,7 @@ def worker_of(port: int) -> EngineSettings:
         drain_seconds=5,
         scratch=Path("/tmp"),
         vllm_flags=("--model=/m",),
+        group_token=TOKEN,
     )
 
 
@@ -61,7 +64,7 @@ async def session():
 
 async def test_probes_tell_alive_from_ready(session):
     head = Head()
-    async with control_server(head, HOST, 0) as port:
+    async with control_server(head, HOST, 0, TOKEN) as port:
         async with session.get(f"http://{HOST}:{port}/healthz") as response:
             assert response.status == 200
         async with session.get(f"http://{HOST}:{port}/readyz") as response:
@@ -79,16 +82,16 @@ async def test_probes_tell_alive_from_ready(session):
 
 
 async def test_a_worker_learns_where_to_connect(session):
-    async with control_server(Head(), HOST, 0) as port:
+    async with control_server(Head(), HOST, 0, TOKEN) as port:
         answer = await HeadLink(session, worker_of(port), "i1").join("waiting")
     assert (answer.epoch, answer.address, answer.token, answer.refusal) == ("e1", "10.0.0.1:6379", "t0ken", "")
 
 
 async def test_another_epoch_is_refused(session):
-    async with control_server(Head(), HOST, 0) as port:
+    async with control_server(Head(), HOST, 0, TOKEN) as port:
         link = HeadLink(session, worker_of(port), "i1")
         await link.join("joined")
-    async with control_server(Head(epoch="e2"), HOST, port):
+    async with control_server(Head(epoch="e2"), HOST, port, TOKEN):
         answer = await link.join("joined")
     assert "the head started again (epoch e2)" in answer.refusal
 
@@ -108,23 +111,58 @@ async def test_no_head_is_told_from_a_strange_head(session):
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b'{"rank": "one"}', b'{"rank": 1, "stage": []}'])
 async def test_malformed_joins_are_answered_400(session, body):
-    async with control_server(Head(), HOST, 0) as port:
-        headers = {"Content-Type": "application/json"}
+    async with control_server(Head(), HOST, 0, TOKEN) as port:
+        headers = {"Content-Type": "application/json", **AUTHORIZED}
         async with session.post(f"http://{HOST}:{port}/group/join", data=body, headers=headers) as response:
             assert response.status == 400
             assert (await response.json())["message"]
 
 
+@pytest.mark.parametrize(
+    "authorization",
+    ["", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", f"Bearer {TOKEN}\u00e9"],
+)
+async def test_a_stranger_learns_nothing_and_changes_nothing(session, authorization):
+    head = Head()
+    async with control_server(head, HOST, 0, TOKEN) as port:
+        await HeadLink(session, worker_of(port), "i1").join("joined")
+        before = head.group
+        url = f"http://{HOST}:{port}/group/join"
+        for body in ({"rank": 1, "instance": "evil", "stage": "waiting"}, {"rank": "one"}):
+            async with session.post(url, json=body, headers={"Authorization": authorization}) as response:
+                assert response.status == 401
+                text = await response.text()
+    assert "t0ken" not in text
+    assert TOKEN not in text
+    assert head.group == before
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer "}, {"Authorization": "Bearer"}])
+async def test_without_a_token_of_its_own_a_head_lets_nobody_in(session, headers):
+    async with (
+        control_server(Head(), HOST, 0, "") as port,
+        session.post(f"http://{HOST}:{port}/group/join", json={}, headers=headers) as response,
+    ):
+        assert response.status == 401
+
+
+async def test_a_worker_with_another_token_is_told(session):
+    async with control_server(Head(), HOST, 0, TOKEN) as port:
+        answer = await HeadLink(session, replace(worker_of(port), group_token="other"), "i1").join("waiting")
+    assert "the bearer token is not this group's" in answer.refusal
+    assert not answer.token
+
+
 async def test_a_worker_has_no_group_to_join(session):
     head = Head()
     head.welcome = lambda request: Refusal(404, "only rank 0 is a head")
-    async with control_server(head, HOST, 0) as port:
+    async with control_server(head, HOST, 0, TOKEN) as port:
         answer = await HeadLink(session, worker_of(port), "i1").join("joined")
     assert answer.refusal == "only rank 0 is a head"
 
 
 async def test_a_taken_port_is_a_sentence():
-    async with control_server(Head(), HOST, 0) as port:
+    async with control_server(Head(), HOST, 0, TOKEN) as port:
         with pytest.raises(SettingsError, match=f"cannot listen on {HOST}:{port}"):
-            async with control_server(Head(), HOST, port):
+            async with control_server(Head(), HOST, port, TOKEN):
                 pass

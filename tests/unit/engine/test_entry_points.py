@@ -20,9 +20,14 @@ GOOD = ["--rank=0", "--pod-ip=127.0.0.1", "--head=x"]
         (GOOD, "no --model among the vLLM flags"),
         ([*GOOD, "--", "--model=/no/such/model"], "--model=/no/such/model: no such file or folder"),
         ([*GOOD, "--group-size=2", "--executor=ray", "--", "--model=org/m"], "make both numbers equal"),
+        (
+            [*GOOD, "--group-size=2", "--executor=ray", "--", "--model=org/m", "--tensor-parallel-size=2"],
+            "GROUP_TOKEN is empty",
+        ),
     ],
 )
-def test_wrong_calls_end_with_2_and_a_remedy(arguments, words):
+def test_wrong_calls_end_with_2_and_a_remedy(arguments, words, monkeypatch):
+    monkeypatch.delenv("GROUP_TOKEN", raising=False)
     result = CliRunner().invoke(main, ["engine", *arguments])
     assert result.exit_code == 2
     assert words in result.output

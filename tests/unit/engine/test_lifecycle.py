@@ -1,7 +1,6 @@
 """A launcher's life with a stand-in for vLLM: real processes, real HTTP, no model."""
 
 import asyncio
-import json
 import sys
 import time
 from pathlib import Path
@@ -9,18 +8,21 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from manta_runtime.engine import drain, draining, head
+from manta_runtime.engine import drain, draining, head, progress, stalls
 from manta_runtime.engine.failure import EngineFailure
 from manta_runtime.engine.head import make_client, run_head
+from manta_runtime.engine.processes import Child
+from manta_runtime.engine.ray_node import free_port
 from manta_runtime.engine.settings import EngineSettings
 from manta_runtime.engine.stop import Stop
 
 HOST = "127.0.0.1"
-# /busy sets how many requests are in flight, /exit ends the process with a code.
+TOKEN = "s3cret"
+# /busy sets how many requests are in flight, /hang makes steps stop (0: go on), /exit ends the process with a code.
 ENGINE = """
 import json, os, sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
-state = {"busy": 0}
+state = {"busy": 0, "hang": 0, "steps": 0}
 class Handler(BaseHTTPRequestHandler):
     def answer(self, text):
         self.send_response(200); self.send_header("Content-Type", "application/json")
@@ -28,14 +30,22 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
     def do_POST(self):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if state["hang"]:
+            return self.send_error(500)
+        state["steps"] += 1
         self.answer(json.dumps({"usage": {"completion_tokens": 1}}))
     def do_GET(self):
         what, _, value = self.path.strip("/").partition("/")
         if what == "exit":
             os._exit(int(value))
-        if what == "busy":
-            state["busy"] = int(value)
-        self.answer("vllm:num_requests_running %d\\nvllm:num_requests_waiting 0\\n" % state["busy"])
+        if what in ("busy", "hang"):
+            state[what] = int(value)
+        if what == "load":
+            return self.answer(json.dumps({"server_load": state["busy"]}))
+        state["steps"] += bool(state["busy"] and not state["hang"])
+        running = 0 if state["hang"] else state["busy"]
+        self.answer("vllm:num_requests_running %d\\nvllm:num_requests_waiting 0\\n"
+                    "vllm:iteration_tokens_total_count %d\\n" % (running, state["steps"]))
     def log_message(self, *_): pass
 HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
@@ -51,13 +61,13 @@ class Running:
         self._session = session
         self.task = asyncio.create_task(run_head(settings, {}, self.stop, make_client(session, settings, {})))
 
-    async def readyz(self) -> int:
+    async def readyz(self) -> tuple[int, str]:
         url = f"http://{HOST}:{self._settings.control_port}/readyz"
         try:
             async with self._session.get(url) as response:
-                return response.status
+                return response.status, await response.text()
         except aiohttp.ClientError:
-            return 0
+            return 0, ""
 
     async def engine(self, path: str) -> None:
         try:
@@ -69,16 +79,25 @@ class Running:
     async def join(self, stage: str, rank: int = 1) -> int:
         body = {"rank": rank, "podIp": HOST, "podName": "tiny-1", "instance": "i", "stage": stage, "epoch": self._epoch}
         url = f"http://{HOST}:{self._settings.control_port}/group/join"
-        async with self._session.post(url, data=json.dumps(body)) as response:
+        async with self._session.post(url, json=body, headers={"Authorization": f"Bearer {TOKEN}"}) as response:
             self._epoch = (await response.json())["epoch"]
             return response.status
 
-    async def until_ready(self) -> None:
+    async def until(self, status: int, words: str = "") -> None:
+        """Wait until /readyz answers `status` with `words`."""
         async with asyncio.timeout(10):
-            while await self.readyz() != 200:
+            while (answer := await self.readyz())[0] != status or words not in answer[1]:
                 if self.task.done():
                     self.task.result()
                 await asyncio.sleep(0.02)
+
+    async def until_ready(self) -> None:
+        await self.until(200)
+
+
+async def sleeping_ray(_settings, environment):
+    """Stand in for a Ray head: a process that lives as long as it is let."""
+    return await Child.start("ray", [sys.executable, "-I", "-c", "import time; time.sleep(60)"], environment), "h:1"
 
 
 @pytest.fixture
@@ -86,12 +105,13 @@ async def start(tmp_path, monkeypatch):
     """Return a function that starts a head with the stand-in engine; everything is faster than in a pod."""
     script = tmp_path / "engine.py"
     script.write_text(ENGINE)
-    monkeypatch.setattr(
-        head, "vllm_command", lambda settings, address: [sys.executable, "-I", str(script), str(settings.port)]
-    )
+    monkeypatch.setattr(head, "vllm_command", lambda settings: [sys.executable, "-I", str(script), str(settings.port)])
+    monkeypatch.setattr(head, "start_ray", sleeping_ray)
+    monkeypatch.setattr(stalls, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(progress, "STALL_SECONDS", 0.4)
     monkeypatch.setattr(head, "_TICK_SECONDS", 0.05)
     monkeypatch.setattr(draining, "_LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(drain, "LOOK_AWAY_SECONDS", 0.2)
+    monkeypatch.setattr(drain, "STRAGGLER_SECONDS", 0.2)
     running = []
 
     async with aiohttp.ClientSession() as session:
@@ -103,15 +123,16 @@ async def start(tmp_path, monkeypatch):
                 pod_ip=HOST,
                 pod_name="tiny-0",
                 head=HOST,
-                port=head.free_port(HOST),
-                control_port=head.free_port(HOST),
-                executor="mp",
+                port=free_port(HOST),
+                control_port=free_port(HOST),
+                executor="ray" if group_size > 1 else "uni",
                 accelerator="cpu",
                 accelerators_per_pod=1,
                 startup_seconds=startup_seconds,
                 drain_seconds=drain_seconds,
                 scratch=Path(tmp_path),
                 vllm_flags=("--model=/m", "--served-model-name=tiny"),
+                group_token=TOKEN,
             )
             running.append(Running(settings, session))
             return running[-1]
@@ -126,8 +147,7 @@ async def test_an_idle_head_drains_and_ends_with_0(start):
     pod = start()
     await pod.until_ready()
     pod.stop.ask()
-    await asyncio.sleep(0.1)
-    assert await pod.readyz() == 503
+    await pod.until(503, "draining")
     assert await pod.task == 0
 
 
@@ -136,6 +156,8 @@ async def test_requests_in_flight_hold_the_drain(start):
     await pod.until_ready()
     await pod.engine("busy/2")
     pod.stop.ask()
+    await pod.until(503, "draining")
+    # Longer than an idle drain takes: that nothing happens can only be waited out.
     await asyncio.sleep(0.4)
     assert not pod.task.done()
     await pod.engine("busy/0")
@@ -157,7 +179,7 @@ async def test_a_second_signal_hurries(start):
     await pod.until_ready()
     await pod.engine("busy/1")
     pod.stop.ask()
-    await asyncio.sleep(0.1)
+    await pod.until(503, "draining")
     pod.stop.ask()
     async with asyncio.timeout(3):
         assert await pod.task == 0
@@ -181,6 +203,31 @@ async def test_an_engine_that_ends_well_unasked_is_a_failure_too(start):
     assert failure.value.code == 1
 
 
+async def test_a_hanging_engine_is_not_ready_until_it_goes_on(start):
+    pod = start()
+    await pod.until_ready()
+    await pod.engine("hang/1")
+    await pod.engine("busy/1")
+    await pod.until(503, "1 unanswered request and has made no progress")
+    await pod.engine("busy/0")
+    await asyncio.sleep(0.2)
+    assert (await pod.readyz())[0] == 503, "clients that gave up are no progress"
+    await pod.engine("hang/0")
+    await pod.until_ready()
+
+
+async def test_a_request_left_open_does_not_make_a_working_engine_unready(start):
+    pod = start()
+    await pod.until_ready()
+    looks = []
+    await pod.engine("busy/1")
+    async with asyncio.timeout(5):
+        while len(looks) < 40:
+            looks.append((await pod.readyz())[0])
+            await asyncio.sleep(0.03)
+    assert set(looks) == {200}
+
+
 async def test_a_group_that_stays_incomplete_names_who_is_missing(start):
     pod = start(group_size=3, startup_seconds=0.1)
     with pytest.raises(EngineFailure, match=r"missing ranks 1 \(tiny-1\), 2 \(tiny-2\)"):
@@ -189,8 +236,7 @@ async def test_a_group_that_stays_incomplete_names_who_is_missing(start):
 
 async def test_a_head_waits_for_its_ranks_and_ends_when_one_fails(start):
     pod = start(group_size=2)
-    await asyncio.sleep(0.2)
-    assert await pod.readyz() == 503
+    await pod.until(503, "ranks [1] have not joined")
     assert await pod.join("waiting") == 200
     assert await pod.join("joined") == 200
     await pod.until_ready()
@@ -201,7 +247,7 @@ async def test_a_head_waits_for_its_ranks_and_ends_when_one_fails(start):
 
 async def test_a_leaving_rank_drains_the_whole_group_and_it_starts_again(start):
     pod = start(group_size=2)
-    await asyncio.sleep(0.1)
+    await pod.until(503, "have not joined")
     await pod.join("joined")
     await pod.until_ready()
     await pod.join("leaving")
@@ -210,7 +256,7 @@ async def test_a_leaving_rank_drains_the_whole_group_and_it_starts_again(start):
 
 async def test_told_to_stop_before_serving(start):
     pod = start(group_size=2)
-    await asyncio.sleep(0.1)
+    await pod.until(503, "have not joined")
     pod.stop.ask()
     async with asyncio.timeout(3):
         assert await pod.task == 0

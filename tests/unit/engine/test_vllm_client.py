@@ -4,13 +4,19 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from manta_runtime.engine.progress import Look
 from manta_runtime.engine.vllm_client import VllmClient
 
 
 @pytest.fixture
 async def engine():
     """A server whose answers a test sets; yields (answers, client)."""
-    answers = {"health": 200, "completion": (200, {"usage": {"completion_tokens": 1}}), "metrics": ""}
+    answers = {
+        "health": 200,
+        "completion": (200, {"usage": {"completion_tokens": 1}}),
+        "metrics": "",
+        "load": {"server_load": 0},
+    }
     seen = {}
 
     async def health(_):
@@ -25,9 +31,17 @@ async def engine():
     async def metrics(_):
         return web.Response(text=answers["metrics"])
 
+    async def load(_):
+        return web.json_response(answers["load"])
+
     application = web.Application()
     application.add_routes(
-        [web.get("/health", health), web.post("/v1/completions", completion), web.get("/metrics", metrics)]
+        [
+            web.get("/health", health),
+            web.post("/v1/completions", completion),
+            web.get("/metrics", metrics),
+            web.get("/load", load),
+        ]
     )
     runner = web.AppRunner(application)
     await runner.setup()
@@ -63,9 +77,20 @@ async def test_in_flight_comes_from_the_metrics(engine):
     assert await client.in_flight() == 3
 
 
+async def test_a_look_tells_what_moved_and_who_waits(engine):
+    answers, _, client = engine
+    assert await client.look() is None
+    answers["metrics"] = "vllm:kv_cache_usage_perc 0.5\nprocess_cpu_seconds_total 7.0\n"
+    answers["load"] = {"server_load": 2}
+    assert await client.look() == Look(("vllm:kv_cache_usage_perc 0.5",), 2)
+    answers["load"] = {"detail": "Not Found"}
+    assert await client.look() is None
+
+
 async def test_nobody_there():
     async with aiohttp.ClientSession() as session:
         client = VllmClient(session, "127.0.0.1", 1, "tiny")
         assert not await client.healthy()
         assert await client.in_flight() is None
+        assert await client.look() is None
         assert "ClientConnectorError" in await client.produce_token()

@@ -1,4 +1,4 @@
-"""A worker's life beside a head that the test plays: real HTTP, a sleeping process for vLLM's share."""
+"""A worker's life beside a head that the test plays: real HTTP, a sleeping process for Ray."""
 
 import asyncio
 import sys
@@ -12,12 +12,14 @@ from manta_runtime.engine import head_link, worker
 from manta_runtime.engine.control import control_server
 from manta_runtime.engine.failure import EngineFailure
 from manta_runtime.engine.group import Group, answer_of, join, state_of
+from manta_runtime.engine.processes import Child
 from manta_runtime.engine.ray_node import free_port
 from manta_runtime.engine.readiness import Health, judge_head
 from manta_runtime.engine.settings import EngineSettings
 from manta_runtime.engine.stop import Stop
 
 HOST = "127.0.0.1"
+TOKEN = "s3cret"
 
 
 class Head:
@@ -52,7 +54,10 @@ async def launch(tmp_path, monkeypatch):
     async with aiohttp.ClientSession() as session:
 
         def start(head_port: int, code: str = "import time; time.sleep(60)", **changes):
-            monkeypatch.setattr(worker, "vllm_command", lambda *_: [sys.executable, "-I", "-c", code])
+            async def start_ray(_settings, environment, address):
+                return await Child.start("ray", [sys.executable, "-I", "-c", code], environment), address
+
+            monkeypatch.setattr(worker, "start_ray", start_ray)
             settings = EngineSettings(
                 rank=1,
                 group_size=2,
@@ -61,13 +66,14 @@ async def launch(tmp_path, monkeypatch):
                 head=HOST,
                 port=8000,
                 control_port=head_port,
-                executor="mp",
+                executor="ray",
                 accelerator="cpu",
                 accelerators_per_pod=1,
                 startup_seconds=5,
                 drain_seconds=5,
                 scratch=Path(tmp_path),
                 vllm_flags=("--model=/m", "--tensor-parallel-size=2"),
+                group_token=TOKEN,
             )
             stop = Stop()
             run = worker.run_worker(replace(settings, **changes), {}, stop, session)
@@ -88,7 +94,7 @@ async def test_it_waits_for_the_head_joins_and_becomes_ready(launch):
         async with session.get(f"http://127.0.0.2:{port}/readyz") as response:
             assert response.status == 503
         head = Head()
-        async with control_server(head, HOST, port):
+        async with control_server(head, HOST, port, TOKEN):
             await head.until(lambda group: not group.missing)
             async with session.get(f"http://127.0.0.2:{port}/readyz") as response:
                 assert response.status == 200
@@ -96,7 +102,7 @@ async def test_it_waits_for_the_head_joins_and_becomes_ready(launch):
 
 async def test_it_ends_soon_after_its_head(launch):
     head = Head()
-    async with control_server(head, HOST, 0) as port:
+    async with control_server(head, HOST, 0, TOKEN) as port:
         task, _ = launch(port)
         await head.until(lambda group: not group.missing)
     async with asyncio.timeout(3):
@@ -106,7 +112,7 @@ async def test_it_ends_soon_after_its_head(launch):
 
 async def test_it_ends_when_the_head_has_another_epoch(launch):
     head = Head()
-    async with control_server(head, HOST, 0) as port:
+    async with control_server(head, HOST, 0, TOKEN) as port:
         task, _ = launch(port)
         await head.until(lambda group: not group.missing)
         head.group = Group(epoch="e2", size=2, pod_prefix="tiny", address="127.0.0.1:7000")
@@ -117,9 +123,9 @@ async def test_it_ends_when_the_head_has_another_epoch(launch):
 
 async def test_its_own_process_dying_is_told_to_the_head(launch):
     head = Head()
-    async with control_server(head, HOST, 0) as port:
+    async with control_server(head, HOST, 0, TOKEN) as port:
         task, _ = launch(port, code="import time; time.sleep(0.3); raise SystemExit(9)")
-        with pytest.raises(EngineFailure, match="vLLM ended with code 9") as failure:
+        with pytest.raises(EngineFailure, match="ray ended with code 9") as failure:
             await task
     assert failure.value.code == 9
     assert head.group.lost == "rank 1 (tiny-1) failed, see its log"
@@ -127,7 +133,7 @@ async def test_its_own_process_dying_is_told_to_the_head(launch):
 
 async def test_told_to_stop_it_serves_on_until_the_head_is_done(launch):
     head = Head()
-    async with control_server(head, HOST, 0) as port:
+    async with control_server(head, HOST, 0, TOKEN) as port:
         task, stop = launch(port)
         await head.until(lambda group: not group.missing)
         stop.ask()
@@ -140,7 +146,7 @@ async def test_told_to_stop_it_serves_on_until_the_head_is_done(launch):
 
 async def test_told_to_stop_it_leaves_at_the_deadline(launch):
     head = Head()
-    async with control_server(head, HOST, 0) as port:
+    async with control_server(head, HOST, 0, TOKEN) as port:
         task, stop = launch(port, drain_seconds=0.3)
         await head.until(lambda group: not group.missing)
         stop.ask()

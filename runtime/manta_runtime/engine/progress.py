@@ -1,0 +1,71 @@
+"""Does vLLM still make progress on what it was asked? Pure: one value, advanced by every look at the engine.
+
+A frozen rank hangs a step of the engine, and neither /health nor the gauges of running requests say so: vLLM updates
+its metrics after a step. So what was asked is taken from its HTTP side (/load), and progress from the metrics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STALL_SECONDS = 60.0
+"""With requests and no step of the engine for this long, nobody should be sent here."""
+
+# During a long prefill vLLM returns no tokens, and only the share of the KV cache in use grows with every step;
+# decoding moves the count of iterations that returned something.
+_MOVED_BY_STEPS = (
+    "vllm:iteration_tokens_total_count",
+    "vllm:kv_cache_usage_perc",
+    "vllm:num_requests_running",
+    "vllm:num_requests_waiting",
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at vLLM: the samples that engine steps move, and the requests its HTTP server has not answered."""
+
+    marks: tuple[str, ...]
+    unanswered: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The latest marks, and `since` when (monotonic seconds) requests wait without a step; None: nothing waits."""
+
+    marks: tuple[str, ...] = ()
+    unanswered: int = 0
+    since: float | None = None
+
+
+def read_marks(metrics: str) -> tuple[str, ...]:
+    """Return the samples of vLLM's /metrics text that its engine's steps move; empty when it keeps none."""
+    return tuple(line for line in metrics.splitlines() if line.partition("{")[0].partition(" ")[0] in _MOVED_BY_STEPS)
+
+
+def after_look(progress: Progress, look: Look, now: float) -> Progress:
+    """Return the progress after a look at `now` (monotonic seconds).
+
+    Clients that give up prove nothing: once requests have waited, only a step of the engine ends the wait.
+    """
+    if look.marks != progress.marks:
+        return Progress(look.marks, look.unanswered, now if look.unanswered else None)
+    if look.unanswered:
+        return Progress(look.marks, look.unanswered, now if progress.since is None else progress.since)
+    return progress
+
+
+def wants_token(progress: Progress, now: float) -> bool:
+    """Say whether to ask vLLM for a token: its step tells a hang from a request that is gone, or that others hold up.
+
+    It is also what ends a stall when all clients have left.
+    """
+    return progress.since is not None and now - progress.since >= STALL_SECONDS / 2
+
+
+def describe_stall(progress: Progress, now: float) -> str:
+    """Return why no token can be expected, "" while one can."""
+    if progress.since is None or now - progress.since < STALL_SECONDS:
+        return ""
+    count = f"{progress.unanswered} unanswered request" + ("" if progress.unanswered == 1 else "s")
+    return f"vLLM has {count} and has made no progress for {now - progress.since:.0f} s"

@@ -1,0 +1,79 @@
+"""Telling a hanging engine from a busy and from an idle one: a pure decision over looks."""
+
+import pytest
+
+from manta_runtime.engine.progress import (
+    STALL_SECONDS,
+    Look,
+    Progress,
+    after_look,
+    describe_stall,
+    read_marks,
+    wants_token,
+)
+
+METRICS = """# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="tiny"} 1.0
+vllm:num_requests_waiting{engine="0",model_name="tiny"} 0.0
+vllm:num_requests_waiting_by_reason{engine="0",reason="capacity"} 0.0
+vllm:kv_cache_usage_perc{engine="0",model_name="tiny"} 0.25
+vllm:iteration_tokens_total_bucket{engine="0",le="1.0"} 4.0
+vllm:iteration_tokens_total_count{engine="0"} 9.0
+http_requests_total{handler="/metrics"} 3.0
+"""
+A, B = ("iterations 1",), ("iterations 2",)
+
+
+def after(*looks: tuple[float, tuple[str, ...], int]) -> Progress:
+    progress = Progress()
+    for now, marks, unanswered in looks:
+        progress = after_look(progress, Look(marks, unanswered), now)
+    return progress
+
+
+@pytest.mark.parametrize(
+    ("case", "progress", "stalled"),
+    [
+        ("idle for long", after((0, A, 0), (500, A, 0)), False),
+        ("asked just now after idling", after((0, A, 0), (500, A, 1)), False),
+        ("a request and no step", after((0, A, 1), (STALL_SECONDS - 1, A, 1)), True),
+        ("a request that met a hung engine", after((0, A, 0), (1, A, 1)), True),
+        ("steps go on", after((0, A, 1), (STALL_SECONDS - 1, B, 1)), False),
+        ("clients gave up, no step since", after((0, A, 1), (30, A, 0), (50, A, 0)), True),
+        ("all was answered", after((0, A, 1), (30, B, 0)), False),
+        ("a step after a stall", after((0, A, 1), (500, A, 1), (501, B, 0)), False),
+    ],
+)
+def test_a_stall_is_a_wait_without_a_step(case, progress, stalled):
+    now = 510.0 if case != "a request and no step" else STALL_SECONDS + 2
+    if case == "steps go on":
+        now = STALL_SECONDS + 2
+    assert bool(describe_stall(progress, now)) is stalled, case
+
+
+def test_the_reason_says_how_many_wait_and_how_long():
+    progress = after((100, A, 0), (101, A, 1))
+    assert describe_stall(progress, 101 + STALL_SECONDS - 0.1) == ""
+    assert describe_stall(progress, 163) == "vLLM has 1 unanswered request and has made no progress for 62 s"
+    assert "2 unanswered requests" in describe_stall(after_look(progress, Look(A, 2), 163), 163)
+
+
+def test_a_token_is_asked_for_before_the_verdict_and_never_when_idle():
+    waiting = after((0, A, 1))
+    assert not wants_token(waiting, STALL_SECONDS / 2 - 1)
+    assert wants_token(waiting, STALL_SECONDS / 2)
+    assert not wants_token(after((0, A, 0)), 1000)
+    assert not wants_token(after((0, A, 1), (40, B, 0)), 1000)
+
+
+def test_marks_are_what_steps_of_the_engine_move():
+    marks = read_marks(METRICS)
+    assert [line.partition("{")[0].removeprefix("vllm:") for line in marks] == [
+        "num_requests_running",
+        "num_requests_waiting",
+        "kv_cache_usage_perc",
+        "iteration_tokens_total_count",
+    ]
+    assert read_marks(METRICS.replace(" 0.25", " 0.50")) != marks
+    assert read_marks(METRICS.replace('/metrics"} 3', '/metrics"} 4')) == marks
+    assert read_marks("process_cpu_seconds_total 1.0\n") == ()
