@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from crd_cases import MINIMAL, problems
 
+from manta_operator.api import names
 from manta_operator.api.rules import ARGS_RULES, PLANNED_FLAGS, RULES
 
 
@@ -102,7 +103,7 @@ CASES = [
          toleration(value="v"), toleration(key="k", value="v")),
     Case("name with a digit first", "the name must start with", "metadata.name", {}, {}, metadata={"name": "1a"}),
     Case("name with a dot", "the name must start with", "metadata.name", {}, {}, metadata={"name": "a.b"}),
-    Case("long name", "the name must have at most 40", "metadata.name", {}, {}, metadata={"name": "a" * 41}),
+    Case("long name", "the name must have at most 38", "metadata.name", {}, {}, metadata={"name": "a" * 39}),
 ]  # fmt: skip
 
 MESSAGES = {rule.message for rules in RULES.values() for rule in rules} - {rule.message for rule in ARGS_RULES[1:]}
@@ -121,17 +122,54 @@ def test_every_rule_has_a_case() -> None:
     assert [m for m in MESSAGES if not any(m.startswith(case.rule) for case in CASES)] == []
 
 
-@pytest.mark.parametrize(("flag", "instead"), PLANNED_FLAGS.items())
-def test_flags_that_manta_sets(flag: str, instead: str) -> None:
-    refused = f"spec.engine.args: Invalid value: Manta sets {flag} itself; use {instead}"
+def flag_message(flag: str) -> str:
+    instead = PLANNED_FLAGS[flag]
+    words = (
+        f"Manta sets {flag} itself; use {instead}" if instead.startswith("spec.") else f"leave {flag} out: {instead}"
+    )
+    return f"spec.engine.args: Invalid value: {words}"
+
+
+@pytest.mark.parametrize("flag", PLANNED_FLAGS)
+def test_flags_that_manta_sets(flag: str) -> None:
     underscored = "--" + flag[2:].replace("-", "_")
-    for arg in (flag, f"{flag}=1", underscored, f"{underscored}=1"):
-        assert problems(body(engine(args=["--seed=1", arg]))) == [refused]
+    mixed = "--" + flag[2:].replace("-", "_", 1)
+    for arg in {flag, f"{flag}=1", underscored, f"{underscored}=1", f"{mixed}=1"}:
+        assert problems(body(engine(args=["--seed=1", arg]))) == [flag_message(flag)]
     assert problems(body(engine(args=[f"{flag}s=1", f"--other={flag}"]))) == []
 
 
-def test_names_up_to_forty_characters_are_accepted() -> None:
-    assert problems(body({}, {"name": "a-1" + "b" * 37})) == []
+@pytest.mark.parametrize(
+    ("arg", "flag"),
+    [
+        ("--tensor-par=4", "--tensor-parallel-size"),
+        ("--tens", "--tensor-parallel-size"),
+        ("--gpu_memory-utilization=0.5", "--gpu-memory-utilization"),
+        ("--gpu_mem=0.5", "--gpu-memory-utilization"),
+        ("--hos=::", "--host"),
+        ("--data-parallel=2", "--data-parallel-size"),
+    ],
+)
+def test_argparse_takes_a_beginning_for_the_flag_and_so_do_we(arg: str, flag: str) -> None:
+    assert problems(body(engine(args=[arg]))) == [flag_message(flag)]
+
+
+def test_an_ambiguous_beginning_is_refused_for_each_flag_it_could_be() -> None:
+    flags = ("--master-addr", "--master-port")
+    assert problems(body(engine(args=["--master=a"]))) == [flag_message(flag) for flag in flags]
+
+
+@pytest.mark.parametrize("arg", ["--model-impl=vllm", "--config-format=hf", "--chat-template-content-format=string"])
+def test_flags_that_only_begin_alike_are_the_users(arg: str) -> None:
+    assert problems(body(engine(args=[arg, "--api-server-count=2", "--max-num-batched-tokens=8192"]))) == []
+
+
+def test_names_of_children_stay_labels() -> None:
+    # A StatefulSet controller labels pods with <name of the StatefulSet>-<10 characters>; labels have at most 63.
+    longest = "a-1" + "b" * 35
+    assert problems(body({}, {"name": longest})) == []
+    group = names.group_name(longest, revision="0" * 8, index=999)
+    assert len(f"{group}-{'0' * 10}") <= 63
 
 
 def test_unknown_parallelism_is_left_to_the_planner() -> None:

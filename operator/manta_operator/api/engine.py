@@ -79,7 +79,8 @@ class EngineSpec(Frozen):
     dtype: DType = "auto"
     """Type of weights and activations that are not quantized. auto: what the checkpoint says."""
     quantization: Quantization = "auto"
-    """Quantization method, in vLLM's words. auto: what the checkpoint says; none: refuse a quantized one.
+    """Quantization method, in vLLM's words. auto: what the checkpoint says; none: refuse a quantized one, where the
+    operator can read the checkpoint (elsewhere status.fit says that it is unchecked).
     Names such as fp8_per_tensor quantize while loading."""
     kv_cache_dtype: KVCacheDType = "auto"
     """Type of the KV cache. auto: the type of the activations. fp8 halves the memory of each cached token."""
@@ -104,7 +105,7 @@ class EngineSpec(Frozen):
     auto: ray for several pods, mp for several accelerators in one pod, one process otherwise."""
     args: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...], Field(max_length=64)] = ()
     """More flags for vLLM, one flag an item, for example --max-num-batched-tokens=8192.
-    Flags that Manta sets itself are refused: use the field that the message names."""
+    Flags that Manta sets itself, and their beginnings, are refused: use the field that the message names."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
     """More environment variables for the engine container."""
     resources: Resources = Field(default_factory=Resources)

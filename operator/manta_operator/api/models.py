@@ -36,14 +36,15 @@ LabelText = Annotated[str, Field(max_length=317)]
 
 
 class ParallelismSpec(Frozen):
-    """How one replica is split. What is omitted, the fit planner chooses."""
+    """How one replica is split over ranks, one rank an accelerator."""
 
     tensor: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Tensor parallel: every layer is split over this many ranks. It must divide the model's attention heads.
-    Omitted: the smallest that fits."""
+    """Tensor parallel: every layer is split over this many ranks. It must divide the model's attention heads,
+    and divide its key-value heads or be a multiple of them. Omitted: where the operator can read the checkpoint,
+    the smallest of 1, 2, 4 and 8 that fits; elsewhere, and on cpu, accelerator.perPod, or 1."""
     pipeline: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Pipeline parallel: the layers are split into this many stages, one after the other.
-    Omitted: the fit planner chooses, 1 where tensor parallel alone fits."""
+    Omitted: 1."""
 
 
 class AcceleratorSpec(Frozen):
@@ -53,8 +54,8 @@ class AcceleratorSpec(Frozen):
     """Kind of accelerator, for example nvidia-h100-80gb, or cpu for none."""
     per_pod: Annotated[int, Field(ge=1, le=64)] | None = None
     """Accelerators of each engine pod, at most what one node has.
-    A replica has tensor x pipeline / perPod pods. Omitted: as many as one node of this kind has,
-    or all that a replica needs if that is fewer."""
+    A replica has tensor x pipeline / perPod pods. Omitted: all that a replica needs if these are 8
+    or fewer, otherwise tensor, at most 8."""
 
 
 class RouterSpec(Frozen):
@@ -69,7 +70,8 @@ class RouterSpec(Frozen):
     image: Annotated[str, Field(min_length=1, max_length=512)] = RUNTIME_IMAGE
     """Container image of the router pods: Envoy and manta-runtime."""
     resources: Resources = Field(default_factory=Resources)
-    """CPU and memory requested for every router pod."""
+    """CPU and memory requested for the Envoy of every router pod; the endpoint picker beside it asks for
+    100m and 128Mi more."""
 
 
 class RolloutSpec(Frozen):

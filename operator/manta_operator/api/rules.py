@@ -38,10 +38,15 @@ class Rule:
         return {key: text for key, text in entry.items() if text}
 
 
+_GROUP = "Manta forms the group of pods"
+_TLS = "the runtime inside speaks plain HTTP; end TLS in a gateway in front of the Service"
+
 PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
     {
+        "--api-key": "the router could not ask the engines; check keys in a gateway in front of the Service",
         "--attention-backend": "spec.engine.attentionBackend",
         "--chat-template": "spec.model.chatTemplate",
+        "--config": "a file could set what Manta plans; use fields of spec.engine, and spec.engine.args",
         "--data-parallel-size": "spec.replicas",
         "--distributed-executor-backend": "spec.engine.executor",
         "--download-dir": "spec.model.cache",
@@ -49,29 +54,39 @@ PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
         "--enable-prefix-caching": "spec.engine.prefixCaching",
         "--enforce-eager": "spec.engine.enforceEager",
         "--gpu-memory-utilization": "spec.engine.gpuMemoryUtilization",
-        "--headless": "nothing: Manta forms the group of pods",
-        "--host": "nothing: Manta listens on the pod's address",
+        "--headless": _GROUP,
+        "--host": "Manta listens on the address of the pod",
         "--kv-cache-dtype": "spec.engine.kvCacheDtype",
         "--kv-cache-memory-bytes": "spec.engine.kvCacheMemory",
-        "--master-addr": "nothing: Manta forms the group of pods",
-        "--master-port": "nothing: Manta forms the group of pods",
+        "--master-addr": _GROUP,
+        "--master-port": _GROUP,
         "--max-model-len": "spec.engine.maxModelLen",
         "--max-num-seqs": "spec.engine.maxNumSeqs",
         "--model": "spec.model.uri",
-        "--nnodes": "nothing: Manta forms the group of pods",
+        "--nnodes": _GROUP,
         "--no-enable-prefix-caching": "spec.engine.prefixCaching",
         "--no-enforce-eager": "spec.engine.enforceEager",
-        "--node-rank": "nothing: Manta forms the group of pods",
+        "--node-rank": _GROUP,
         "--pipeline-parallel-size": "spec.parallelism.pipeline",
         "--port": "spec.router.port",
         "--quantization": "spec.engine.quantization",
         "--revision": "spec.model.revision",
+        "--root-path": "the router asks for /v1; rewrite paths in a gateway in front of the Service",
         "--served-model-name": "spec.model.servedNames",
         "--shutdown-timeout": "spec.rollout.drainSeconds",
+        "--ssl-ca-certs": _TLS,
+        "--ssl-cert-reqs": _TLS,
+        "--ssl-certfile": _TLS,
+        "--ssl-ciphers": _TLS,
+        "--ssl-keyfile": _TLS,
         "--tensor-parallel-size": "spec.parallelism.tensor",
+        "--uds": "Manta listens on the address of the pod",
     }
 )
-"""vLLM flags that Manta sets itself, and the field to use instead."""
+"""vLLM flags that are not the user's, and the field to use instead, or why there is none."""
+
+SHORTEST_FLAG = len("--abc")
+"""argparse takes any unambiguous beginning of a flag for the flag; shorter ones than this fit too many of vLLM's."""
 
 OWN_VARIABLES = (
     "GROUP_HEAD",
@@ -95,10 +110,15 @@ def _any_of(values: tuple[str, ...]) -> str:
 
 
 def _planned_flag(flag: str, instead: str) -> Rule:
-    """Refuse `flag`, as `--flag`, `--flag=value`, or in vLLM's other spelling `--flag_name`."""
-    spellings = "|".join(sorted({flag, "--" + flag[2:].replace("-", "_")}))
-    message = f"Manta sets {flag} itself; use {instead}"
-    return Rule(f"!self.exists(a, a.matches('^({spellings})(=|$)'))", message)
+    """Refuse `flag`, its beginnings and its other spelling `--flag_name`: vLLM takes them all for the flag."""
+    pattern = ""
+    for letter in reversed(flag[SHORTEST_FLAG:].replace("-", "_")):
+        pattern = f"({'[-_]' if letter == '_' else letter}{pattern})?"
+    beginning = "--" + flag[2:SHORTEST_FLAG].replace("-", "[-_]")
+    pattern = f"^{beginning}{pattern}(=|$)"
+    is_field = instead.startswith("spec.")
+    message = f"Manta sets {flag} itself; use {instead}" if is_field else f"leave {flag} out: {instead}"
+    return Rule(f"!self.exists(a, a.matches('{pattern}'))", message)
 
 
 _FLAG = "^--[A-Za-z0-9][-A-Za-z0-9_.]*(=|$)"
@@ -123,8 +143,8 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
                 field_path=".metadata.name",
             ),
             Rule(
-                "self.metadata.name.size() <= 40",
-                "the name must have at most 40 characters, because the names of pods are built from it",
+                "self.metadata.name.size() <= 38",
+                "the name must have at most 38 characters, because the names of pods are built from it",
                 field_path=".metadata.name",
             ),
         ),
