@@ -26,6 +26,7 @@ ITEMS: dict[str, Any] = {
     },
     "status.decisions": {"reason": "A", "message": "b"},
     "status.fit": {"fits": "True"},
+    "status.shape": {"tensor": 1, "pipeline": 1, "perPod": 1, "executor": "uni", "specHash": "a"},
 }
 """Valid parents of fields that need one."""
 

@@ -53,6 +53,23 @@ class Fit(Frozen):
     """Longest prompt plus answer that was counted with, in tokens."""
 
 
+class Shape(Frozen):
+    """How one replica was cut. Kept, so that a checkpoint that cannot be seen for a while changes nothing."""
+
+    tensor: Annotated[int, Field(ge=1)]
+    """Ranks that share every layer."""
+    pipeline: Annotated[int, Field(ge=1)]
+    """Stages that the layers are split into."""
+    per_pod: Annotated[int, Field(ge=1)]
+    """Ranks of each pod, one an accelerator."""
+    executor: Literal["uni", "mp", "ray"]
+    """What runs the ranks."""
+    memory_per_pod: Count | None = None
+    """Bytes of host memory each engine pod asks for where spec.engine.resources does not say; only on cpu."""
+    spec_hash: Annotated[str, Field(min_length=1, max_length=64)]
+    """Hash of the fields of the spec that this was decided from."""
+
+
 class LLMDeploymentStatus(Frozen):
     """What the operator has seen and decided. Only the operator writes it."""
 
@@ -70,6 +87,8 @@ class LLMDeploymentStatus(Frozen):
     """Hash of everything that makes a new engine pod; replicas carry it in their name."""
     plan: str | None = None
     """What one replica is made of, in a sentence."""
+    shape: Shape | None = None
+    """How one replica is cut, in numbers."""
     fit: Fit | None = None
     """Whether one replica fits on its accelerators."""
     conditions: Annotated[

@@ -30,9 +30,11 @@ class Desired:
     objects: tuple[Object, ...]
 
 
-def desire(deployment: LLMDeployment, facts: ModelFacts | None, observed: Observed) -> Desired | tuple[Problem, ...]:
-    """Return what should exist, or why it cannot."""
-    decided = fit.decide(deployment.spec, facts)
+def desire(
+    deployment: LLMDeployment, facts: ModelFacts | None, observed: Observed, previous: fit.Choice | None = None
+) -> Desired | tuple[Problem, ...]:
+    """Return what should exist, or why it cannot; `previous` stands in where there are no facts."""
+    decided = fit.decide(deployment.spec, facts, previous)
     if not isinstance(decided, fit.Choice):
         return decided
     accelerator = catalog()[deployment.spec.accelerator.type]

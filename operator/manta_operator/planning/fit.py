@@ -66,14 +66,19 @@ class Choice:
     fit: Fit
 
 
-def decide(spec: LLMDeploymentSpec, facts: ModelFacts | None) -> Choice | tuple[Problem, ...]:
+def decide(
+    spec: LLMDeploymentSpec, facts: ModelFacts | None, previous: Choice | None = None
+) -> Choice | tuple[Problem, ...]:
     """Return the smallest shape that fits with its verdict, or the problems that rule out every shape.
 
-    A shape whose fit is Unknown is returned: a cluster's operator rarely sees the checkpoint.
+    A shape whose fit is Unknown is returned: a cluster's operator rarely sees the checkpoint. Where it does not see
+    it now, `previous` stands: the choice made before from the same fields of the spec.
     """
     accelerator = catalog().get(spec.accelerator.type)
     if accelerator is None:
         return (_unknown_accelerator(spec.accelerator.type),)
+    if facts is None and previous is not None:
+        return previous
     if facts is not None and facts.quantization and spec.engine.quantization == "none":
         return (_quantized(facts.quantization),)
     refused: tuple[Problem, ...] = ()

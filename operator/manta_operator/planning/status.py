@@ -7,6 +7,7 @@ from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
 from manta_operator.planning.conditions import Condition, Situation, conditions, merge
 from manta_operator.planning.fit import Fit
+from manta_operator.planning.previous import remember
 
 MESSAGE_LIMIT = 1024
 """Characters of a decision that are kept; conditions keep theirs whole."""
@@ -30,9 +31,12 @@ def status(deployment: LLMDeployment, situation: Situation, before: Mapping[str,
         "endpoint": endpoint(deployment),
         "conditions": merge(conditions(situation), before.get("conditions") or (), deployment.generation, now),
     }
-    if plan is not None:
+    if plan is None:
+        result |= {name: before[name] for name in ("shape", "fit") if name in before}
+    else:
         result["revision"] = plan.revision
         result["plan"] = str(plan.shape)
+        result["shape"] = remember(deployment.spec, plan.shape, plan.fit)
         result["fit"] = _fit(plan.fit)
         result["decisions"] = [
             {"reason": decision.reason, "message": decision.message[:MESSAGE_LIMIT]} for decision in plan.decisions
