@@ -12,6 +12,7 @@ from manta_operator.api.load import InvalidManifest, load
 from manta_operator.api.models import LLMDeployment, parse
 from manta_operator.builders.desired import Desired, desire
 from manta_operator.cli.failures import Refused
+from manta_operator.cli.options import THIS_MACHINE
 from manta_operator.facts.locate import locate, locator
 from manta_operator.facts.models import FactsError, ModelFacts
 from manta_operator.planning.observe import Observed
@@ -39,6 +40,7 @@ def plan_files(paths: Iterable[Path], host_paths: Mapping[str, Path], *, local: 
     Raises:
         Refused: a file, a field, a checkpoint or a plan is wrong; it carries all the problems, not the first alone.
     """
+    host_paths = THIS_MACHINE | dict(host_paths)
     admitted, lines = _admit(paths)
     lines += _twice(admitted)
     facts_of = locator(host_paths)

@@ -26,6 +26,9 @@ host_paths: Decorator = click.option(
     multiple=True,
     help="Where a folder of the nodes is on this machine, for file:// models; may be repeated.",
 )
+THIS_MACHINE = {"/": Path("/")}
+"""Host paths of a command that takes this machine for the node: what is not mapped is where it says."""
+
 state: Decorator = click.option(
     "--state",
     type=click.Path(path_type=Path, file_okay=False),
@@ -49,5 +52,5 @@ def parse_maps(maps: tuple[str, ...]) -> dict[str, Path]:
             raise Refused([f"--map {pair}: write it as /path/on/the/node=folder/here"])
         if not Path(folder).is_dir():
             raise Refused([f"--map {pair}: there is no folder {folder}"])
-        result[node_path.rstrip("/")] = Path(folder).resolve()
+        result[node_path.rstrip("/") or "/"] = Path(folder).resolve()
     return result

@@ -85,9 +85,9 @@ def _cores(planned: list[Planned], cores: float) -> list[str]:
     asked = {entry.deployment.name: _requested(entry, "cpu") for entry in planned}
     if sum(asked.values()) <= cores:
         return []
-    parts = ", ".join(f"{name} {amount}" for name, amount in asked.items())
+    parts = ", ".join(f"{name} {float(amount):g}" for name, amount in asked.items())
     return [
-        f"spec.replicas: the pods ask for {sum(asked.values())} cores ({parts}), this machine has {cores:g}; "
+        f"spec.replicas: the pods ask for {float(sum(asked.values())):g} cores ({parts}), this machine has {cores:g}; "
         "lower spec.replicas or spec.engine.resources.cpu"
     ]
 

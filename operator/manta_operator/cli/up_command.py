@@ -82,7 +82,13 @@ async def _running(box: Box, maps: tuple[str, ...]) -> AsyncIterator[None]:
     await box.start()
     try:
         box.cluster.create(custom_resource_definition())
-        command = [sys.executable, "-m", "manta_operator.cli", "operator", *(f"--map={pair}" for pair in maps)]
+        command = [
+            sys.executable,
+            "-m",
+            "manta_operator.cli",
+            "operator",
+            *(f"--map={pair}" for pair in ("/=/", *maps)),
+        ]
         box.spawn("operator", command)
         yield
     finally:

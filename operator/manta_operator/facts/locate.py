@@ -7,11 +7,12 @@ from manta_operator.facts.models import ModelFacts, read
 
 
 def locate(uri: str, host_paths: Mapping[str, Path]) -> Path | None:
-    """Return the local folder of a `file://` URI, by the longest matching prefix; None for every other scheme.
+    """Return the local folder of a `file://` URI by the longest matching prefix; None if it cannot be seen from here.
 
     Args:
         uri: `spec.model.uri`.
-        host_paths: Folders of the nodes and where they are here: {"/var/lib/manta/models": Path(".models")}.
+        host_paths: Folders of the nodes and where they are here: {"/var/lib/manta/models": Path(".models")}. With
+            {"/": Path("/")} this machine is the node; without, its own files are not mistaken for a node's.
     """
     if not uri.startswith("file://"):
         return None
@@ -19,7 +20,7 @@ def locate(uri: str, host_paths: Mapping[str, Path]) -> Path | None:
     for prefix in sorted(host_paths, key=len, reverse=True):
         if path.is_relative_to(prefix):
             return host_paths[prefix] / path.relative_to(prefix)
-    return Path(path)
+    return None
 
 
 def locator(host_paths: Mapping[str, Path]) -> Callable[[str], ModelFacts | None]:

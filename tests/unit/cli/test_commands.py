@@ -120,7 +120,7 @@ def test_up_refuses_more_memory_than_there_is(tmp_path, model):
     result = run("up", manifest=GOOD.replace("2Gi", "9000Gi"), models=model, tmp=tmp_path)
     assert result.exit_code == 2
     assert "spec.replicas" in result.output
-    assert "9000.0 GiB" in result.output
+    assert "the pods ask for 9000." in result.output
 
 
 def test_up_refuses_a_port_that_is_taken(tmp_path, model):
@@ -167,7 +167,7 @@ def test_down_without_a_box_is_no_error(tmp_path):
 def test_up_refuses_more_cores_than_there_are(tmp_path, model):
     result = run("up", manifest=GOOD.replace("memory: 2Gi", "cpu: 4000"), models=model, tmp=tmp_path)
     assert result.exit_code == 2
-    assert "4000 cores" in result.output
+    assert "the pods ask for 4000" in result.output
 
 
 def test_a_name_in_two_files_is_refused(tmp_path, model):

@@ -206,8 +206,8 @@ def test_a_broken_checkpoint_names_its_file(folder, content):
         ("file:///models/tiny", "/here/tiny"),
         ("file:///models/big/llama", "/disk/llama"),
         ("file:///models", "/here"),
-        ("file:///modelsother/tiny", "/modelsother/tiny"),
-        ("file:///srv/x", "/srv/x"),
+        ("file:///modelsother/tiny", None),
+        ("file:///srv/x", None),
         ("hf://org/name", None),
         ("pvc://claim/path", None),
     ],
@@ -215,6 +215,10 @@ def test_a_broken_checkpoint_names_its_file(folder, content):
 def test_locate_takes_the_longest_prefix(uri, found):
     maps = {"/models": Path("/here"), "/models/big": Path("/disk")}
     assert locate(uri, maps) == (Path(found) if found else None)
+
+
+def test_this_machine_may_be_the_node():
+    assert locate("file:///srv/x", {"/": Path("/"), "/models": Path("/here")}) == Path("/srv/x")
 
 
 def test_locator_reads_what_it_can_see(folder):
