@@ -49,7 +49,10 @@ _PORT = click.IntRange(1, 65535)
 )
 @click.argument("vllm_flags", nargs=-1, type=click.UNPROCESSED)
 def engine(**options: Any) -> None:
-    """Launch one pod of an engine group: Ray where asked for, and vLLM with the flags after `--`."""
+    """Launch one pod of an engine group: Ray where asked for, and vLLM with the flags after `--`.
+
+    A group of several pods needs the secret they share in the environment, as GROUP_TOKEN.
+    """
     settings = EngineSettings(
         **options,
         pod_name=os.environ.get("POD_NAME") or socket.gethostname(),

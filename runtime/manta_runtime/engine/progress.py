@@ -11,8 +11,8 @@ from dataclasses import dataclass
 STALL_SECONDS = 60.0
 """With requests and no step of the engine for this long, nobody should be sent here."""
 
-# During a long prefill vLLM returns no tokens, and only the share of the KV cache in use grows with every step;
-# decoding moves the count of iterations that returned something.
+# During a chunked prefill only the share of the KV cache in use grows from step to step (measured, vLLM 0.32: the
+# tokens of the prompt are counted once, at its end); decoding moves the count of iterations, which skips those chunks.
 _MOVED_BY_STEPS = (
     "vllm:iteration_tokens_total_count",
     "vllm:kv_cache_usage_perc",

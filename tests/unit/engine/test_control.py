@@ -7,6 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from manta_runtime.engine import control
 from manta_runtime.engine.control import control_server
 from manta_runtime.engine.group import Group, Refusal, answer_of, join, state_of
 from manta_runtime.engine.head_link import HeadLink, Unreachable
@@ -144,6 +145,12 @@ async def test_without_a_token_of_its_own_a_head_lets_nobody_in(session, headers
         session.post(f"http://{HOST}:{port}/group/join", json={}, headers=headers) as response,
     ):
         assert response.status == 401
+
+
+def test_an_empty_token_proves_nothing():
+    assert control._is_member("Bearer t", "t")
+    assert not control._is_member("Bearer ", "")
+    assert not control._is_member("Bearer t\udcff", "t")
 
 
 async def test_a_worker_with_another_token_is_told(session):

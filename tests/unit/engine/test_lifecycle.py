@@ -18,11 +18,12 @@ from manta_runtime.engine.stop import Stop
 
 HOST = "127.0.0.1"
 TOKEN = "s3cret"
-# /busy sets how many requests are in flight, /hang makes steps stop (0: go on), /exit ends the process with a code.
+# /busy sets how many requests are in flight, /left how many clients hold on to finished ones, /hang makes steps stop
+# (0: go on), /exit ends the process with a code.
 ENGINE = """
 import json, os, sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
-state = {"busy": 0, "hang": 0, "steps": 0}
+state = {"busy": 0, "left": 0, "hang": 0, "steps": 0}
 class Handler(BaseHTTPRequestHandler):
     def answer(self, text):
         self.send_response(200); self.send_header("Content-Type", "application/json")
@@ -38,10 +39,10 @@ class Handler(BaseHTTPRequestHandler):
         what, _, value = self.path.strip("/").partition("/")
         if what == "exit":
             os._exit(int(value))
-        if what in ("busy", "hang"):
+        if what in ("busy", "left", "hang"):
             state[what] = int(value)
         if what == "load":
-            return self.answer(json.dumps({"server_load": state["busy"]}))
+            return self.answer(json.dumps({"server_load": state["busy"] + state["left"]}))
         state["steps"] += bool(state["busy"] and not state["hang"])
         running = 0 if state["hang"] else state["busy"]
         self.answer("vllm:num_requests_running %d\\nvllm:num_requests_waiting 0\\n"
@@ -216,11 +217,11 @@ async def test_a_hanging_engine_is_not_ready_until_it_goes_on(start):
     await pod.until_ready()
 
 
-async def test_a_request_left_open_does_not_make_a_working_engine_unready(start):
+async def test_an_idle_engine_with_a_request_left_open_proves_itself(start):
     pod = start()
     await pod.until_ready()
     looks = []
-    await pod.engine("busy/1")
+    await pod.engine("left/1")
     async with asyncio.timeout(5):
         while len(looks) < 40:
             looks.append((await pod.readyz())[0])

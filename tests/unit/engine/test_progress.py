@@ -31,24 +31,24 @@ def after(*looks: tuple[float, tuple[str, ...], int]) -> Progress:
     return progress
 
 
+PAST = STALL_SECONDS + 2
+
+
 @pytest.mark.parametrize(
-    ("case", "progress", "stalled"),
+    ("progress", "now", "stalled"),
     [
-        ("idle for long", after((0, A, 0), (500, A, 0)), False),
-        ("asked just now after idling", after((0, A, 0), (500, A, 1)), False),
-        ("a request and no step", after((0, A, 1), (STALL_SECONDS - 1, A, 1)), True),
-        ("a request that met a hung engine", after((0, A, 0), (1, A, 1)), True),
-        ("steps go on", after((0, A, 1), (STALL_SECONDS - 1, B, 1)), False),
-        ("clients gave up, no step since", after((0, A, 1), (30, A, 0), (50, A, 0)), True),
-        ("all was answered", after((0, A, 1), (30, B, 0)), False),
-        ("a step after a stall", after((0, A, 1), (500, A, 1), (501, B, 0)), False),
+        pytest.param(after((0, A, 0), (500, A, 0)), 510, False, id="idle for long"),
+        pytest.param(after((0, A, 0), (500, A, 1)), 510, False, id="asked just now after idling"),
+        pytest.param(after((0, A, 1), (50, A, 1)), PAST, True, id="a request and no step"),
+        pytest.param(after((-500, A, 0), (0, A, 1)), PAST, True, id="a request that met a hung engine"),
+        pytest.param(after((0, A, 1), (50, B, 1)), PAST, False, id="steps go on"),
+        pytest.param(after((0, A, 1), (30, A, 0), (50, A, 0)), PAST, True, id="clients gave up, no step since"),
+        pytest.param(after((0, A, 1), (30, B, 0)), PAST, False, id="all was answered"),
+        pytest.param(after((0, A, 1), (500, A, 1), (501, B, 0)), 502, False, id="a step after a stall"),
     ],
 )
-def test_a_stall_is_a_wait_without_a_step(case, progress, stalled):
-    now = 510.0 if case != "a request and no step" else STALL_SECONDS + 2
-    if case == "steps go on":
-        now = STALL_SECONDS + 2
-    assert bool(describe_stall(progress, now)) is stalled, case
+def test_a_stall_is_a_wait_without_a_step(progress, now, stalled):
+    assert bool(describe_stall(progress, now)) is stalled
 
 
 def test_the_reason_says_how_many_wait_and_how_long():

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +43,16 @@ class Head:
         async with asyncio.timeout(5):
             while not condition(self.group):  # noqa: ASYNC110 - the state changes in HTTP handlers
                 await asyncio.sleep(0.02)
+
+
+async def until_listening(port: int) -> None:
+    async with asyncio.timeout(5):
+        while True:
+            with suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.2", port)
+                writer.close()
+                return
+            await asyncio.sleep(0.02)
 
 
 @pytest.fixture
@@ -89,8 +100,8 @@ async def launch(tmp_path, monkeypatch):
 async def test_it_waits_for_the_head_joins_and_becomes_ready(launch):
     port = free_port(HOST)
     launch(port)
-    await asyncio.sleep(0.2)
     async with aiohttp.ClientSession() as session:
+        await until_listening(port)
         async with session.get(f"http://127.0.0.2:{port}/readyz") as response:
             assert response.status == 503
         head = Head()
@@ -161,8 +172,9 @@ async def test_without_a_head_it_gives_up_and_says_so(launch):
 
 
 async def test_told_to_stop_while_it_waits_it_just_ends(launch):
-    task, stop = launch(free_port(HOST))
-    await asyncio.sleep(0.1)
+    port = free_port(HOST)
+    task, stop = launch(port)
+    await until_listening(port)
     stop.ask()
     async with asyncio.timeout(2):
         assert await task == 0
