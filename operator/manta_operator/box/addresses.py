@@ -6,10 +6,14 @@
 import errno
 import socket
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
-API_PORT = 6443
+from manta_operator.box.holders import holder
+
+API_PORTS = (6443, 16443, 26443, 36443)
 MAX_BOXES = 250
+_NOBODYS = "127.1.255.1"  # no box has it: who holds a port here holds it on all addresses
 
 
 class AddressesExhausted(RuntimeError):
@@ -21,6 +25,7 @@ class BoxClaim(NamedTuple):
 
     number: int
     listener: socket.socket
+    port: int
 
     @property
     def address(self) -> str:
@@ -28,29 +33,77 @@ class BoxClaim(NamedTuple):
         return f"127.1.{self.number}.1"
 
 
-def claim_box(port: int = API_PORT) -> BoxClaim:
-    """Claim the smallest free box number by listening on 127.1.<number>:<port>.
+def claim_box(ports: Sequence[int] = API_PORTS) -> BoxClaim:
+    """Claim the smallest free box number by listening on 127.1.<number>.1.
 
+    The port is the first of `ports` that no program (a k3s, say) holds on all addresses of the machine.
     Raises AddressesExhausted if all are taken, OSError if this machine cannot bind to 127.1.x.y at all.
     """
+    usable = _usable(ports)
+    if not usable:
+        names = "; ".join(f"{port} by {holder((_NOBODYS, port))}" for port in ports)
+        raise AddressesExhausted(f"no port is left for the API server, all are held ({names}): stop one of these")
     for number in range(1, MAX_BOXES + 1):
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            # Without SO_REUSEADDR a box that just ended would hold its number for a minute (TIME_WAIT).
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((f"127.1.{number}.1", port))
-            listener.listen(128)
-        except OSError as error:
-            listener.close()
-            if error.errno != errno.EADDRINUSE:
-                raise
-            continue
-        listener.setblocking(False)
-        return BoxClaim(number, listener)
+        claim = _claim(number, usable)
+        if claim is not None:
+            return claim
     raise AddressesExhausted(
-        f"all {MAX_BOXES} box numbers are taken (port {port} on 127.1.1.1 to 127.1.{MAX_BOXES}.1): "
+        f"all {MAX_BOXES} box numbers are taken (port {usable[0]} on 127.1.1.1 to 127.1.{MAX_BOXES}.1): "
         "stop one with `manta down`"
     )
+
+
+def claim_number(number: int, ports: Sequence[int] = API_PORTS) -> BoxClaim | None:
+    """Claim this very number; None while a box has it, or if no port is left. OSError as `claim_box`."""
+    usable = _usable(ports)
+    return _claim(number, usable) if usable else None
+
+
+def _usable(ports: Sequence[int]) -> list[int]:
+    """Return the ports nobody holds on all addresses; while one is held so, no box can have it."""
+    return [port for port in ports if not _held(_NOBODYS, port)]
+
+
+def _claim(number: int, usable: Sequence[int]) -> BoxClaim | None:
+    listener = _bound(f"127.1.{number}.1", usable[0])
+    if listener is None:
+        return None
+    try:
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return None
+    listener.setblocking(False)
+    claim = BoxClaim(number, listener, usable[0])
+    # A box that began while its port was another has the number too. Looked for last: of two at once one must see.
+    if any(_held(claim.address, port) for port in usable[1:]):
+        listener.close()
+        return None
+    return claim
+
+
+def _held(host: str, port: int) -> bool:
+    probe = _bound(host, port)
+    if probe is not None:
+        probe.close()
+    return probe is None
+
+
+def _bound(host: str, port: int) -> socket.socket | None:
+    """Return a socket bound there; None if somebody listens there. Those that are only bound do not disturb others."""
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        # Without SO_REUSEADDR a box that just ended would hold its number for a minute (TIME_WAIT).
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return None
+    return bound
 
 
 class AddressPool:

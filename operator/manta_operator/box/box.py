@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import ssl
-import tempfile
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +19,10 @@ from typing import Any
 
 import trustme
 
-from manta_operator.box.addresses import API_PORT, AddressesExhausted, AddressPool, BoxClaim, claim_box
+from manta_operator.box.addresses import AddressesExhausted, AddressPool, BoxClaim, claim_box
 from manta_operator.box.apiserver.server import ApiServer
 from manta_operator.box.cluster import Cluster
+from manta_operator.box.endings import end_tasks
 from manta_operator.box.kubelet.backoff import Backoff, BackoffPolicy
 from manta_operator.box.kubelet.config import NodeConfig, inherited_env
 from manta_operator.box.kubelet.images import ImageResolver
@@ -31,7 +31,8 @@ from manta_operator.box.kubelet.process import Launch, Process
 from manta_operator.box.kubelet.reaper import become_subreaper
 from manta_operator.box.names import HostsFile
 from manta_operator.box.proxy import ServiceProxy
-from manta_operator.box.state import clear, lock, read_state, write_kubeconfig, write_state
+from manta_operator.box.run_folder import make_run_folder, remove_left_behind, run_folder
+from manta_operator.box.state import clear, lock, make_folders, read_state, write_kubeconfig, write_state
 from manta_operator.box.workloads.controllers import Controllers
 
 NODE = "box"
@@ -80,7 +81,7 @@ class Box:
     @property
     def url(self) -> str:
         """Address of the API server."""
-        return f"https://{self._claimed.address}:{API_PORT}"
+        return f"https://{self._claimed.address}:{self._claimed.port}"
 
     @property
     def cluster(self) -> Cluster:
@@ -97,7 +98,7 @@ class Box:
 
     @property
     def _run(self) -> Path:
-        return _temporary() / f"manta-{os.getuid()}-{self.number}"
+        return run_folder(self.number)
 
     async def start(self) -> None:
         """Start everything but the pods; when that fails, what has begun is ended again.
@@ -115,8 +116,8 @@ class Box:
     async def _start(self) -> None:
         try:
             self._claim = claim_box()
-            shutil.rmtree(self._run, ignore_errors=True)  # of a box of this number that was killed
-            self._run.mkdir(mode=0o700)
+            make_run_folder(self.number)
+            remove_left_behind()
             become_subreaper()
         except (AddressesExhausted, OSError) as error:
             raise BoxError(f"the box cannot start on this machine: {error}") from error
@@ -126,7 +127,7 @@ class Box:
         services = AddressPool.for_services(self.number)
         server = ApiServer(token=token, service_addresses=services, logs=self)
         self._server = server
-        await server.start(self._claimed.address, API_PORT, tls, self._claimed.listener)
+        await server.start(self._claimed.address, self._claimed.port, tls, self._claimed.listener)
         self._kubelet = Kubelet(server.cluster, self._node(token))
         self._background("the controllers", Controllers(server.cluster).run())
         self._background("the names", HostsFile(server.cluster, self._config.state / "hosts").run())
@@ -158,9 +159,7 @@ class Box:
         self._stopping = True
         try:
             await self._stop_processes()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await end_tasks(self._tasks)
             if self._server is not None:
                 await self._server.stop()
         finally:
@@ -178,7 +177,8 @@ class Box:
             await self._kubelet.stop_all(GRACE_SECONDS)
         for process in tuple(self._processes):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), _PROGRAM_SECONDS)
+                async with asyncio.timeout(_PROGRAM_SECONDS):
+                    await process.wait()
             await process.kill_and_wait()
 
     def log_path(self, namespace: str, pod: str, container: str, previous: bool) -> Path | None:
@@ -192,12 +192,12 @@ class Box:
     def _prepare_state(self) -> None:
         state = self._config.state
         try:
-            self.logs.mkdir(parents=True, exist_ok=True)
+            state.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = lock(state)
             if self._lock is None:
                 raise BoxError(_taken(state))
             clear(state)
-            self.scratch.mkdir()
+            make_folders(state)
         except OSError as error:
             raise BoxError(f"the state folder {state} cannot be used: {error.strerror}: {error.filename}") from error
 
@@ -219,7 +219,7 @@ class Box:
         return {
             "KUBECONFIG": str(self.kubeconfig),
             "KUBERNETES_SERVICE_HOST": self._claimed.address,
-            "KUBERNETES_SERVICE_PORT": str(API_PORT),
+            "KUBERNETES_SERVICE_PORT": str(self._claimed.port),
         }
 
     async def _keep_running(self, name: str, command: Sequence[str]) -> None:
@@ -265,12 +265,6 @@ def _taken(state: Path) -> str:
         "`manta down` ends it, --state names another folder, and "
         f"`KUBECONFIG={running.kubeconfig} kubectl apply -f` adds to it"
     )
-
-
-def _temporary() -> Path:
-    # Not TMPDIR, if it can be helped: paths of Unix sockets below it may have no more than 107 bytes.
-    short = Path("/tmp")  # noqa: S108 - what is made there belongs to this user alone
-    return short if os.access(short, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
 
 
 def _certificate(address: str) -> tuple[ssl.SSLContext, str]:

@@ -13,9 +13,8 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import psutil
-
 from manta_operator.box.cluster import Cluster, Event, Object
+from manta_operator.box.holders import holder
 from manta_operator.box.relay import Side, cut, join, reset
 from manta_operator.box.workloads.events import record
 
@@ -64,25 +63,6 @@ def backends(slices: Iterable[Object], port_name: str) -> list[Address]:
             elif conditions.get("serving") and conditions.get("terminating"):
                 leaving |= found
     return sorted(ready or leaving)
-
-
-def holder(address: Address) -> str:
-    """Who listens on this address or on all addresses with this port, for a message."""
-    everywhere = {address[0], "0.0.0.0", "::"}  # noqa: S104 - looked for, not bound
-    for connection in psutil.net_connections(kind="tcp"):
-        ip, port = (*connection.laddr, "", 0)[:2]
-        if connection.status == psutil.CONN_LISTEN and port == address[1] and ip in everywhere:
-            return f"{_program(connection.pid)}, on {ip}:{port}"
-    return "another program"
-
-
-def _program(pid: int | None) -> str:
-    if pid is None:
-        return "a process of another user"
-    try:
-        return f"{psutil.Process(pid).name()} (pid {pid})"
-    except psutil.Error:
-        return f"pid {pid}"
 
 
 def _maker(side: Side) -> Callable[[], Side]:
@@ -141,7 +121,8 @@ class ServiceProxy:
     async def _sync_when_dirty(self) -> None:
         while True:
             try:
-                await asyncio.wait_for(self._dirty.wait(), _RETRY if self._complaints else None)
+                async with asyncio.timeout(_RETRY if self._complaints else None):
+                    await self._dirty.wait()
             except TimeoutError:
                 log.debug("trying again to listen on %s", sorted(self._complaints))
             self._dirty.clear()

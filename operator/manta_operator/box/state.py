@@ -5,6 +5,7 @@ kubeconfig   for kubectl and everything else, only readable by its owner
 hosts        the names of Services and pods
 logs/        of the box, the operator and every container; they stay
 pods/        volumes of running pods
+claims/      contents of PersistentVolumeClaims, while the box runs
 scratch/     of the box itself
 lock         held by the box as long as it lives
 """
@@ -99,6 +100,13 @@ def clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     for name in ("pods", "claims", "scratch"):
         shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def make_folders(folder: Path) -> None:
+    """Make the folders below, readable by this user alone: Secrets and tokens come to lie in them, and in logs."""
+    for name in ("logs", "pods", "claims", "scratch"):
+        (folder / name).mkdir(mode=0o700, exist_ok=True)
+        (folder / name).chmod(0o700)  # logs may be there from before
 
 
 def end(state: BoxState, seconds: float) -> bool:

@@ -10,12 +10,12 @@ CONFIG = {
 SECRET = {"kind": "Secret", "metadata": {"name": "keys"}, "data": {"key": "c2VjcmV0"}}
 
 
-async def output(node, sh, script, volumes=(), mounts=(), **more):
+async def output(node, sh, script, volumes=(), mounts=(), pod=None, **more):
     """What a container with these volumes prints until it ends."""
     node.cluster.create(CONFIG)
     node.cluster.create(SECRET)
     mounts = [{"name": name, "mountPath": path, "subPath": "".join(sub)} for name, path, *sub in mounts]
-    node.run_pod(sh(script, volumeMounts=mounts, **more), restartPolicy="Never", volumes=list(volumes))
+    node.run_pod(sh(script, volumeMounts=mounts, **more), restartPolicy="Never", volumes=list(volumes), **(pod or {}))
     await node.until(lambda: node.status().get("phase") in ("Succeeded", "Failed"))
     return node.log()
 
@@ -107,6 +107,19 @@ async def test_environment(node, sh, monkeypatch):
     assert second.startswith("A")
     assert "KUBECONFIG=/somewhere/kubeconfig" in text
     assert "SECRET_OF_THE_USER" not in text
+
+
+@pytest.mark.parametrize(
+    ("pod", "said"),
+    [({}, "127.2.9.9, tcp://127.2.9.9:80, 127.2.9.9\n"), ({"enableServiceLinks": False}, ", , $(WEB_SERVICE_HOST)\n")],
+)
+async def test_services_of_the_namespace_are_told_unless_refused(node, sh, pod, said):
+    spec = {"clusterIP": "127.2.9.9", "ports": [{"port": 80}]}
+    node.cluster.create({"kind": "Service", "metadata": {"name": "web"}, "spec": spec})
+    node.cluster.create({"kind": "Service", "metadata": {"name": "far", "namespace": "other"}, "spec": spec})
+    env = [{"name": "WHERE", "value": "$(WEB_SERVICE_HOST)"}]
+    script = 'echo "$FAR_PORT$WEB_SERVICE_HOST, $WEB_PORT, $WHERE"'
+    assert await output(node, sh, script, pod=pod, env=env) == said
 
 
 @pytest.mark.parametrize(("wanted", "found"), [("/v", "v"), (None, "home")])

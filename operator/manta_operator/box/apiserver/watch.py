@@ -57,7 +57,8 @@ async def serve(operations: Operations, wanted: WatchRequest, request: web.Reque
         end = time.monotonic() + min(wanted.seconds or _LONGEST_SECONDS, _LONGEST_SECONDS)
         while (left := end - time.monotonic()) > 0:
             try:
-                change = await asyncio.wait_for(subscription.queue.get(), min(left, _BOOKMARK_SECONDS))
+                async with asyncio.timeout(min(left, _BOOKMARK_SECONDS)):
+                    change = await subscription.queue.get()
             except TimeoutError:
                 await stream.bookmark()
                 continue

@@ -183,7 +183,8 @@ class Container:
             process.terminate()
             left = max(deadline - clock(), min(grace, _LEAST_AFTER_HOOK * self._second))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), left)
+                async with asyncio.timeout(left):
+                    await process.wait()
         if process.running:
             await process.kill_and_wait()
 
@@ -203,7 +204,8 @@ class Container:
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     def _event(self, type_: str, reason: str, message: str) -> None:
         path = f"spec.containers{{{self.name}}}"

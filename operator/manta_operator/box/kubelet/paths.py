@@ -1,6 +1,6 @@
 """Rewriting of mount paths: the box has no mount namespaces, so a container must be told the real folders.
 
-Pure. `launch.py` applies it to command, arguments and the pod's own environment values. What a program reads from
+Pure. `sandbox.py` applies it to command, arguments and the pod's own environment values. What a program reads from
 files, or has built in, is not rewritten.
 """
 

@@ -95,7 +95,8 @@ class Process:
         """SIGKILL the whole tree and wait until it is gone; a shim that does not answer is killed as well."""
         self.kill()
         try:
-            return await asyncio.wait_for(self.wait(), _SHIM_SECONDS)
+            async with asyncio.timeout(_SHIM_SECONDS):
+                return await self.wait()
         except TimeoutError:
             if self.running:
                 self._shim.kill()
@@ -106,7 +107,8 @@ async def run_to_end(launch: Launch, seconds: float) -> int | None:
     """Run a command to its end; its exit code, or None when it took longer than `seconds` and was killed."""
     process = Process(launch)
     try:
-        return await asyncio.wait_for(process.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            return await process.wait()
     except TimeoutError:
         return None
     finally:

@@ -20,6 +20,7 @@ from manta_operator.box.kubelet.images import ImageError
 from manta_operator.box.kubelet.paths import rewrite
 from manta_operator.box.kubelet.process import Launch
 from manta_operator.box.kubelet.projections import VolumeError
+from manta_operator.box.kubelet.service_env import service_env
 from manta_operator.box.kubelet.volumes import mount_table
 
 _scratch_numbers = count(1)
@@ -91,7 +92,11 @@ class Sandbox:
 
     def _env(self, container: Object, mounts: Mapping[str, str], scratch: Path) -> dict[str, str]:
         metadata, spec = self.pod["metadata"], self.pod["spec"]
+        # Absent from a pod that no API server defaulted, it means true.
+        linked = spec.get("enableServiceLinks") is not False
+        services = self.cluster.list("Service", metadata["namespace"]) if linked else []
         given = {
+            **service_env(services),
             **inherited_env(),
             **self.config.cluster_env,
             "HOSTNAME": str(spec.get("hostname") or metadata["name"]),

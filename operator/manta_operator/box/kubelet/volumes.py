@@ -1,6 +1,6 @@
 """Volumes of a pod as folders of this machine.
 
-`pod_worker.py` prepares them before any container starts; `launch.py` rewrites mount paths to them. Contents of
+`pod_worker.py` prepares them before any container starts; `sandbox.py` rewrites mount paths to them. Contents of
 ConfigMaps and Secrets are written once: a change needs a new pod. `readOnly` is not enforced.
 """
 

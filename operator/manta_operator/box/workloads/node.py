@@ -16,7 +16,11 @@ from manta_operator.box.workloads.objects import timestamp
 
 NODE_NAME = "box"
 MAX_PODS = 110
-_CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_CGROUPS = Path("/sys/fs/cgroup")
+_CGROUP_FILES = (  # limit, usage, statistics and what these call file pages that can be dropped: version 2, version 1
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
 
 
 @dataclass(frozen=True)
@@ -41,19 +45,23 @@ def detect() -> NodeResources:
     gpus = sum(bool(re.fullmatch(r"nvidia\d+", path.name)) for path in Path("/dev").glob("nvidia*"))
     return NodeResources(
         cpu=float(len(os.sched_getaffinity(0))),
-        memory=_available_memory(),
+        memory=available_memory(),
         extended={"nvidia.com/gpu": gpus} if gpus else {},
     )
 
 
-def _available_memory() -> int:
+def available_memory(cgroups: Path = _CGROUPS) -> int:
+    """Bytes this machine, and the cgroup we are in, have left at this moment; never negative."""
     available = int(psutil.virtual_memory().available)
-    for path in _CGROUP_LIMITS:
+    for limit, usage, statistics, droppable in _CGROUP_FILES:
         try:
-            available = min(available, int(path.read_text()))
+            left = int((cgroups / limit).read_text()) - int((cgroups / usage).read_text())
+            found = dict(line.split() for line in (cgroups / statistics).read_text().splitlines())
         except (OSError, ValueError):  # absent, or "max"
             continue
-    return available
+        # Model files that were read count as used, but give way: a real kubelet reckons so too.
+        available = min(available, left + int(found.get(droppable, 0)))
+    return max(available, 0)
 
 
 def node_object(resources: NodeResources) -> Object:

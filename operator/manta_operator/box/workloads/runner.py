@@ -7,6 +7,7 @@ traceback and retried.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Iterable, Sequence
@@ -89,10 +90,10 @@ class Runner:
     async def _idle(self) -> None:
         self._wake.clear()
         wait = min(self._due.values()) - time.monotonic() if self._due else None
-        try:
-            await asyncio.wait_for(self._wake.wait(), wait)
-        except TimeoutError:
-            return
+        # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the event.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._wake.wait()
 
     def _reconcile(self, item: Item) -> None:
         index, key = item
