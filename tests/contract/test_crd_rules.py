@@ -146,7 +146,8 @@ def test_flags_that_manta_sets(flag: str) -> None:
         ("--tens", "--tensor-parallel-size"),
         ("--gpu_memory-utilization=0.5", "--gpu-memory-utilization"),
         ("--gpu_mem=0.5", "--gpu-memory-utilization"),
-        ("--hos=::", "--host"),
+        ("--ho=::", "--host"),
+        ("--device_mem=0.5", "--device-memory-utilization"),
         ("--data-parallel=2", "--data-parallel-size"),
     ],
 )

@@ -48,6 +48,7 @@ PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
         "--chat-template": "spec.model.chatTemplate",
         "--config": "a file could set what Manta plans; use fields of spec.engine, and spec.engine.args",
         "--data-parallel-size": "spec.replicas",
+        "--device-memory-utilization": "spec.engine.gpuMemoryUtilization",
         "--distributed-executor-backend": "spec.engine.executor",
         "--download-dir": "spec.model.cache",
         "--dtype": "spec.engine.dtype",
@@ -85,8 +86,8 @@ PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
 )
 """vLLM flags that are not the user's, and the field to use instead, or why there is none."""
 
-SHORTEST_FLAG = len("--abc")
-"""argparse takes any unambiguous beginning of a flag for the flag; shorter ones than this fit too many of vLLM's."""
+SHORTEST_FLAG = len("--ab")
+"""argparse takes any unambiguous beginning of a flag for the flag; every shorter one fits several of vLLM's flags."""
 
 OWN_VARIABLES = (
     "GROUP_HEAD",
