@@ -79,14 +79,16 @@ async def test_nothing_is_written_when_nothing_changes(world):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "patch", "back"),
+    ("kind", "name", "patch"),
     [
-        ("Service", "drift", {"spec": {"selector": {"manta.dev/deployment": "x"}}}, lambda: "drift"),
-        ("ConfigMap", "drift-router", {"data": {"router.yaml": "broken"}}, lambda: "drift"),
+        ("Service", "drift", {"spec": {"selector": {"manta.dev/deployment": "x"}}}),
+        ("ConfigMap", "drift-router", {"data": {"router.yaml": "broken"}}),
+        # The key of a list changed: applying ours beside it is refused, for two ports have one name.
+        ("Service", "drift", {"spec": {"ports": [{"name": "http", "port": 9999, "targetPort": "http"}]}}),
     ],
-    ids=["service", "config"],
+    ids=["selector", "config", "port"],
 )
-async def test_drift_is_undone(world, kind, name, patch, back):
+async def test_drift_is_undone(world, kind, name, patch):
     if world.cluster.find("LLMDeployment", "default", "drift") is None:
         world.make("drift")
     await world.serving("drift")

@@ -4,6 +4,7 @@ A thin edge over the async dynamic client of the `kubernetes` package, which kno
 """
 
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -85,6 +86,25 @@ class KubeClient:
                 namespace=metadata["namespace"],
                 field_manager=manager,
                 force_conflicts="true",
+                serialize=False,
+                _request_timeout=TIMEOUT_SECONDS,
+            ),
+            what,
+        )
+
+    async def merge(self, obj: Object) -> Object:
+        """Merge-patch an object of ours, lists replaced whole: what apply cannot repair. Raises ClusterError."""
+        metadata = obj["metadata"]
+        what = f"repair {obj['kind']} {metadata['namespace']}/{metadata['name']}"
+        resource = await self._resource(obj["apiVersion"], obj["kind"], what)
+        return await _answer(
+            self._dynamic.patch(
+                resource,
+                body=obj,
+                name=metadata["name"],
+                namespace=metadata["namespace"],
+                content_type="application/merge-patch+json",
+                field_manager=names.FIELD_MANAGER,
                 serialize=False,
                 _request_timeout=TIMEOUT_SECONDS,
             ),
@@ -198,8 +218,8 @@ async def connect(scratch: Path, kubeconfig: Path | None = None) -> AsyncIterato
 
 
 async def _load_credentials(kubeconfig: Path | None) -> None:
-    if kubeconfig is not None:
-        await kube_config.load_kube_config(config_file=str(kubeconfig))
+    if kubeconfig is not None or "KUBECONFIG" in os.environ:
+        await kube_config.load_kube_config(config_file=str(kubeconfig) if kubeconfig else None)
         return
     try:
         kube_config.load_incluster_config()

@@ -5,6 +5,7 @@ Imported by `run`, which starts kopf; kopf finds the handlers in its registry.
 
 import asyncio
 import logging
+import os
 import tempfile
 import time
 from contextlib import AsyncExitStack
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 CHILD_LABELS: dict[str, Any] = {names.LABEL_MANAGED_BY: "manta"}
 RETRY_SECONDS = 5.0
+"""First pause after a failure; it doubles up to the time of a resync, and starts again when the pass succeeds."""
 CONNECT_SECONDS = 2.0
 STOP_SECONDS = 1.0
 """How long a pass may go on when the object or the operator goes, before it is cancelled."""
@@ -62,7 +64,9 @@ def _connecting(registry: kopf.OperatorRegistry, ours: Settings, reconcilers: li
 
     @kopf.on.login(registry=registry, id="login")
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_via_client(**kwargs)
+        # KUBECONFIG first, as `connect` does: in a pod of another cluster it says which one is meant.
+        chosen = kopf.login_with_kubeconfig if "KUBECONFIG" in os.environ else kopf.login_via_client
+        return chosen(**kwargs)
 
     @kopf.on.cleanup(registry=registry, id="cleanup")
     async def cleanup(**_: Any) -> None:
@@ -112,6 +116,8 @@ def _configure(settings: kopf.OperatorSettings) -> None:
     settings.peering.standalone = True
     settings.posting.enabled = False  # the conditions and decisions say it; kopf's own events would repeat the log
     settings.execution.max_workers = 4
+    for group, _, plural in _CHILDREN:  # filtered by the API server: a cluster's other pods never reach us
+        settings.watching.label_selectors[group, plural] = f"{names.LABEL_MANAGED_BY}=manta"
     # By default kopf looks whether a daemon has ended only once a minute, and a deletion waits for that.
     settings.background.instant_exit_timeout = STOP_SECONDS
 
@@ -121,19 +127,26 @@ async def _loop(
 ) -> None:
     """Run passes until the object is gone. Never raises: kopf would not start a failed daemon again."""
     memory = Memory()
-    full, resync = True, 0.0
+    wakeups.begin(key)
+    full, resync, failures = True, 0.0, 0
     while not stopped:
         now = time.monotonic()
         outcome = await _pass(reconciler, key, memory, full=full or now >= resync)
         if outcome.gone:
             break
+        failures = failures + 1 if outcome.retry else 0
         if not outcome.retry:
             if full or now >= resync:
                 resync = now + settings.resync_seconds
             full = False
-        pause = RETRY_SECONDS if outcome.retry else resync - time.monotonic()
+        pause = _backoff(failures, settings) if outcome.retry else resync - time.monotonic()
         full = await _wait(wakeups, key, max(0.0, pause), stopped) or full
     wakeups.forget(key)
+
+
+def _backoff(failures: int, settings: Settings) -> float:
+    longest = max(RETRY_SECONDS, settings.resync_seconds)
+    return float(min(RETRY_SECONDS * 2.0 ** min(failures - 1, 16), longest))
 
 
 async def _pass(reconciler: Reconciler, key: Key, memory: Memory, *, full: bool) -> Outcome:

@@ -16,11 +16,13 @@ import pydantic
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment, parse
 from manta_operator.builders.desired import Desired, desire
-from manta_operator.controller.client import KubeClient, ensure_owned
+from manta_operator.controller.applier import Applied, bring_about
+from manta_operator.controller.client import KubeClient
 from manta_operator.controller.errors import ClusterError
 from manta_operator.facts.models import FactsError, ModelFacts
 from manta_operator.planning.conditions import Situation
 from manta_operator.planning.observe import Observed, observe
+from manta_operator.planning.previous import recall
 from manta_operator.planning.problems import Problem
 from manta_operator.planning.status import status, unreadable
 
@@ -32,9 +34,8 @@ log = logging.getLogger(__name__)
 class Memory:
     """What one daemon remembers between passes, so that nothing is written twice; losing it costs one full pass."""
 
-    applied: dict[tuple[str, str], Object] = field(default_factory=dict)
+    applied: Applied = field(default_factory=Applied)
     said: tuple[str, ...] = ()
-    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,15 +69,17 @@ class Reconciler:
         if body is None or body["metadata"].get("deletionTimestamp"):
             return Outcome(gone=True)
         if full:
-            memory.applied.clear()
+            memory.applied.objects.clear()
         try:
             deployment = parse(body)
         except pydantic.ValidationError as error:
             await self._write_status(body, unreadable(str(error), body, _now()))
             return Outcome()
         observed = await self._observe(deployment)
-        desired = await self._desire(deployment, observed)
-        failure = await self._act(deployment, desired, memory) if isinstance(desired, Desired) else None
+        desired = await self._desire(deployment, observed, body.get("status") or {})
+        failure = None
+        if isinstance(desired, Desired):
+            failure = await bring_about(self._client, deployment, desired, memory.applied)
         situation = _situation(deployment, desired, observed, failure)
         _tell(deployment, situation, memory)
         await self._write_status(body, status(deployment, situation, body.get("status") or {}, _now()))
@@ -96,38 +99,14 @@ class Reconciler:
             [body for body in deployments if _owned(body, deployment)],
         )
 
-    async def _desire(self, deployment: LLMDeployment, observed: Observed) -> Desired | tuple[Problem, ...]:
+    async def _desire(
+        self, deployment: LLMDeployment, observed: Observed, before: Mapping[str, Any]
+    ) -> Desired | tuple[Problem, ...]:
         try:
             facts = await asyncio.to_thread(self._facts, deployment.spec.model.uri)  # may be a slow disk
         except FactsError as error:
             return (Problem("spec.model.uri", str(error), "repair the checkpoint or name another one"),)
-        return desire(deployment, facts, observed)
-
-    async def _act(self, deployment: LLMDeployment, desired: Desired, memory: Memory) -> ClusterError | None:
-        try:
-            for obj in desired.objects:
-                await self._apply(obj, deployment.uid, memory)
-            for group in desired.plan.prune:
-                log.info("%s/%s: prune %s", deployment.namespace, deployment.name, group.name)
-                await self._client.delete("apps/v1", "StatefulSet", deployment.namespace, group.name, group.uid)
-                memory.applied.pop(("StatefulSet", group.name), None)
-        except ClusterError as error:
-            if memory.failure != error.message:
-                log.warning("%s/%s: %s", deployment.namespace, deployment.name, error)
-            memory.failure = error.message
-            return error
-        memory.failure = ""
-        return None
-
-    async def _apply(self, obj: Object, uid: str, memory: Memory) -> None:
-        key = (obj["kind"], obj["metadata"]["name"])
-        if memory.applied.get(key) == obj:
-            return
-        metadata = obj["metadata"]
-        live = await self._client.get(obj["apiVersion"], obj["kind"], metadata["namespace"], metadata["name"])
-        ensure_owned(live, uid)
-        await self._client.apply(obj)
-        memory.applied[key] = obj
+        return desire(deployment, facts, observed, recall(deployment.spec, before))
 
     async def _write_status(self, body: Object, after: Object) -> None:
         """Write the status, last of all and only if it changed."""

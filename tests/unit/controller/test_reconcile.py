@@ -43,6 +43,9 @@ class Direct:
             return self.cluster.create(obj)
         return self.cluster.patch(kind, namespace, name, obj)
 
+    async def merge(self, obj):
+        raise self.refuse[obj["kind"]]
+
     async def delete(self, api_version, kind, namespace, name, uid):
         self.writes[f"delete {kind}"] += 1
         self.cluster.delete(kind, namespace, name, uid=uid)
@@ -188,3 +191,18 @@ async def test_what_is_going_is_left_alone(client, one_pass, how):
     client.cluster.delete("LLMDeployment", *KEY)
     assert (await one_pass(full=True)).gone
     assert client.writes == {}
+
+
+async def test_one_refusal_does_not_stop_the_others_but_nothing_is_pruned(client, one_pass):
+    await one_pass(full=True)
+    await one_pass()
+    client.refuse["Service"] = classify(403, "not allowed", "apply Service default/demo")
+    spec = client.cluster.get("LLMDeployment", *KEY)["spec"] | {"replicas": 0}
+    client.cluster.patch("LLMDeployment", *KEY, {"spec": spec | {"router": {"policy": "least-load", "replicas": 3}}})
+    outcome = await one_pass(full=True)
+    assert outcome.retry
+    assert client.cluster.get("Deployment", "default", "demo-router")["spec"]["replicas"] == 3
+    assert len(client.cluster.list("StatefulSet")) == 1, "pruned although something was refused"
+    client.refuse.clear()
+    await one_pass()
+    assert client.cluster.list("StatefulSet") == []

@@ -16,6 +16,7 @@ KEY = ("prod", "demo")
 @pytest.mark.parametrize(("asked", "full"), [([False], False), ([True], True), ([True, False], True)])
 async def test_one_wait_collects_all_flags(asked, full):
     wakeups = Wakeups()
+    wakeups.begin(KEY)
     for each in asked:
         wakeups.wake(KEY, full=each)
     assert await wakeups.wait(KEY, 5) is full
@@ -24,6 +25,8 @@ async def test_one_wait_collects_all_flags(asked, full):
 
 async def test_a_flag_raised_for_another_does_not_wake():
     wakeups = Wakeups()
+    wakeups.begin(KEY)
+    wakeups.begin(("prod", "other"))
     wakeups.wake(("prod", "other"), full=True)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(wakeups.wait(KEY, 5), 0.05)
@@ -31,8 +34,11 @@ async def test_a_flag_raised_for_another_does_not_wake():
 
 async def test_forgotten_flags_are_gone():
     wakeups = Wakeups()
+    wakeups.begin(KEY)
     wakeups.wake(KEY, full=True)
     wakeups.forget(KEY)
+    wakeups.wake(KEY, full=True)  # its children are deleted after it
+    wakeups.begin(KEY)
     assert await wakeups.wait(KEY, 0.01) is False
 
 
@@ -70,6 +76,7 @@ async def passes(reconciler, wakeups, resync_seconds):
 
 async def test_the_first_pass_is_full_and_a_woken_one_is_not():
     wakeups = Wakeups()
+    wakeups.begin(KEY)
     wakeups.wake(KEY, full=False)
     assert await passes(Passes(Outcome()), wakeups, 60) == [True, False]
 
