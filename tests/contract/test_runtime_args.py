@@ -174,7 +174,7 @@ def test_router_yaml_arrives_field_by_field(deployment):
         listenPort=names.ROUTER_PORT,
         pickerPort=names.PICKER_PORT,
         accessLogPort=names.ACCESS_LOG_PORT,
-        adminPort=names.ENVOY_ADMIN_PORT,
+        healthPort=names.ENVOY_HEALTH_PORT,
         enginePort=names.ENGINE_PORT,
         drainSeconds=deployment.spec.rollout.drain_seconds,
     )

@@ -1,13 +1,14 @@
 """A router pod as the kubelet would run it, between a fake API server and fake engines; used by test_router_envoy.py.
 
 Fake: the engines (aiohttp; a stream sends a chunk per permit) and the API server (lists and watches pods).
-All on 127.1.241.x.
+All on addresses that this process alone uses: two checkouts may be tested at once.
 """
 
 import asyncio
 import json
 import os
 import signal
+import socket
 import ssl
 import sys
 from base64 import b64encode
@@ -19,7 +20,23 @@ import trustme
 import yaml
 from aiohttp import web
 
-API, POD = "127.1.241.1", "127.1.241.2"
+
+def claim():
+    """The first three octets of free addresses; the lock is a bound port, so the kernel releases it with us."""
+    for number in range(1, 255):
+        lock = socket.socket()
+        try:
+            lock.bind((f"127.5.{number}.254", 6443))
+        except OSError:
+            lock.close()
+            continue
+        lock.detach()  # held until this process ends
+        return f"127.5.{number}"
+    raise RuntimeError("254 test runs at once: no addresses are left")
+
+
+NET = claim()
+API, POD = f"{NET}.1", f"{NET}.2"
 URL = f"http://{POD}:8000"
 MAX_BODY = 4 << 20
 ROOT = Path(__file__).parents[2]
@@ -177,6 +194,15 @@ class Router:
             async with self.session.get(base + path) as response:
                 return response.status == wanted
         return False
+
+    async def in_flight(self, replica, count):
+        """Wait until the picker counts `count` requests at `replica`."""
+
+        async def check():
+            async with self.session.get(f"http://{POD}:9002/metrics") as response:
+                return f'manta_router_in_flight{{replica="{replica}"}} {count}.0' in await response.text()
+
+        await until(check, 3)
 
     async def usable(self, count):
         async def check():

@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import aiohttp
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -15,7 +16,8 @@ import pytest_asyncio
 _spec = importlib.util.spec_from_file_location("router_fakes", Path(__file__).with_name("router_fakes.py"))
 fakes = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(fakes)
-MAX_BODY, POD, URL = fakes.MAX_BODY, fakes.POD, fakes.URL
+MAX_BODY, NET, POD, URL = fakes.MAX_BODY, fakes.NET, fakes.POD, fakes.URL
+HEALTH = f"http://{POD}:9901"
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
@@ -25,7 +27,7 @@ async def world(tmp_path_factory):
     """(router, API server, session, engines by name), one for all tests; `fresh` cleans it."""
     api = fakes.FakeApiServer()
     names = enumerate(("a", "b", "broken"), start=10)
-    engines = {name: fakes.FakeEngine(name, f"127.1.241.{number}") for number, name in names}
+    engines = {name: fakes.FakeEngine(name, f"{NET}.{number}") for number, name in names}
     async with AsyncExitStack() as stack:
         for server in (api, *engines.values()):
             await server.start()
@@ -70,7 +72,7 @@ async def stream(session):
 
 
 async def test_requests_go_where_the_fewest_run_and_completions_count_at_once(fresh):
-    _, _, session, engines = fresh
+    router, _, session, engines = fresh
     async with stream(session) as one, stream(session) as two:
         assert {one[1], two[1]} == {"a", "b"}
         idle, busy = one[1], two[1]
@@ -78,20 +80,18 @@ async def test_requests_go_where_the_fewest_run_and_completions_count_at_once(fr
         engines[idle].permits.release()
         engines[idle].permits.release()
         await one[0].read()
-        await asyncio.sleep(0.2)
         for _ in range(3):
+            await router.in_flight(idle, 0)
             assert (await ask(session))["replica"] == idle
-            await asyncio.sleep(0.1)
         for _ in range(3):
             engines[busy].permits.release()
         assert (await two[0].read()).count(b"data:") == 3
 
 
 async def test_idle_replicas_take_turns(fresh):
-    _, _, session, engines = fresh
+    router, _, session, engines = fresh
     for _ in range(10):
-        await ask(session)
-        await asyncio.sleep(0.05)
+        await router.in_flight((await ask(session))["replica"], 0)
     assert (len(engines["a"].hits), len(engines["b"].hits)) == (5, 5)
 
 
@@ -105,16 +105,11 @@ async def test_a_stream_passes_chunk_by_chunk(fresh):
 
 
 async def test_a_client_that_leaves_frees_its_replica(fresh):
-    _, _, session, engines = fresh
+    router, _, session, engines = fresh
     async with stream(session) as (response, replica):
         response.close()
-
-    async def freed():
-        async with session.get(f"http://{POD}:9002/metrics") as metrics:
-            counted = f'manta_router_in_flight{{replica="{replica}"}} 0.0' in await metrics.text()
-        return counted and engines[replica].running == 0
-
-    await fakes.until(freed, seconds=3)
+    await router.in_flight(replica, 0)
+    await fakes.until(lambda: asyncio.sleep(0, engines[replica].running == 0), 3)
 
 
 async def test_a_replica_that_dies_in_mid_stream_breaks_only_its_stream(fresh):
@@ -133,13 +128,14 @@ async def test_a_replica_that_dies_in_mid_stream_breaks_only_its_stream(fresh):
 
 async def test_a_replica_that_refuses_connections_is_an_openai_error_once(fresh):
     router, api, session, _ = fresh
-    api.set("c", "127.1.241.99")
+    api.set("c", f"{NET}.99")
     await router.usable(3)
     answers = []
     for _ in range(9):
         async with session.post(f"{URL}/v1/completions", json={"model": "t"}) as response:
             answers.append((response.status, await response.json()))
-        await asyncio.sleep(0.05)
+        for replica in "abc":
+            await router.in_flight(replica, 0)
     failed = [body for status, body in answers if status != 200]
     assert [body["error"]["code"] for body in failed] == ["engine_unreachable"]
 
@@ -230,6 +226,28 @@ async def test_the_last_known_replicas_stay_while_the_api_server_is_away(fresh):
     await fakes.until(lambda: asyncio.sleep(0, api.lists > lists))
 
 
+async def test_envoys_admin_interface_is_nobodys_but_the_launchers(fresh):
+    router, _, session, _ = fresh
+    assert await router.status("/healthz", 200, HEALTH)
+    for path in ("/quitquitquit", "/healthcheck/fail", "/config_dump", "/ready"):
+        async with session.post(HEALTH + path) as response:
+            assert response.status == 404
+    (admin,) = router.folder.glob("envoy-*/admin")
+    assert (admin.is_socket(), admin.stat().st_mode & 0o777) == (True, 0o600)
+    assert (await ask(session))["replica"]
+
+
+async def test_an_envoy_that_hangs_is_not_alive(fresh):
+    router, _, _, _ = fresh
+    envoy = psutil.Process(router.envoy.pid).children()[0]
+    envoy.suspend()
+    try:
+        await fakes.until(lambda: router.status("/healthz", 503, HEALTH))
+    finally:
+        envoy.resume()
+    await fakes.until(lambda: router.status("/healthz", 200, HEALTH))
+
+
 async def test_without_its_picker_the_router_fails_closed(fresh):
     router, _, session, _ = fresh
     router.picker.kill()
@@ -247,8 +265,9 @@ async def test_sigterm_ends_streams_first(fresh):
         router.picker.terminate()
         await fakes.until(lambda: router.status("/healthz", 503))
         assert (await ask(session))["replica"]
-        await asyncio.sleep(3.5)
+        await asyncio.sleep(3.5)  # longer than the router looks away
         assert router.envoy.returncode is None
+        assert await router.status("/healthz", 200, HEALTH), "a draining Envoy is alive"
         for _ in range(3):
             engines[replica].permits.release()
         assert (await response.read()).count(b"data:") == 3

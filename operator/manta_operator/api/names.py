@@ -24,7 +24,7 @@ CONTROL_PORT = 8001
 ROUTER_PORT = 8000
 PICKER_PORT = 9002
 ACCESS_LOG_PORT = 9003
-ENVOY_ADMIN_PORT = 9901
+ENVOY_HEALTH_PORT = 9901
 
 RUNTIME_IMAGE = "manta/runtime:0.1.0"
 """No registry host on purpose: clusters set theirs (`spec.engine.image`), the box runs it from the virtualenv."""

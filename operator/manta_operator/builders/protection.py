@@ -31,6 +31,7 @@ def engine_policy(deployment: LLMDeployment) -> Object:
     """Return the engines' NetworkPolicy: the router reaches the API, the ranks reach each other, nobody else does.
 
     vLLM guards some of its endpoints with no key at all (/invocations does inference), so the network has to.
+    That shuts out Prometheus too (the engines' /metrics), until monitoring comes with a rule of its own.
     """
     return _policy(
         deployment,
@@ -43,7 +44,10 @@ def engine_policy(deployment: LLMDeployment) -> Object:
 
 
 def router_policy(deployment: LLMDeployment) -> Object:
-    """Return the router's NetworkPolicy: anyone reaches its HTTP port, nobody its picker or Envoy's admin port."""
+    """Return the router's NetworkPolicy: anyone reaches its HTTP port, nobody its picker.
+
+    The picker's /metrics are shut off with it, as the engines' are.
+    """
     return _policy(deployment, names.COMPONENT_ROUTER, [{"ports": [_tcp(names.ROUTER_PORT)]}])
 
 

@@ -16,6 +16,7 @@ Object = dict[str, Any]
 CONFIG_PATH = "/etc/manta/router"
 CONFIG_FILE = "router.yaml"
 CONFIG_HASH = "manta.dev/config-hash"
+PICKER_RESOURCES: Object = {"requests": {"cpu": "100m", "memory": "128Mi"}}
 
 
 def router_config(deployment: LLMDeployment) -> Object:
@@ -27,7 +28,7 @@ def router_config(deployment: LLMDeployment) -> Object:
         "servedNames": list(served_names(deployment)),
         "listenPort": names.ROUTER_PORT,
         "pickerPort": names.PICKER_PORT,
-        "adminPort": names.ENVOY_ADMIN_PORT,
+        "healthPort": names.ENVOY_HEALTH_PORT,
         "accessLogPort": names.ACCESS_LOG_PORT,
         "enginePort": names.ENGINE_PORT,
         "policy": deployment.spec.router.policy,
@@ -103,15 +104,13 @@ def _pod(deployment: LLMDeployment) -> Object:
 
 
 def _envoy(deployment: LLMDeployment) -> Object:
-    probe = {
-        "httpGet": {"path": "/healthz", "port": names.ROUTER_PORT},
-        "periodSeconds": 2,
-        "timeoutSeconds": 5,
-    }
-    ports = {"http": names.ROUTER_PORT, "admin": names.ENVOY_ADMIN_PORT}
+    """Return Envoy's container. It is alive by its launcher's word: the traffic port refuses connections at its cap."""
+    ports = {"http": names.ROUTER_PORT, "health": names.ENVOY_HEALTH_PORT}
+    alive = {"path": "/healthz", "port": names.ENVOY_HEALTH_PORT}
+    ready = {"path": "/healthz", "port": names.ROUTER_PORT}
     return _container(deployment, "envoy", ports) | {
-        "livenessProbe": probe | {"initialDelaySeconds": 10, "periodSeconds": 10},
-        "readinessProbe": probe,
+        "livenessProbe": {"httpGet": alive, "initialDelaySeconds": 10, "periodSeconds": 10, "timeoutSeconds": 5},
+        "readinessProbe": {"httpGet": ready, "periodSeconds": 2, "timeoutSeconds": 5},
         "resources": _requests(deployment.spec.router.resources),
     }
 
@@ -123,7 +122,7 @@ def _picker(deployment: LLMDeployment) -> Object:
         "timeoutSeconds": 5,
     }
     ports = {"picker": names.PICKER_PORT, "access-log": names.ACCESS_LOG_PORT}
-    return _container(deployment, "picker", ports) | {"readinessProbe": probe}
+    return _container(deployment, "picker", ports) | {"readinessProbe": probe, "resources": PICKER_RESOURCES}
 
 
 def _container(deployment: LLMDeployment, role: str, ports: dict[str, int]) -> Object:

@@ -3,6 +3,7 @@
 Pure; `envoy.py` runs Envoy with it.
 """
 
+from pathlib import Path
 from typing import Any
 
 from manta_runtime.router import listener
@@ -16,11 +17,14 @@ _UNLIMITED = 1_000_000
 _MAX_CONNECTIONS = 50_000  # of clients; beyond it new ones are closed at once
 
 
-def build(config: RouterConfig, pod_ip: str) -> Json:
-    """The bootstrap as a plain dict; every socket is on `pod_ip`."""
+def build(config: RouterConfig, pod_ip: str, admin: Path) -> Json:
+    """The bootstrap as a plain dict; every socket is on `pod_ip` but the admin interface, which has no password.
+
+    That one is the Unix socket `admin`, for the launcher alone.
+    """
     return {
         "node": {"id": pod_ip, "cluster": config.deployment},
-        "admin": {"address": _address(pod_ip, config.admin_port)},
+        "admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}},
         "overload_manager": {"resource_monitors": [_connection_limit()]},
         "static_resources": {
             "listeners": [listener.build(config, _address(pod_ip, config.listen_port))],

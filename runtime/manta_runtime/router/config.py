@@ -34,7 +34,7 @@ class RouterConfig(BaseModel):
     listen_port: Port = 8000
     picker_port: Port = 9002
     access_log_port: Port = 9003
-    admin_port: Port = 9901
+    health_port: Port = 9901
     engine_port: Port = 8000
     drain_seconds: Annotated[int, Field(ge=0, le=86400)] = 60
     max_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 16 << 20

@@ -2,6 +2,7 @@
 
 On SIGTERM: /healthz fails at once (Envoy keeps serving what still arrives), then the launcher waits until no request is
 in flight, at most drainSeconds, then Envoy ends. A second SIGTERM does not hurry it; SIGINT does.
+The launcher also says whether Envoy is alive (`envoy_admin.py`): Envoy's own port refuses all at its cap of clients.
 """
 
 import asyncio
@@ -20,8 +21,9 @@ from typing import Any
 
 import aiohttp
 
-from manta_runtime.router import bootstrap, listener
+from manta_runtime.router import bootstrap
 from manta_runtime.router.config import ConfigError, RouterConfig
+from manta_runtime.router.envoy_admin import Admin, serve_health
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ _MAX_WORKERS = 2
 async def run(config: RouterConfig, pod_ip: str) -> int:
     """Run Envoy until it ends or a signal ends it; returns the exit code.
 
-    ConfigError if there is no `envoy` on the PATH.
+    ConfigError if there is no `envoy` on the PATH or the health port is taken.
     """
     binary = shutil.which("envoy")
     if binary is None:
@@ -47,19 +49,24 @@ async def run(config: RouterConfig, pod_ip: str) -> int:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, hurry.set)
     with tempfile.TemporaryDirectory(prefix="envoy-") as folder:
-        file = Path(folder) / "bootstrap.json"
-        file.write_text(json.dumps(bootstrap.build(config, pod_ip)), encoding="utf-8")
-        envoy = await asyncio.create_subprocess_exec(*command(binary, file))
-        ended = asyncio.create_task(envoy.wait())
-        if await _first(ended, stop.wait(), hurry.wait()) is not ended:
-            if not hurry.is_set():
-                draining = _drain(config, f"http://{pod_ip}:{config.admin_port}")
-                await _first(ended, draining, hurry.wait())
-            await _end(envoy)
-            return 0
-        code = ended.result()
-        log.error("Envoy ended by itself with code %d; its log above says why", code)
-        return code if code > 0 else 1
+        file, socket = Path(folder) / "bootstrap.json", Path(folder) / "admin"
+        file.write_text(json.dumps(bootstrap.build(config, pod_ip, socket)), encoding="utf-8")
+        async with Admin(socket) as admin, serve_health(admin, pod_ip, config.health_port):
+            envoy = await asyncio.create_subprocess_exec(*command(binary, file))
+            return await _attend(envoy, config, admin, stop, hurry)
+
+
+async def _attend(envoy: Process, config: RouterConfig, admin: Admin, stop: asyncio.Event, hurry: asyncio.Event) -> int:
+    """Wait for Envoy's end or bring it about; returns the exit code."""
+    ended = asyncio.create_task(envoy.wait())
+    if await _first(ended, stop.wait(), hurry.wait()) is not ended:
+        if not hurry.is_set():
+            await _first(ended, _drain(config, admin), hurry.wait())
+        await _end(envoy)
+        return 0
+    code = ended.result()
+    log.error("Envoy ended by itself with code %d; its log above says why", code)
+    return code if code > 0 else 1
 
 
 async def _first(ended: asyncio.Task[int], *others: Coroutine[Any, Any, object]) -> asyncio.Task[Any]:
@@ -89,30 +96,22 @@ def worker_threads(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     return max(1, min(_MAX_WORKERS, math.ceil(cpus)))
 
 
-async def _drain(config: RouterConfig, admin: str) -> None:
+async def _drain(config: RouterConfig, admin: Admin) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + config.drain_seconds
     look_away = loop.time() + min(LOOK_AWAY_SECONDS, config.drain_seconds)
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
-        try:
-            async with session.post(f"{admin}/healthcheck/fail"):
-                log.info("draining: no longer healthy, waiting for requests in flight")
-            active = await _active(session, admin)
-            while loop.time() < deadline and (active or loop.time() < look_away):
-                await asyncio.sleep(_POLL_SECONDS)
-                active = await _active(session, admin)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            log.warning("Envoy's admin port does not answer (%s): ending without a drain", error)
-            return
+    try:
+        await admin.fail_health_checks()
+        log.info("draining: no longer healthy, waiting for requests in flight")
+        active = await admin.active_requests()
+        while loop.time() < deadline and (active or loop.time() < look_away):
+            await asyncio.sleep(_POLL_SECONDS)
+            active = await admin.active_requests()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        log.warning("Envoy's admin interface does not answer (%s): ending without a drain", error)
+        return
     if active:
         log.warning("drain deadline of %d s passed with %d requests in flight", config.drain_seconds, active)
-
-
-async def _active(session: aiohttp.ClientSession, admin: str) -> int:
-    name = f"http.{listener.STAT_PREFIX}.downstream_rq_active"
-    async with session.get(f"{admin}/stats", params={"filter": f"^{name}$", "format": "json"}) as response:
-        stats = await response.json(content_type=None)
-    return sum(int(stat["value"]) for stat in stats["stats"] if stat.get("name") == name)
 
 
 async def _end(envoy: Process) -> None:

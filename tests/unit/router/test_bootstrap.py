@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -24,18 +25,27 @@ def find(tree, key):
             yield from find(value, key)
 
 
+def build(pod_ip="127.1.9.9"):
+    return bootstrap.build(CONFIG, pod_ip, Path("/tmp/e/admin"))
+
+
 def manager():
-    return next(find(bootstrap.build(CONFIG, "127.1.9.9")["static_resources"], "typed_config"))
+    return next(find(build()["static_resources"], "typed_config"))
 
 
-def test_every_socket_is_on_the_pod_ip():
-    addresses = list(find(bootstrap.build(CONFIG, "127.1.9.9"), "socket_address"))
+def test_every_socket_but_admin_is_on_the_pod_ip():
+    addresses = list(find(build(), "socket_address"))
     assert {address["address"] for address in addresses} == {"127.1.9.9"}
-    assert sorted(address["port_value"] for address in addresses) == [8000, 9002, 9003, 9901]
+    assert sorted(address["port_value"] for address in addresses) == [8000, 9002, 9003]
+
+
+def test_nobody_but_the_launcher_reaches_the_admin_interface():
+    pipe = {"path": "/tmp/e/admin", "mode": 0o600}
+    assert build()["admin"] == {"address": {"pipe": pipe}}
 
 
 def test_the_same_values_give_the_same_bytes():
-    first, second = (json.dumps(bootstrap.build(CONFIG, "10.0.0.1")) for _ in range(2))
+    first, second = (json.dumps(build("10.0.0.1")) for _ in range(2))
     assert first == second
 
 

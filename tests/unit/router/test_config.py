@@ -10,7 +10,7 @@ GOOD = "{deployment: tiny, namespace: default, servedNames: [tiny, small], selec
 def test_fields_and_defaults():
     config = parse(GOOD)
     assert config.served_names == ("tiny", "small")
-    assert (config.drain_seconds, config.listen_port, config.picker_port, config.admin_port) == (30, 8000, 9002, 9901)
+    assert (config.drain_seconds, config.listen_port, config.picker_port, config.health_port) == (30, 8000, 9002, 9901)
 
 
 @pytest.mark.parametrize(

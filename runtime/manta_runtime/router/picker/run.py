@@ -69,7 +69,7 @@ class Picker:
         deadline = time.monotonic() + self._config.drain_seconds + _OUTLIVE_SECONDS
         while time.monotonic() < deadline:
             try:
-                _, writer = await asyncio.open_connection(pod_ip, self._config.admin_port)
+                _, writer = await asyncio.open_connection(pod_ip, self._config.health_port)
             except OSError:
                 return
             writer.close()
