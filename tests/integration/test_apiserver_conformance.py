@@ -4,7 +4,7 @@ Runs on ours by default, on any other one as support/conformance.py says. Its si
 """
 
 import pytest
-from conformance import MERGE, config_map, connected, deployment, names
+from conformance import MERGE, causes, config_map, connected, deployment, names
 
 pytestmark = pytest.mark.integration
 
@@ -70,10 +70,17 @@ async def test_what_the_server_decides_cannot_be_written(api):
     assert patched["metadata"]["creationTimestamp"] == made["metadata"]["creationTimestamp"]
 
 
-@pytest.mark.parametrize("body", ["{", "[]", "null", '{"metadata": 3}', '{"data": {"a": 1}}'])
+@pytest.mark.parametrize("body", ["{", "[]", "", '{"metadata": 3}', '{"data": {"a": 1}}'])
 async def test_bad_bodies_are_bad_requests(api, body):
     answer = await api("POST", api.maps, body)
     assert (answer.code, answer.body["kind"], answer.body["status"]) == (400, "Status", "Failure")
+
+
+async def test_null_is_an_object_without_a_name(api):
+    answer = await api("POST", api.maps, "null")
+    assert causes(answer) == {"metadata.name": "Required value: name or generateName is required"}
+    assert "name" not in answer.body["details"]
+    assert "group" not in answer.body["details"]
 
 
 async def test_bad_names_are_invalid(api):

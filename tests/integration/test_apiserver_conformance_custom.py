@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conformance import CRDS, JSON_PATCH, MERGE, STRATEGIC, connected, widget_crd
+from conformance import CRDS, JSON_PATCH, MERGE, STRATEGIC, causes, connected, widget_crd
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,11 +28,6 @@ async def widgets(api):
             return {**group, "metadata": {"name": "w"}, "spec": {"size": 1, **spec}}
 
         yield path, widget
-
-
-def causes(answer):
-    assert (answer.code, answer.body["reason"]) == (422, "Invalid"), answer.body
-    return {cause["field"]: cause["message"] for cause in answer.body["details"]["causes"]}
 
 
 async def test_defaults_and_pruning(api, widgets):
@@ -102,6 +97,41 @@ async def test_scale_shows_and_changes_three_fields(api, widgets):
     after = await api.ok("GET", f"{path}/w")
     assert (after["spec"]["size"], after["status"]["ready"]) == (5, 1)
     assert (await api("PUT", f"{path}/w/scale", scale)).code == 409
+
+
+async def test_negative_scales_are_invalid(api, widgets):
+    path, widget = widgets
+    await api.ok("POST", path, widget())
+    found = causes(await api("PATCH", f"{path}/w/scale", {"spec": {"replicas": -3}}, MERGE))
+    assert found[".spec.size"] == "Invalid value: -3: should be a non-negative integer"
+    assert found["spec.size"].startswith("Invalid value: -3: ")
+    assert (await api.ok("GET", f"{path}/w"))["spec"]["size"] == 1
+
+
+@pytest.mark.parametrize("subresource", ["", "/status"])
+async def test_replacing_needs_a_version(api, widgets, subresource):
+    path, widget = widgets
+    assert (await api("PUT", f"{path}/w{subresource}", widget())).code == 404
+    made = await api.ok("POST", path, widget())
+    found = causes(await api("PUT", f"{path}/w{subresource}", widget()))
+    assert found == {"metadata.resourceVersion": "Invalid value: 0: must be specified for an update"}
+    assert await api.ok("PUT", f"{path}/w{subresource}", made) == made
+
+
+async def test_apply_refuses_fields_that_the_schema_does_not_have(api, widgets):
+    path, widget = widgets
+    answer = await api.apply(f"{path}/w", widget(bogus=1), "one")
+    assert (answer.code, answer.body["status"]) == (500, "Failure")
+    assert answer.body["message"].endswith("Kind=Widget): .spec.bogus: field not declared in schema")
+    assert (await api("GET", f"{path}/w")).code == 404
+
+
+async def test_creator_owns_the_objects_that_hold_its_fields(api, widgets):
+    path, widget = widgets
+    made = await api.ok("POST", path, widget(ref={"a": "1"}, free={"x": 1}))
+    (entry,) = made["metadata"]["managedFields"]
+    owned = {".": {}, "f:free": {".": {}, "f:x": {}}, "f:limit": {}, "f:ref": {}, "f:size": {}}
+    assert entry["fieldsV1"] == {"f:spec": owned}
 
 
 @pytest.mark.parametrize("body", [[1], {"metadata": "x"}, {"spec": 3}, {"spec": {"replicas": "many"}}])

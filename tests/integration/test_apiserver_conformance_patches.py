@@ -1,7 +1,7 @@
 """What any Kubernetes API server does with patches: the three plain ones, and server-side apply with its owners."""
 
 import pytest
-from conformance import APPLY, JSON_PATCH, MERGE, STRATEGIC, config_map, connected, deployment
+from conformance import APPLY, JSON_PATCH, MERGE, STRATEGIC, causes, config_map, connected, deployment
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +34,8 @@ async def test_json_patch(api):
     [
         ([{"op": "test", "path": "/data/a", "value": "other"}], 422),
         ([{"op": "remove", "path": "/data/nothing"}], 422),
-        ([{"op": "fly", "path": "/data/a"}], 400),
+        ([{"op": "fly", "path": "/data/a"}], 422),
+        ([3], 400),
         ({"op": "remove", "path": "/data/a"}, 400),
     ],
 )
@@ -42,7 +43,31 @@ async def test_bad_json_patches_change_nothing(api, patch, code):
     made = await api.ok("POST", api.maps, config_map(a="1"))
     answer = await api("PATCH", f"{api.maps}/c", patch, JSON_PATCH)
     assert (answer.code, answer.body["kind"]) == (code, "Status")
+    said = "the server rejected our request due to an error in our request"
+    assert answer.body["message"].startswith(said) == (code == 422)
     assert await api.ok("GET", f"{api.maps}/c") == made
+
+
+@pytest.mark.parametrize(
+    ("patch", "kind", "query"),
+    [
+        ({"bogus": 1}, MERGE, "?fieldValidation=Strict"),
+        ({"data": {"a": 1}}, MERGE, ""),
+        ({"data": 3}, STRATEGIC, ""),
+        ([{"op": "replace", "path": "/data", "value": 3}], JSON_PATCH, ""),
+    ],
+)
+async def test_patches_that_leave_no_such_object_are_invalid(api, patch, kind, query):
+    made = await api.ok("POST", api.maps, config_map(a="1"))
+    found = causes(await api("PATCH", f"{api.maps}/c{query}", patch, kind))
+    assert list(found) == ["patch"]
+    assert await api.ok("GET", f"{api.maps}/c") == made
+
+
+async def test_no_patch_changes_the_uid(api):
+    await api.ok("POST", api.maps, config_map())
+    answer = await api("PATCH", f"{api.maps}/c", {"metadata": {"uid": "x"}}, MERGE)
+    assert causes(answer) == {"metadata.uid": 'Invalid value: "x": field is immutable'}
 
 
 async def test_unknown_patch_type(api):
@@ -154,10 +179,47 @@ async def test_apply_drops_a_struct_with_its_defaults(api):
 
 async def test_apply_needs_a_manager_and_no_owners_of_its_own(api):
     answer = await api("PATCH", f"{api.maps}/c", config_map(), APPLY)
-    assert (answer.code, "fieldManager" in answer.body["message"]) == (400, True)
+    said = 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
+    assert (answer.code, answer.body["message"]) == (422, said)
     body = config_map()
     body["metadata"]["managedFields"] = [{"manager": "one", "operation": "Apply", "apiVersion": "v1"}]
     assert (await api.apply(f"{api.maps}/c", body, "one")).code == 400
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"kind": "Deployment"}, "invalid object type: /, Kind=Deployment"),
+        ({"apiVersion": "apps/v1"}, "invalid object type: apps/v1, Kind="),
+        ({"apiVersion": "apps/v1", "kind": "StatefulSet"}, "invalid object type: apps/v1, Kind=StatefulSet"),
+        ({"apiVersion": "v1", "kind": "Deployment"}, "invalid object type: /v1, Kind=Deployment"),
+    ],
+)
+async def test_apply_says_what_it_applies(api, given, said):
+    answer = await api.apply(f"{api.deployments}/d", {**given, "metadata": {"name": "d"}}, "one")
+    assert (answer.code, answer.body["message"]) == (400, said)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"bogus": 1}, "Kind=ConfigMap): .bogus: field not declared in schema"),
+        ({"data": {"a": 3}}, "Kind=ConfigMap): .data.a: "),
+        ({"data": 3}, "Kind=ConfigMap): .data: "),
+    ],
+)
+async def test_apply_of_what_the_schema_does_not_have(api, wrong, said):
+    answer = await api.apply(f"{api.maps}/c", {**config_map(), **wrong}, "one")
+    assert (answer.code, "reason" in answer.body) == (500, False)
+    assert answer.body["message"].startswith("failed to create typed patch object (/c; /v1, ")
+    assert said in answer.body["message"]
+    assert (await api("GET", f"{api.maps}/c")).code == 404
+
+
+async def test_applied_empty_object_takes_nothing_away(api):
+    await api.ok("POST", api.maps, config_map(a="1"))
+    answer = await api.apply(f"{api.maps}/c", config_map(), "one")
+    assert (answer.code, answer.body["data"]) == (200, {"a": "1"})
 
 
 async def test_apply_for_what_has_gone_is_a_conflict_or_not_found(api):

@@ -49,7 +49,7 @@ class Api:
         headers = {"Content-Type": kind, "Accept": accept, "User-Agent": "conformance", **more}
         async with self._session.request(method, path, data=data, headers=headers) as answer:
             text = await answer.text()
-            return Answer(answer.status, json.loads(text or "{}"), answer.headers.copy())
+            return Answer(answer.status, _parsed(text), answer.headers.copy())
 
     async def ok(self, *request, **more):
         """Ask for what must succeed; the object it answers with."""
@@ -94,6 +94,14 @@ class Api:
                 await self("DELETE", f"{CRDS}/{crd['metadata']['name']}")
 
 
+def _parsed(text):
+    """JSON, whatever its Content-Type says; plain words (`404 page not found`) as a message."""
+    try:
+        return json.loads(text or "{}")
+    except json.JSONDecodeError:
+        return {"message": text}
+
+
 def _tls():
     authority = os.environ.get("MANTA_CONFORMANCE_CA")
     return ssl.create_default_context(cafile=authority) if authority else False
@@ -104,7 +112,7 @@ async def connected():
     """One API server and one namespace."""
     url, token, server = os.environ.get("MANTA_CONFORMANCE_URL"), os.environ.get("MANTA_CONFORMANCE_TOKEN", "t"), None
     if url is None:
-        server = ApiServer(token=token, service_addresses=iter(()))
+        server = ApiServer(token=token, service_addresses=iter(["127.2.252.1"]))
         await server.start("127.0.0.1", 0, None)
         url = f"http://127.0.0.1:{server.port}"
     headers = {"Authorization": f"Bearer {token}"}
@@ -130,6 +138,16 @@ def deployment(*containers, replicas=0):
     template = {"metadata": {"labels": {"app": "d"}}, "spec": pod}
     spec = {"replicas": replicas, "selector": {"matchLabels": {"app": "d"}}, "template": template}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec}
+
+
+def service(*ports, **spec):
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": list(ports), **spec}}
+
+
+def causes(answer):
+    """The fields that a server refuses, with what is wrong with them."""
+    assert (answer.code, answer.body["reason"]) == (422, "Invalid"), answer.body
+    return {cause["field"]: cause["message"] for cause in answer.body["details"]["causes"]}
 
 
 def names(listed):

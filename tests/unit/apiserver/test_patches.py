@@ -20,9 +20,6 @@ def containers(*names):
     [
         {"op": "add"},
         [3],
-        [{"op": "fly", "path": "/a"}],
-        [{"op": "add", "path": "/a"}],
-        [{"path": "/a", "value": 1}],
     ],
 )
 def test_what_is_no_json_patch_is_a_bad_request(patch):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from manta_operator.box.apiserver import defaults, kinds, typecheck, validation
+from manta_operator.box.apiserver import defaults, kinds, scale, typecheck, validation
 from manta_operator.box.apiserver.errors import bad_request, invalid
 from manta_operator.box.apiserver.resources import Resource
 from manta_operator.box.cluster import ApiError
@@ -18,6 +18,23 @@ class Decoded:
 
     object: Object
     unknown: tuple[str, ...]
+
+
+class _Undecodable(ApiError):
+    """400: the body is no object of its kind; `why` says it without naming the kind."""
+
+    def __init__(self, resource: Resource, why: str) -> None:
+        self.why = why
+        where = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
+        super().__init__(400, "BadRequest", f"{where}: {why}")
+
+
+class WrongType(_Undecodable):
+    """400: a value does not have the type of its field."""
+
+
+class UnknownField(_Undecodable):
+    """400: a field that the kind does not have, and the client asked to be strict."""
 
 
 def decode(resource: Resource, obj: Any) -> Decoded:
@@ -46,8 +63,7 @@ def decode(resource: Resource, obj: Any) -> Decoded:
         decoded = typecheck.decode(kinds.root(resource), rest, found)
         body = {"apiVersion": named[0], "kind": named[1], "metadata": meta, **decoded}
     if found.wrong:
-        where = f"{resource.kind} in version {resource.version!r} cannot be handled as a {resource.kind}"
-        raise bad_request(f"{where}: {'; '.join(found.wrong)}")
+        raise WrongType(resource, "; ".join(found.wrong))
     return Decoded(body, tuple(found.unknown))
 
 
@@ -69,7 +85,7 @@ def check(resource: Resource, obj: Object, old: Object | None) -> None:
     """Validate a decoded and defaulted object; ApiError 422 with everything that is wrong."""
     errors = validation.validate_metadata(resource, obj)
     if resource.schema is not None:
-        errors += resource.schema.validate(obj, old)
+        errors += [*resource.schema.validate(obj, old), *scale.negative(resource, obj)]
     else:
         missing = typecheck.missing(kinds.root(resource), obj)
         errors += [FieldError(path, "Required value", "") for path in missing]
@@ -85,6 +101,5 @@ def judge_unknown(resource: Resource, unknown: tuple[str, ...], mode: str) -> li
         return []
     texts = [f'unknown field "{path}"' for path in unknown]
     if mode == "Strict":
-        message = f"{resource.kind} in version {resource.version!r} cannot be handled as a {resource.kind}"
-        raise ApiError(400, "BadRequest", f"{message}: strict decoding error: {', '.join(texts)}")
+        raise UnknownField(resource, f"strict decoding error: {', '.join(texts)}")
     return texts

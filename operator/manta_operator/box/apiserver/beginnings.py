@@ -10,6 +10,12 @@ from manta_operator.box.workloads import quantities
 
 Object = dict[str, Any]
 _COUNTED = ("cpu", "memory")
+_STATUS: dict[str, Object] = {
+    "Deployment": {},
+    "ReplicaSet": {"replicas": 0},
+    "StatefulSet": {"replicas": 0, "availableReplicas": 0},
+    "PodDisruptionBudget": {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0},
+}
 
 
 def now_text() -> str:
@@ -30,6 +36,8 @@ def begin(resource: Resource, obj: Object) -> None:
         obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
     elif resource.kind == "Service":
         obj["status"] = {"loadBalancer": {}}
+    elif resource.kind in _STATUS:
+        obj["status"] = dict(_STATUS[resource.kind])
     elif resource.kind == crds.KIND and isinstance(obj.get("spec"), dict):
         crds.with_names(obj)
         if {"names", "versions", "group"} <= set(obj["spec"]):

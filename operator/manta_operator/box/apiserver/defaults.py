@@ -16,7 +16,6 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "dnsPolicy": "ClusterFirst",
         "securityContext": {},
         "schedulerName": "default-scheduler",
-        "enableServiceLinks": True,
     },
     _CORE + "Container": {
         "terminationMessagePath": "/dev/termination-log",
@@ -90,12 +89,13 @@ def _container(container: dict[str, Any]) -> None:
 
 
 def _pod(pod: dict[str, Any]) -> None:
-    """Only of pods themselves: a workload's template keeps what the user wrote, its pods get the requests."""
+    """Only of pods themselves: a workload's template keeps what the user wrote."""
     spec = pod.get("spec")
     if not isinstance(spec, Mapping):
         return
     lists = [name for name in ("initContainers", "containers") if isinstance(spec.get(name), list)]
-    pod["spec"] = {**spec, **{name: [_with_requests(container) for container in spec[name]] for name in lists}}
+    filled = {name: [_with_requests(container) for container in spec[name]] for name in lists}
+    pod["spec"] = {"enableServiceLinks": True, **spec, **filled}
 
 
 def _with_requests(container: Any) -> Any:

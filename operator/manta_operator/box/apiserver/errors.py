@@ -9,7 +9,12 @@ from manta_operator.schema.errors import FieldError
 
 
 def _details(resource: Resource, name: str) -> dict[str, Any]:
-    return {"name": name, "group": resource.group, "kind": resource.plural}
+    return filled({"name": name, "group": resource.group, "kind": resource.plural})
+
+
+def filled(details: dict[str, Any]) -> dict[str, Any]:
+    """Return the details that say something: a real server leaves empty ones out."""
+    return {key: value for key, value in details.items() if value}
 
 
 def _qualified(resource: Resource) -> str:
@@ -36,12 +41,30 @@ def conflict(resource: Resource, name: str, why: str = "") -> ApiError:
 
 def invalid(resource: Resource, name: str, errors: Iterable[FieldError]) -> ApiError:
     """422: the object breaks rules of its kind; one cause for each."""
+    return invalid_kind(resource.kind, resource.group, name, errors)
+
+
+def invalid_kind(kind: str, group: str, name: str, errors: Iterable[FieldError]) -> ApiError:
+    """422 for what has no URL of its own, such as a Scale or the options of a patch."""
     found = list(errors)
-    what = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
+    what = f"{kind}.{group}" if group else kind
     listed = str(found[0]) if len(found) == 1 else f"[{', '.join(map(str, found))}]"
     causes = [{"reason": _cause(e.kind), "message": e.body, "field": e.path or "<nil>"} for e in found]
-    details = {"name": name, "group": resource.group, "kind": resource.kind, "causes": causes}
+    details = filled({"name": name, "group": group, "kind": kind, "causes": causes})
     return ApiError(422, "Invalid", f'{what} "{name}" is invalid: {listed}', details)
+
+
+def bad_patch(why: str) -> ApiError:
+    """422: what a patch makes of the object is no such object."""
+    return invalid_kind("", "", "", [FieldError("patch", "Invalid value", why)])
+
+
+def untyped(resource: Resource, body: dict[str, Any], why: str) -> ApiError:
+    """500, as on a real server: what is applied does not fit the schema of its kind."""
+    meta = body.get("metadata") or {}
+    where = f"{meta.get('namespace', '')}/{meta.get('name', '')}"
+    what = f"{where}; {resource.group}/{resource.version}, Kind={resource.kind}"
+    return ApiError(500, "", f"failed to create typed patch object ({what}): {why}")
 
 
 def _cause(kind: str) -> str:
@@ -67,7 +90,7 @@ def status_of(error: ApiError) -> dict[str, Any]:
         "metadata": {},
         "status": "Failure",
         "message": error.message,
-        "reason": error.reason,
+        **filled({"reason": error.reason}),
         "code": error.code,
     }
     if error.details:

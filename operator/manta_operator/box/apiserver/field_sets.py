@@ -32,6 +32,24 @@ _NOBODYS = {("f:apiVersion",), ("f:kind",)} | {
 }
 
 
+_TEMPLATE = ("f:spec", "f:template")
+_ALWAYS: tuple[FieldPath, ...] = (
+    ("f:metadata",),
+    ("f:spec",),
+    ("f:status",),
+    ("f:status", "f:loadBalancer"),
+    ("f:spec", "f:containers"),
+    ("f:spec", "f:strategy"),
+    ("f:spec", "f:updateStrategy"),
+    ("f:spec", "f:names"),
+    ("f:source",),
+    _TEMPLATE,
+    (*_TEMPLATE, "f:metadata"),
+    (*_TEMPLATE, "f:spec"),
+    (*_TEMPLATE, "f:spec", "f:containers"),
+)
+
+
 def element_key(node: Node, item: Any) -> str:
     """Return the key of an element of a list map or set."""
     keys = kinds.list_keys(node)
@@ -64,6 +82,16 @@ def _collect(node: Node, value: Any, path: FieldPath, found: dict[FieldPath, Any
             found[(*path, element_key(node, item))] = None
     else:
         found[path] = value
+
+
+def holders(node: Node, paths: Mapping[FieldPath, Any]) -> set[FieldPath]:
+    """Return every object and list around these `leaves`; a plain write owns those it brings ("." in fieldsV1).
+
+    Not those that are always there: metadata, and of built-in kinds the structs that Go writes even when empty.
+    """
+    always = _ALWAYS if kinds.DEFINITION in node else _ALWAYS[:1]
+    found = {path[:length] for path in paths for length in range(1, len(path))}
+    return found.difference(always, paths)
 
 
 def to_fields_v1(paths: Iterable[FieldPath]) -> dict[str, Any]:

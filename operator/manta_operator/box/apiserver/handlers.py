@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
 from manta_operator.box.apiserver import kinds, patches, watch
-from manta_operator.box.apiserver.errors import bad_request
+from manta_operator.box.apiserver.errors import bad_request, filled, invalid_kind
 from manta_operator.box.apiserver.logs import LogSource, serve_log
 from manta_operator.box.apiserver.operations import Operations, table_of
 from manta_operator.box.apiserver.requests import (
@@ -21,10 +22,12 @@ from manta_operator.box.apiserver.requests import (
     whole,
     write_options,
 )
+from manta_operator.box.apiserver.resources import Resource
 from manta_operator.box.apiserver.scale import scale_of, with_scale
 from manta_operator.box.apiserver.tables import table
 from manta_operator.box.apiserver.writes import Write
 from manta_operator.box.cluster import ApiError
+from manta_operator.schema.errors import FieldError
 
 Object = dict[str, Any]
 
@@ -112,6 +115,7 @@ class Handlers:
         if target.resource.verbs == ("create",):
             return web.json_response(_review(target, body), status=201)
         how = write_options(request, "")
+        body = {} if body is None and request.body_exists else body  # `null` is an empty object to Go
         return self._written(request, target, self._ops.create(target.resource, target.namespace, body, how), how, 201)
 
     async def _put(self, request: web.Request, target: Target) -> web.StreamResponse:
@@ -119,11 +123,22 @@ class Handlers:
         how = write_options(request, "status" if target.subresource == "status" else "")
         if target.subresource == "scale":
             body = with_scale(target.resource, self._ops.read(target.resource, target.namespace, name), body or {})
+        elif target.resource.crd is not None:
+            self._check_conditional(target, body)
         return self._written(request, target, self._ops.update(target.resource, target.namespace, name, body, how), how)
+
+    def _check_conditional(self, target: Target, body: Any) -> None:
+        """A custom object is replaced only by who says which version of it; ApiError 404 or 422."""
+        resource, name = target.resource, target.name or ""
+        meta = body.get("metadata") if isinstance(body, dict) else None
+        self._ops.read(resource, target.namespace, name)
+        if isinstance(meta, dict) and not meta.get("resourceVersion"):
+            error = FieldError("metadata.resourceVersion", "Invalid value", "must be specified for an update", "0")
+            raise invalid_kind(resource.plural, resource.group, name, [error])
 
     async def _patch(self, request: web.Request, target: Target) -> web.StreamResponse:
         body, name, resource = await body_of_patch(request), target.name or "", target.resource
-        how = write_options(request, "status" if target.subresource == "status" else "")
+        how = replace(write_options(request, "status" if target.subresource == "status" else ""), patch=True)
         if request.content_type in patches.APPLY:
             return self._apply(request, target, body, how)
         old = self._ops.read(resource, target.namespace, name)
@@ -137,7 +152,9 @@ class Handlers:
 
     def _apply(self, request: web.Request, target: Target, body: Any, how: Write) -> web.Response:
         if "fieldManager" not in request.query:
-            raise bad_request("fieldManager is required for apply patch")
+            error = FieldError("fieldManager", "Required value", "is required for apply patch")
+            raise invalid_kind("PatchOptions", "meta.k8s.io", "", [error])
+        check_type(target.resource, body)
         obj, new = self._ops.apply(target.resource, target.namespace, target.name or "", body, how)
         return self._written(request, target, obj, how, 201 if new else 200)
 
@@ -148,7 +165,9 @@ class Handlers:
         key = self._ops.key(resource, target.namespace, name)
         if self._ops.store.get(table_of(resource), key) is not None:
             return self._answer(request, target, left)
-        details = {"name": name, "group": resource.group, "kind": resource.plural, "uid": left["metadata"]["uid"]}
+        details = filled(
+            {"name": name, "group": resource.group, "kind": resource.plural, "uid": left["metadata"]["uid"]}
+        )
         done = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
         return web.json_response(done)
 
@@ -194,6 +213,15 @@ async def body_of_patch(request: web.Request) -> Any:
     if body is None:
         raise bad_request("the patch is empty")
     return body
+
+
+def check_type(resource: Resource, body: Any) -> None:
+    """What is applied must say what it is; ApiError 400."""
+    given = body if isinstance(body, dict) else {}
+    group, _, version = str(given.get("apiVersion") or "").rpartition("/")
+    kind = given.get("kind") or ""
+    if (group, version, kind) != (resource.group, resource.version, resource.kind):
+        raise bad_request(f"invalid object type: {group}/{version}, Kind={kind}")
 
 
 def _review(target: Target, body: Any) -> Object:

@@ -44,6 +44,8 @@ def _container(request: web.Request, pod: Mapping[str, Any]) -> str:
 async def serve_log(request: web.Request, pod: Mapping[str, Any], logs: LogSource | None) -> web.StreamResponse:
     """Answer with a container's log, followed until its run ends; ApiError 400 if there is none yet."""
     container, meta = _container(request, pod), pod["metadata"]
+    if not pod["spec"].get("nodeName"):
+        return web.Response(status=204)  # as a real server: no kubelet can be asked yet
     previous = flag(request.query, "previous")
     path = logs.log_path(meta["namespace"], meta["name"], container, previous) if logs else None
     if logs is None or path is None or not path.exists():

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from manta_operator.box.apiserver.field_sets import FieldSet, from_fields_v1, leaves, to_fields_v1
+from manta_operator.box.apiserver.field_sets import FieldSet, from_fields_v1, holders, leaves, to_fields_v1
 from manta_operator.box.apiserver.kinds import Node
 
 
@@ -66,9 +66,12 @@ def _place(entry: Mapping[str, Any]) -> tuple[str, ...]:
 def after_update(node: Node, before: Mapping[str, Any] | None, after: Mapping[str, Any], manager: Manager) -> Owners:
     """Return the owners after a plain write: what it changed is the writer's, what it removed is nobody's."""
     old, new = leaves(node, before or {}), leaves(node, after)
-    changed = {path for path, value in new.items() if path not in old or old[path] != value}
+    holds, holding = holders(node, old), holders(node, new)
+    was, there = holds | set(old), holding | set(new)
+    changed = {path for path, value in new.items() if path not in was or (path in old and old[path] != value)}
+    changed |= holding - was
     owners = read(before or {})
-    removed = {path for path in old if path not in new}
+    removed = was - there
     lost = changed | removed
     for other, fields in owners.items():
         owners[other] = fields - lost if lost else fields

@@ -9,7 +9,7 @@ from typing import Any
 from manta_operator.box.apiserver import admission, crds, kinds, managed_fields, ssa
 from manta_operator.box.apiserver.beginnings import begin, now_text
 from manta_operator.box.apiserver.deletion import Deletion
-from manta_operator.box.apiserver.errors import already_exists, bad_request, invalid, not_found
+from manta_operator.box.apiserver.errors import already_exists, bad_patch, bad_request, invalid, not_found, untyped
 from manta_operator.box.apiserver.managed_fields import Manager, Owners
 from manta_operator.box.apiserver.resources import Registry, Resource
 from manta_operator.box.apiserver.services import ServiceAddresses
@@ -154,8 +154,8 @@ class Operations:
         return stored
 
     def apply(self, resource: Resource, namespace: str | None, name: str, body: Any, how: Write) -> tuple[Object, bool]:
-        """Server-side apply; returns the object and whether it is new. ApiError 400, 404, 409 or 422."""
-        applied = self._decoded(resource, body, how)
+        """Server-side apply; returns the object and whether it is new. ApiError 400, 404, 409, 422 or 500."""
+        applied = self._declared(resource, body)
         meta = applied["metadata"]
         if meta.get("managedFields"):
             raise bad_request("metadata.managedFields must be nil")
@@ -181,10 +181,24 @@ class Operations:
             resource, old, self._decoded(resource, merged, replace(how, field_validation="Ignore")), how, owners
         ), False
 
+    def _declared(self, resource: Resource, body: Any) -> Object:
+        """Decode what is applied: it has no field that its kind does not know; ApiError 400 or 500."""
+        try:
+            decoded = admission.decode(resource, body)
+        except admission.WrongType as error:
+            raise untyped(resource, body, f".{error.why}") from error
+        if decoded.unknown:
+            raise untyped(resource, body, f".{decoded.unknown[0]}: field not declared in schema")
+        return decoded.object
+
     def _decoded(self, resource: Resource, body: Any, how: Write) -> Object:
-        decoded = admission.decode(resource, body)
-        for warning in admission.judge_unknown(resource, decoded.unknown, how.field_validation):
-            how.warnings.append(warning)
+        try:
+            decoded = admission.decode(resource, body)
+            how.warnings.extend(admission.judge_unknown(resource, decoded.unknown, how.field_validation))
+        except (admission.WrongType, admission.UnknownField) as error:
+            if how.patch:
+                raise bad_patch(error.why) from error
+            raise
         return decoded.object
 
     def _check_namespace(self, resource: Resource, meta: Object) -> None:

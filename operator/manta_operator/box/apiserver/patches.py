@@ -16,6 +16,7 @@ JSON = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = ("application/apply-patch+yaml", "application/apply-patch+cbor")
 _TOO_MANY = 10_000
+_PYTHON = (TypeError, KeyError, ValueError, AttributeError)  # what jsonpatch lets through
 
 
 def merge_patch(value: Any, patch: Any) -> Any:
@@ -32,7 +33,7 @@ def merge_patch(value: Any, patch: Any) -> Any:
 
 
 def json_patch(value: Any, patch: Any) -> Any:
-    """Apply a JSON patch (RFC 6902); ApiError 400 if it is none, 422 naming the operation that fails."""
+    """Apply a JSON patch (RFC 6902); ApiError 400 if it is no list of objects, 422 naming the operation that fails."""
     if not isinstance(patch, list) or len(patch) > _TOO_MANY:
         raise bad_request(f"a JSON patch is a list of at most {_TOO_MANY} operations")
     result = deepcopy(value)
@@ -40,15 +41,13 @@ def json_patch(value: Any, patch: Any) -> Any:
         where = f"operation {index} of the JSON patch"
         if isinstance(operation, Mapping):
             where += f" ({operation.get('op')} {operation.get('path')})"
+        else:
+            raise bad_request(f"{where} is no object")
         try:
             result = jsonpatch.apply_patch(result, [operation], in_place=True)
-        except jsonpatch.InvalidJsonPatch as error:
-            raise bad_request(f"{where} is not a valid one: {error}") from error
-        except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
+        except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, *_PYTHON) as error:
             message = f"the server rejected our request due to an error in our request: {where} failed: {error}"
             raise ApiError(422, "Invalid", message) from error
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            raise bad_request(f"{where} cannot be applied: {error}") from error
     return result
 
 

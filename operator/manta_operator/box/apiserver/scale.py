@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from manta_operator.box.apiserver.errors import bad_request
+from manta_operator.box.apiserver.errors import bad_request, invalid_kind
 from manta_operator.box.apiserver.resources import Resource
 from manta_operator.box.apiserver.selectors import field_value, selector_text
+from manta_operator.schema.errors import FieldError
 
 _META = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
@@ -29,7 +30,7 @@ def scale_of(resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_scale(resource: Resource, obj: Mapping[str, Any], scale: Any) -> dict[str, Any]:
-    """Return the object with the replicas a Scale asks for; ApiError 400 if it asks for none."""
+    """Return the object with the replicas a Scale asks for; ApiError 400 or 422 if it asks for none."""
     paths = resource.scale
     assert paths is not None  # noqa: S101 - asked by the handler
     if not isinstance(scale, Mapping) or not all(
@@ -39,6 +40,9 @@ def with_scale(resource: Resource, obj: Mapping[str, Any], scale: Any) -> dict[s
     replicas = scale.get("spec", {}).get("replicas", 0)
     if not isinstance(replicas, int) or isinstance(replicas, bool):
         raise bad_request("spec.replicas of a Scale must be a number")
+    if replicas < 0 and resource.crd is None:  # a custom object is judged whole, by admission.py
+        error = FieldError("spec.replicas", "Invalid value", "must be greater than or equal to 0", str(replicas))
+        raise invalid_kind("Scale", "autoscaling", obj["metadata"]["name"], [error])
     changed: dict[str, Any] = deepcopy(dict(obj))
     *above, last = paths.spec_replicas.strip(".").split(".")
     place = changed
@@ -49,3 +53,14 @@ def with_scale(resource: Resource, obj: Mapping[str, Any], scale: Any) -> dict[s
     if given:
         changed["metadata"]["resourceVersion"] = given
     return changed
+
+
+def negative(resource: Resource, obj: Mapping[str, Any]) -> list[FieldError]:
+    """Return what is wrong with the replicas of a custom object that scales: they may not be negative."""
+    if resource.scale is None:
+        return []
+    path = resource.scale.spec_replicas
+    replicas = field_value(obj, path)
+    if not (replicas.startswith("-") and replicas[1:].isdigit()):
+        return []
+    return [FieldError(path, "Invalid value", "should be a non-negative integer", replicas)]

@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import Any
 
 from manta_operator.box.apiserver import kinds, managed_fields
-from manta_operator.box.apiserver.field_sets import FieldPath, FieldSet, element_key, leaves, render
+from manta_operator.box.apiserver.field_sets import FieldPath, FieldSet, element_key, holders, leaves, render
 from manta_operator.box.apiserver.kinds import Node
 from manta_operator.box.apiserver.managed_fields import Manager, Owners
 from manta_operator.box.cluster import ApiError
@@ -26,7 +26,10 @@ def apply(node: Node, live: Object, applied: Object, manager: Manager, *, force:
     owners = managed_fields.read(live)
     declared = leaves(node, applied)
     old = leaves(node, live)
-    changed = frozenset(path for path, value in declared.items() if path not in old or old[path] != value)
+    held = holders(node, old)  # an empty object laid over a full one changes nothing
+    changed = frozenset(
+        path for path, value in declared.items() if path not in held and (path not in old or old[path] != value)
+    )
     disputed = managed_fields.conflicts(owners, manager, changed)
     if disputed and not force:
         raise _conflict(disputed, managed_fields.times(live))

@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from manta_operator.box.apiserver import service_rules
 from manta_operator.box.apiserver.resources import Resource
 from manta_operator.box.apiserver.selectors import matches_selector
-from manta_operator.schema.errors import FieldError
+from manta_operator.schema.errors import FieldError, render_value
 
 Object = Mapping[str, Any]
 
@@ -90,9 +91,9 @@ def _selector(resource: Resource, spec: Object, old: Object | None) -> list[Fiel
         errors.append(FieldError("spec.selector", "Required value", "name the labels of this template's pods"))
     elif not matches_selector(selector, labels):
         why = "`selector` does not match template `labels`"
-        errors.append(FieldError("spec.template.metadata.labels", "Invalid value", why, str(dict(labels))))
+        errors.append(FieldError("spec.template.metadata.labels", "Invalid value", why, render_value(dict(labels))))
     if old is not None and resource.kind != "StatefulSet" and old.get("selector") != spec.get("selector"):
-        errors.append(FieldError("spec.selector", "Invalid value", "field is immutable"))
+        errors.append(FieldError("spec.selector", "Invalid value", "field is immutable", render_value(selector)))
     return errors
 
 
@@ -159,19 +160,12 @@ def _stateful_set(obj: Object, old: Object | None) -> list[FieldError]:
     return [FieldError("spec", "Forbidden", why)]
 
 
-def _service(obj: Object, old: Object | None) -> list[FieldError]:
+def _budget(obj: Object, _: Object | None) -> list[FieldError]:
     spec = obj.get("spec") or {}
-    errors = []
-    if spec.get("type") != "ExternalName" and not spec.get("ports") and spec.get("clusterIP") != "None":
-        errors.append(FieldError("spec.ports", "Required value", ""))
-    for index, port in enumerate(spec.get("ports") or ()):
-        if not 1 <= port.get("port", 0) <= 65535:
-            why = "must be between 1 and 65535, inclusive"
-            errors.append(FieldError(f"spec.ports[{index}].port", "Invalid value", why, str(port.get("port"))))
-    external = "ExternalName" in (spec.get("type"), (old or {}).get("spec", {}).get("type"))
-    if old is not None and not external and old["spec"].get("clusterIP") != spec.get("clusterIP"):
-        errors.append(FieldError("spec.clusterIP", "Invalid value", "field is immutable", f'"{spec.get("clusterIP")}"'))
-    return errors
+    if "minAvailable" in spec and "maxUnavailable" in spec:
+        why = "minAvailable and maxUnavailable cannot be both set"
+        return [FieldError("spec", "Invalid value", why, render_value(spec))]
+    return []
 
 
 def _role_binding(obj: Object, old: Object | None) -> list[FieldError]:
@@ -189,7 +183,8 @@ def _frozen_data(obj: Object, old: Object | None) -> list[FieldError]:
 _CHECKS: dict[str, Callable[[Object, Object | None], list[FieldError]]] = {
     "Pod": _pod,
     "StatefulSet": _stateful_set,
-    "Service": _service,
+    "Service": service_rules.service,
+    "PodDisruptionBudget": _budget,
     "RoleBinding": _role_binding,
     "ClusterRoleBinding": _role_binding,
     "ConfigMap": _frozen_data,

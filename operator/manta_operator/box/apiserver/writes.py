@@ -21,12 +21,13 @@ class Write:
     dry_run: bool = False
     field_validation: str = "Warn"
     force: bool = False
+    patch: bool = False
     warnings: list[str] = field(default_factory=list, compare=False)
 
 
 def protected(resource: Resource, old: Object, obj: Object, how: Write) -> Object:
-    """Return the new object with everything this write must not touch taken from the old one; ApiError 409."""
-    _check_preconditions(resource, old, obj)
+    """Return the new object with everything this write must not touch taken from the old one; ApiError 409 or 422."""
+    _check_preconditions(resource, old, obj, how)
     if how.subresource == "status":
         kept = {key: value for key, value in old.items() if key != "status"}
         merged = deepcopy({**kept, **({"status": obj["status"]} if "status" in obj else {})})
@@ -49,13 +50,17 @@ def protected(resource: Resource, old: Object, obj: Object, how: Write) -> Objec
     return merged
 
 
-def _check_preconditions(resource: Resource, old: Object, obj: Object) -> None:
+def _check_preconditions(resource: Resource, old: Object, obj: Object, how: Write) -> None:
     given = obj["metadata"].get("resourceVersion")
     name = old["metadata"]["name"]
     if given and given != old["metadata"]["resourceVersion"]:
         raise conflict(resource, name)
     uid = obj["metadata"].get("uid")
     if uid and uid != old["metadata"]["uid"]:
+        if how.patch:
+            raise invalid(
+                resource, name, [FieldError("metadata.uid", "Invalid value", "field is immutable", f'"{uid}"')]
+            )
         why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
         raise conflict(resource, name, why)
 
