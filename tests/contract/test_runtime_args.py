@@ -10,10 +10,11 @@ from manta_operator.api import names
 from manta_operator.box.apiserver.server import ApiServer
 from manta_operator.box.kubelet.env import container_env
 from manta_operator.box.kubelet.expand import expand
+from manta_operator.builders.access import group_secret
 from manta_runtime.engine import control
 from manta_runtime.engine.command import engine
 from manta_runtime.engine.commands import engine_environment, vllm_command
-from manta_runtime.engine.settings import EngineSettings, check_settings
+from manta_runtime.engine.settings import GROUP_TOKEN, EngineSettings, check_group_token, check_settings
 from manta_runtime.engine.vllm_flags import find_flag, has_flag
 from manta_runtime.main import main
 from manta_runtime.router.bootstrap import build
@@ -24,6 +25,7 @@ from manta_runtime.router.picker.run import Picker
 
 DEPLOYMENTS = every_deployment()
 every = pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS.keys())
+TOKEN = "a-token-only-the-pods-of-the-group-know"
 GIVEN_BY_OTHERS = {"MANTA_CPU_RAY", "RAY_ADDRESS", "KUBECONFIG", "VLLM_API_KEY"}
 
 
@@ -46,11 +48,15 @@ def started(deployment, rank=0, group=0):
             "stringData": {"HF_TOKEN": "secret"},
         }
     )
+    if deployment.namespace != "default":
+        cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": deployment.namespace}})
+    cluster.create(group_secret(deployment, TOKEN))
     container = containers(statefulset)["engine"]
     env = container_env(cluster, pod, container, {}, {})
     assert main.get_command(None, container["command"][1]) is engine
     context = engine.make_context("engine", [expand(arg, env) for arg in container["args"]])
-    return EngineSettings(**context.params, pod_name=env["POD_NAME"], scratch=Path("/tmp")), env
+    more = {"pod_name": env["POD_NAME"], "scratch": Path("/tmp"), "group_token": env.get(GROUP_TOKEN, "")}
+    return EngineSettings(**context.params, **more), env
 
 
 @every
@@ -59,6 +65,8 @@ def test_the_launcher_accepts_what_is_rendered(deployment):
     for rank in range(plan.shape.pods):
         settings, env = started(deployment, rank)
         check_settings(settings)
+        check_group_token(settings)
+        assert settings.group_token == (TOKEN if plan.shape.pods > 1 else "")
         assert (settings.rank, settings.group_size, settings.pod_ip) == (rank, plan.shape.pods, "10.0.0.7")
         assert (settings.port, settings.control_port) == (names.ENGINE_PORT, names.CONTROL_PORT)
         assert settings.executor == plan.shape.executor
@@ -213,18 +221,19 @@ def test_the_router_containers_are_commands_of_the_runtime(deployment):
 @every
 def test_the_routers_probes_and_ports_exist(deployment):
     _, objects = render(deployment)
-    bootstrap = build(config_of(objects), "10.0.0.8")
+    bootstrap = build(config_of(objects), "10.0.0.8", Path("/tmp/admin"))
     [http] = bootstrap["static_resources"]["listeners"]
     [workload] = of_kind(objects, "Deployment")
     envoy, pick = containers(workload)["envoy"], containers(workload)["picker"]
     listening = http["address"]["socket_address"]["port_value"]
-    for probe in ("livenessProbe", "readinessProbe"):
-        assert envoy[probe]["httpGet"] == {"path": health_path(http), "port": listening}
+    assert envoy["readinessProbe"]["httpGet"] == {"path": health_path(http), "port": listening}
+    assert envoy["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": config_of(objects).health_port}
+    assert bootstrap["admin"]["address"] == {"pipe": {"path": "/tmp/admin", "mode": 0o600}}, "nobody else may reach it"
     ports = {port["name"]: port["containerPort"] for port in envoy["ports"] + pick["ports"]}
     clusters = {cluster["name"]: cluster for cluster in bootstrap["static_resources"]["clusters"]}
     assert ports == {
         "http": listening,
-        "admin": bootstrap["admin"]["address"]["socket_address"]["port_value"],
+        "health": config_of(objects).health_port,
         "picker": port_of(clusters["picker"]),
         "access-log": port_of(clusters["picker-log"]),
     }

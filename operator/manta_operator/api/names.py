@@ -51,6 +51,11 @@ def group_service_name(deployment: str) -> str:
     return f"{deployment}-group"
 
 
+def group_secret_name(deployment: str) -> str:
+    """Return the name of the Secret with which the pods of a group know each other."""
+    return f"{deployment}-group"
+
+
 def router_name(deployment: str) -> str:
     """Return the name of the router's Deployment, ConfigMap and ServiceAccount."""
     return f"{deployment}-router"

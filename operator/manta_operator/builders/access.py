@@ -12,6 +12,16 @@ from manta_operator.builders.metadata import metadata
 Object = dict[str, Any]
 
 
+def group_secret(deployment: LLMDeployment, token: str) -> Object:
+    """Return the Secret that the pods of a group know each other by. The caller makes up `token`: builders are pure."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata(deployment, names.group_secret_name(deployment.name), names.COMPONENT_ENGINE),
+        "stringData": {"token": token},
+    }
+
+
 def service_account(deployment: LLMDeployment) -> Object:
     """Return the router's ServiceAccount."""
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(deployment)}

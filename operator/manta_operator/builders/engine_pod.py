@@ -95,6 +95,7 @@ def _container(deployment: LLMDeployment, choice: Choice, accelerator: Accelerat
         ],
         "env": [
             *_identity(),
+            *_group_token(deployment, choice),
             *_cpu_request(deployment),
             *source.env,
             *({"name": var.name, "value": var.value} for var in spec.engine.env),
@@ -119,6 +120,14 @@ def _identity() -> list[Object]:
         "GROUP_RANK": f"metadata.labels['{names.LABEL_POD_INDEX}']",
     }
     return [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()]
+
+
+def _group_token(deployment: LLMDeployment, choice: Choice) -> list[Object]:
+    """Return what proves to the head that a pod is of its group; a group of one needs no proof."""
+    if choice.shape.pods == 1:
+        return []
+    reference = {"name": names.group_secret_name(deployment.name), "key": "token"}
+    return [{"name": "GROUP_TOKEN", "valueFrom": {"secretKeyRef": reference}}]
 
 
 def _cpu_request(deployment: LLMDeployment) -> list[Object]:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from manta_operator.api import names
 from manta_operator.cli import options
 from manta_operator.cli.documents import documents
 from manta_operator.cli.manifests import Planned, plan_files
@@ -37,6 +38,9 @@ def plan(paths: tuple[Path, ...], maps: tuple[str, ...], output: str) -> None:
 def render(paths: tuple[Path, ...], maps: tuple[str, ...]) -> None:
     """Print the objects Manta would apply, as YAML, in the order it applies them."""
     for entry in plan_files(paths, options.parse_maps(maps)):
+        if entry.desired.plan.shape.pods > 1:
+            secret = names.group_secret_name(entry.deployment.name)
+            click.echo(f"# Secret {secret} (key token, random) is made by the operator, once.")
         click.echo(documents(entry.desired.objects), nl=False)
 
 

@@ -1,10 +1,13 @@
 """Brings the children to what was desired: apply, then prune. One object that is refused does not stop the others."""
 
 import logging
+import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
+from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
+from manta_operator.builders.access import group_secret
 from manta_operator.builders.desired import Desired
 from manta_operator.controller.client import KubeClient, ensure_owned
 from manta_operator.controller.errors import ClusterError, InvalidObject
@@ -30,6 +33,11 @@ async def bring_about(
         The first failure, if there was one; every failure is logged once for as long as it lasts.
     """
     failures: list[ClusterError] = []
+    if desired.plan.shape.pods > 1:
+        try:
+            await _ensure_group_secret(client, deployment, applied)
+        except ClusterError as error:
+            failures.append(error)
     for obj in desired.objects:
         try:
             await _apply(client, obj, deployment.uid, applied)
@@ -42,6 +50,18 @@ async def bring_about(
             log.warning("%s/%s: %s", deployment.namespace, deployment.name, failure)
     applied.failures = tuple(failure.message for failure in failures)
     return failures[0] if failures else None
+
+
+async def _ensure_group_secret(client: KubeClient, deployment: LLMDeployment, applied: Applied) -> None:
+    """Make up the token of the groups once: the builders are pure, so randomness lives here. It is never replaced."""
+    name = names.group_secret_name(deployment.name)
+    if ("Secret", name) in applied.objects:
+        return
+    live = await client.get("v1", "Secret", deployment.namespace, name)
+    ensure_owned(live, deployment.uid)
+    if live is None:
+        await client.apply(group_secret(deployment, secrets.token_urlsafe(32)))
+    applied.objects["Secret", name] = {}
 
 
 async def _apply(client: KubeClient, obj: Object, uid: str, applied: Applied) -> None:

@@ -206,3 +206,21 @@ async def test_one_refusal_does_not_stop_the_others_but_nothing_is_pruned(client
     client.refuse.clear()
     await one_pass()
     assert client.cluster.list("StatefulSet") == []
+
+
+async def test_groups_of_several_pods_get_a_token_once(client, one_pass):
+    sharded = {"parallelism": {"tensor": 2}, "accelerator": {"type": "cpu", "perPod": 1}}
+    client.cluster.patch("LLMDeployment", *KEY, {"spec": sharded})
+    await one_pass(full=True)
+    made = client.cluster.get("Secret", "default", "demo-group")["data"]["token"]
+    assert len(made) > 40
+    await one_pass(full=True)
+    assert client.cluster.get("Secret", "default", "demo-group")["data"]["token"] == made
+    client.cluster.delete("Secret", "default", "demo-group")
+    await one_pass(full=True)
+    assert client.cluster.get("Secret", "default", "demo-group")["data"]["token"] != made
+
+
+async def test_a_single_pod_needs_no_token(client, one_pass):
+    await one_pass(full=True)
+    assert client.cluster.find("Secret", "default", "demo-group") is None
