@@ -3,6 +3,7 @@
 The picker watches the pods of its own namespace and nothing else; engine pods get no token at all.
 """
 
+import base64
 from typing import Any
 
 from manta_operator.api import names
@@ -18,7 +19,7 @@ def group_secret(deployment: LLMDeployment, token: str) -> Object:
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": metadata(deployment, names.group_secret_name(deployment.name), names.COMPONENT_ENGINE),
-        "stringData": {"token": token},
+        "data": {"token": base64.b64encode(token.encode()).decode()},
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
-from manta_operator.builders import access, engine_groups, protection, router
+from manta_operator.builders import access, engine_groups, pod_template, protection, router
 from manta_operator.builders.engine_pod import engine_template, template_hash
 from manta_operator.facts.accelerators import catalog
 from manta_operator.facts.models import ModelFacts
@@ -35,8 +35,11 @@ def desire(
 ) -> Desired | tuple[Problem, ...]:
     """Return what should exist, or why it cannot; `previous` stands in where there are no facts."""
     decided = fit.decide(deployment.spec, facts, previous)
+    misshapen = pod_template.problems(deployment.spec.pod_template)
     if not isinstance(decided, fit.Choice):
-        return decided
+        return (*decided, *misshapen)
+    if misshapen:
+        return misshapen
     accelerator = catalog()[deployment.spec.accelerator.type]
     template = engine_template(deployment, decided, accelerator)
     decision = plan(deployment.name, deployment.spec.replicas, decided, template_hash(template), observed)

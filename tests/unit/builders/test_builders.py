@@ -154,6 +154,18 @@ def test_nodes_selected_by_hand_are_the_users_choice_alone():
             {"containers": [{"name": "x", "image": "2"}, {"name": "z"}]},
             {"containers": [{"name": "x", "image": "2"}, {"name": "y"}, {"name": "z"}]},
         ),
+        (
+            "a variable is replaced whole",
+            {"env": [{"name": "A", "value": "1"}]},
+            {"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]},
+            {"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]},
+        ),
+        (
+            "tolerations add up",
+            {"tolerations": [{"key": "a"}]},
+            {"tolerations": [{"key": "b"}]},
+            {"tolerations": [{"key": "a"}, {"key": "b"}]},
+        ),
         ("a map over nothing", {}, {"a": {"b": None, "c": 1}}, {"a": {"c": 1}}),
     ],
 )
@@ -161,3 +173,26 @@ def test_overlay(case, base, patch, expected):
     before = repr(base)
     assert overlay(base, patch) == expected, case
     assert repr(base) == before
+
+
+@pytest.mark.parametrize(
+    ("template", "path"),
+    [
+        ({"spec": 5}, "spec.podTemplate.spec"),
+        ({"containers": []}, "spec.podTemplate.containers"),
+        ({"metadata": "x"}, "spec.podTemplate.metadata"),
+        ({"metadata": {"labels": ["a"]}}, "spec.podTemplate.metadata.labels"),
+        (
+            {"metadata": {"labels": {"manta.dev/deployment": "x"}}},
+            "spec.podTemplate.metadata.labels[manta.dev/deployment]",
+        ),
+        ({"spec": {"containers": "x"}}, "spec.podTemplate.spec.containers"),
+        ({"spec": {"containers": [1]}}, "spec.podTemplate.spec.containers[0]"),
+        ({"spec": {"volumes": [{"emptyDir": {}}]}}, "spec.podTemplate.spec.volumes[0]"),
+        ({"spec": {"containers": [{"name": "engine", "env": {"A": "b"}}]}}, "spec.podTemplate.spec.containers[0].env"),
+    ],
+)
+def test_a_pod_template_that_cannot_be_merged_is_refused_at_its_field(template, path):
+    (problem,) = desire(deployment(podTemplate=template), LLAMA_8B, Observed())
+    assert problem.path == path
+    assert problem.remedy
