@@ -133,3 +133,10 @@ async def test_pod_that_runs_nowhere_has_no_log(api, query, code):
 
 async def test_unknown_groups_are_not_found(api):
     assert (await api("GET", "/apis/nobody.example.org/v1/things")).code == 404
+
+
+async def test_the_text_of_a_secret_becomes_its_data(api):
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"token": "abc"}}
+    made = (await api("POST", f"/api/v1/namespaces/{api.space}/secrets", secret)).body
+    assert made["data"] == {"token": "YWJj"}
+    assert "stringData" not in made

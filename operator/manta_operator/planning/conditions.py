@@ -61,9 +61,13 @@ def _progressing(situation: Situation) -> Condition:
     if situation.plan is None:
         return Condition("Progressing", "False", "NotPlanned", "nothing is changed until the spec can be planned")
     serving = situation.observed.ready_groups(situation.plan.revision)
-    old = sum(group.revision != situation.plan.revision for group in situation.observed.groups)
-    if serving >= situation.replicas and not old:
-        return Condition("Progressing", "False", "Settled", "everything that was asked for exists")
+    leaving = len(situation.observed.groups) - situation.observed.wanted_groups(
+        situation.plan.revision, situation.replicas
+    )
+    if serving >= situation.replicas and leaving:
+        return Condition("Progressing", "True", "Pruning", f"{_count(leaving, 'replica')} of before still to leave")
+    if serving >= situation.replicas:
+        return Condition("Progressing", "False", "Settled", "everything that was asked for exists, and nothing else")
     waiting = f"{serving} of {situation.replicas} replicas of revision {situation.plan.revision} serve"
     return Condition("Progressing", "True", "Starting", _with_pod_problems(waiting, situation.observed))
 

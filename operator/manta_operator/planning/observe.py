@@ -51,6 +51,10 @@ class Observed:
         """Count the replicas that serve, of one revision or of all."""
         return sum(group.ready for group in self.groups if revision in (None, group.revision))
 
+    def wanted_groups(self, revision: str, replicas: int) -> int:
+        """Count the groups, serving or not, that `replicas` of a revision are made of."""
+        return sum(group.revision == revision and group.index < replicas for group in self.groups)
+
 
 def observe(statefulsets: Iterable[Body], pods: Iterable[Body], deployments: Iterable[Body]) -> Observed:
     """Read the children of one LLMDeployment; those being deleted no longer count as groups."""

@@ -119,7 +119,8 @@ async def _end(envoy: Process) -> None:
         return
     envoy.terminate()
     try:
-        await asyncio.wait_for(envoy.wait(), _END_SECONDS)
+        async with asyncio.timeout(_END_SECONDS):
+            await envoy.wait()
     except TimeoutError:
         log.warning("Envoy ignored SIGTERM for %g s: killed", _END_SECONDS)
         envoy.kill()

@@ -63,6 +63,11 @@ OLD = statefulset("demo-old-0", "old", 0, ready=1)
             ["True Planned", "True Starting", "True Serving", "False Starting"],
         ),
         (
+            "scaled down: the surplus has not left",
+            situation(groups=[SERVING, statefulset("demo-new-1", "new", 1, ready=1)]),
+            ["True Planned", "True Pruning", "True Serving", "False Pruning"],
+        ),
+        (
             "no router",
             situation(groups=[SERVING], routers=0),
             ["True Planned", "False Settled", "False NotServing", "False RouterNotReady"],

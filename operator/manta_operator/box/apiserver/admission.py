@@ -1,5 +1,6 @@
 """What every write passes before it is stored: decode, prune, default, validate; the same for HTTP and in process."""
 
+import base64
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,9 +63,18 @@ def decode(resource: Resource, obj: Any) -> Decoded:
         rest = {key: value for key, value in body.items() if key != "metadata"}
         decoded = typecheck.decode(kinds.root(resource), rest, found)
         body = {"apiVersion": named[0], "kind": named[1], "metadata": meta, **decoded}
+        if resource.kind == "Secret" and not found.wrong:
+            body = _with_encoded_text(body)
     if found.wrong:
         raise WrongType(resource, "; ".join(found.wrong))
     return Decoded(body, tuple(found.unknown))
+
+
+def _with_encoded_text(secret: Object) -> Object:
+    """Move a Secret's stringData, which is for writing alone, into its data."""
+    text = secret.pop("stringData", None) or {}
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in text.items()}
+    return secret | {"data": (secret.get("data") or {}) | encoded} if encoded else secret
 
 
 _META_HOLDER: kinds.Node = {

@@ -19,8 +19,7 @@ def read_data(cluster: Cluster, kind: str, namespace: str, name: str) -> dict[st
     if found is None:
         return None
     if kind == "Secret":
-        plain = {key: str(value).encode() for key, value in (found.get("stringData") or {}).items()}
-        return {**_decoded(found.get("data")), **plain}
+        return _decoded(found.get("data"))
     text = {key: str(value).encode() for key, value in (found.get("data") or {}).items()}
     return {**text, **_decoded(found.get("binaryData"))}
 
