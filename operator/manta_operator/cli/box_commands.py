@@ -92,7 +92,7 @@ def _deployments(seen: Snapshot, services: list[dict[str, Any]]) -> Table:
     urls = {service["metadata"]["name"]: _url(service) for service in services}
     table = Table(box=None, pad_edge=False)
     for column in ("LLMDEPLOYMENT", "SERVING", "READY", "URL", "MESSAGE"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "URL")
     for name, view in sorted(seen.deployments.items()):
         serving, ready = f"{view.ready}/{view.desired}", "yes" if view.is_ready else "no"
         table.add_row(name, serving, ready, urls.get(name, ""), escape(view.message))
