@@ -81,7 +81,7 @@ def _plan() -> None:
 
 @asynccontextmanager
 async def _client(state: BoxState) -> AsyncIterator[KubeClient]:
-    with tempfile.TemporaryDirectory(prefix="manta-demo-") as scratch:
+    with tempfile.TemporaryDirectory(dir=state.kubeconfig.parent) as scratch:  # dies with the state, however we end
         async with connect(Path(scratch), state.kubeconfig) as client:
             yield client
 
