@@ -1,0 +1,75 @@
+"""What the operator counts about itself, for `/metrics`: passes, requests to the API server, deployments, leadership.
+
+One registry a process, and functions instead of objects: whoever has something to count calls one of them. Nothing
+here decides anything.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Hashable
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+Judgement = Literal["True", "False", "Unknown"]
+
+REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+PlatformCollector(registry=REGISTRY)
+
+_SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+_passes = Counter("manta_passes", "Passes over an LLMDeployment", ["result"], registry=REGISTRY)
+_pass_seconds = Histogram("manta_pass_seconds", "How long a pass took", buckets=_SECONDS, registry=REGISTRY)
+_requests = Counter(
+    "manta_api_requests", "Requests to the API server that were answered or failed", ["verb", "kind", "code"],
+    registry=REGISTRY,
+)  # fmt: skip
+_deployments = Gauge("manta_deployments", "LLMDeployments by their condition Ready", ["ready"], registry=REGISTRY)
+_leading = Gauge("manta_leader", "1 in the replica that holds the lease, 0 in a standby", registry=REGISTRY)
+_judged: dict[Hashable, Judgement] = {}
+
+
+def passed(seconds: float, failure: str | None = None) -> None:
+    """Count a pass that took `seconds` and ended well, or with `failure`: a reason such as `Forbidden` or `Bug`."""
+    _passes.labels(result=failure or "Succeeded").inc()
+    _pass_seconds.observe(seconds)
+
+
+def requested(verb: str, kind: str, code: int | None) -> None:
+    """Count a request.
+
+    Args:
+        verb: What RBAC calls it: get, list, patch (an apply too), create, update, delete.
+        kind: Kind of the object, for example `StatefulSet`; of the parent for a subresource.
+        code: HTTP status; None if nobody answered.
+    """
+    _requests.labels(verb=verb, kind=kind, code=str(code or "none")).inc()
+
+
+def judged(key: Hashable, ready: Judgement) -> None:
+    """Remember the condition Ready of the LLMDeployment `key`, as its status says it now."""
+    _judged[key] = ready
+    _tally()
+
+
+def forgotten(key: Hashable) -> None:
+    """Drop an LLMDeployment that is gone."""
+    _judged.pop(key, None)
+    _tally()
+
+
+def leads(holds: bool) -> None:  # noqa: FBT001 - the one thing that is told
+    """Say whether this replica holds the lease."""
+    _leading.set(int(holds))
+
+
+def exposition() -> bytes:
+    """Return all of it in Prometheus' text format."""
+    return generate_latest(REGISTRY)
+
+
+def _tally() -> None:
+    counts = Tally(_judged.values())
+    for state in ("True", "False", "Unknown"):
+        _deployments.labels(ready=state).set(counts[state])

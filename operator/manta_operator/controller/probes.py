@@ -1,0 +1,90 @@
+"""Whether the operator makes progress: what `/healthz` and `/readyz` judge. Values here, HTTP in `probes_server`.
+
+The daemons say when a pass begins and ends, the watches say what they heard, the elector when it renewed. Health is
+judged from these by the clock alone: a process that only turns its event loop, while a pass hangs or no event comes
+through any more, is not healthy. (A watch that fails ends the process, and one that is silent for 70 seconds is opened
+anew: kopf does both. What is left is a watch that talks and is not heard; writes that are never heard of show it.)
+"""
+
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from manta_operator.controller import metrics
+
+PASS_SECONDS = 600.0
+"""A pass makes bounded requests (30 s each) and few of them: one that takes longer than this hangs."""
+ECHO_SECONDS = 300.0
+"""How long a write may go without any event of its kind. kopf opens a silent watch anew after 70 seconds."""
+
+
+@dataclass
+class Pass:
+    """One pass under way; set `failure` to the reason if it does not end well."""
+
+    failure: str | None = None
+
+
+class Progress:
+    """What is under way in this process, and since when (monotonic seconds)."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._passes: dict[Hashable, float] = {}
+        self._unheard: dict[str, float] = {}
+        self._lease: tuple[Callable[[], float], float] | None = None
+        self.ready = False
+        """Whether `/readyz` agrees: a standby that reached the API server, or a leader whose watches run."""
+
+    @contextmanager
+    def passing(self, key: Hashable) -> Iterator[Pass]:
+        """Surround one pass over the LLMDeployment `key`: counts and times it, and notices when it hangs."""
+        began = self._clock()
+        self._passes[key] = began
+        result = Pass()
+        try:
+            yield result
+        except Exception:
+            result.failure = result.failure or "Bug"
+            raise
+        finally:
+            del self._passes[key]
+            metrics.passed(self._clock() - began, result.failure)
+
+    def wrote(self, kind: str) -> None:
+        """Expect an event of a watched `kind`: call it after a write that gave the object a new resourceVersion."""
+        self._unheard.setdefault(kind, self._clock())
+
+    def heard(self, kind: str) -> None:
+        """Note that a watch delivered an event of `kind`."""
+        self._unheard.pop(kind, None)
+
+    def holds_lease(self, age: Callable[[], float], limit: float) -> None:
+        """From now on this process leads: `age` says how many seconds ago it renewed, `limit` how many are fine."""
+        self._lease = (age, limit)
+
+    def problems(self) -> tuple[str, ...]:
+        """Return why the process should be started again; empty if it is healthy."""
+        now = self._clock()
+        found = [
+            f"the pass over {_named(key)} has taken {now - began:.0f} s"
+            for key, began in self._passes.items()
+            if now - began > PASS_SECONDS
+        ]
+        found += [
+            f"no event of any {kind} has come for {now - since:.0f} s, although one was written"
+            for kind, since in self._unheard.items()
+            if now - since > ECHO_SECONDS
+        ]
+        if self._lease is not None and (age := self._lease[0]()) > self._lease[1]:
+            found.append(f"the lease was renewed {age:.0f} s ago")
+        return tuple(found)
+
+
+progress = Progress()
+"""The progress of this process."""
+
+
+def _named(key: Hashable) -> str:
+    return "/".join(map(str, key)) if isinstance(key, tuple) else str(key)
