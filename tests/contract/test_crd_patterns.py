@@ -26,6 +26,11 @@ CASES = {
     fields.PATH_PATTERN: Case(("/mnt/models", "/a"), ("", "mnt/models", "/", "//a", "~/models")),
     fields.ACCELERATOR_PATTERN: Case(("cpu", "nvidia-h100-80gb", "a"), ("", "H100", "nvidia_h100", "-a", "a-", "a.b")),
     fields.OBJECT_NAME_PATTERN: Case(("models", "a", "a.b-c"), ("", "Models", "a_b", "-a", "a-", "a/b")),
+    fields.HOSTNAME_PATTERN: Case(
+        ("a", "llm.example.com", "*.example.com", "1.a-b"),
+        ("", "A.com", "*", "a..b", "a.*.b", "a.", "-a", "a_b", "a:80"),
+    ),
+    fields.AUTO_PATTERN: Case(("auto", 0, 1), ("", "1", "Auto", "auto ", "none")),
     fields.ENV_NAME_PATTERN: Case(("A", "_A1", "a.b-c"), ("", "1A", "A B", "A=B", "Ä")),
 }
 

@@ -17,6 +17,8 @@ MINIMAL: dict[str, Any] = {
 
 ITEMS: dict[str, Any] = {
     "spec.engine.env": {"name": "A"},
+    "spec.gateway.parentRefs": {"name": "g"},
+    "spec.router.scheduling.tolerations": {"key": "k"},
     "spec.scheduling.tolerations": {"key": "k"},
     "status.conditions": {
         "type": "Ready",
@@ -29,6 +31,12 @@ ITEMS: dict[str, Any] = {
     "status.shape": {"tensor": 1, "pipeline": 1, "perPod": 1, "executor": "uni", "specHash": "a"},
 }
 """Valid parents of fields that need one."""
+
+BESIDE: dict[str, tuple[str, Any]] = {
+    "spec.gateway.hostnames": ("spec.gateway.parentRefs", [{"name": "g"}]),
+    "spec.rollout.progressDeadlineSeconds": ("spec.engine.startupSeconds", 30),
+}
+"""What else has to be there for a rule to accept a field: its path and its value."""
 
 
 def walk(schema: dict[str, Any], path: str = "") -> list[tuple[str, dict[str, Any]]]:
@@ -45,7 +53,10 @@ def walk(schema: dict[str, Any], path: str = "") -> list[tuple[str, dict[str, An
 def body_with(path: str, value: Any) -> dict[str, Any]:
     """The minimal body with `value` at `path` (`[*]`: in the first item, or under the key `k` of a map)."""
     body = copy.deepcopy(MINIMAL)
-    _put(body, re.findall(r"[^.\[\]]+|\[\*\]", path), value, "")
+    _put(body, _steps(path), value, "")
+    for field, (other, needed) in BESIDE.items():
+        if path.startswith(field):
+            _put(body, _steps(other), needed, "")
     return body
 
 
@@ -73,9 +84,21 @@ def problems(body: dict[str, Any]) -> list[str]:
     return [str(error) for error in schema.validate(schema.default(pruned))]
 
 
+def admitted(body: dict[str, Any]) -> dict[str, Any]:
+    """The spec that is stored of a body, by the API server's word with MANTA_CONFORMANCE_URL, by ours without."""
+    if real_server.URL:
+        return real_server.admitted(body, MINIMAL)["spec"]
+    schema = llmdeployment_schema()
+    return schema.default(schema.prune(body)[0])["spec"]
+
+
 def at(path: str) -> str:
     """The path as errors write it, for the place where `body_with` puts a value."""
     return path.replace("nodeSelector[*]", "nodeSelector.k").replace("[*]", "[0]")
+
+
+def _steps(path: str) -> list[str]:
+    return re.findall(r"[^.\[\]]+|\[\*\]", path)
 
 
 def _put(node: Any, steps: list[str], value: Any, path: str) -> None:
@@ -89,8 +112,8 @@ def _put(node: Any, steps: list[str], value: Any, path: str) -> None:
         return
     if path not in ("metadata", "spec", "spec.model", "spec.accelerator"):
         item = copy.deepcopy(ITEMS.get(path, {}))
-        is_map = path == "spec.scheduling.nodeSelector"
-        node[step] = {} if is_map else [item] if rest[0] == "[*]" else item
+        is_map = path.endswith(".nodeSelector")
+        node.setdefault(step, {} if is_map else [item] if rest[0] == "[*]" else item)
         if rest == ["[*]"] and not is_map:
             node[step] = [value]
             return

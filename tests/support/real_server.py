@@ -31,19 +31,30 @@ def problems(body: dict[str, Any], minimal: dict[str, Any]) -> list[str]:
         body: The object. A status is judged where the server takes one: in an update of a stored object.
         minimal: A valid object.
     """
-    version = ready(json.dumps(minimal))
-    query = f"?dryRun=All&{_STRICT}"
-    if "status" in body:
-        metadata = {"name": _HOLDER, "namespace": _NAMESPACE, "resourceVersion": version}
-        code, answer = call("PUT", f"{_OBJECTS}/{_HOLDER}/status{query}", body | {"metadata": metadata})
-    else:
-        metadata = body["metadata"] | {"namespace": _NAMESPACE}
-        code, answer = call("POST", _OBJECTS + query, body | {"metadata": metadata})
+    code, answer = _try(body, minimal)
     if code in (200, 201):
         return []
     assert code == 422, f"{code}: {answer['message']}"
     causes = [(cause["field"], cause["message"]) for cause in answer["details"]["causes"]]
     return [as_we_write_it(field, message) for field, message in causes if not repeats(field, message)]
+
+
+def admitted(body: dict[str, Any], minimal: dict[str, Any]) -> dict[str, Any]:
+    """The object as the server would store `body`: with its defaults."""
+    code, answer = _try(body, minimal)
+    assert code == 201, f"{code}: {answer}"
+    return dict(answer)
+
+
+def _try(body: dict[str, Any], minimal: dict[str, Any]) -> tuple[int, Any]:
+    """The server's answer to a body that it is to judge and not to keep."""
+    version = ready(json.dumps(minimal))
+    query = f"?dryRun=All&{_STRICT}"
+    if "status" in body:
+        metadata = {"name": _HOLDER, "namespace": _NAMESPACE, "resourceVersion": version}
+        return call("PUT", f"{_OBJECTS}/{_HOLDER}/status{query}", body | {"metadata": metadata})
+    metadata = body["metadata"] | {"namespace": _NAMESPACE}
+    return call("POST", _OBJECTS + query, body | {"metadata": metadata})
 
 
 def repeats(field: str, message: str) -> bool:

@@ -4,7 +4,7 @@ Bounds exist for two reasons: a user's typo is refused early, and the API server
 the CEL rules which walk over these values are cheap.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
@@ -15,6 +15,8 @@ ENV_NAME_PATTERN = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
 PATH_PATTERN = r"^/[^/].*$"
 ACCELERATOR_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 OBJECT_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+HOSTNAME_PATTERN = r"^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+AUTO_PATTERN = "^auto$"
 
 
 def _number_to_text(value: Any) -> Any:
@@ -31,6 +33,10 @@ CpuQuantity = Annotated[
 ]
 MemoryQuantity = Annotated[
     str, BeforeValidator(_number_to_text), Field(pattern=MEMORY_PATTERN), _quantity_schema(MEMORY_PATTERN)
+]
+AutoOrCount = Annotated[
+    Literal["auto"] | Annotated[int, Field(ge=0, le=1000)],
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": AUTO_PATTERN, "minimum": 0, "maximum": 1000}),
 ]
 ObjectName = Annotated[str, Field(pattern=OBJECT_NAME_PATTERN, max_length=253)]
 ShortText = Annotated[str, Field(min_length=1, max_length=253)]

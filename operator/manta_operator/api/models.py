@@ -10,29 +10,33 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from manta_operator.api.choices import RouterPolicy, TaintEffect, TolerationOperator
+from manta_operator.api.choices import RouterPolicy
 from manta_operator.api.engine import EngineSpec, EnvVar, ModelCache, ModelSpec, Resources
-from manta_operator.api.fields import ACCELERATOR_PATTERN, Frozen, ObjectName, ShortText
+from manta_operator.api.fields import ACCELERATOR_PATTERN, AutoOrCount, Frozen, ShortText
+from manta_operator.api.integrations import GatewaySpec, MonitoringSpec, ParentRef
 from manta_operator.api.names import RUNTIME_IMAGE
+from manta_operator.api.scheduling import RouterSchedulingSpec, SchedulingSpec, Toleration
 
 __all__ = [
     "AcceleratorSpec",
     "EngineSpec",
     "EnvVar",
+    "GatewaySpec",
     "LLMDeployment",
     "LLMDeploymentSpec",
     "ModelCache",
     "ModelSpec",
+    "MonitoringSpec",
     "ParallelismSpec",
+    "ParentRef",
     "Resources",
     "RolloutSpec",
+    "RouterSchedulingSpec",
     "RouterSpec",
     "SchedulingSpec",
     "Toleration",
     "parse",
 ]
-
-LabelText = Annotated[str, Field(max_length=317)]
 
 
 class ParallelismSpec(Frozen):
@@ -72,42 +76,24 @@ class RouterSpec(Frozen):
     resources: Resources = Field(default_factory=Resources)
     """CPU and memory requested for the Envoy of every router pod; the endpoint picker beside it asks for
     100m and 128Mi more."""
+    scheduling: RouterSchedulingSpec = Field(default_factory=RouterSchedulingSpec)
+    """Where router pods may run. spec.scheduling is about engine pods alone."""
 
 
 class RolloutSpec(Frozen):
-    """How replicas are replaced."""
+    """How replicas are replaced when something changes that makes a new engine pod."""
 
+    surge: AutoOrCount = "auto"
+    """Replicas that a rollout may run beyond spec.replicas, which takes accelerators that are free.
+    auto: 1 where there is room for it, otherwise 0."""
+    unavailable: AutoOrCount = "auto"
+    """Replicas that a rollout may take out of service before their successors serve.
+    auto: 0 where it surges; otherwise 1, but 0 of a single replica: then it waits and says what it waits for."""
+    progress_deadline_seconds: Annotated[int, Field(ge=31, le=172_800)] | None = None
+    """Seconds without a new replica that serves, after which a rollout is paused and reported as failed. More than
+    spec.engine.startupSeconds. Omitted: startupSeconds + 600. The former spec, applied again, rolls back."""
     drain_seconds: Annotated[int, Field(ge=0, le=86400)] = 60
     """Seconds that a replica on its way out may use to finish the requests it is answering."""
-
-
-class Toleration(Frozen):
-    """A taint that engine pods tolerate, as in a Kubernetes pod."""
-
-    key: LabelText = ""
-    """Key of the taint. Empty, with operator Exists: every taint."""
-    operator: TolerationOperator = "Equal"
-    """Equal: key and value match; Exists: the key matches, whatever the value."""
-    value: Annotated[str, Field(max_length=63)] = ""
-    """Value of the taint; operator Equal only."""
-    effect: TaintEffect | None = None
-    """Effect of the taint. Omitted: all effects."""
-    toleration_seconds: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
-    """Seconds that a NoExecute taint is tolerated. Omitted: for ever."""
-
-
-class SchedulingSpec(Frozen):
-    """Where engine pods may run."""
-
-    priority_class_name: ObjectName | None = None
-    """PriorityClass of the engine pods. Omitted: the cluster's default."""
-    node_selector: Annotated[Mapping[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = Field(
-        default_factory=dict
-    )
-    """Labels that a node must carry. Omitted: nodes whose nvidia.com/gpu.product is a product of the accelerator type.
-    Given: these labels alone, so they have to select nodes with the right accelerator."""
-    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()
-    """Taints that are tolerated."""
 
 
 class LLMDeploymentSpec(Frozen):
@@ -129,6 +115,10 @@ class LLMDeploymentSpec(Frozen):
     """How replicas are replaced."""
     scheduling: SchedulingSpec = Field(default_factory=SchedulingSpec)
     """Where engine pods may run."""
+    monitoring: MonitoringSpec = Field(default_factory=MonitoringSpec)
+    """What collects the metrics of the engines and the routers."""
+    gateway: GatewaySpec = Field(default_factory=GatewaySpec)
+    """Gateways of the Gateway API that pass requests from outside on to the Service. Empty: none."""
     pod_template: Annotated[
         Mapping[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
     ] = Field(default_factory=dict)

@@ -134,6 +134,19 @@ ARGS_RULES = (
     *(_planned_flag(flag, instead) for flag, instead in PLANNED_FLAGS.items()),
 )
 
+TOLERATION_RULES = (
+    Rule(
+        "self.operator != 'Exists' || self.value == ''",
+        "operator Exists takes no value: leave the value out, or use operator Equal",
+        field_path=".value",
+    ),
+    Rule(
+        "self.operator != 'Equal' || self.key != ''",
+        "operator Equal needs a key; only operator Exists may leave it out",
+        field_path=".key",
+    ),
+)
+
 RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
     {
         "": (
@@ -164,6 +177,13 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
                 "executor mp works within one pod, but tensor x pipeline is more than accelerator.perPod: "
                 "use ray or auto, or raise accelerator.perPod",
                 field_path=".engine.executor",
+            ),
+            Rule(
+                "!has(self.rollout.progressDeadlineSeconds) || "
+                "self.rollout.progressDeadlineSeconds > self.engine.startupSeconds",
+                "progressDeadlineSeconds must be more than spec.engine.startupSeconds, "
+                "the time that one replica may take to start: raise it, or leave it out for startupSeconds + 600",
+                field_path=".rollout.progressDeadlineSeconds",
             ),
         ),
         "spec.model": (
@@ -226,16 +246,21 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
                 field_path=".name",
             ),
         ),
-        "spec.scheduling.tolerations[*]": (
+        "spec.scheduling.tolerations[*]": TOLERATION_RULES,
+        "spec.router.scheduling.tolerations[*]": TOLERATION_RULES,
+        "spec.rollout": (
             Rule(
-                "self.operator != 'Exists' || self.value == ''",
-                "operator Exists takes no value: leave the value out, or use operator Equal",
-                field_path=".value",
+                "self.surge != 0 || self.unavailable != 0",
+                "surge and unavailable cannot both be 0, for no replica could ever be replaced: "
+                "raise one of them, or leave both to auto",
+                field_path=".unavailable",
             ),
+        ),
+        "spec.gateway": (
             Rule(
-                "self.operator != 'Equal' || self.key != ''",
-                "operator Equal needs a key; only operator Exists may leave it out",
-                field_path=".key",
+                "self.hostnames.size() == 0 || self.parentRefs.size() > 0",
+                "host names are served by a gateway: name one in parentRefs, or leave hostnames out",
+                field_path=".hostnames",
             ),
         ),
     }
