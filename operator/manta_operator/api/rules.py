@@ -1,8 +1,9 @@
 """The CEL rules of the CRD, as data: where each holds, what it says to the user.
 
 Read by `crd.py`. Rules are written in the CEL that a Kubernetes API server and our offline evaluator both know, and
-over bounded lists only, so that the API server can prove them cheap. A rule that CEL cannot state (does the model fit?)
-belongs to the planner.
+over bounded lists only, so that the API server can prove them cheap. What a rule reads without has() stands on an
+object that has no default of its own: API servers try rules on the bare default, before the defaults inside. A rule
+that CEL cannot state (does the model fit?) belongs to the planner.
 """
 
 from collections.abc import Mapping
@@ -185,6 +186,17 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
                 "the time that one replica may take to start: raise it, or leave it out for startupSeconds + 600",
                 field_path=".rollout.progressDeadlineSeconds",
             ),
+            Rule(
+                "self.rollout.surge != 0 || self.rollout.unavailable != 0",
+                "surge and unavailable cannot both be 0, for no replica could ever be replaced: "
+                "raise one of them, or leave both to auto",
+                field_path=".rollout.unavailable",
+            ),
+            Rule(
+                "self.gateway.hostnames.size() == 0 || self.gateway.parentRefs.size() > 0",
+                "host names are served by a gateway: name one in parentRefs, or leave hostnames out",
+                field_path=".gateway.hostnames",
+            ),
         ),
         "spec.model": (
             Rule(
@@ -248,21 +260,6 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
         ),
         "spec.scheduling.tolerations[*]": TOLERATION_RULES,
         "spec.router.scheduling.tolerations[*]": TOLERATION_RULES,
-        "spec.rollout": (
-            Rule(
-                "self.surge != 0 || self.unavailable != 0",
-                "surge and unavailable cannot both be 0, for no replica could ever be replaced: "
-                "raise one of them, or leave both to auto",
-                field_path=".unavailable",
-            ),
-        ),
-        "spec.gateway": (
-            Rule(
-                "self.hostnames.size() == 0 || self.parentRefs.size() > 0",
-                "host names are served by a gateway: name one in parentRefs, or leave hostnames out",
-                field_path=".hostnames",
-            ),
-        ),
     }
 )
 """Path in the object (`[*]` for every item of a list) to the rules that hold there."""
