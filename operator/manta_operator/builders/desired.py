@@ -5,7 +5,7 @@
 The controller applies what comes out; `manta plan` and `manta render` print it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from manta_operator.api import names
@@ -16,10 +16,11 @@ from manta_operator.facts.accelerators import catalog
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning import fit
 from manta_operator.planning.observe import Observed
-from manta_operator.planning.plan import Plan, plan
+from manta_operator.planning.plan import Circumstances, Plan, plan
 from manta_operator.planning.problems import Problem
 
 Object = dict[str, Any]
+NOTHING_ELSE = Circumstances()
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,27 @@ class Desired:
 
     plan: Plan
     objects: tuple[Object, ...]
+    template: Object = field(default_factory=dict)
+    """Pod template of the engines: what `placement.room` looks for places for."""
 
 
 def desire(
-    deployment: LLMDeployment, facts: ModelFacts | None, observed: Observed, previous: fit.Choice | None = None
+    deployment: LLMDeployment,
+    facts: ModelFacts | None,
+    observed: Observed,
+    previous: fit.Choice | None = None,
+    circumstances: Circumstances = NOTHING_ELSE,
 ) -> Desired | tuple[Problem, ...]:
-    """Return what should exist, or why it cannot; `previous` stands in where there are no facts."""
+    """Return what should exist, or why it cannot.
+
+    Args:
+        deployment: What is asked for.
+        facts: What the checkpoint says; None if it cannot be seen.
+        observed: What there is.
+        previous: Stands in where there are no facts.
+        circumstances: What an earlier call `wants` to know.
+    """
+    del circumstances  # until rollout.py judges them
     decided = fit.decide(deployment.spec, facts, previous)
     misshapen = pod_template.problems(deployment.spec.pod_template)
     if not isinstance(decided, fit.Choice):
@@ -43,7 +59,7 @@ def desire(
     accelerator = catalog()[deployment.spec.accelerator.type]
     template = engine_template(deployment, decided, accelerator)
     decision = plan(deployment.name, deployment.spec.replicas, decided, template_hash(template), observed)
-    return Desired(decision, tuple(_objects(deployment, decision, template)))
+    return Desired(decision, tuple(_objects(deployment, decision, template)), template)
 
 
 def _objects(deployment: LLMDeployment, decision: Plan, template: Object) -> list[Object]:

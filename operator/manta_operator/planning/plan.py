@@ -11,9 +11,12 @@ so a changed template never takes the last serving replica away before its succe
 same observation gives the same plan, and a plan interrupted half-way is simply made again.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from manta_operator.api import names
+from manta_operator.placement.room import Room
 from manta_operator.planning.fit import Choice, Fit
 from manta_operator.planning.observe import Observed, ObservedGroup
 from manta_operator.planning.shape import Shape
@@ -36,6 +39,58 @@ class GroupPlan:
 
 
 @dataclass(frozen=True)
+class Circumstances:
+    """What costs a request to know, and is only asked for when a plan `wants` it. None: not known (yet)."""
+
+    room: Room | None = None
+    loads: Mapping[str, int] | None = None
+    """Requests in flight, by name of the group."""
+
+
+@dataclass(frozen=True)
+class Restart:
+    """A group to restart: write `count` and `at` on its StatefulSet; its pods created before `at` are then to go.
+
+    Count 0 with the `at` of before: the group has healed.
+    """
+
+    group: str
+    uid: str
+    count: int
+    at: float
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A group that should serve and does not, and will not by waiting alone."""
+
+    group: str
+    message: str
+    restarts: int = 0
+    spent: bool = False
+    """Its budget of restarts is spent: a person has to look."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Where the groups stand, in numbers, for conditions and events."""
+
+    state: Literal["settled", "starting", "scaling", "rolling", "waiting", "paused"]
+    reason: str
+    """One CamelCase word: Settled, Starting, ScalingDown, RollingOut, NoRoom, ProgressDeadlineExceeded, Failing."""
+    message: str
+    replicas: int = 0
+    new: int = 0
+    new_ready: int = 0
+    old: int = 0
+    old_ready: int = 0
+    draining: int = 0
+    """Groups of either kind whose pods are on their way out."""
+    surge: int = 0
+    unavailable: int = 0
+
+
+@dataclass(frozen=True)
 class Plan:
     """The decisions for one pass of the loop."""
 
@@ -45,6 +100,16 @@ class Plan:
     groups: tuple[GroupPlan, ...]
     prune: tuple[ObservedGroup, ...]
     decisions: tuple[Decision, ...]
+    wants: frozenset[Literal["room", "loads"]] = frozenset()
+    """What would decide better if it were known: gather it and call `desire` again, once."""
+    restart: tuple[Restart, ...] = ()
+    """First written as annotations, with metadata.uid so that nothing is created."""
+    evict: tuple[tuple[str, str], ...] = ()
+    """(name, uid) of pods to delete now: older than the restart of their group."""
+    again_in: float | None = None
+    """Seconds until something must be judged again although nothing may have changed."""
+    rollout: Rollout = field(default_factory=lambda: Rollout("settled", "Settled", ""))
+    troubles: tuple[Trouble, ...] = ()
 
 
 def plan(name: str, replicas: int, choice: Choice, revision: str, observed: Observed) -> Plan:
