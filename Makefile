@@ -10,7 +10,7 @@ PYTHON ?=
 BIN := .venv/bin
 MODEL := .models/tiny
 CRD := crds/manta.dev_llmdeployments.yaml
-SOURCES := operator runtime tools tests
+SOURCES := operator runtime tools tests benchmarks
 FAST_TESTS := tests/unit tests/golden tests/contract
 # Any Python from 3.9 on can run the installer; it looks for 3.11 itself and says how to get it.
 ANY_PYTHON := $(shell for p in $(PYTHON) python3.11 python3 python; do \
@@ -82,6 +82,10 @@ integration: install-dev ## The operator on the box, without engines
 .PHONY: e2e
 e2e: model ## Real vLLM, Ray and Envoy on the box
 	$(BIN)/pytest -q tests/e2e
+
+.PHONY: bench-operator
+bench-operator: install-dev ## Measure the operator with 1,000 LLMDeployments (COUNT=100 for a quick one)
+	@PYTHONPATH=operator:tests/support $(BIN)/python benchmarks/operator/main.py $(if $(COUNT),--count=$(COUNT))
 
 .PHONY: crds
 crds: install-dev ## Write crds/ from the Python models
