@@ -59,7 +59,7 @@ def forgotten(key: Hashable) -> None:
     _tally()
 
 
-def leads(holds: bool) -> None:  # noqa: FBT001 - the one thing that is told
+def leads(holds: bool) -> None:
     """Say whether this replica holds the lease."""
     _leading.set(int(holds))
 

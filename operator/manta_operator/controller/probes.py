@@ -6,6 +6,7 @@ through any more, is not healthy. (A watch that fails ends the process, and one 
 anew: kopf does both. What is left is a watch that talks and is not heard; writes that are never heard of show it.)
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -34,8 +35,8 @@ class Progress:
         self._passes: dict[Hashable, float] = {}
         self._unheard: dict[str, float] = {}
         self._lease: tuple[Callable[[], float], float] | None = None
-        self.ready = False
-        """Whether `/readyz` agrees: a standby that reached the API server, or a leader whose watches run."""
+        self.unready: Callable[[], str] = lambda: "the API server has not answered yet"
+        """Why `/readyz` does not agree; empty if it does. A standby that could take the lease is ready."""
 
     @contextmanager
     def passing(self, key: Hashable) -> Iterator[Pass]:
@@ -45,6 +46,9 @@ class Progress:
         result = Pass()
         try:
             yield result
+        except asyncio.CancelledError:
+            result.failure = "Cancelled"
+            raise
         except Exception:
             result.failure = result.failure or "Bug"
             raise
