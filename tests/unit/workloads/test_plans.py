@@ -125,7 +125,7 @@ def test_scheduler_messages(spec, expected):
     resources = NodeResources(cpu=2, memory=2 << 30)
     found = scheduler_plan.misfits({"spec": spec}, node_object(resources), resources.allocatable(), {})
     assert bool(found) == bool(expected)
-    assert not expected or expected in scheduler_plan.message(found)
+    assert not expected or expected in scheduler_plan.message([found])
 
 
 @pytest.mark.parametrize(("text", "value"), [("100m", 0.1), ("1.5Gi", 1.5 * 2**30), ("2e3", 2000), ("1k", 1000)])

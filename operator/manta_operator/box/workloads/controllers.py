@@ -26,7 +26,7 @@ class Controllers:
             ReplicaSetController(cluster),
             EndpointSliceController(cluster),
             DisruptionController(cluster),
-            Scheduler(cluster, self.node.name),
+            Scheduler(cluster),
             GarbageCollector(cluster),
             NamespaceController(cluster),
         )

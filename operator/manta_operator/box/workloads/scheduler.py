@@ -1,10 +1,11 @@
-"""The scheduler: binds pending pods to the box's one node, or says on the pod why not.
+"""The scheduler: binds pending pods to a node, the box has one, or says on the pod why not.
 
-One key stands for the whole queue: every change of a pod or the node may let another pod in.
+One key stands for the whole queue: every change of a pod or of a node may let another pod in.
 """
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 from manta_operator.box.cluster import ApiError, Cluster, Event, Object
@@ -16,15 +17,33 @@ from manta_operator.box.workloads.quantities import Amounts, parse
 _QUEUE: Key = (None, "queue")
 
 
+@dataclass
+class _Place:
+    """A node, and what is taken of it while this pass goes on."""
+
+    node: Object
+    allocatable: Amounts
+    used: dict[str, Fraction]
+
+    @property
+    def name(self) -> str:
+        return str(self.node["metadata"]["name"])
+
+
+def _place(node: Object, pods: Sequence[Object]) -> _Place:
+    amounts = (node.get("status") or {}).get("allocatable") or {}
+    mine = [pod for pod in pods if pod["spec"].get("nodeName") == node["metadata"]["name"]]
+    return _Place(node, {name: parse(amount) for name, amount in amounts.items()}, plan.in_use(mine))
+
+
 class Scheduler:
-    """Binds pods to `node_name` as long as their requests fit what is left."""
+    """Binds each pod to the node with the fewest pods of those where its requests fit what is left."""
 
     name = "scheduler"
     kinds = ("Pod", "Node")
 
-    def __init__(self, cluster: Cluster, node_name: str) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._node_name = node_name
 
     def keys(self, _: Event) -> Iterable[Key]:
         """The queue, whatever happened."""
@@ -32,19 +51,19 @@ class Scheduler:
 
     def reconcile(self, _: Key) -> float | None:
         """Try every waiting pod once, in order; what each takes is gone for the next."""
-        node = self._cluster.find("Node", None, self._node_name)
-        if node is None:
-            return None
         pods = self._cluster.list("Pod")
-        waiting = plan.order(pods, self._priorities(pods))
-        allocatable = {name: parse(amount) for name, amount in (node["status"].get("allocatable") or {}).items()}
-        used = plan.in_use(pods)
-        for pod in waiting:
-            found = plan.misfits(pod, node, allocatable, used)
-            if found:
+        places = [_place(node, pods) for node in self._cluster.list("Node")]
+        if not places:
+            return None
+        for pod in plan.order(pods, self._priorities(pods)):
+            found = [plan.misfits(pod, place.node, place.allocatable, place.used) for place in places]
+            fitting = [place for place, misfits in zip(places, found, strict=True) if not misfits]
+            if not fitting:
                 self._refuse(pod, plan.message(found))
-            elif self._bind(pod):
-                used = _plus(used, plan.requests(pod))
+                continue
+            place = min(fitting, key=lambda place: (place.used.get("pods", 0), place.name))
+            if self._bind(pod, place.name):
+                place.used = _plus(place.used, plan.requests(pod))
         return None
 
     def _priorities(self, pods: Sequence[Object]) -> dict[str, int]:
@@ -52,17 +71,17 @@ class Scheduler:
         found = (self._cluster.find("PriorityClass", None, name) for name in sorted(names))
         return {item["metadata"]["name"]: int(item.get("value") or 0) for item in found if item}
 
-    def _bind(self, pod: Object) -> bool:
+    def _bind(self, pod: Object, node: str) -> bool:
         namespace, name = key_of(pod)
         try:
-            bound = self._cluster.patch("Pod", namespace, name, {"spec": {"nodeName": self._node_name}})
+            bound = self._cluster.patch("Pod", namespace, name, {"spec": {"nodeName": node}})
         except ApiError as error:
             if error.reason in {"NotFound", "Conflict"}:
                 return False
             raise
         if not is_deleting(bound):
             self._condition(bound, "True", None, None)
-        message = f"Successfully assigned {namespace}/{name} to {self._node_name}"
+        message = f"Successfully assigned {namespace}/{name} to {node}"
         record(self._cluster, pod, "Normal", "Scheduled", message)
         return True
 

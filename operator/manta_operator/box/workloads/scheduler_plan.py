@@ -4,6 +4,7 @@ Messages begin with kube-scheduler's words, so that people and tools recognise t
 remedy.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -162,7 +163,9 @@ def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
     return bool(toleration.get("key")) and toleration.get("value", "") == taint.get("value", "")
 
 
-def message(found: Sequence[Misfit]) -> str:
-    """One sentence per misfit, in kube-scheduler's words first."""
-    reasons = ", ".join(f"1 {misfit.reason}" for misfit in found)
-    return f"0/1 nodes are available: {reasons}. {'. '.join(misfit.detail for misfit in found)}."
+def message(found: Sequence[Sequence[Misfit]]) -> str:
+    """One sentence per misfit of all nodes, one list a node, in kube-scheduler's words first."""
+    misfits = [misfit for node in found for misfit in node]
+    reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(m.reason for m in misfits).items())
+    details = dict.fromkeys(misfit.detail for misfit in misfits)
+    return f"0/{len(found)} nodes are available: {reasons}. {'. '.join(details)}."
