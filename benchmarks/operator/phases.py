@@ -23,6 +23,7 @@ SPEC = {
 }
 CREATORS = 8
 QUIET_SECONDS = 5.0
+SETTLE_TRIES = 24
 STEP = 0.2
 MEGABYTE = 1 << 20
 
@@ -127,9 +128,12 @@ async def play(api: Api, namespace: str, count: int, player: Player, limit: floa
 
 
 async def rest(operator: Operator, seconds: float) -> dict[str, Any]:
-    """Wait until the operator is quiet, then for `seconds` more; what it wrote meanwhile, and its memory."""
-    while any(time.monotonic() - each.ended < QUIET_SECONDS for each in operator.requests()):
+    """Wait until the operator writes nothing, then for `seconds` more; what it wrote meanwhile, and its memory."""
+    for _ in range(SETTLE_TRIES):
+        operator.requests()
         await asyncio.sleep(QUIET_SECONDS)
+        if not any(each.writes for each in operator.requests()):
+            break
     cpu = cpu_seconds(operator)
     await asyncio.sleep(seconds)
     requests = operator.requests()

@@ -6,9 +6,12 @@ is gone. That is all the operator reads of a healthy cluster, and it is cheap en
 
 import asyncio
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from chaos_api import Api, Object, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SELECTOR = "labelSelector=app.kubernetes.io/managed-by%3Dmanta"
 KINDS = {
@@ -37,7 +40,7 @@ def deployments_path(namespace: str, name: str = "") -> str:
 
 
 class Player:
-    """Plays one namespace; `played_at` is when it last wrote a status (monotonic), `hold` keeps names from readiness."""
+    """Plays one namespace; `played_at` is when it last wrote a status (monotonic), `hold` keeps names unready."""
 
     def __init__(self, api: Api, namespace: str) -> None:
         self._api = api
