@@ -13,3 +13,12 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}; {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One thing that the API server did not do for us: the reason of a condition, and what was tried and said."""
+
+    reason: str
+    """One CamelCase word: NotOwned, Forbidden, InvalidObject, Missing, Transient."""
+    message: str

@@ -1,0 +1,115 @@
+"""What is worth an event: the transitions between two statuses of an LLMDeployment. Pure.
+
+Both statuses are as they stand in the object, so a transition is told once: the next pass, and the next operator, see
+it in the status already. The controller publishes what comes out after it has written the status.
+
+An event is for what somebody acts on, or looks for afterwards: what stops serving or comes back, what a rollout did,
+what is refused. What merely is so stands in the conditions, which `kubectl describe` shows beside the events.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Status = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event, as `kubectl get events` shows it."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+_BAD_WHEN: Mapping[str, str] = {
+    "Planned": "False",
+    "ModelAvailable": "False",
+    "Reconciled": "False",
+    "Degraded": "True",
+    "Integrated": "False",
+}
+"""Conditions whose turn to the worse is told, and the status that is worse."""
+_HEALED: Mapping[str, str] = {"Degraded": "Recovered", "Reconciled": "Reconciled"}
+"""Of those, the ones whose turn to the better is told, too, and what it is called."""
+_PASSING = frozenset({"Transient", "Unknown"})
+"""Reasons that nobody has to act on: the operator tries again by itself."""
+_WAITING = "NoRoom"
+_ACTS: Mapping[str, Literal["Normal", "Warning"]] = {
+    "Restarting": "Warning",
+    "Replacing": "Warning",
+    "ScalingDown": "Normal",
+    "ScalingUp": "Normal",
+}
+"""Decisions that are told when they are new."""
+
+
+def events(before: Status, after: Status) -> tuple[Event, ...]:
+    """Return what happened between two statuses of one object; nothing if nothing worth telling did.
+
+    Args:
+        before: The status that stood there; empty for a new object.
+        after: The status that has been written.
+    """
+    return (
+        *_turns(before, after),
+        *_availability(before, after),
+        *_rollout(before, after),
+        *_acts(before, after),
+    )
+
+
+def _turns(before: Status, after: Status) -> Iterator[Event]:
+    """Tell what got worse, or is bad for another reason, or for another spec; and what recovered."""
+    old, new = _conditions(before), _conditions(after)
+    for kind, bad in _BAD_WHEN.items():
+        now, then = new.get(kind, {}), old.get(kind, {})
+        was_told = then.get("status") == bad and then.get("reason") not in _PASSING
+        if now.get("status") == bad and now["reason"] not in _PASSING:
+            same = then.get("reason") == now["reason"] and not _respecified(then, now)
+            if not (was_told and same):
+                yield Event("Warning", now["reason"], now["message"])
+        elif was_told and kind in _HEALED and now.get("status") not in (None, bad):
+            yield Event("Normal", _HEALED[kind], now["message"])
+
+
+def _respecified(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a new spec is bad in other words than the one before."""
+    newer = then.get("observedGeneration") != now.get("observedGeneration")
+    return newer and then.get("message") != now.get("message")
+
+
+def _availability(before: Status, after: Status) -> Iterator[Event]:
+    now, then = _conditions(after).get("Available", {}), _conditions(before).get("Available", {})
+    if now.get("status") == "True" and then.get("status") != "True":
+        yield Event("Normal", now["reason"], now["message"])
+    if now.get("status") == "False" and then.get("status") == "True":
+        wanted = now["reason"] == "ScaledToZero"
+        yield Event("Normal" if wanted else "Warning", now["reason"], now["message"])
+
+
+def _rollout(before: Status, after: Status) -> Iterator[Event]:
+    """Tell the beginning of a rollout, that it waits, and its end. That it failed is a turn of Degraded."""
+    now, then = _conditions(after).get("Progressing", {}), _conditions(before).get("Progressing", {})
+    old, new = before.get("revision"), after.get("revision")
+    if old and new and old != new:
+        yield Event("Normal", "RollingOut", f"revision {new} takes the place of {old}")
+    if now.get("reason") == _WAITING and then.get("reason") != _WAITING:
+        yield Event("Warning", _WAITING, now["message"])
+    if now.get("reason") == "Settled" and then.get("reason") in ("RollingOut", _WAITING, *_FAILED) and new:
+        yield Event("Normal", "RolledOut", f"revision {new} serves, and nothing of another revision is left")
+
+
+_FAILED = ("ProgressDeadlineExceeded", "Failing")
+
+
+def _acts(before: Status, after: Status) -> Iterator[Event]:
+    told = {decision["message"] for decision in before.get("decisions") or ()}
+    for decision in after.get("decisions") or ():
+        if decision["reason"] in _ACTS and decision["message"] not in told:
+            yield Event(_ACTS[decision["reason"]], decision["reason"], decision["message"])
+
+
+def _conditions(status: Status) -> dict[str, Mapping[str, Any]]:
+    return {entry["type"]: entry for entry in status.get("conditions") or ()}

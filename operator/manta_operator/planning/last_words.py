@@ -1,0 +1,42 @@
+"""What a container that ended says about itself: the line of its log that tells the cause. Pure.
+
+The kubelet keeps the end of the log (`terminationMessagePolicy`). Its very last line is often not the cause: the
+launcher only says there that vLLM has ended, and a traceback may go on after the error that matters.
+"""
+
+import re
+
+_LIMIT = 300
+_ERROR = re.compile(r"\b\w*(?:Error|Exception|NotFound|OutOfMemory)\b: ")
+_ABOVE = re.compile(r"(?:last words|root cause)[^.]* above|See root cause above", re.IGNORECASE)
+_UNFETCHED = re.compile(
+    r"""\b(?:RepositoryNotFound|GatedRepo|RevisionNotFound|EntryNotFound|LocalEntryNotFound|HfHubHTTP|HFValidation)Error\b
+    | is\ not\ a\ local\ folder\ and\ is\ not\ a\ valid\ model\ identifier
+    | is\ not\ a\ valid\ git\ identifier
+    | Invalid\ repository\ ID\ or\ local\ directory
+    | You\ are\ trying\ to\ access\ a\ gated\ repo
+    | [Cc]ouldn't\ connect\ to\ .https?://
+    | Cannot\ find\ any\ model\ weights
+    | No\ space\ left\ on\ device
+    | secret\ "[^"]*"\ not\ found
+    | [Cc]ouldn't\ find\ key\ HF_TOKEN
+    | persistentvolumeclaim\ "[^"]*"\ not\ found
+    | unbound\ immediate\ PersistentVolumeClaims""",
+    re.VERBOSE,
+)
+
+
+def last_words(log: str) -> str:
+    """Return the line that tells why the container ended: an error before the launcher's own summary, or the last."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    telling = [line for line in lines if _UNFETCHED.search(line)] or [
+        line for line in lines if _ERROR.search(line) and not _ABOVE.search(line)
+    ]
+    if not lines:
+        return ""
+    return (telling[-1] if telling and _ABOVE.search(lines[-1]) else lines[-1])[:_LIMIT]
+
+
+def cannot_fetch(problem: str) -> bool:
+    """Whether a pod's problem is that the weights cannot be had: no such model, no permission, no claim, no space."""
+    return _UNFETCHED.search(problem) is not None
