@@ -1,24 +1,37 @@
 """The entry point of `manta` (also `kubectl manta`): one command a module, imported when it is called."""
 
 import importlib
+import os
+from typing import Any
 
 import click
 
 from manta_operator import __version__
+from manta_operator.cli.options import PLUGIN
 
 _COMMANDS = {
     "plan": ("plan_commands", "plan"),
     "render": ("plan_commands", "render"),
     "up": ("up_command", "up"),
-    "status": ("box_commands", "status"),
-    "logs": ("box_commands", "logs"),
-    "down": ("box_commands", "down"),
+    "down": ("down_command", "down"),
+    "status": ("status_command", "status"),
+    "logs": ("logs_command", "logs"),
+    "chat": ("chat_command", "chat"),
+    "release": ("release_command", "release"),
     "operator": ("operator_command", "operator"),
 }
 
 
 class _Lazy(click.Group):
     """Imports a command's module when the command is asked for: `manta plan` need not load an API server."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Begin a call; called as a plugin of kubectl, the usage texts say so."""
+        if info_name and info_name.startswith("kubectl-"):
+            info_name = PLUGIN
+        return super().make_context(info_name, args, parent, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -35,5 +48,8 @@ class _Lazy(click.Group):
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="manta")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Serve large language models on Kubernetes: one LLMDeployment in, an OpenAI endpoint out."""
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False

@@ -9,6 +9,8 @@ import click
 from manta_operator.cli.failures import Refused
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+PLUGIN = "kubectl manta"
+"""How the command is called as a plugin of kubectl."""
 
 files: Decorator = click.option(
     "-f",

@@ -1,0 +1,157 @@
+"""`manta status`: all LLMDeployments in a table, or everything about one; once, or again and again."""
+
+import asyncio
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from manta_operator.api import names
+from manta_operator.cli import status_text
+from manta_operator.cli.cluster import Where, in_namespace, options_of_cluster, run, the_deployment
+from manta_operator.cli.documents import documents
+from manta_operator.cli.kubeconfig import Object
+from manta_operator.cli.picture import Picture, Summary, picture, summary
+from manta_operator.cli.rest import Api, CallFailed
+
+EXIT_NOT_READY = 1
+WATCH_SECONDS = 2.0
+_FORMATS = ["table", "wide", "json", "yaml"]
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("-o", "--output", type=click.Choice(_FORMATS), default="table", show_default=True)
+@click.option("-w", "--watch", is_flag=True, help="Show it again whenever it changes, until Ctrl-C.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 unless everything shown is Ready.")
+@options_of_cluster(everywhere=True)
+def status(name: str | None, output: str, watch: bool, exit_code: bool, choose: Callable[[], Where]) -> None:
+    """Show how the LLMDeployments are, or with NAME everything about one.
+
+    Exits with 0 when it could be shown, 2 when not; see --exit-code for scripts that wait for Ready.
+    """
+    where = choose()
+
+    async def work(api: Api) -> int:
+        while True:
+            ready, text = await _shown(api, where, name, output)
+            if not watch:
+                click.echo(text)
+                return EXIT_NOT_READY if exit_code and not ready else 0
+            await _again(api, where, name, output, text)
+
+    run(where, work)
+
+
+async def _again(api: Api, where: Where, name: str | None, output: str, before: str) -> None:
+    """Print, and print anew when it changed; an API server that is away for a while is waited for."""
+    _print_anew(before, first=True)
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        try:
+            _, text = await _shown(api, where, name, output)
+        except CallFailed as error:
+            if error.code in (401, 403, 404):
+                raise
+            text = f"{before}\n\n{error}; trying again"
+        if text != before:
+            _print_anew(text)
+            before = text
+
+
+def _print_anew(text: str, *, first: bool = False) -> None:
+    if sys.stdout.isatty():
+        click.clear()
+    elif not first:
+        click.echo()
+    click.echo(text)
+
+
+async def _shown(api: Api, where: Where, name: str | None, output: str) -> tuple[bool, str]:
+    now, width = datetime.now(UTC), shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if name is not None:
+        seen = await _picture(api, await the_deployment(api, where, name))
+        if output in ("json", "yaml"):
+            return seen.summary.ready, _structured(_plain(seen), output)
+        return seen.summary.ready, "\n".join(status_text.full(seen, now, None if output == "wide" else width))
+    found = await _summaries(api, where)
+    if output in ("json", "yaml"):
+        return _all_ready(found), _structured([asdict(each) for each in found], output)
+    if not found:
+        return False, f"there is no LLMDeployment in {in_namespace(where.namespace)}"
+    namespaces = where.namespace is None and len({each.namespace for each in found} | {where.target.namespace}) > 1
+    lines = status_text.table(found, now, width, namespaces=namespaces, wide=output == "wide")
+    return _all_ready(found), "\n".join(lines)
+
+
+def _all_ready(found: list[Summary]) -> bool:
+    return bool(found) and all(each.ready for each in found)
+
+
+async def _summaries(api: Api, where: Where) -> list[Summary]:
+    bodies = await api.list(names.API_VERSION, names.KIND, where.namespace)
+    services = await _services(api, where) if bodies else {}
+    found = [summary(body, services.get((body["metadata"]["namespace"], body["metadata"]["name"]))) for body in bodies]
+    return sorted(found, key=lambda each: (each.namespace, each.name))
+
+
+async def _services(api: Api, where: Where) -> dict[tuple[str, str], Object]:
+    """Return the Services where they say more than the status does: on a box."""
+    if not where.target.server.startswith("https://127."):
+        return {}
+    labels = f"{names.LABEL_MANAGED_BY}=manta,{names.LABEL_COMPONENT}={names.COMPONENT_ROUTER}"
+    listed = await _or_none(api.list("v1", "Service", where.namespace, labels=labels)) or []
+    return {(body["metadata"]["namespace"], body["metadata"]["name"]): body for body in listed}
+
+
+async def _picture(api: Api, body: Object) -> Picture:
+    namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+    labels = f"{names.LABEL_DEPLOYMENT}={name}"
+    unread: list[str] = []
+
+    async def read(what: str, call: Any) -> Any:
+        try:
+            return await call
+        except CallFailed as error:
+            if error.code != 403:
+                raise
+            unread.append(f"{what}: {error.message}")
+            return None
+
+    statefulsets = await read("replicas", api.list("apps/v1", "StatefulSet", namespace, labels=labels))
+    pods = await read("pods", api.list("v1", "Pod", namespace, labels=labels))
+    service = await read("Service", api.find("v1", "Service", namespace, name))
+    events = await read("events", _events(api, namespace, body["metadata"]["uid"]))
+    return picture(body, statefulsets or (), pods or (), events or (), service, unread)
+
+
+async def _events(api: Api, namespace: str, uid: str) -> list[Object]:
+    own = await api.list("v1", "Event", namespace, fields=f"involvedObject.uid={uid}")
+    warnings = await api.list("v1", "Event", namespace, fields="type=Warning")
+    return [*own, *(each for each in warnings if (each.get("involvedObject") or {}).get("uid") != uid)]
+
+
+async def _or_none(call: Any) -> Any:
+    """Return what a read gives that only decorates; None if it is not allowed."""
+    try:
+        return await call
+    except CallFailed as error:
+        if error.code == 403:
+            return None
+        raise
+
+
+def _plain(seen: Picture) -> Object:
+    plain = asdict(seen)
+    head: Object = plain.pop("summary")
+    return head | plain
+
+
+def _structured(value: Any, output: str) -> str:
+    text = json.dumps(value, indent=2, default=list)
+    return text if output == "json" else documents([json.loads(text)]).rstrip()

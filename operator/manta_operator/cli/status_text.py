@@ -1,0 +1,164 @@
+"""What `manta status` prints: summaries and pictures to lines for a terminal of some width, or for a pipe. Pure."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+import click
+
+from manta_operator.cli.picture import Picture, Pod, Replica, Summary, age
+from manta_operator.cli.table import Cell, Column, fold, lay_out
+
+_LABEL = 12
+_GOOD = ("Ready", "Running")
+
+
+def table(found: Sequence[Summary], now: datetime, width: int | None, *, namespaces: bool, wide: bool) -> list[str]:
+    """Return one row a deployment; `namespaces` and `wide` add columns."""
+    columns = [Column("NAMESPACE")] if namespaces else []
+    columns += [Column("NAME"), Column("SERVING"), Column("STATE"), Column("AGE", gives_way=2)]
+    extra = [Column("MODEL"), Column("ACCELERATOR"), Column("REVISION")] if wide else []
+    columns += [*extra, Column("ENDPOINT", gives_way=0 if wide else 3), Column("MESSAGE")]
+    rows = []
+    for each in found:
+        row: list[str | Cell] = [each.namespace] if namespaces else []
+        row += [each.name, f"{each.serving}/{each.desired}", _state(each), age(each.created, now)]
+        row += [each.model, each.accelerator, each.revision] if wide else []
+        rows.append([*row, each.endpoint, each.message])
+    return lay_out(columns, rows, width)
+
+
+def full(seen: Picture, now: datetime, width: int | None) -> list[str]:
+    """Return everything about one deployment, section by section."""
+    lines = [*_head(seen, now, width)]
+    for title, section in (
+        ("Conditions", _conditions(seen, now, width)),
+        (f"Replicas: {_counts(seen)}", _replicas(seen, now, width)),
+        (f"Router: {_ready(seen.router)} of {len(seen.router)} pods ready", _pods(seen.router, now, width, 2)),
+        ("Decisions", _decisions(seen, width)),
+        ("Events, last at the end", _events(seen, now, width)),
+        ("Not shown", [line for each in seen.unread for line in _item(each, width)]),
+    ):
+        if section:
+            lines += ["", click.style(title, bold=True), *section]
+    return lines
+
+
+def _head(seen: Picture, now: datetime, width: int | None) -> Iterator[str]:
+    each = seen.summary
+    title = click.style(f"{each.namespace}/{each.name}", bold=True)
+    yield f"{title}  {click.style(each.state, fg=_state(each).colour)}"
+    rows = {
+        "message": each.message,
+        "model": each.model,
+        "accelerator": f"{each.accelerator}: each replica is {seen.plan}" if seen.plan else each.accelerator,
+        "fit": _fit(seen),
+        "endpoint": each.endpoint,
+        "revision": each.revision,
+        "age": age(each.created, now),
+    }
+    for label, value in rows.items():
+        if value:
+            yield from _labelled(label, value, width)
+
+
+def _fit(seen: Picture) -> str:
+    verdict = {"True": "fits", "False": "does not fit", "Unknown": "unknown"}.get(str(seen.fit.get("fits")), "")
+    return ": ".join(part for part in (verdict, str(seen.fit.get("message") or "")) if part)
+
+
+def _labelled(label: str, value: str, width: int | None) -> Iterator[str]:
+    first, *more = [value] if width is None else fold(value, width - _LABEL - 2)
+    yield f"  {label:<{_LABEL}}{first}"
+    yield from (" " * (_LABEL + 2) + line for line in more)
+
+
+def _conditions(seen: Picture, now: datetime, width: int | None) -> list[str]:
+    columns = [Column("TYPE"), Column("STATUS"), Column("SINCE", gives_way=1), Column("REASON"), Column("MESSAGE")]
+    rows: list[list[str | Cell]] = []
+    for each in seen.conditions:
+        since = age(str(each.get("lastTransitionTime") or ""), now)
+        status = Cell(str(each["status"]), _condition_colour(str(each["type"]), str(each["status"])))
+        rows.append([str(each["type"]), status, since, str(each.get("reason", "")), str(each.get("message", ""))])
+    return lay_out(columns, rows, width, 2) if rows else []
+
+
+def _condition_colour(kind: str, status: str) -> str:
+    if kind == "Progressing":
+        return ""
+    good = "False" if kind == "Degraded" else "True"
+    return "green" if status == good else "yellow" if status == "Unknown" else "red"
+
+
+def _counts(seen: Picture) -> str:
+    """Return how far the replicas are, and the rollout where there is one."""
+    text = f"{seen.summary.serving} of {seen.summary.desired} serve"
+    if all(each.current for each in seen.replicas):
+        return text
+    new = [each for each in seen.replicas if each.current]
+    old = len(seen.replicas) - len(new)
+    serving = sum(each.ready >= each.size for each in new)
+    return f"{text}; rolling out {seen.summary.revision}: {serving} of {len(new)} new serve, {old} older to leave"
+
+
+def _replicas(seen: Picture, now: datetime, width: int | None) -> list[str]:
+    lines = []
+    for each in seen.replicas:
+        lines.append(f"  {each.name}  {_verdict(each)}")
+        lines += _pods(each.pods, now, width, 4)
+    return lines
+
+
+def _verdict(each: Replica) -> str:
+    if each.leaving:
+        return click.style("leaves", fg="yellow")
+    older = "" if each.current else ", older revision"
+    if each.ready >= each.size:
+        return click.style("serves", fg="green") + older
+    return click.style(f"{each.ready} of {each.size} pods ready", fg="yellow") + older
+
+
+def _pods(pods: Sequence[Pod], now: datetime, width: int | None, indent: int) -> list[str]:
+    columns = [
+        Column("POD"),
+        Column("STATE"),
+        Column("RESTARTS", gives_way=1),
+        Column("AGE", gives_way=3),
+        Column("NODE", gives_way=4),
+        Column("ADDRESS", gives_way=2),
+        Column("PROBLEM"),
+    ]
+    rows: list[list[str | Cell]] = []
+    for each in pods:
+        state = Cell(each.state, "green" if each.state in _GOOD else "yellow")
+        rows.append(
+            [each.name, state, str(each.restarts), age(each.created, now), each.node, each.address, each.problem]
+        )
+    return lay_out(columns, rows, width, indent) if rows else []
+
+
+def _decisions(seen: Picture, width: int | None) -> list[str]:
+    return [line for each in seen.decisions for line in _item(f"{each['reason']}: {each['message']}", width)]
+
+
+def _events(seen: Picture, now: datetime, width: int | None) -> list[str]:
+    columns = [Column("AGE"), Column("TYPE", gives_way=2), Column("REASON"), Column("MESSAGE")]
+    rows: list[list[str | Cell]] = []
+    for each in seen.events:
+        times = f" (x{each.count})" if each.count > 1 else ""
+        message = ": ".join(part for part in (each.object, each.message) if part) + times
+        kind = Cell(each.type, "yellow" if each.type == "Warning" else "")
+        rows.append([age(each.time, now), kind, each.reason, message])
+    return lay_out(columns, rows, width, 2) if rows else []
+
+
+def _item(text: str, width: int | None) -> list[str]:
+    first, *more = [text] if width is None else fold(text, width - 4)
+    return [f"  - {first}", *(f"    {line}" for line in more)]
+
+
+def _ready(pods: Iterable[Pod]) -> int:
+    return sum(pod.state == "Ready" for pod in pods)
+
+
+def _state(each: Summary) -> Cell:
+    return Cell(each.state, "green" if each.ready else "yellow")
