@@ -11,6 +11,7 @@ import click
 
 _COMMANDS = {
     "engine": ("manta_runtime.engine.command", "engine", "Launch one pod of an engine group (Ray + vLLM)."),
+    "simulate": ("manta_runtime.simulator.command", "simulate", "Simulate vLLM's server, for load tests."),
     "router": ("manta_runtime.router.command", "router", "Run a part of the router (Envoy, endpoint picker)."),
 }
 

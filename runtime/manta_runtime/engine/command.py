@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from manta_runtime.engine.settings import (
+    ENGINE,
     GROUP_TOKEN,
     EngineSettings,
     SettingsError,
@@ -58,6 +59,7 @@ def engine(**options: Any) -> None:
         pod_name=os.environ.get("POD_NAME") or socket.gethostname(),
         scratch=Path(tempfile.gettempdir()),
         group_token=os.getenv(GROUP_TOKEN, ""),
+        simulate=_simulates(os.getenv(ENGINE, "")),
     )
     try:
         check_settings(settings)
@@ -69,3 +71,9 @@ def engine(**options: Any) -> None:
     from manta_runtime.engine.launcher import launch  # noqa: PLC0415
 
     sys.exit(launch(settings, dict(os.environ)))
+
+
+def _simulates(engine: str) -> bool:
+    if engine not in ("", "vllm", "simulate"):
+        raise click.UsageError(f"{ENGINE}={engine}: use vllm (or leave it out), or simulate for load tests.")
+    return engine == "simulate"

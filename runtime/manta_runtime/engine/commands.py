@@ -20,12 +20,13 @@ _RAY_OBJECT_STORE_BYTES = 75 * 1024 * 1024
 
 
 def vllm_command(settings: EngineSettings) -> list[str]:
-    """Return the command line of vLLM, which runs in the head's pod only."""
+    """Return the command line of vLLM (or of its simulator), which runs in the head's pod only."""
     # Not the `vllm` command: in CPU builds it looks up its own distribution under a wrong name and dies.
+    server = ["manta_runtime.main", "simulate"] if settings.simulate else ["vllm.entrypoints.openai.api_server"]
     return [
         sys.executable,
         "-m",
-        "vllm.entrypoints.openai.api_server",
+        *server,
         f"--host={settings.pod_ip}",
         f"--port={settings.port}",
         *settings.vllm_flags,
@@ -44,7 +45,11 @@ def ray_command(settings: EngineSettings, address: str, client_port: int) -> lis
 
     Every port that can be 0 is 0: each Ray process binds a free one itself and publishes it, so that many Ray nodes
     can share a machine. Only the head's Ray client server insists on a number, `client_port`.
+    A simulated engine needs no Ray: something that comes up and ends like it will do.
     """
+    if settings.simulate:
+        cluster = address or f"{settings.pod_ip}:{client_port}"
+        return [sys.executable, "-m", "manta_runtime.simulator.rank", str(settings.ray_folder), cluster]
     role = [f"--address={address}"]
     if not address:
         role = [

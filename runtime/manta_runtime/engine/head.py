@@ -123,7 +123,7 @@ class _Head:
             self._group = replace(self._group, address=address, token=token)
             environment = engine_environment(settings, self._environ, address, token)
         await self._gather()
-        log.info("starting vLLM: %s", " ".join(settings.vllm_flags))
+        log.info("starting %s: %s", settings.engine_name, " ".join(settings.vllm_flags))
         self._group = replace(self._group, stage="starting")
         self._vllm = await Child.start("vLLM", vllm_command(settings), environment)
         self._health = replace(self._health, started=True)

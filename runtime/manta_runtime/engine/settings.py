@@ -21,6 +21,9 @@ Accelerator = Literal["cpu", "gpu"]
 GROUP_TOKEN = "GROUP_TOKEN"  # noqa: S105 - a name, not a secret
 """Environment variable with the secret that the pods of one deployment share."""
 
+ENGINE = "MANTA_ENGINE"
+"""Environment variable; `simulate` starts the engine simulator in vLLM's and Ray's place, for load tests."""
+
 OWN_FLAGS = (
     "--host",
     "--port",
@@ -45,7 +48,10 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """The arguments of `manta-runtime engine`; durations in seconds, `vllm_flags` as given after `--`."""
+    """The arguments of `manta-runtime engine`; durations in seconds, `vllm_flags` as given after `--`.
+
+    `simulate`: the engine simulator stands in for vLLM and Ray.
+    """
 
     rank: int
     group_size: int
@@ -62,6 +68,12 @@ class EngineSettings:
     scratch: Path
     vllm_flags: tuple[str, ...]
     group_token: str = field(default="", repr=False)
+    simulate: bool = False
+
+    @property
+    def engine_name(self) -> str:
+        """What to call the engine in the log."""
+        return "the engine SIMULATOR, which makes its answers up" if self.simulate else "vLLM"
 
     @property
     def is_head(self) -> bool:
