@@ -1,9 +1,13 @@
 """The conditions of an LLMDeployment: an ordered list of small checks over what was gathered before. Pure.
 
-    Planned      the spec can be served, as far as can be known before a pod starts
-    Progressing  the cluster is on its way to what the plan asks for
-    Available    clients get answers: a router and at least one replica serve
-    Ready        everything asked for serves, at the newest revision
+    Planned         the spec can be served, as far as can be known before a pod starts
+    ModelAvailable  the checkpoint can be had: the operator has read it, or a replica serves it
+    Reconciled      the API server has taken everything the plan asks for
+    Progressing     the cluster is on its way to what the plan asks for
+    Available       clients get answers: a router and at least one replica serve
+    Degraded        something is broken that waiting will not mend
+    Integrated      what other projects were to do is set up (only where it is asked for)
+    Ready           everything asked for serves, at the newest revision
 
 Types are adjectives, reasons one CamelCase word, messages sentences with numbers (Kubernetes API conventions).
 """
@@ -12,23 +16,44 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from manta_operator.planning.integrations import Integration
+from manta_operator.planning.last_words import cannot_fetch
 from manta_operator.planning.observe import Observed
 from manta_operator.planning.plan import Plan
-from manta_operator.planning.problems import Problem
+from manta_operator.planning.problems import Failure, Problem
 
 Status = Literal["True", "False", "Unknown"]
+_SHOWN = 3
+"""How many of several like things a message names."""
 
 
 @dataclass(frozen=True)
 class Situation:
-    """Everything a check may read. No `plan`: the spec cannot be planned; `failure`: what an API call said."""
+    """Everything a check may read.
+
+    Attributes:
+        replicas: How many are asked for.
+        router_replicas: Router pods asked for.
+        plan: None: the spec cannot be planned, `problems` say why.
+        problems: What is wrong with the spec.
+        observed: What the cluster has.
+        failures: What the API server did not do in this pass, but for the integrations.
+        next_try: RFC 3339 time of the next pass, where something failed.
+        model_read: The operator has read the checkpoint.
+        model_error: Why it cannot make sense of the checkpoint.
+        integrations: The objects of optional kinds that are asked for, and what became of them.
+    """
 
     replicas: int
     router_replicas: int
     plan: Plan | None
     problems: tuple[Problem, ...]
     observed: Observed
-    failure: tuple[str, str] | None = None
+    failures: tuple[Failure, ...] = ()
+    next_try: str | None = None
+    model_read: bool = False
+    model_error: str | None = None
+    integrations: tuple[Integration, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,7 +68,8 @@ class Condition:
 
 def conditions(situation: Situation) -> tuple[Condition, ...]:
     """Judge the situation, one condition a check, in the order they are read by people."""
-    return tuple(check(situation) for check in _CHECKS)
+    judged = [condition for check in _CHECKS if (condition := check(situation)) is not None]
+    return (*judged, _ready(situation, judged))
 
 
 def _planned(situation: Situation) -> Condition:
@@ -54,22 +80,55 @@ def _planned(situation: Situation) -> Condition:
     return Condition("Planned", "True", "Planned", f"{situation.plan.shape}; {situation.plan.fit.message}")
 
 
+def _model_available(situation: Situation) -> Condition:
+    """A replica of another revision is no witness: the model may be what the rollout changes."""
+    if situation.model_error:
+        return Condition("ModelAvailable", "False", "Unreadable", situation.model_error)
+    plan = situation.plan
+    if plan and situation.observed.ready_groups(plan.revision):
+        return Condition("ModelAvailable", "True", "Serving", "a replica has loaded the model and serves it")
+    unfetched = [pod for pod in situation.observed.pods if pod.problem and cannot_fetch(pod.problem)]
+    if unfetched:
+        said = "; ".join(f"pod {pod.name}: {pod.problem}" for pod in unfetched[:_SHOWN])
+        remedy = "check spec.model.uri, revision, credentialsSecret and cache"
+        return Condition("ModelAvailable", "False", "NotFetched", f"{said}; {remedy}")
+    if situation.model_read:
+        return Condition("ModelAvailable", "True", "Read", "the operator has read the checkpoint's config.json")
+    message = "the operator cannot see the checkpoint from here, and no replica of this revision has loaded it yet"
+    return Condition("ModelAvailable", "Unknown", "NotSeen", message)
+
+
+def _reconciled(situation: Situation) -> Condition:
+    if situation.failures:
+        first = min(situation.failures, key=_urgency)
+        said = _some([failure.message for failure in sorted(situation.failures, key=_urgency)])
+        when = f"; next try at {situation.next_try}" if situation.next_try else ""
+        return Condition("Reconciled", "False", first.reason, f"{said}{when}")
+    if situation.plan is None:
+        return Condition("Reconciled", "Unknown", "NotPlanned", "nothing is written until the spec can be planned")
+    return Condition("Reconciled", "True", "Written", "the API server has taken everything the plan asks for")
+
+
+_URGENCY = ("NotOwned", "Forbidden", "InvalidObject", "Missing")
+
+
+def _urgency(failure: Failure) -> int:
+    """Order failures: first what a person has to mend, last what passes by itself."""
+    return _URGENCY.index(failure.reason) if failure.reason in _URGENCY else len(_URGENCY)
+
+
 def _progressing(situation: Situation) -> Condition:
-    if situation.failure:
-        reason, message = situation.failure
-        return Condition("Progressing", "False", reason, message)
     if situation.plan is None:
         return Condition("Progressing", "False", "NotPlanned", "nothing is changed until the spec can be planned")
+    rollout = situation.plan.rollout
     serving = situation.observed.ready_groups(situation.plan.revision)
-    leaving = len(situation.observed.groups) - situation.observed.wanted_groups(
-        situation.plan.revision, situation.replicas
-    )
-    if serving >= situation.replicas and leaving:
-        return Condition("Progressing", "True", "Pruning", f"{_count(leaving, 'replica')} of before still to leave")
-    if serving >= situation.replicas:
+    if not rollout.message and serving < situation.replicas:  # until plans tell their rollout
+        waiting = f"{serving} of {situation.replicas} replicas of revision {situation.plan.revision} serve"
+        return Condition("Progressing", "True", "Starting", _with_pod_problems(waiting, situation.observed))
+    if rollout.state == "settled":
         return Condition("Progressing", "False", "Settled", "everything that was asked for exists, and nothing else")
-    waiting = f"{serving} of {situation.replicas} replicas of revision {situation.plan.revision} serve"
-    return Condition("Progressing", "True", "Starting", _with_pod_problems(waiting, situation.observed))
+    moving: Status = "False" if rollout.state in ("waiting", "paused") else "True"
+    return Condition("Progressing", moving, rollout.reason, _with_pod_problems(rollout.message, situation.observed))
 
 
 def _available(situation: Situation) -> Condition:
@@ -84,10 +143,52 @@ def _available(situation: Situation) -> Condition:
     return Condition("Available", "False", "NotServing", _with_pod_problems(f"{missing} yet", situation.observed))
 
 
-def _ready(situation: Situation) -> Condition:
-    first = next((check(situation) for check in (_planned, _progressing) if _blocks(check(situation))), None)
-    if first is not None:
-        return Condition("Ready", "False", first.reason, first.message)
+def _degraded(situation: Situation) -> Condition:
+    plan = situation.plan
+    spent = [trouble for trouble in plan.troubles if trouble.spent] if plan else []
+    if spent:
+        said = _some([f"replica {trouble.group}: {trouble.message}" for trouble in spent])
+        remedy = f"mend the cause; to try again, delete StatefulSet {spent[0].group} or change the spec"
+        return Condition("Degraded", "True", "RestartsSpent", f"{said}; {remedy}")
+    if plan and plan.rollout.state == "paused":
+        remedy = "mend what the pods say, or roll back by applying the former spec"
+        message = _with_pod_problems(plan.rollout.message, situation.observed)
+        return Condition("Degraded", "True", plan.rollout.reason, f"{message}; {remedy}")
+    lost = [pod for pod in situation.observed.pods if pod.lost]
+    if lost:
+        said = _some([f"pod {pod.name} is on node {pod.node}, which is lost" for pod in lost])
+        return Condition("Degraded", "True", "NodeLost", f"{said}; its replica is replaced; look at the node")
+    return Condition("Degraded", "False", "Sound", "nothing is broken that waiting will not mend")
+
+
+def _integrated(situation: Situation) -> Condition | None:
+    """Say nothing where nothing was asked for."""
+    if not situation.integrations:
+        return None
+    failures = [entry.failure for entry in situation.integrations if entry.failure]
+    if failures:
+        return Condition("Integrated", "False", failures[0].reason, _some([failure.message for failure in failures]))
+    kinds = " and ".join(entry.kind for entry in situation.integrations)
+    return Condition("Integrated", "True", "Written", f"the API server has taken the {kinds}")
+
+
+_CHECKS: tuple[Callable[[Situation], Condition | None], ...] = (
+    _planned,
+    _model_available,
+    _reconciled,
+    _progressing,
+    _available,
+    _degraded,
+    _integrated,
+)
+
+
+def _ready(situation: Situation, judged: Iterable[Condition]) -> Condition:
+    """Give the first cause why not everything serves, in the words of the condition that knows it."""
+    by_type = {condition.type: condition for condition in judged}
+    for kind, blocks in _BLOCKS_READY.items():
+        if blocks(by_type[kind]):
+            return Condition("Ready", "False", by_type[kind].reason, by_type[kind].message)
     if situation.observed.router_ready < situation.router_replicas:
         message = f"{situation.observed.router_ready} of {situation.router_replicas} routers serve"
         return Condition("Ready", "False", "RouterNotReady", message)
@@ -97,22 +198,28 @@ def _ready(situation: Situation) -> Condition:
     return Condition("Ready", "True", "AllServing", f"{serving} and the router serve")
 
 
-def _blocks(condition: Condition) -> bool:
-    if condition.type == "Planned":
-        return condition.status != "True"
-    return condition.reason != "Settled"
+_BLOCKS_READY: Mapping[str, Callable[[Condition], bool]] = {
+    "Planned": lambda condition: condition.status != "True",
+    "ModelAvailable": lambda condition: condition.status == "False",
+    "Reconciled": lambda condition: condition.status != "True",
+    "Degraded": lambda condition: condition.status == "True",
+    "Progressing": lambda condition: condition.reason != "Settled",
+}
 
 
 def _with_pod_problems(text: str, observed: Observed) -> str:
     problems = [f"pod {pod.name}: {pod.problem}" for pod in observed.pods if pod.problem]
-    return "; ".join([text, *problems[:3]])
+    return "; ".join([text, *problems[:_SHOWN]])
+
+
+def _some(sentences: list[str]) -> str:
+    """Join the first few sentences, and count the others."""
+    more = len(sentences) - _SHOWN
+    return "; ".join([*sentences[:_SHOWN], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-_CHECKS: tuple[Callable[[Situation], Condition], ...] = (_planned, _progressing, _available, _ready)
 
 
 def merge(

@@ -70,7 +70,7 @@ def _turns(before: Status, after: Status) -> Iterator[Event]:
             same = then.get("reason") == now["reason"] and not _respecified(then, now)
             if not (was_told and same):
                 yield Event("Warning", now["reason"], now["message"])
-        elif was_told and kind in _HEALED and now.get("status") not in (None, bad):
+        elif was_told and kind in _HEALED and now.get("status") not in (None, "Unknown", bad):
             yield Event("Normal", _HEALED[kind], now["message"])
 
 

@@ -1,109 +1,200 @@
 """The conditions: what each situation is called, and when a transition time moves."""
 
+from dataclasses import replace
+
 import pytest
-from make import statefulset
 
 from manta_operator.planning.conditions import Condition, Situation, conditions, merge
-from manta_operator.planning.fit import Choice, Fit
-from manta_operator.planning.observe import observe
-from manta_operator.planning.plan import plan
-from manta_operator.planning.problems import Problem
+from manta_operator.planning.fit import Fit
+from manta_operator.planning.integrations import POD_MONITOR, Integration, absent
+from manta_operator.planning.observe import Observed, ObservedGroup, ObservedPod
+from manta_operator.planning.plan import Plan, Rollout, Trouble
+from manta_operator.planning.problems import Failure, Problem
 from manta_operator.planning.shape import Shape
 
-CHOICE = Choice(Shape(1, 1, 1, "uni"), Fit("True", "it fits"))
-PENDING = {
-    "metadata": {"name": "demo-new-0-0"},
-    "status": {
-        "conditions": [
-            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "1 Insufficient memory"}
-        ]
-    },
-}
-CRASHING = {
-    "metadata": {"name": "demo-new-0-0"},
-    "status": {
-        "containerStatuses": [
+SHAPE = Shape(1, 1, 1, "uni")
+SETTLED = Rollout("settled", "Settled", "")
+STARTING = Rollout("starting", "Starting", "0 of 1 replicas of revision new serve")
+ROLLING = Rollout("rolling", "RollingOut", "1 of 2 replicas of revision new serve")
+NO_ROOM = Rollout("waiting", "NoRoom", "a replica needs 2 GPUs, 0 are free")
+PAUSED = Rollout("paused", "ProgressDeadlineExceeded", "no new replica has served for 2400 s")
+
+
+def situation(*, replicas=1, groups=(), pods=(), routers=1, problems=(), rollout=SETTLED, troubles=(), **more):
+    observed = Observed(tuple(groups), tuple(pods), routers)
+    made = Plan(SHAPE, Fit("True", "it fits"), "new", (), (), (), rollout=rollout, troubles=troubles)
+    return Situation(replicas, 1, None if problems else made, tuple(problems), observed, **more)
+
+
+def pod(name="demo-new-0-0", problem=None, **more) -> ObservedPod:
+    return ObservedPod(name, name[:-2], ready=False, problem=problem, **more)
+
+
+def judged(given: Situation) -> dict[str, str]:
+    """Type to status and reason."""
+    return {entry.type: f"{entry.status} {entry.reason}" for entry in conditions(given)}
+
+
+def message(kind: str, given: Situation) -> str:
+    return next(entry.message for entry in conditions(given) if entry.type == kind)
+
+
+def group(revision="new", ready=1, index=0) -> ObservedGroup:
+    return ObservedGroup(f"demo-{revision}-{index}", "uid", revision, index, pods=1, ready_pods=ready)
+
+
+NEW, BORN, OLD = group(), group(ready=0), group("old")
+FORBIDDEN = Failure("Forbidden", "apply Service default/demo: no")
+TAKEN = Failure("NotOwned", "Service default/demo belongs to somebody else")
+BUSY = Failure("Transient", "apply Service default/demo: 429 too many requests")
+SPENT = Trouble("demo-new-0", "does not serve 1800 s after its start", restarts=5, spent=True)
+GATED = "CrashLoopBackOff: back-off 10s; it last said: GatedRepoError: 403 Client Error"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(
+            situation(groups=[NEW]),
             {
-                "name": "engine",
-                "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
-                "lastState": {"terminated": {"message": "loading\nout of memory"}},
-            }
-        ]
-    },
-}
-
-
-def situation(*, replicas=1, groups=(), pods=(), routers=1, problems=(), failure=None) -> Situation:
-    observed = observe(groups, pods, [{"status": {"readyReplicas": routers}}])
-    made = None if problems else plan("demo", replicas, CHOICE, "new", observed)
-    return Situation(replicas, 1, made, tuple(problems), observed, failure)
-
-
-SERVING = statefulset("demo-new-0", "new", 0, ready=1)
-STARTING = statefulset("demo-new-0", "new", 0, ready=0)
-OLD = statefulset("demo-old-0", "old", 0, ready=1)
+                "Planned": "True Planned",
+                "ModelAvailable": "True Serving",
+                "Reconciled": "True Written",
+                "Progressing": "False Settled",
+                "Available": "True Serving",
+                "Degraded": "False Sound",
+                "Ready": "True AllServing",
+            },
+            id="all serves",
+        ),
+        pytest.param(
+            situation(groups=[BORN], rollout=STARTING),
+            {
+                "Planned": "True Planned",
+                "ModelAvailable": "Unknown NotSeen",
+                "Reconciled": "True Written",
+                "Progressing": "True Starting",
+                "Available": "False NotServing",
+                "Degraded": "False Sound",
+                "Ready": "False Starting",
+            },
+            id="starting",
+        ),
+        pytest.param(
+            situation(problems=[Problem("spec.x", "is wrong", "mend it")]),
+            {
+                "Planned": "False InvalidSpec",
+                "ModelAvailable": "Unknown NotSeen",
+                "Reconciled": "Unknown NotPlanned",
+                "Progressing": "False NotPlanned",
+                "Available": "False NotServing",
+                "Degraded": "False Sound",
+                "Ready": "False InvalidSpec",
+            },
+            id="cannot be planned",
+        ),
+    ],
+)
+def test_all_conditions(given, expected):
+    assert judged(given) == expected
 
 
 @pytest.mark.parametrize(
     ("case", "given", "expected"),
     [
+        ("rolling out", situation(groups=[OLD, BORN], rollout=ROLLING), "Progressing: True RollingOut"),
+        ("rolling out, the old one serves", situation(groups=[OLD, BORN], rollout=ROLLING), "Available: True Serving"),
+        ("rolling out is not ready", situation(groups=[OLD, BORN], rollout=ROLLING), "Ready: False RollingOut"),
+        ("waiting for room", situation(groups=[OLD], rollout=NO_ROOM), "Progressing: False NoRoom"),
+        ("waiting is not broken", situation(groups=[OLD], rollout=NO_ROOM), "Degraded: False Sound"),
+        ("paused", situation(groups=[OLD], rollout=PAUSED), "Progressing: False ProgressDeadlineExceeded"),
+        ("paused is broken", situation(groups=[OLD], rollout=PAUSED), "Degraded: True ProgressDeadlineExceeded"),
+        ("restarts spent", situation(groups=[BORN], troubles=(SPENT,)), "Degraded: True RestartsSpent"),
         (
-            "all serves",
-            situation(groups=[SERVING]),
-            ["True Planned", "False Settled", "True Serving", "True AllServing"],
+            "restarts left",
+            situation(groups=[BORN], troubles=(replace(SPENT, spent=False),), rollout=STARTING),
+            "Degraded: False Sound",
+        ),
+        ("a lost node", situation(groups=[BORN], pods=[pod(node="n1", lost=True)]), "Degraded: True NodeLost"),
+        ("refused", situation(groups=[NEW], failures=(FORBIDDEN,)), "Reconciled: False Forbidden"),
+        ("refused is not ready", situation(groups=[NEW], failures=(FORBIDDEN,)), "Ready: False Forbidden"),
+        ("refused, and clients are served", situation(groups=[NEW], failures=(FORBIDDEN,)), "Available: True Serving"),
+        ("the worst first", situation(groups=[NEW], failures=(BUSY, FORBIDDEN, TAKEN)), "Reconciled: False NotOwned"),
+        ("the checkpoint was read", situation(groups=[BORN], model_read=True), "ModelAvailable: True Read"),
+        ("the checkpoint is broken", situation(model_error="no layers"), "ModelAvailable: False Unreadable"),
+        ("not to be fetched", situation(groups=[BORN], pods=[pod(problem=GATED)]), "ModelAvailable: False NotFetched"),
+        (
+            "not to be fetched is the cause",
+            situation(groups=[BORN], pods=[pod(problem=GATED)], rollout=STARTING),
+            "Ready: False NotFetched",
         ),
         (
-            "starting",
-            situation(groups=[STARTING]),
-            ["True Planned", "True Starting", "False NotServing", "False Starting"],
+            "one serves, one cannot fetch",
+            situation(groups=[NEW], pods=[pod(problem=GATED)]),
+            "ModelAvailable: True Serving",
         ),
         (
-            "rolling out",
-            situation(groups=[OLD, STARTING]),
-            ["True Planned", "True Starting", "True Serving", "False Starting"],
+            "an older revision is no witness",
+            situation(groups=[OLD], rollout=ROLLING),
+            "ModelAvailable: Unknown NotSeen",
+        ),
+        ("no router", situation(groups=[NEW], routers=0), "Available: False NotServing"),
+        ("no router is not ready", situation(groups=[NEW], routers=0), "Ready: False RouterNotReady"),
+        ("at zero", situation(replicas=0), "Available: False ScaledToZero"),
+        ("at zero all is done", situation(replicas=0), "Ready: True ScaledToZero"),
+        (
+            "integrated",
+            situation(groups=[NEW], integrations=(Integration("PodMonitor"),)),
+            "Integrated: True Written",
         ),
         (
-            "scaled down: the surplus has not left",
-            situation(groups=[SERVING, statefulset("demo-new-1", "new", 1, ready=1)]),
-            ["True Planned", "True Pruning", "True Serving", "False Pruning"],
+            "no CRD",
+            situation(groups=[NEW], integrations=(Integration("HTTPRoute"), absent(POD_MONITOR))),
+            "Integrated: False CRDMissing",
         ),
         (
-            "no router",
-            situation(groups=[SERVING], routers=0),
-            ["True Planned", "False Settled", "False NotServing", "False RouterNotReady"],
-        ),
-        (
-            "at zero",
-            situation(replicas=0),
-            ["True Planned", "False Settled", "False ScaledToZero", "True ScaledToZero"],
-        ),
-        (
-            "cannot be planned",
-            situation(problems=[Problem("spec.x", "is wrong", "mend it")]),
-            ["False InvalidSpec", "False NotPlanned", "False NotServing", "False InvalidSpec"],
-        ),
-        (
-            "refused by the API server",
-            situation(groups=[SERVING], failure=("Forbidden", "apply Service default/demo: no")),
-            ["True Planned", "False Forbidden", "True Serving", "False Forbidden"],
+            "no CRD stops nothing",
+            situation(groups=[NEW], integrations=(absent(POD_MONITOR),)),
+            "Ready: True AllServing",
         ),
     ],
 )
-def test_conditions(case, given, expected):
-    assert [f"{entry.status} {entry.reason}" for entry in conditions(given)] == expected, case
+def test_condition(case, given, expected):
+    kind, _, expected_value = expected.partition(": ")
+    assert judged(given)[kind] == expected_value, case
 
 
 @pytest.mark.parametrize(
-    ("pod", "words"),
+    ("kind", "given", "words"),
     [
-        (PENDING, "pod demo-new-0-0: Unschedulable: 1 Insufficient memory"),
-        (CRASHING, "CrashLoopBackOff: back-off 10s; it last said: out of memory"),
+        (
+            "Reconciled",
+            situation(failures=(BUSY, TAKEN), next_try="2026-11-21T08:00:00Z"),
+            "Service default/demo belongs to somebody else; apply Service default/demo: 429 too many requests; "
+            "next try at 2026-11-21T08:00:00Z",
+        ),
+        ("Reconciled", situation(failures=(BUSY,) * 5), "; and 2 more"),
+        (
+            "Degraded",
+            situation(groups=[BORN], troubles=(SPENT,)),
+            "replica demo-new-0: does not serve 1800 s after its start; mend the cause; to try again, "
+            "delete StatefulSet demo-new-0 or change the spec",
+        ),
+        ("Degraded", situation(groups=[OLD], rollout=PAUSED), "roll back by applying the former spec"),
+        ("Degraded", situation(pods=[pod(node="n1", lost=True)]), "pod demo-new-0-0 is on node n1, which is lost"),
+        ("Integrated", situation(integrations=(absent(POD_MONITOR),)), "install the CRDs of the Prometheus operator"),
+        ("ModelAvailable", situation(pods=[pod(problem=GATED)]), "GatedRepoError: 403 Client Error; check spec.model"),
+        ("Progressing", situation(groups=[BORN], rollout=NO_ROOM), "a replica needs 2 GPUs, 0 are free"),
+        ("Progressing", situation(pods=[pod(problem=GATED)], rollout=STARTING), "serve; pod demo-new-0-0: CrashLoop"),
+        ("Available", situation(pods=[pod(problem=GATED)]), "no replica serves yet; pod demo-new-0-0: CrashLoop"),
     ],
 )
-def test_the_reason_of_a_pod_reaches_the_condition(pod, words):
-    by_type = {entry.type: entry for entry in conditions(situation(groups=[STARTING], pods=[pod]))}
-    assert words in by_type["Ready"].message
-    assert words in by_type["Available"].message
+def test_messages_have_the_cause_and_what_to_do(kind, given, words):
+    assert words in message(kind, given)
+
+
+def test_nothing_is_said_about_integrations_nobody_asked_for():
+    assert "Integrated" not in judged(situation(groups=[NEW]))
 
 
 def test_the_transition_time_moves_with_the_status_alone():
@@ -119,5 +210,5 @@ def test_the_transition_time_moves_with_the_status_alone():
     ("replicas", "words"), [(1, "1 replica and the router serve"), (2, "all 2 replicas and the router serve")]
 )
 def test_the_message_of_ready_counts_in_english(replicas, words):
-    groups = [statefulset(f"demo-new-{index}", "new", index, ready=1) for index in range(replicas)]
+    groups = [group(index=index) for index in range(replicas)]
     assert conditions(situation(replicas=replicas, groups=groups))[-1].message == words

@@ -1,0 +1,112 @@
+"""Events: which transitions between two statuses are told, and that each is told once."""
+
+import pytest
+
+from manta_operator.planning.events import Event, events
+
+
+def status(revision="a", decisions=(), generation=1, **conditions):
+    """A status; keywords are conditions as (status, reason, message)."""
+    return {
+        "revision": revision,
+        "decisions": [{"reason": reason, "message": message} for reason, message in decisions],
+        "conditions": [
+            {"type": kind, "status": truth, "reason": reason, "message": text, "observedGeneration": generation}
+            for kind, (truth, reason, text) in conditions.items()
+        ],
+    }
+
+
+SOUND = {"Degraded": ("False", "Sound", "")}
+SPENT = {"Degraded": ("True", "RestartsSpent", "replica a: 5 restarts")}
+SERVING = {"Available": ("True", "Serving", "1 replica serves")}
+DOWN = {"Available": ("False", "NotServing", "no replica serves")}
+ZERO = {"Available": ("False", "ScaledToZero", "0 replicas are asked for")}
+INVALID = {"Planned": ("False", "InvalidSpec", "spec.x: is wrong")}
+WRITTEN = {"Reconciled": ("True", "Written", "all is written")}
+BUSY = {"Reconciled": ("False", "Transient", "429")}
+TAKEN = {"Reconciled": ("False", "NotOwned", "Service demo is somebody else's")}
+ROLLING = {"Progressing": ("True", "RollingOut", "1 of 2")}
+NO_ROOM = {"Progressing": ("False", "NoRoom", "needs 2 GPUs")}
+SETTLED = {"Progressing": ("False", "Settled", "")}
+STARTING = {"Progressing": ("True", "Starting", "0 of 2")}
+PAUSED = {
+    "Progressing": ("False", "ProgressDeadlineExceeded", "2400 s"),
+    "Degraded": ("True", "ProgressDeadlineExceeded", "2400 s"),
+}
+RESTART = [("Restarting", "replica a is restarted: 2 of 5")]
+
+CASES = {
+    "new and starting": ({}, status(**SOUND, **STARTING, **WRITTEN, **DOWN), []),
+    "serves for the first time": (status(**DOWN), status(**SERVING), ["Normal Serving: 1 replica serves"]),
+    "serves no more": (status(**SERVING), status(**DOWN), ["Warning NotServing: no replica serves"]),
+    "scaled to zero": (status(**SERVING), status(**ZERO), ["Normal ScaledToZero: 0 replicas are asked for"]),
+    "started at zero": ({}, status(**ZERO), []),
+    "a wrong spec": ({}, status(**INVALID), ["Warning InvalidSpec: spec.x: is wrong"]),
+    "a wrong spec, another way": (
+        status(**INVALID),
+        status(generation=2, Planned=("False", "InvalidSpec", "spec.y: is wrong")),
+        ["Warning InvalidSpec: spec.y: is wrong"],
+    ),
+    "a wrong spec, changed elsewhere": (status(**INVALID), status(generation=2, **INVALID), []),
+    "degraded": (status(**SOUND), status(**SPENT), ["Warning RestartsSpent: replica a: 5 restarts"]),
+    "degraded in other words": (status(**SPENT), status(Degraded=("True", "RestartsSpent", "still")), []),
+    "recovered": (
+        status(**SPENT),
+        status(Degraded=("False", "Sound", "nothing is broken")),
+        ["Normal Recovered: nothing is broken"],
+    ),
+    "a name is taken": (
+        status(**WRITTEN),
+        status(**TAKEN),
+        ["Warning NotOwned: Service demo is somebody else's"],
+    ),
+    "busy, and taken": (status(**BUSY), status(**TAKEN), ["Warning NotOwned: Service demo is somebody else's"]),
+    "busy": (status(**WRITTEN), status(**BUSY), []),
+    "busy no more": (status(**BUSY), status(**WRITTEN), []),
+    "free again": (status(**TAKEN), status(**WRITTEN), ["Normal Reconciled: all is written"]),
+    "cannot be planned any more": (status(**TAKEN), status(Reconciled=("Unknown", "NotPlanned", "-")), []),
+    "no CRD": (
+        status(),
+        status(Integrated=("False", "CRDMissing", "no PodMonitor")),
+        ["Warning CRDMissing: no PodMonitor"],
+    ),
+    "a new revision": (
+        status(**SETTLED),
+        status("b", **ROLLING),
+        ["Normal RollingOut: revision b takes the place of a"],
+    ),
+    "the first revision": (status(None, **STARTING), status("a", **STARTING), []),
+    "rolled out": (
+        status("b", **ROLLING),
+        status("b", **SETTLED),
+        ["Normal RolledOut: revision b serves, and nothing of another revision is left"],
+    ),
+    "started": (status(**STARTING), status(**SETTLED), []),
+    "no room": (status(**ROLLING), status(**NO_ROOM), ["Warning NoRoom: needs 2 GPUs"]),
+    "no room still": (status(**NO_ROOM), status(Progressing=("False", "NoRoom", "needs 1 GPU")), []),
+    "paused": (
+        status(**ROLLING, **SOUND),
+        status(**PAUSED),
+        ["Warning ProgressDeadlineExceeded: 2400 s"],
+    ),
+    "a restart": (status(), status(decisions=RESTART), ["Warning Restarting: replica a is restarted: 2 of 5"]),
+    "a restart, still in the status": (status(decisions=RESTART), status(decisions=RESTART), []),
+    "decisions that stand in the status anyway": (status(), status(decisions=[("Shaped", "one pod")]), []),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "expected"), CASES.values(), ids=CASES)
+def test_events(before, after, expected):
+    assert [f"{event.type} {event.reason}: {event.message}" for event in events(before, after)] == expected
+
+
+@pytest.mark.parametrize("after", [after for _, after, _ in CASES.values()], ids=CASES)
+def test_a_status_that_stands_already_tells_nothing(after):
+    assert events(after, after) == ()
+
+
+def test_events_come_in_the_order_of_what_matters():
+    told = events(status(**SOUND, **SERVING), status("b", **SPENT, **DOWN, **ROLLING))
+    assert [event.reason for event in told] == ["RestartsSpent", "NotServing", "RollingOut"]
+    assert told[0] == Event("Warning", "RestartsSpent", "replica a: 5 restarts")
