@@ -5,7 +5,9 @@ the edge of the HTTP library, so that it costs microseconds, and no proxy stands
 """
 
 import asyncio
+import itertools
 import os
+import signal
 import sys
 import threading
 import time
@@ -54,8 +56,8 @@ class Operator:
         self._read = 0
         self._rest = ""
 
-    def start(self) -> None:
-        """Start it."""
+    def start(self, die: str = "") -> None:
+        """Start it; with `die` ("before:3", "after:3") it kills itself, -9, at its third write."""
         scratch = self._folder / "scratch"
         scratch.mkdir(exist_ok=True)
         env = (
@@ -63,13 +65,21 @@ class Operator:
             | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
             | {"KUBECONFIG": str(self._kubeconfig), "TMPDIR": str(scratch)}
         )
-        command = [sys.executable, __file__, str(self._folder / "requests"), "operator", *self._arguments]
+        command = [sys.executable, __file__, str(self._folder / "requests"), die, "operator", *self._arguments]
         self._process = Process(Launch("operator-chaos", command, env, Path.cwd(), self._folder / "log", scratch))
 
     async def kill(self) -> None:
         """kill -9."""
         if self._process is not None:
             await self._process.kill_and_wait()
+
+    async def dies_within(self, seconds: float) -> bool:
+        """Wait for it to end by itself; whether it did."""
+        try:
+            await asyncio.wait_for(self._process.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
 
     async def end(self) -> int:
         """SIGTERM; its exit code."""
@@ -111,21 +121,28 @@ def _parsed(line: str) -> Request:
     return Request(float(began), float(ended), int(code), method.upper(), parts.path, parts.query)
 
 
-def _be_the_operator(log: Path, arguments: list[str]) -> None:
+def _be_the_operator(log: Path, die: str, arguments: list[str]) -> None:
     import aiohttp
 
     from manta_operator.cli.main import main
 
     plain = aiohttp.ClientSession._request
+    moment, _, number = die.partition(":")
+    left = itertools.count(int(number or 0), -1)
     with log.open("a") as file:
         # Not line by line: at hundreds of requests a second that took 5 % of the operator's CPU.
         threading.Thread(target=_flush, args=(file,), daemon=True).start()
 
         async def logged(self: aiohttp.ClientSession, method: str, url: Any, **more: Any) -> Any:
             began, code = time.monotonic(), 0
+            last = die and method.upper() in WRITES and next(left) == 1
+            if last and moment == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
             try:
                 answer = await plain(self, method, url, **more)
                 code = answer.status
+                if last:
+                    os.kill(os.getpid(), signal.SIGKILL)
             finally:
                 file.write(f"{began:.4f} {time.monotonic():.4f} {code} {method} {url}\n")
             return answer
@@ -141,4 +158,4 @@ def _flush(file: Any) -> None:
 
 
 if __name__ == "__main__":
-    _be_the_operator(Path(sys.argv[1]), sys.argv[2:])
+    _be_the_operator(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
