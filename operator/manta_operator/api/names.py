@@ -14,6 +14,8 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_DEPLOYMENT = "manta.dev/deployment"
 LABEL_REPLICA = "manta.dev/replica"
 LABEL_REVISION = "manta.dev/revision"
+ANNOTATION_RESTART = "manta.dev/restart"
+"""On the StatefulSet of a group: `{"count": 2, "at": RFC 3339}`. Pods created before `at` are to be replaced."""
 LABEL_POD_INDEX = "apps.kubernetes.io/pod-index"
 
 COMPONENT_ENGINE = "engine"

@@ -9,18 +9,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from manta_operator.api import names
-from manta_operator.api.models import LLMDeployment
+from manta_operator.api.models import LLMDeployment, LLMDeploymentSpec
 from manta_operator.builders import access, engine_groups, pod_template, protection, router
 from manta_operator.builders.engine_pod import engine_template, template_hash
 from manta_operator.facts.accelerators import catalog
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning import fit
 from manta_operator.planning.observe import Observed
-from manta_operator.planning.plan import Circumstances, Plan, plan
+from manta_operator.planning.plan import Circumstances, Deadlines, Plan, Wish, plan
 from manta_operator.planning.problems import Problem
 
 Object = dict[str, Any]
 NOTHING_ELSE = Circumstances()
+START_MARGIN_SECONDS = 600
+"""What a new replica gets beyond startupSeconds by default: its pods are scheduled, its image is pulled."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,6 @@ def desire(
         previous: Stands in where there are no facts.
         circumstances: What an earlier call `wants` to know.
     """
-    del circumstances  # until rollout.py judges them
     decided = fit.decide(deployment.spec, facts, previous)
     misshapen = pod_template.problems(deployment.spec.pod_template)
     if not isinstance(decided, fit.Choice):
@@ -58,8 +59,22 @@ def desire(
         return misshapen
     accelerator = catalog()[deployment.spec.accelerator.type]
     template = engine_template(deployment, decided, accelerator)
-    decision = plan(deployment.name, deployment.spec.replicas, decided, template_hash(template), observed)
+    spec = deployment.spec
+    decision = plan(
+        deployment.name,
+        Wish(spec.replicas, spec.rollout.surge, spec.rollout.unavailable),
+        _deadlines(spec),
+        decided,
+        template_hash(template),
+        observed,
+        circumstances,
+    )
     return Desired(decision, tuple(_objects(deployment, decision, template)), template)
+
+
+def _deadlines(spec: LLMDeploymentSpec) -> Deadlines:
+    startup = spec.engine.startup_seconds
+    return Deadlines(startup, spec.rollout.progress_deadline_seconds or startup + START_MARGIN_SECONDS)
 
 
 def _objects(deployment: LLMDeployment, decision: Plan, template: Object) -> list[Object]:

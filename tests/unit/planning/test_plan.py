@@ -1,86 +1,202 @@
-"""Which groups are applied and which pruned, for every situation a rollout or a scale can meet."""
+"""Which groups are started and which leave, for every situation a start, a scale or a rollout can meet."""
 
 import pytest
-from make import statefulset
+from groups import bodies, crashing, group, stopped, unschedulable
 
+from manta_operator.placement.room import Room
 from manta_operator.planning.fit import Choice, Fit
 from manta_operator.planning.observe import observe
-from manta_operator.planning.plan import plan
+from manta_operator.planning.plan import Circumstances, Deadlines, Wish, plan
 from manta_operator.planning.shape import Shape
 
 CHOICE = Choice(Shape(1, 1, 1, "uni"), Fit("True", "it fits"))
+NOW = 10_000.0
+FULL = Room(0, "0 of 8 nvidia.com/gpu are free")
+FREE = Room(9, "8 of 8 nvidia.com/gpu are free")
 
 
-def new(index: int, ready: int = 1):
-    return statefulset(f"demo-new-{index}", "new", index, ready=ready)
+def new(index, **how):
+    return group("new", index, created=NOW - 500, **how)
 
 
-def old(index: int, ready: int = 1):
-    return statefulset(f"demo-old-{index}", "old", index, ready=ready)
+def old(index, **how):
+    return group("old", index, **how)
 
 
-def mid(index: int, ready: int = 0, pods: int = 1):
-    return statefulset(f"demo-mid-{index}", "mid", index, ready=ready, pods=pods)
+def blink(index, revision="old"):
+    return stopped(group(revision, index), NOW - 10)
+
+
+def gone(index, revision="old"):
+    """A group whose StatefulSet was pruned and whose pods drain."""
+    made = group(revision, index)
+    made.statefulset["metadata"]["deletionTimestamp"] = "1970-01-01T02:46:40Z"
+    for pod in made.pods:
+        pod["metadata"]["deletionTimestamp"] = "1970-01-01T02:47:40Z"
+    return made
+
+
+def decide(groups, replicas, surge="auto", unavailable="auto", room=None, loads=None, **more):
+    observed = observe(*bodies(*groups), [], NOW, **more)
+    wish = Wish(replicas, surge, unavailable)
+    return plan("demo", wish, Deadlines(), CHOICE, "new", observed, Circumstances(room, loads))
+
+
+def steps(made, before):
+    """What is started (+) and what leaves (-), without the prefix demo."""
+    existing = {each.statefulset["metadata"]["name"] for each in before}
+    started = [f"+{each.name[5:]}" for each in made.groups if each.name not in existing]
+    return started + [f"-{each.name[5:]}" for each in made.prune]
+
+
+BORN, SERVES, PENDING, LOST = new(0, ready=False), new(0), unschedulable(new(0), NOW - 90), gone(1)
+LOST.pods[0]["metadata"]["deletionTimestamp"] = "1970-01-01T01:00:00Z"
 
 
 @pytest.mark.parametrize(
-    ("case", "replicas", "existing", "pruned"),
+    ("case", "groups", "replicas", "expected"),
     [
-        ("nothing exists", 2, [], []),
-        ("everything exists", 2, [new(0), new(1)], []),
-        ("scaled down: the highest index leaves", 1, [new(0), new(1)], ["demo-new-1"]),
-        ("scaled to zero", 0, [new(0), new(1)], ["demo-new-0", "demo-new-1"]),
-        ("rollout, nothing new serves: all old ones stay", 2, [old(0), old(1), new(0, ready=0)], []),
-        ("rollout, half serves: all old ones stay", 2, [old(0), old(1), new(0), new(1, ready=0)], []),
-        ("rollout, all serve: the old ones leave", 2, [old(0), old(1), new(0), new(1)], ["demo-old-0", "demo-old-1"]),
-        ("rollout and scale-down at once", 1, [old(0), old(1), new(0)], ["demo-old-0", "demo-old-1"]),
-        ("rollout to zero", 0, [old(0)], ["demo-old-0"]),
-        ("a third revision: the broken second makes room, the first serves on", 1, [old(0), mid(0)], ["demo-mid-0"]),
-        ("the same once the third exists", 1, [old(0), mid(0), new(0, ready=0)], ["demo-mid-0"]),
-        ("a second revision that half serves: what serves stays", 2, [old(0), mid(0, 1), mid(1)], []),
-        ("a second revision whose group is half up stays", 1, [old(0), mid(0, ready=1, pods=2)], []),
-        ("a broken replica of the serving revision may come back", 2, [old(0), old(1, ready=0), new(0, ready=0)], []),
-        ("the only revision is broken, the new one is not there yet", 1, [old(0, ready=0)], []),
-        ("the only revision is broken, the new one exists", 1, [old(0, ready=0), new(0, ready=0)], ["demo-old-0"]),
-        ("all old ones are broken, the new one half serves", 2, [mid(0), new(0), new(1, ready=0)], ["demo-mid-0"]),
-        ("back to the revision that serves", 2, [mid(0), new(0), new(1)], ["demo-mid-0"]),
+        ("nothing exists: all at once", [], 3, "+new-0 +new-1 +new-2"),
+        ("everything exists", [new(0), new(1)], 2, ""),
+        ("scaled up", [new(0)], 3, "+new-1 +new-2"),
+        ("scaled up: a free index is used", [new(1)], 2, "+new-0"),
+        ("scaled up while a group of before drains: its name is not", [new(0), gone(1, "new")], 2, "+new-2"),
+        ("scaled down: the highest index of the same age leaves", [new(0), new(1)], 1, "-new-1"),
+        ("scaled down: what does not serve leaves first", [new(0, ready=False), new(1)], 1, "-new-0"),
+        ("scaled down: the broken before the starting", [BORN, crashing(new(1, ready=False))], 1, "-new-1"),
+        ("scaled to zero", [new(0), new(1)], 0, "-new-0 -new-1"),
+        ("scaled to zero amid a rollout", [old(0), old(1), new(0)], 0, "-new-0 -old-0 -old-1"),
+        ("the new ones serve: the old ones leave", [new(0), new(1), old(0), old(1)], 2, "-old-0 -old-1"),
+        ("the new ones serve: a blinking old one leaves too", [new(0), blink(0)], 1, "-old-0"),
+        ("the old does not serve: it makes room", [old(0, ready=False)], 1, "-old-0 +new-0"),
+        ("the old one blinks: it stays", [blink(0), BORN], 1, ""),
+        ("the old one hangs for long: it makes room", [stopped(old(0), NOW - 400), BORN], 1, "-old-0"),
+        ("while others serve, a minute is long", [stopped(old(0), NOW - 90), old(1), BORN], 2, "-old-0"),
+        ("a third revision: the second never served", [old(0), group("mid", 0, ready=False)], 1, "-mid-0"),
+        ("the new one fails: paused", [old(0), old(1), crashing(new(0, ready=False))], 2, ""),
+        ("paused, scaled down: what is too much leaves", [old(0), old(1), crashing(new(0, ready=False))], 1, "-old-1"),
+        ("paused: broken old ones stay too", [old(0, ready=False), old(1), crashing(new(0, ready=False))], 2, ""),
+    ],
+)  # fmt: skip
+def test_steps(case, groups, replicas, expected):
+    made = decide(groups, replicas, room=FREE)
+    assert sorted(steps(made, groups)) == sorted(expected.split()), case
+
+
+@pytest.mark.parametrize(
+    ("case", "groups", "replicas", "how", "expected"),
+    [
+        ("auto, room: surge by one", [old(0), old(1)], 2, {"room": FREE}, "+new-0"),
+        ("auto, room not known: try", [old(0), old(1)], 2, {}, "+new-0"),
+        ("auto, no room: one in place", [old(0), old(1)], 2, {"room": FULL}, "-old-1"),
+        ("auto, no room, a single replica: wait", [old(0)], 1, {"room": FULL}, ""),
+        ("no room, an outage is allowed: in place", [old(0)], 1, {"room": FULL, "unavailable": 1}, "-old-0"),
+        ("room, an outage is allowed: not needed", [old(0)], 1, {"room": FREE, "unavailable": 1}, "+new-0"),
+        ("in place: the next waits until the old one has drained", [old(0), gone(1)], 2, {"room": FULL}, ""),
+        ("in place: drained, the new one starts", [old(0)], 2, {"room": FULL}, "+new-0"),
+        ("in place: one starts, the other stays", [old(0), BORN], 2, {"room": FULL}, ""),
+        ("in place: it serves, the next leaves", [old(0), new(0)], 2, {"room": FULL}, "-old-0"),
+        ("the place freed a moment ago is no room to surge", [old(0)], 2, {"room": Room(1, "")}, "+new-0"),
+        ("surging: it starts, nothing leaves", [old(0), old(1), BORN], 2, {"room": FULL}, ""),
+        ("surging: it serves, one leaves", [old(0), old(1), SERVES], 2, {}, "-old-1"),
+        ("surging: what drains counts", [old(0), SERVES, gone(1)], 2, {"room": FREE}, ""),
+        ("what drains for ever on a lost node does not", [old(0), SERVES, LOST], 2, {"room": FREE}, "+new-1"),
+        ("surge 2 of 3", [old(0), old(1), old(2)], 3, {"surge": 2}, "+new-0 +new-1"),
+        ("unavailable 2 of 3", [old(0), old(1), old(2)], 3, {"surge": 0, "unavailable": 2}, "-old-1 -old-2"),
+        ("neither is allowed: wait", [old(0), old(1)], 2, {"surge": 0, "unavailable": 0}, ""),
+        ("the surge waits for a place: patience", [old(0), old(1), unschedulable(new(0), NOW - 30)], 2, {}, ""),
+        ("no place for long: one leaves for it", [old(0), old(1), unschedulable(new(0), NOW - 90)], 2, {}, "-old-1"),
+        ("no place, a single replica: wait", [old(0), unschedulable(new(0), NOW - 90)], 1, {}, ""),
+        ("a surge that is asked for waits for its place", [old(0), old(1), PENDING], 2, {"surge": 1}, ""),
+        ("a scale-up with the rollout", [old(0), old(1)], 4, {"room": FREE}, "+new-0 +new-1 +new-2"),
+        ("a scale-down with the rollout", [old(0), old(1), old(2)], 1, {"room": FREE}, "-old-1 -old-2"),
+        ("least loaded leaves", [old(0), old(1), SERVES], 2, {"loads": {"demo-old-0": 1, "demo-old-1": 2}}, "-old-0"),
+        ("of equal loads the youngest", [group("old", 0, created=9.0), old(1), SERVES], 2, {"loads": {}}, "-old-0"),
+    ],
+)  # fmt: skip
+def test_rollout(case, groups, replicas, how, expected):
+    made = decide(groups, replicas, **how)
+    assert sorted(steps(made, groups)) == sorted(expected.split()), case
+
+
+@pytest.mark.parametrize(
+    ("case", "groups", "replicas", "how", "expected"),
+    [
+        ("a rollout begins: room decides", [old(0)], 1, {}, {"room"}),
+        ("it is known", [old(0)], 1, {"room": FULL}, set()),
+        ("it surges already", [old(0), BORN], 1, {}, set()),
+        ("surge is given", [old(0)], 1, {"surge": 1}, set()),
+        ("no rollout", [new(0)], 2, {}, set()),
+        ("scale-down: loads decide between two", [new(0), new(1)], 1, {}, {"loads"}),
+        ("one of them does not serve: they do not", [new(0, ready=False), new(1)], 1, {}, set()),
+        ("all leave", [new(0), new(1)], 0, {}, set()),
+        ("a rollout takes one of two", [old(0), old(1), SERVES], 2, {}, {"loads"}),
     ],
 )
-def test_prune(case, replicas, existing, pruned):
-    made = plan("demo", replicas, CHOICE, "new", observe(existing, [], []))
-    assert [group.name for group in made.prune] == pruned, case
-    assert [group.name for group in made.groups] == [f"demo-new-{index}" for index in range(replicas)]
+def test_what_a_plan_wants_to_know(case, groups, replicas, how, expected):
+    assert decide(groups, replicas, **how).wants == expected, case
+
+
+def test_a_group_on_a_lost_node_is_replaced_at_once():
+    groups = [new(0), new(1)]
+    groups[0].pods[0]["spec"]["nodeName"] = "node-2"
+    made = decide(groups, 2, lost_nodes=frozenset({"node-2"}))
+    assert steps(made, groups) == ["+new-2", "-new-0"]
+    assert "demo-new-0: a node is lost" in made.decisions[2].message
 
 
 def test_the_same_observation_gives_the_same_plan():
-    observed = observe([new(1), new(0), old(0)], [], [])
-    shuffled = observe([old(0), new(0), new(1)], [], [])
-    assert plan("demo", 2, CHOICE, "new", observed) == plan("demo", 2, CHOICE, "new", shuffled)
+    groups = [new(1), new(0), old(0)]
+    assert decide(groups, 2) == decide(groups[::-1], 2)
 
 
-def test_sentences_carry_the_numbers():
-    made = plan("demo", 2, CHOICE, "new", observe([old(0), new(0)], [], []))
-    said = {decision.reason: decision.message for decision in made.decisions}
-    assert said["RollingOut"] == "1 of 2 replicas of revision new serve: keeping 1 older replica"
-    assert said["Fit"] == "it fits"
+@pytest.mark.parametrize(
+    ("groups", "replicas", "how", "state", "said"),
+    [
+        ([new(0)], 1, {}, "settled Settled", "1 of 1 replica of revision new serve"),
+        ([BORN], 2, {}, "starting Starting", "0 of 2 replicas of revision new serve"),
+        ([new(0), new(1)], 1, {}, "scaling ScalingDown",
+         "1 of 1 replica of revision new serve; 1 other still to leave"),
+        ([old(0), old(1)], 2, {"room": FREE}, "rolling RollingOut",
+         "0 of 2 replicas of revision new serve; 2 older ones kept; surging by 1 (8 of 8 nvidia.com/gpu are free), "
+         "none is taken out of service before its successor serves"),
+        ([old(0), old(1)], 2, {"room": FULL}, "rolling RollingOut",
+         "0 of 2 replicas of revision new serve; 1 older one kept, 1 draining; no room to surge (0 of 8 nvidia.com/gpu "
+         "are free): 1 of 2 at a time is replaced in place"),
+        ([old(0)], 1, {"room": FULL}, "waiting NoRoom",
+         "0 of 1 replica of revision new serve; 1 older one kept, waiting for room: 0 of 8 nvidia.com/gpu are free; "
+         "free accelerators, or set spec.rollout.unavailable: 1 to allow an outage"),
+        ([old(0), unschedulable(new(0), NOW - 90)], 1, {}, "waiting NoRoom",
+         "0 of 1 replica of revision new serve; 1 older one kept, waiting for room: Unschedulable: 0/3 nodes are "
+         "available; free accelerators, or set spec.rollout.unavailable: 1 to allow an outage"),
+        ([old(0), crashing(new(0, ready=False))], 1, {}, "paused Failing",
+         "paused, nothing more is started or taken away: 0 of 1 replica of revision new serve, 1 older one kept; "
+         "demo-new-0: pod demo-new-0-0: CrashLoopBackOff: back-off 40s; it last said: CUDA out of memory"),
+        ([old(0), group("new", 0, ready=False, created=NOW - 2500)], 1, {}, "paused ProgressDeadlineExceeded",
+         "paused, nothing more is started or taken away: 0 of 1 replica of revision new serve, 1 older one kept; "
+         "demo-new-0: its pods do not serve 2400 s after they were due to start"),
+    ],
+)  # fmt: skip
+def test_where_the_rollout_stands(groups, replicas, how, state, said):
+    told = decide(groups, replicas, **how).rollout
+    assert (f"{told.state} {told.reason}", told.message) == (state, said)
 
 
-def test_a_group_being_deleted_is_no_group_any_more():
-    leaving = new(0)
-    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    assert observe([leaving], [], []).groups == ()
+def test_numbers_for_conditions():
+    told = decide([old(0), old(1), SERVES, gone(7)], 3, room=FREE).rollout
+    assert (told.replicas, told.new, told.new_ready, told.old, told.old_ready, told.draining) == (3, 1, 1, 2, 2, 1)
+    assert (told.surge, told.unavailable) == (1, 0)
 
 
-def test_a_status_of_an_older_generation_does_not_count_as_ready():
-    stale = new(0)
-    stale["metadata"]["generation"] = 2
-    assert observe([stale], [], []).ready_groups() == 0
-
-
-def test_a_sentence_says_who_makes_room_for_whom():
-    made = plan("demo", 1, CHOICE, "new", observe([old(0), mid(0)], [], []))
-    said = {decision.reason: decision.message for decision in made.decisions}
-    assert said["MakingRoom"] == (
-        "no pod of demo-mid-0 is ready, and revision mid is outdated: it leaves at once, to make room for new"
-    )
-    assert said["RollingOut"] == "0 of 1 replicas of revision new serve: keeping 1 older replica"
+@pytest.mark.parametrize(
+    ("case", "groups", "replicas", "how", "seconds"),
+    [
+        ("settled: nothing to wait for", [new(0)], 1, {}, None),
+        ("no room: look again", [old(0)], 1, {"room": FULL}, 30),
+        ("a blink is judged when it is none any more", [blink(0), BORN], 1, {}, 290),
+        ("a new group has until its restart", [BORN], 1, {}, 1300),
+        ("the scheduler has a minute", [old(0), unschedulable(new(0), NOW - 50)], 1, {}, 10),
+    ],
+)
+def test_again(case, groups, replicas, how, seconds):
+    assert decide(groups, replicas, **how).again_in == seconds, case

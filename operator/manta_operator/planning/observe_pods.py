@@ -1,0 +1,130 @@
+"""One engine pod's body to a value, and what is wrong with it in its own words. Pure; used by `observe`."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from manta_operator.planning.observed import ObservedPod
+
+Body = Mapping[str, Any]
+Object = dict[str, Any]
+
+LOST_MARGIN_SECONDS = 60.0
+"""A pod that is still there this long after its grace has ended will not go by itself: its node does not answer."""
+_BENIGN = (None, "ContainerCreating", "PodInitializing")
+_UNSCHEDULABLE = ("Unschedulable", "SchedulerError")
+LOG_CHARACTERS = 300
+
+
+def observe_pod(body: Body, now: float, lost_nodes: frozenset[str]) -> ObservedPod:
+    """Read one pod.
+
+    Args:
+        body: The pod, whole or slim.
+        now: Epoch seconds.
+        lost_nodes: Nodes that nothing is to be expected of.
+    """
+    metadata, status = body["metadata"], body.get("status") or {}
+    node = body["spec"].get("nodeName")
+    deleting = bool(metadata.get("deletionTimestamp"))
+    lost_at = (seconds(metadata.get("deletionTimestamp")) or 0.0) + LOST_MARGIN_SECONDS if deleting else None
+    lost = node in lost_nodes or (lost_at is not None and now >= lost_at)
+    ready, since = _condition(status, "Ready")
+    serves = ready.get("status") == "True" and not deleting and not lost
+    scheduled, waits_since = _condition(status, "PodScheduled")
+    waits = scheduled.get("status") == "False" and scheduled.get("reason") in _UNSCHEDULABLE
+    return ObservedPod(
+        name=metadata["name"],
+        group=metadata["name"].rpartition("-")[0],
+        ready=serves,
+        problem=pod_problem(status),
+        uid=metadata.get("uid", ""),
+        running=status.get("phase") == "Running",
+        created=seconds(metadata.get("creationTimestamp")) or 0.0,
+        started=seconds(status.get("startTime")),
+        engine_started=_engine_started(status.get("containerStatuses") or ()),
+        node=node,
+        deleting=deleting,
+        lost=lost,
+        lost_at=lost_at,
+        restarts=max((int(entry.get("restartCount") or 0) for entry in _containers(status)), default=0),
+        ready_since=since if ready.get("status") == "True" else None,
+        unready_since=since if ready.get("status") in ("False", "Unknown") else None,
+        unschedulable_since=waits_since if waits else None,
+    )
+
+
+def slim_pod(body: Body) -> Object:
+    """Return what `observe_pod` reads of spec and status; metadata is the caller's."""
+    status = body.get("status") or {}
+    kept: Object = {name: status[name] for name in ("phase", "startTime") if name in status}
+    told = ("type", "status", "reason", "message", "lastTransitionTime")
+    kept["conditions"] = [
+        {name: entry[name] for name in told if name in entry}
+        for entry in status.get("conditions") or ()
+        if entry["type"] in ("Ready", "PodScheduled")
+    ]
+    for name in ("initContainerStatuses", "containerStatuses"):
+        if status.get(name):
+            kept[name] = [_slim_container(entry) for entry in status[name]]
+    return {"spec": {"nodeName": body["spec"].get("nodeName")}, "status": kept}
+
+
+def _slim_container(entry: Body) -> Object:
+    kept: Object = {"name": entry.get("name"), "restartCount": entry.get("restartCount")}
+    state = entry.get("state") or {}
+    waiting, running = state.get("waiting"), state.get("running")
+    if waiting:
+        kept["state"] = {"waiting": {name: waiting[name] for name in ("reason", "message") if name in waiting}}
+    elif running:
+        kept["state"] = {"running": {"startedAt": running.get("startedAt")}}
+    if last := _last_words(entry):
+        kept["lastState"] = {"terminated": {"message": last}}
+    return kept
+
+
+def pod_problem(status: Body) -> str | None:
+    """Return why a pod does not run, in the words of the scheduler or the kubelet; None if nothing is wrong."""
+    scheduled, _ = _condition(status, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return f"{scheduled.get('reason')}: {scheduled.get('message')}"
+    for container in _containers(status):
+        waiting = (container.get("state") or {}).get("waiting")
+        if waiting and waiting.get("reason") not in _BENIGN:
+            text = f"{waiting['reason']}: {waiting.get('message') or container.get('name')}"
+            last = _last_words(container)
+            return f"{text}; it last said: {last}" if last else text
+    return None
+
+
+def _last_words(container: Body) -> str:
+    last = (container.get("lastState") or {}).get("terminated") or {}
+    log = (last.get("message") or "").strip().splitlines()
+    return str(log[-1][:LOG_CHARACTERS]) if log else ""
+
+
+def controller_uid(body: Body) -> str | None:
+    """Return the uid of the object that controls this one; None where none does."""
+    owners: Iterable[Body] = body["metadata"].get("ownerReferences") or ()
+    return next((str(owner["uid"]) for owner in owners if owner.get("controller")), None)
+
+
+def seconds(text: str | None) -> float | None:
+    """Return a Kubernetes time as epoch seconds."""
+    return datetime.fromisoformat(text).timestamp() if text else None
+
+
+def _condition(status: Body, kind: str) -> tuple[Body, float | None]:
+    entries = (entry for entry in status.get("conditions") or () if entry["type"] == kind)
+    found: Body = next(entries, {})
+    return found, seconds(found.get("lastTransitionTime"))
+
+
+def _containers(status: Body) -> list[Body]:
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
+def _engine_started(containers: Iterable[Body]) -> float | None:
+    times = [seconds(((entry.get("state") or {}).get("running") or {}).get("startedAt")) for entry in containers]
+    known = [time for time in times if time is not None]
+    return max(known) if known and len(known) == len(times) else None

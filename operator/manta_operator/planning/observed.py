@@ -1,0 +1,124 @@
+"""What the cluster has, as the plan needs to see it: the values that `observe` makes of child bodies. Pure.
+
+All times are epoch seconds, as the API server and the kubelets wrote them.
+"""
+
+from dataclasses import dataclass
+
+SAME_MOMENT_SECONDS = 5.0
+"""A kubelet says that a pod is not ready as it takes it; Kubernetes writes times in whole seconds."""
+
+
+@dataclass(frozen=True)
+class ObservedPod:
+    """One engine pod and why it is not ready, in its own words."""
+
+    name: str
+    group: str
+    ready: bool
+    problem: str | None
+    uid: str = ""
+    running: bool = False
+    """Its containers have started and it has not ended (phase Running)."""
+    created: float = 0.0
+    started: float | None = None
+    """When the kubelet took it."""
+    engine_started: float | None = None
+    """When the youngest of its containers started; None while one does not run."""
+    node: str | None = None
+    deleting: bool = False
+    lost: bool = False
+    """Its node is lost, or it should have ended long ago: nothing will become of it."""
+    lost_at: float | None = None
+    """When a pod that is being deleted will be given up."""
+    restarts: int = 0
+    """Restarts of the container that restarted most often."""
+    ready_since: float | None = None
+    unready_since: float | None = None
+    """When it stopped being ready, or when the kubelet first said that it is not; None while it is ready."""
+    unschedulable_since: float | None = None
+
+    @property
+    def served(self) -> bool:
+        """Whether it is not ready now but was before."""
+        began = self.started if self.started is not None else self.created
+        return self.unready_since is not None and self.unready_since > began + SAME_MOMENT_SECONDS
+
+    @property
+    def only_unready(self) -> bool:
+        """Whether the very processes that served are still there, and may serve again at any moment."""
+        return self.served and self.engine_started is not None and self.engine_started <= (self.unready_since or 0.0)
+
+
+@dataclass(frozen=True)
+class GroupRestart:
+    """The annotation `manta.dev/restart`: how often the group was restarted; pods created before `at` are to go."""
+
+    count: int
+    at: float
+
+
+@dataclass(frozen=True)
+class ObservedGroup:
+    """One replica: the StatefulSet, its pods, and how many of them are ready."""
+
+    name: str
+    uid: str
+    revision: str
+    index: int
+    pods: int
+    """How many pods it should have; `members` are those that exist."""
+    ready_pods: int
+    created: float = 0.0
+    restart: GroupRestart | None = None
+    members: tuple[ObservedPod, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the whole group serves."""
+        return self.pods > 0 and self.ready_pods >= self.pods
+
+    @property
+    def lost(self) -> bool:
+        """Whether a pod of it is lost: the others wait for it in vain."""
+        return any(pod.lost for pod in self.members)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every pod that it should have exists and none is on its way out."""
+        return len(self.members) >= self.pods and not any(pod.deleting for pod in self.members)
+
+
+@dataclass(frozen=True)
+class LeavingGroup:
+    """Pods whose StatefulSet is gone or going: most drain, and their names cannot be used yet."""
+
+    name: str
+    revision: str
+    stays: bool = False
+    """Waiting for it is in vain: every pod is lost, or belongs to nobody who would delete it."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Everything the plan and the conditions read. Groups and pods are ordered by name."""
+
+    groups: tuple[ObservedGroup, ...] = ()
+    pods: tuple[ObservedPod, ...] = ()
+    router_ready: int = 0
+    leaving: tuple[LeavingGroup, ...] = ()
+    now: float = 0.0
+    """When this was observed."""
+
+    @property
+    def busy_names(self) -> frozenset[str]:
+        """Names of groups whose pods are still there although their StatefulSet leaves or has left."""
+        return frozenset(group.name for group in self.leaving)
+
+    def ready_groups(self, revision: str | None = None) -> int:
+        """Count the replicas that serve, of one revision or of all."""
+        return sum(group.ready for group in self.groups if revision in (None, group.revision))
+
+    def wanted_groups(self, revision: str, replicas: int) -> int:
+        """Count the groups, serving or not, of `replicas` of a revision."""
+        return min(replicas, sum(group.revision == revision for group in self.groups))

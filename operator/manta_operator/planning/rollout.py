@@ -1,0 +1,142 @@
+"""Which groups are started and which leave, so that a changed template never costs more than the spec allows. Pure.
+
+    N groups of this revision, O of others (what serves, starts or blinks), D of others that drain and are waited for
+    R replicas, S surge, floor: rollout_limits.py
+
+    leave at once   lost groups; of O those that neither serve nor blink: nobody gets an answer from them
+                    N beyond R, in the order of victims.py
+    start           min(R - N, R + S - N - O - D)           rollout: O or D
+                    R - N                                   otherwise: a first start, or a scale-up
+    hand over       of O that serve, as many as serve beyond the floor
+    paused          O, and a group of N is in trouble: nothing is started, and O only follows a scale-down
+
+It keeps no state. A group never changes its revision, and groups of this revision only leave when there are more than
+R of them: so every pass either waits for something that will happen, or brings N nearer to R or O nearer to 0, and a
+rollback is the same walk with the revisions exchanged. Groups that drain count as long as their pods are there, for
+they hold their accelerators; R + S is never exceeded.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from manta_operator.placement.room import Room
+from manta_operator.planning.health import Deadlines, Trouble, state, trouble
+from manta_operator.planning.observed import Observed, ObservedGroup
+from manta_operator.planning.rollout_limits import Limits, Wish, limits, stuck_at
+from manta_operator.planning.victims import competing, order
+
+Groups = tuple[ObservedGroup, ...]
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What costs a request to know, and is only asked for when a plan `wants` it. None: not known (yet)."""
+
+    room: Room | None = None
+    loads: Mapping[str, int] | None = None
+    """Requests in flight, by name of the group."""
+
+
+NOTHING_ELSE = Circumstances()
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What happens to the groups in this pass, and the numbers that say why."""
+
+    new: Groups
+    """Of this revision, those that stay."""
+    old: Groups
+    """Of other revisions, those that stay."""
+    start: int
+    """How many groups of this revision are started."""
+    lost: Groups
+    useless: Groups
+    """Of other revisions, and not serving: they make room."""
+    surplus: Groups
+    """Of this revision, beyond what is asked for."""
+    relieved: Groups
+    """Of other revisions, serving, and no longer needed."""
+    draining: int
+    limits: Limits
+    troubles: tuple[Trouble, ...]
+    paused: bool
+    wants_room: bool
+    wants_loads: bool
+
+    @property
+    def leave(self) -> Groups:
+        """Every group that leaves in this pass."""
+        return self.lost + self.useless + self.surplus + self.relieved
+
+    @property
+    def rolls(self) -> bool:
+        """Whether groups of other revisions are still there, serving or draining."""
+        return bool(self.old or self.relieved or self.draining)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the rollout can go no further by itself: nothing moves, and nothing is about to."""
+        moves = self.start or self.leave or self.draining
+        starting = any(not group.ready and stuck_at(group) is None for group in self.new)
+        blinking = any(not group.ready for group in self.old)
+        return bool(self.old) and not (self.paused or moves or starting or blinking)
+
+
+def decide(revision: str, wish: Wish, deadlines: Deadlines, observed: Observed, circumstances: Circumstances) -> Steps:
+    """Return the steps towards `wish.replicas` groups of `revision` and none of another."""
+    found = (trouble(group, deadlines, observed.now) for group in observed.groups)
+    troubles = tuple(each for each in found if each is not None)
+    broken = frozenset(each.group for each in troubles)
+    lost = tuple(group for group in observed.groups if group.lost)
+    kept = tuple(group for group in observed.groups if not group.lost)
+    every_new = order((group for group in kept if group.revision == revision), broken, circumstances.loads)
+    excess = max(0, len(every_new) - wish.replicas)
+    new = every_new[excess:]
+    every_old = tuple(group for group in kept if group.revision != revision)
+    paused = bool(every_old) and any(group.name in broken for group in new)
+    useless = () if paused else _useless(every_old, new, wish, observed)
+    old = tuple(group for group in every_old if group not in useless)
+    draining = len(useless) + sum(group.revision != revision and not group.stays for group in observed.leaving)
+    total = len(new) + len(old) + draining
+    bounds = limits(wish, total, new, draining, observed.now, circumstances.room)
+    go = _spare(new, old, wish, bounds, paused=paused)
+    serving_old = order((group for group in old if group.ready), broken, circumstances.loads)
+    rolls = bool(every_old or draining)
+    return Steps(
+        new=new,
+        old=tuple(group for group in old if group not in serving_old[:go]),
+        start=_start(len(new), total, wish, bounds, rolls=rolls, paused=paused),
+        lost=lost,
+        useless=useless,
+        surplus=every_new[:excess],
+        relieved=serving_old[:go],
+        draining=draining,
+        limits=bounds,
+        troubles=troubles,
+        paused=paused,
+        wants_room=bounds.asks_room and rolls and not paused and len(new) < wish.replicas,
+        wants_loads=competing(every_new, excess) or competing(serving_old, go),
+    )
+
+
+def _useless(old: Groups, new: Groups, wish: Wish, observed: Observed) -> Groups:
+    """Return the old groups that give no answer: none of theirs is missed, and the new ones need their places."""
+    if sum(group.ready for group in new) >= wish.replicas:
+        return tuple(group for group in old if not group.ready)
+    return tuple(group for group in old if state(group, observed) == "starting")
+
+
+def _spare(new: Groups, old: Groups, wish: Wish, bounds: Limits, *, paused: bool) -> int:
+    """Count the old groups that serve and may leave."""
+    serving_old, serving = sum(group.ready for group in old), sum(group.ready for group in new + old)
+    beyond = serving_old - wish.replicas if paused else serving - bounds.floor
+    return min(serving_old, max(0, beyond))
+
+
+def _start(new: int, total: int, wish: Wish, bounds: Limits, *, rolls: bool, paused: bool) -> int:
+    """Count the new groups to start."""
+    if paused:
+        return 0
+    places = wish.replicas + bounds.surge - total if rolls else wish.replicas - new
+    return max(0, min(wish.replicas - new, places))

@@ -1,0 +1,179 @@
+"""What a rollout says: its standing in one value for conditions and events, and its decisions in sentences. Pure."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from manta_operator.placement.room import Room
+from manta_operator.planning.health import Restart
+from manta_operator.planning.observed import ObservedGroup
+from manta_operator.planning.rollout import Steps
+from manta_operator.planning.rollout_limits import Wish
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One thing decided and the sentence that explains it."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Where the groups stand before the steps of this pass, in numbers, for conditions and events.
+
+    settled   all that was asked for serves, and nothing else is there
+    starting  every group of this revision that should be there is or is being started, not all serve
+    scaling   groups leave, or drain, because fewer are asked for
+    rolling   groups of other revisions are replaced
+    waiting   the same, but there is neither room to surge nor leave to take one out of service
+    paused    the same, but a new group is in trouble
+    """
+
+    state: Literal["settled", "starting", "scaling", "rolling", "waiting", "paused"]
+    reason: str
+    """One CamelCase word: Settled, Starting, ScalingDown, RollingOut, NoRoom, ProgressDeadlineExceeded or Failing.
+
+    Of these, ProgressDeadlineExceeded and Failing also come with state starting, where nothing is held back.
+    """
+    message: str
+    replicas: int = 0
+    new: int = 0
+    new_ready: int = 0
+    old: int = 0
+    old_ready: int = 0
+    draining: int = 0
+    """Groups of any revision whose pods are on their way out, those that leave in this pass included."""
+    surge: int = 0
+    unavailable: int = 0
+
+
+def standing(revision: str, wish: Wish, steps: Steps, draining: int, room: Room | None) -> Rollout:
+    """Return where the rollout stands; `draining` counts the groups of any revision that had left before."""
+    kind, reason, message = _verdict(revision, wish, steps, draining, room)
+    old = steps.old + steps.relieved + steps.useless
+    return Rollout(
+        state=kind,
+        reason=reason,
+        message=message,
+        replicas=wish.replicas,
+        new=len(steps.new),
+        new_ready=_ready(steps.new),
+        old=len(old),
+        old_ready=_ready(old),
+        draining=draining + len(steps.leave),
+        surge=steps.limits.surge if steps.rolls else 0,
+        unavailable=steps.limits.unavailable(wish.replicas) if steps.rolls else 0,
+    )
+
+
+def decisions(
+    revision: str, wish: Wish, steps: Steps, restarts: tuple[Restart, ...], told: Rollout
+) -> tuple[Decision, ...]:
+    """Return what is decided in this pass, each with its numbers."""
+    found = []
+    if steps.lost:
+        found.append(Decision("Replacing", f"{_named(steps.lost)}: a node is lost, another group is started elsewhere"))
+    if steps.surplus:
+        asked = "1 replica is" if wish.replicas == 1 else f"{wish.replicas} replicas are"
+        found.append(Decision("ScalingDown", f"{asked} asked for: {_leaving(steps.surplus)}"))
+    if steps.useless:
+        found.append(Decision("MakingRoom", _making_room(steps.useless, revision)))
+    if steps.relieved:
+        found.append(Decision("HandingOver", _handing_over(revision, wish, steps)))
+    found += map(_restarting, restarts)
+    if told.state in ("rolling", "waiting", "paused"):
+        found.append(Decision({"waiting": "NoRoom", "paused": "Paused"}.get(told.state, "RollingOut"), told.message))
+    return tuple(found)
+
+
+def _verdict(
+    revision: str, wish: Wish, steps: Steps, draining: int, room: Room | None
+) -> tuple[Literal["settled", "starting", "scaling", "rolling", "waiting", "paused"], str, str]:
+    serve = f"{_ready(steps.new)} of {_count(wish.replicas, 'replica')} of revision {revision} serve"
+    in_trouble = [each for each in steps.troubles if each.group in {group.name for group in steps.new}]
+    reason = "ProgressDeadlineExceeded" if any(each.late for each in in_trouble) else "Failing"
+    words = "; ".join(f"{each.group}: {each.message}" for each in in_trouble[:2])
+    if steps.paused:
+        kept = f"{_count(len(steps.old), 'older one')} kept"
+        return "paused", reason, f"paused, nothing more is started or taken away: {serve}, {kept}; {words}"
+    if steps.waits:
+        return "waiting", "NoRoom", f"{serve}; {_no_room(wish, steps, room)}"
+    if steps.rolls:
+        return "rolling", "RollingOut", f"{serve}; {_rolling(wish, steps, room)}"
+    if _ready(steps.new) < wish.replicas:
+        return "starting", reason if in_trouble else "Starting", f"{serve}; {words}" if in_trouble else serve
+    if steps.leave or draining:
+        return "scaling", "ScalingDown", f"{serve}; {_count(len(steps.leave) + draining, 'other')} still to leave"
+    return "settled", "Settled", serve
+
+
+def _rolling(wish: Wish, steps: Steps, room: Room | None) -> str:
+    kept = f"{_count(len(steps.old), 'older one')} kept"
+    drain = f", {steps.draining + len(steps.relieved)} draining" if steps.draining or steps.relieved else ""
+    return f"{kept}{drain}; {_means(wish, steps, room)}"
+
+
+def _means(wish: Wish, steps: Steps, room: Room | None) -> str:
+    surge, out = steps.limits.surge, steps.limits.unavailable(wish.replicas)
+    seen = f" ({room.sentence})" if room else ""
+    if steps.limits.stuck and out:
+        return f"surging by {surge} found no place: {out} of {wish.replicas} may be out of service meanwhile"
+    if surge and out:
+        return f"surging by {surge}{seen}, with {out} out of service at most"
+    if surge:
+        return f"surging by {surge}{seen}, none is taken out of service before its successor serves"
+    return f"no room to surge{seen}: {out} of {wish.replicas} at a time is replaced in place"
+
+
+def _no_room(wish: Wish, steps: Steps, room: Room | None) -> str:
+    kept = f"{_count(len(steps.old), 'older one')} kept"
+    if steps.limits.stuck:
+        seen = next(pod.problem for group in steps.new for pod in group.members if pod.unschedulable_since is not None)
+    elif wish.surge == 0:
+        seen = "spec.rollout.surge is 0"
+    else:
+        seen = room.sentence if room else "no room to surge"
+    allow = min(wish.replicas, steps.limits.unavailable(wish.replicas) + 1)
+    outage = "an outage" if allow >= wish.replicas else f"{allow} of {wish.replicas} out of service"
+    remedy = f"free accelerators, or set spec.rollout.unavailable: {allow} to allow {outage}"
+    return f"{kept}, waiting for room: {seen}; {remedy}"
+
+
+def _making_room(groups: tuple[ObservedGroup, ...], revision: str) -> str:
+    stale = ", ".join(sorted({group.revision for group in groups}))
+    go = "they leave" if len(groups) > 1 else "it leaves"
+    verb = "do not serve" if len(groups) > 1 else "does not serve"
+    return f"{_named(groups)} {verb}, and revision {stale} is outdated: {go} at once, to make room for {revision}"
+
+
+def _handing_over(revision: str, wish: Wish, steps: Steps) -> str:
+    serving = _ready(steps.new) + _ready(steps.old) + len(steps.relieved)
+    floor = steps.limits.floor if not steps.paused else wish.replicas
+    numbers = f"{serving} replicas serve, {_ready(steps.new)} of them of revision {revision}, and {floor} must"
+    return f"{numbers}: {_leaving(steps.relieved)}"
+
+
+def _restarting(restart: Restart) -> Decision:
+    if restart.count == 0:
+        return Decision("Healed", f"{restart.group} has served long enough: its restarts are forgiven")
+    return Decision(
+        "Restarting", f"{restart.group} runs but does not serve within its deadline: restart {restart.count}"
+    )
+
+
+def _ready(groups: tuple[ObservedGroup, ...]) -> int:
+    return sum(group.ready for group in groups)
+
+
+def _named(groups: tuple[ObservedGroup, ...]) -> str:
+    names = [group.name for group in groups]
+    return ", ".join(names) if len(names) <= 5 else f"{', '.join(names[:4])} and {len(names) - 4} more"
+
+
+def _leaving(groups: tuple[ObservedGroup, ...]) -> str:
+    return f"{_named(groups)} {'drain and leave' if len(groups) > 1 else 'drains and leaves'}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
