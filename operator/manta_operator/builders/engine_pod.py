@@ -12,6 +12,7 @@ from manta_operator.api.models import LLMDeployment
 from manta_operator.builders.engine_args import COMMAND, launcher_args, vllm_args
 from manta_operator.builders.model_source import CACHE_PATH, model_source
 from manta_operator.builders.overlay import overlay
+from manta_operator.builders.scheduling import scheduling
 from manta_operator.facts.accelerators import PRODUCT_LABEL, Accelerator
 from manta_operator.planning.fit import Choice
 
@@ -160,18 +161,10 @@ def _resources(deployment: LLMDeployment, choice: Choice, accelerator: Accelerat
 
 
 def _scheduling(deployment: LLMDeployment, accelerator: Accelerator) -> Object:
-    scheduling = deployment.spec.scheduling
-    tolerations = [toleration.model_dump(by_alias=True, exclude_none=True) for toleration in scheduling.tolerations]
-    result: Object = {}
-    if scheduling.node_selector:
-        result["nodeSelector"] = dict(scheduling.node_selector)
-    elif accelerator.products:
-        result["affinity"] = _on_products(accelerator.products)
-    if tolerations:
-        result["tolerations"] = tolerations
-    if scheduling.priority_class_name:
-        result["priorityClassName"] = scheduling.priority_class_name
-    return result
+    said = scheduling(deployment.spec.scheduling)
+    if accelerator.products and "nodeSelector" not in said:
+        said["affinity"] = _on_products(accelerator.products)
+    return said
 
 
 def _on_products(products: tuple[str, ...]) -> Object:

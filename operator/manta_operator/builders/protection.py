@@ -8,6 +8,9 @@ from manta_operator.builders.metadata import metadata, selector
 
 Object = dict[str, Any]
 
+OPERATOR_PODS = {names.LABEL_NAME: "manta", names.LABEL_COMPONENT: "operator"}
+"""Labels of the operator's own pods, as the chart sets them."""
+
 
 def disruption_budget(deployment: LLMDeployment, component: str) -> Object:
     """Return the budget: one pod of the component at a time may be evicted.
@@ -30,25 +33,30 @@ def disruption_budget(deployment: LLMDeployment, component: str) -> Object:
 def engine_policy(deployment: LLMDeployment) -> Object:
     """Return the engines' NetworkPolicy: the router reaches the API, the ranks reach each other, nobody else does.
 
-    vLLM guards some of its endpoints with no key at all (/invocations does inference), so the network has to.
-    That shuts out Prometheus too (the engines' /metrics), until monitoring comes with a rule of its own.
+    vLLM guards some of its endpoints with no key at all (/invocations does inference), so the network has to. Its
+    /metrics share the port with them: Prometheus is let in where spec.monitoring asks for it, by its own labels.
     """
-    return _policy(
-        deployment,
-        names.COMPONENT_ENGINE,
-        [
-            {"from": [_pods(deployment, names.COMPONENT_ROUTER)], "ports": [_tcp(names.ENGINE_PORT)]},
-            {"from": [_pods(deployment, names.COMPONENT_ENGINE)]},
-        ],
-    )
+    api = {"from": [_pods(deployment, names.COMPONENT_ROUTER)], "ports": [_tcp(names.ENGINE_PORT)]}
+    ranks = {"from": [_pods(deployment, names.COMPONENT_ENGINE)]}
+    return _policy(deployment, names.COMPONENT_ENGINE, [api, ranks, *_scraping(deployment, names.ENGINE_PORT)])
 
 
 def router_policy(deployment: LLMDeployment) -> Object:
-    """Return the router's NetworkPolicy: anyone reaches its HTTP port, nobody its picker.
+    """Return the router's NetworkPolicy: anyone reaches its HTTP port, the operator alone its picker.
 
-    The picker's /metrics are shut off with it, as the engines' are.
+    The operator asks the picker how many requests each replica has, before it takes one away.
     """
-    return _policy(deployment, names.COMPONENT_ROUTER, [{"ports": [_tcp(names.ROUTER_PORT)]}])
+    http = {"ports": [_tcp(names.ROUTER_PORT)]}
+    loads = {"from": [_anywhere({"matchLabels": OPERATOR_PODS})], "ports": [_tcp(names.PICKER_PORT)]}
+    return _policy(deployment, names.COMPONENT_ROUTER, [http, loads, *_scraping(deployment, names.PICKER_PORT)])
+
+
+def _scraping(deployment: LLMDeployment, port: int) -> list[Object]:
+    """Return the rule that lets the Prometheus operator's Prometheus in, from whichever namespace it is in."""
+    if not deployment.spec.monitoring.pod_monitor:
+        return []
+    theirs = {"key": names.LABEL_NAME, "operator": "In", "values": ["prometheus", "prometheus-agent"]}
+    return [{"from": [_anywhere({"matchExpressions": [theirs]})], "ports": [_tcp(port)]}]
 
 
 def _policy(deployment: LLMDeployment, component: str, ingress: list[Object]) -> Object:
@@ -66,6 +74,10 @@ def _policy(deployment: LLMDeployment, component: str, ingress: list[Object]) ->
 
 def _pods(deployment: LLMDeployment, component: str) -> Object:
     return {"podSelector": {"matchLabels": selector(deployment, component)}}
+
+
+def _anywhere(pods: Object) -> Object:
+    return {"namespaceSelector": {}, "podSelector": pods}
 
 
 def _tcp(port: int) -> Object:

@@ -10,6 +10,7 @@ from manta_operator.api.models import LLMDeployment, Resources
 from manta_operator.builders.engine_args import served_names
 from manta_operator.builders.engine_pod import END_MARGIN_SECONDS
 from manta_operator.builders.metadata import metadata, selector
+from manta_operator.builders.scheduling import scheduling
 
 Object = dict[str, Any]
 
@@ -100,7 +101,7 @@ def _pod(deployment: LLMDeployment) -> Object:
         "terminationGracePeriodSeconds": deployment.spec.rollout.drain_seconds + END_MARGIN_SECONDS,
         "topologySpreadConstraints": [spread],
         "volumes": [{"name": "config", "configMap": {"name": name}}],
-    }
+    } | scheduling(deployment.spec.router.scheduling)
 
 
 def _envoy(deployment: LLMDeployment) -> Object:

@@ -14,6 +14,7 @@ from manta_runtime.router.picker.completions import Completions
 from manta_runtime.router.picker.http import Answer, Question
 from manta_runtime.router.picker.ledger import Ledger
 from manta_runtime.router.picker.metrics import Metrics
+from manta_runtime.router.picker.run import Picker
 from manta_runtime.router.picker.scrape import requests_in
 from manta_runtime.router.pod_watch import PodWatch, _GoneError
 
@@ -129,3 +130,17 @@ def test_watch_events():
     assert (members.known, len(changes)) == (1, 1)
     with pytest.raises(_GoneError):
         watch._event({"type": "ERROR", "object": {"code": 410, "message": "too old"}})
+
+
+async def test_the_operator_may_ask_for_the_loads():
+    picker = Picker(CONFIG)
+    picker._members.replace([{"metadata": {"name": "t-abc-0-0"}, "status": {"podIP": "10.0.0.1"}}])
+    async with await http.serve(picker._answer, HOST, 9002, max_body=8):
+        reader, writer = await asyncio.open_connection(HOST, 9002)
+        writer.write(b"GET /loads HTTP/1.1\r\nhost: x\r\n\r\n")
+        writer.write_eof()
+        received = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    assert received.startswith(b"HTTP/1.1 200")
+    assert received.endswith(b'\r\n\r\n{"t-abc-0":0}')

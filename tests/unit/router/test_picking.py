@@ -89,3 +89,12 @@ def test_accounts_of_removed_replicas_go():
     assert ledger.in_flight() == {"b": 0}
     ledger.ended("r1", "UF", 1.0)
     assert loads(ledger) == {"a": 0, "b": 0}
+
+
+def test_the_operator_is_told_our_own_load_of_every_group():
+    ledger = Ledger()
+    ledger.candidates([Endpoint("demo-abc-0-0", "10.0.0.1:8000", "0", usable=True)], 0.0)
+    for request in ("r1", "r2"):
+        ledger.picked("demo-abc-0-0", request, 0.0)
+    ledger.observe("demo-abc-0-0", 7, asked_at=9.0)
+    assert ledger.by_group(["demo-abc-0-0", "demo-abc-11-0"]) == {"demo-abc-0": 2, "demo-abc-11": 0}

@@ -89,6 +89,11 @@ class Ledger:
             for request in self._accounts.pop(name).open:
                 self._owner.pop(request, None)
 
+    def by_group(self, heads: Iterable[str]) -> dict[str, int]:
+        """Our own requests in flight, by the group of each head (its pod `<group>-0`): 0 for those never picked."""
+        ours = self.in_flight()
+        return {head.rpartition("-")[0]: ours.get(head, 0) for head in heads}
+
     def in_flight(self) -> dict[str, int]:
         """Our own requests in flight, by replica."""
         return {name: len(account.open) for name, account in self._accounts.items()}

@@ -7,6 +7,8 @@ import signal
 import time
 from collections.abc import Awaitable, Iterable
 
+import msgspec
+
 from manta_runtime.router.config import ConfigError, RouterConfig
 from manta_runtime.router.membership import Members
 from manta_runtime.router.picker import http, scrape
@@ -82,7 +84,9 @@ class Picker:
             return self._ready()
         if question.path == "/metrics":
             return Answer(200, self._metrics.render(), content_type=_PROMETHEUS)
-        return Answer(404, b"the picker serves /readyz and /metrics\n", content_type=_PLAIN)
+        if question.path == "/loads":  # the operator's question, before it takes the least loaded replica away
+            return Answer(200, msgspec.json.encode(self._ledger.by_group(self._members.names)))
+        return Answer(404, b"the picker serves /readyz, /metrics and /loads\n", content_type=_PLAIN)
 
     def _ready(self) -> Answer:
         """Ready without replicas too: someone has to answer the 503."""
