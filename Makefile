@@ -95,9 +95,13 @@ crds: install-dev ## Write crds/ from the Python models
 docs: crds ## Write docs/api.md, the reference of all fields, from the CRD
 	$(BIN)/python tools/api_reference.py $(CRD) docs/api.md
 
+.PHONY: chart
+chart: crds ## Write what of charts/manta is generated, and deploy/install.yaml from it
+	$(BIN)/python tools/chart.py
+
 .PHONY: verify
-verify: docs golden-update ## Regenerate everything and fail if that changes a file
-	@git diff --exit-code --stat -- crds docs tests/golden || \
+verify: docs chart golden-update ## Regenerate everything and fail if that changes a file
+	@git diff --exit-code --stat -- crds charts deploy docs tests/golden || \
 	  { echo 'verify: generated files are out of date: commit what `make verify` has just written'; exit 1; }
 
 .PHONY: lock

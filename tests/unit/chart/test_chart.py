@@ -1,0 +1,196 @@
+"""The chart: what it renders is valid, restricted and its own; what it refuses, it refuses clearly."""
+
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from helm import CHART, ROOT, Refused, render, run
+
+import chart as generator
+
+CUSTOM = {"PodMonitor"}
+NAMESPACES = ["team-a", "team-b"]
+CASES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "namespaces": {"namespaces": NAMESPACES},
+    "namespaces alone": {"namespaces": NAMESPACES, "clusterRead.enabled": False, "crds.enabled": False},
+    "everything": {
+        "image": {"repository": "registry.example:5000/a/operator", "digest": f"sha256:{'0' * 64}",
+                  "pullSecrets": ["pull"]},
+        "operator": {
+            "replicas": 3, "logFormat": "text", "hostPaths": {"/models": "/mnt/models"},
+            "priorityClassName": "system-cluster-critical", "nodeSelector": {"kubernetes.io/os": "linux"},
+            "tolerations": [{"key": "control", "operator": "Exists"}], "podAnnotations": {"a": "b"},
+            "podLabels": {"team": "ml"}, "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy"}],
+            "affinity": {"nodeAffinity": {}},
+        },
+        "serviceAccount": {"name": "other", "annotations": {"cloud.example/identity": "x"}},
+        "networkPolicy": {"enabled": True, "from": [{"namespaceSelector": {}}]},
+        "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "commonLabels": {"cost-centre": "7"},
+        "crds": {"keep": False},
+    },
+    "nothing": {
+        "crds.enabled": False, "podDisruptionBudget.enabled": False, "userRoles.enabled": False,
+        "release.enabled": False,
+    },
+}  # fmt: skip
+
+
+def every(kind: str, objects: list[dict]) -> list[dict]:
+    return [body for body in objects if body["kind"] == kind]
+
+
+@pytest.fixture(scope="module", params=CASES, name="objects")
+def rendered(request: pytest.FixtureRequest) -> list[dict]:
+    return render(CASES[request.param])
+
+
+def test_lint() -> None:
+    run("lint", "--strict", str(CHART))
+
+
+def test_the_real_schemas_accept_every_object(objects: list[dict]) -> None:
+    for body in objects:
+        if body["kind"] not in CUSTOM:
+            kubernetes_validate.validate(body, "1.37", strict=True)
+
+
+def test_standard_labels_are_on_every_object(objects: list[dict]) -> None:
+    for body in objects:
+        labels = body["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] == "manta"
+        if body["kind"] != "CustomResourceDefinition":
+            wanted = {"instance", "component", "part-of", "managed-by", "version"}
+            assert wanted <= {label.removeprefix("app.kubernetes.io/") for label in labels}, body["metadata"]["name"]
+            assert labels["app.kubernetes.io/managed-by"] != "manta", "the operator would take it for a child"
+
+
+def test_names_are_unique_and_namespaces_given(objects: list[dict]) -> None:
+    keys = [(body["kind"], body["metadata"].get("namespace"), body["metadata"]["name"]) for body in objects]
+    assert len(keys) == len(set(keys))
+    cluster = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+    assert all((kind in cluster) == (namespace is None) for kind, namespace, _ in keys)
+
+
+def test_pods_keep_to_pod_security_restricted(objects: list[dict]) -> None:
+    pods = [body["spec"]["template"]["spec"] for body in objects if body["kind"] in {"Deployment", "Job"}]
+    assert pods
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert {"hostNetwork", "hostPID", "hostIPC"}.isdisjoint(pod)
+        assert all(set(volume) <= {"name", "emptyDir"} for volume in pod["volumes"])
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "privileged": False,
+                "readOnlyRootFilesystem": True,
+            }
+            assert {"requests", "limits"} <= set(container["resources"])
+            assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
+
+
+def test_selectors_select_the_operator_alone(objects: list[dict]) -> None:
+    deployment = every("Deployment", objects)[0]
+    selector = deployment["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+    for job in every("Job", objects):
+        assert not selector.items() <= job["spec"]["template"]["metadata"]["labels"].items()
+    for body in every("PodDisruptionBudget", objects) + every("PodMonitor", objects):
+        assert body["spec"]["selector"]["matchLabels"] == selector
+
+
+def test_bindings_bind_what_is_there(objects: list[dict]) -> None:
+    accounts = {body["metadata"]["name"] for body in every("ServiceAccount", objects)}
+    for body in every("RoleBinding", objects) + every("ClusterRoleBinding", objects):
+        roles = every(body["roleRef"]["kind"], objects)
+        place = body["metadata"].get("namespace")
+        assert (place, body["roleRef"]["name"]) in [
+            (role["metadata"].get("namespace"), role["metadata"]["name"]) for role in roles
+        ]
+        assert {subject["name"] for subject in body["subjects"]} <= accounts
+
+
+def test_default_is_what_kubectl_installs() -> None:
+    text = (ROOT / "deploy/install.yaml").read_text()
+    assert text == generator.manifest(), "deploy/install.yaml is out of date: run make chart, then read the diff"
+
+
+def test_generated_parts_are_up_to_date() -> None:
+    crd = (ROOT / "crds/manta.dev_llmdeployments.yaml").read_text()
+    assert (CHART / "templates/crds/llmdeployments.yaml").read_text() == generator.crd_template(crd), "run make chart"
+    for name, listed in generator.RULES.items():
+        assert (CHART / f"files/{name}.yaml").read_text() == generator.rules(listed), "run make chart"
+
+
+def test_braces_in_the_crd_survive() -> None:
+    crd = "metadata:\n  name: x\nspec:\n  pattern: a{{2}}\n"
+    assert 'pattern: a{{ "{{" }}2}}' in generator.crd_template(crd)
+
+
+def test_crd_is_upgraded_and_kept() -> None:
+    crd = every("CustomResourceDefinition", render())[0]
+    assert crd["metadata"]["annotations"] == {
+        "argocd.argoproj.io/sync-wave": "-1",
+        "helm.sh/resource-policy": "keep",
+    }
+    dropped = every("CustomResourceDefinition", render(CASES["everything"]))[0]
+    assert "helm.sh/resource-policy" not in dropped["metadata"]["annotations"]
+    assert not (CHART / "crds").exists(), "helm never upgrades what is there"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"operator.replicas": 0}, "at '/operator/replicas': minimum: got 0, want 1"),
+        ({"namespaces": "all"}, "at '/namespaces': got string, want array"),
+        ({"namespaces": ["Team_A"]}, "at '/namespaces/0': 'Team_A' does not match pattern"),
+        ({"operator.logFormat": "xml"}, "at '/operator/logFormat': value must be one of 'text', 'json'"),
+        ({"crd.enabled": False}, "additional properties 'crd' not allowed"),
+        ({"image.repository": ""}, "at '/image/repository'"),
+        ({"operator.podLabels": {"app.kubernetes.io/name": "x"}}, "at '/operator/podLabels/app.kubernetes.io~1name'"),
+        ({"commonLabels": {"helm.sh/chart": "x"}}, "at '/commonLabels/helm.sh~1chart'"),
+        ({"podMonitor.interval": "soon"}, "at '/podMonitor/interval'"),
+        ({"operator.resources.requests": {"cpu": "lots"}}, "at '/operator/resources/requests/cpu'"),
+        ({"operator.hostPaths": {"models": "/m"}}, "at '/operator/hostPaths': additional properties 'models'"),
+        ({"operator.resources.requests": {"nvidia.com/gpu": 1}}, "at '/operator/resources/requests'"),
+    ],
+    ids=str,
+)
+def test_nonsense_is_refused_with_the_place(values: dict, said: str) -> None:
+    with pytest.raises(Refused, match="values don't meet the specifications of the schema") as refused:
+        render(values)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("release", "name"),
+    [("manta", "manta-operator"), ("prod", "prod-manta-operator"), ("m" * 53, f"{'m' * 53}-manta-operator"[:52])],
+)
+def test_full_name(release: str, name: str) -> None:
+    assert every("Deployment", render(release=release))[0]["metadata"]["name"] == name.rstrip("-")
+
+
+def test_one_namespace_or_all() -> None:
+    everywhere, some, alone = (render(CASES[case]) for case in ("default", "namespaces", "namespaces alone"))
+
+    def roles(kind: str, objects: list[dict]) -> set[str]:
+        names = {(body["metadata"].get("namespace"), body["metadata"]["name"]) for body in every(kind, objects)}
+        return {f"{place}/{name}" if place else name for place, name in names if "view" not in name}
+
+    def arguments(objects: list[dict]) -> list[str]:
+        given = every("Deployment", objects)[0]["spec"]["template"]["spec"]["containers"][0]["args"]
+        return [argument for argument in given if argument.startswith("--namespace")]
+
+    edit = "manta-operator-edit"
+    hook = "manta-operator-release"
+    assert roles("ClusterRole", everywhere) == {"manta-operator", "manta-operator-read", edit, hook}
+    assert roles("Role", everywhere) == {"manta-system/manta-operator-lease"}
+    assert arguments(everywhere) == []
+    assert roles("ClusterRole", some) == {"manta-operator-read", edit}
+    assert roles("ClusterRole", alone) == {edit}
+    wanted = {f"{team}/{name}" for team in NAMESPACES for name in ("manta-operator", hook)}
+    assert roles("Role", some) == roles("Role", alone) == {"manta-system/manta-operator-lease", *wanted}
+    assert arguments(some) == ["--namespace=team-a", "--namespace=team-b"]
