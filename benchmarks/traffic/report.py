@@ -1,0 +1,71 @@
+"""Counts per change, as a table for people and as JSON."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from traffic.request import Outcome
+
+COLUMNS = ("sent", "lost", "failed", "truncated", "duplicated")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A change from `began` to `ended` (monotonic seconds), `quiet_from` when nothing had happened for a while."""
+
+    name: str
+    excuse: str
+    quiet_from: float
+    began: float
+    ended: float
+
+
+def summarize(phase: Phase, outcomes: Sequence[Outcome], executed: Counter[str]) -> dict[str, Any]:
+    """Return the counts of the requests that ran at any moment of the change, and the p99 latency before and in it.
+
+    `executed`: how often an engine has begun each request.
+    """
+    during = [o for o in outcomes if o.started < phase.ended and o.started + o.took > phase.began]
+    before = [o for o in outcomes if phase.quiet_from <= o.started and o.started + o.took <= phase.began]
+    fates = Counter(outcome.fate for outcome in during)
+    details = Counter(outcome.detail for outcome in during if outcome.fate != "ok")
+    return {
+        "change": phase.name,
+        "seconds": round(phase.ended - phase.began, 1),
+        "sent": len(during),
+        "lost": fates["lost"],
+        "failed": fates["failed"],
+        "truncated": fates["truncated"],
+        "duplicated": sum(executed[outcome.request.id] > 1 for outcome in during),
+        "p99_ms_before": _p99(before),
+        "p99_ms_during": _p99(during),
+        "why": dict(details.most_common(8)),
+        "excuse": phase.excuse,
+    }
+
+
+def _p99(outcomes: Iterable[Outcome]) -> float | None:
+    """Milliseconds; of answers of at most 48 tokens, for the long ones would hide everything else."""
+    took = sorted(o.took for o in outcomes if o.fate == "ok" and o.request.tokens <= 48)
+    return round(statistics.quantiles(took, n=100)[98] * 1000, 1) if len(took) > 1 else None
+
+
+def spotless(rows: Iterable[dict[str, Any]]) -> bool:
+    """Whether nothing went wrong in any change that has no excuse."""
+    return all(row["excuse"] or not any(row[column] for column in COLUMNS[1:]) for row in rows)
+
+
+def table(rows: Iterable[dict[str, Any]]) -> Table:
+    """Return the rows for a terminal."""
+    found = Table(box=None, pad_edge=False)
+    found.add_column("CHANGE")
+    for column in ("SECONDS", *(column.upper() for column in COLUMNS), "P99 BEFORE", "P99 DURING"):
+        found.add_column(column, justify="right")
+    for row in rows:
+        p99 = (f"{row[key]:.0f} ms" if row[key] is not None else "-" for key in ("p99_ms_before", "p99_ms_during"))
+        found.add_row(row["change"], f"{row['seconds']:.0f}", *(str(row[column]) for column in COLUMNS), *p99)
+    return found
