@@ -108,8 +108,11 @@ async def test_a_deleted_child_comes_back(world, kind):
     world.cluster.delete(kind, "default", child["name"])
 
     def back():
-        found = world.cluster.find(kind, "default", child["name"])
-        return found and found["metadata"]["uid"] != child["uid"]
+        # Of its name, but for groups: that name is taken until the pods of the old one are gone.
+        others = [
+            each["metadata"] for each in world.children("deleted", kind) if each["metadata"]["uid"] != child["uid"]
+        ]
+        return [each for each in others if kind == "StatefulSet" or each["name"] == child["name"]]
 
     await world.until(f"{kind} {child['name']} is back", back)
     await world.serving("deleted")
@@ -199,10 +202,10 @@ async def test_an_object_of_somebody_else_is_not_touched(world):
     }
     made = world.cluster.create(foreign)
     world.make("taken")
-    progressing = await world.until(
-        "it says so", lambda: (found := world.judged("taken", "Progressing"))["reason"] == "NotOwned" and found
+    said = await world.until(
+        "it says so", lambda: (found := world.judged("taken", "Reconciled"))["reason"] == "NotOwned" and found
     )
-    assert "Service default/taken" in progressing["message"]
+    assert "Service default/taken" in said["message"]
     assert world.judged("taken", "Ready")["status"] == "False"
     assert world.cluster.get("Service", "default", "taken") == made
     world.cluster.delete("Service", "default", "taken")

@@ -1,6 +1,9 @@
-"""Brings the children to what was desired: apply, then prune. One object that is refused does not stop the others."""
+"""Brings the children to what was desired. One object that is refused does not stop the others.
 
-import logging
+A child is written only if what we want of it has changed, if it is gone, or if the store shows that somebody has
+changed it since the API server answered us. So a quiet world is not written to at all.
+"""
+
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,90 +11,97 @@ from typing import Any
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
 from manta_operator.builders.access import group_secret
-from manta_operator.builders.desired import Desired
-from manta_operator.controller.client import KubeClient, ensure_owned
-from manta_operator.controller.errors import ClusterError, InvalidObject
+from manta_operator.controller.children import Child, ChildName, fingerprint
+from manta_operator.controller.client import KubeClient
+from manta_operator.controller.errors import Conflict, InvalidObject
+from manta_operator.controller.ownership import Strangers, ensure_ours, not_owned
+from manta_operator.controller.probes import progress
+from manta_operator.controller.store import Store
 
 Object = dict[str, Any]
-log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(slots=True)
 class Applied:
-    """What one daemon applied before, so that nothing is written twice; losing it costs one full pass."""
+    """What was applied to one deployment's children; losing it costs one apply of each, which changes nothing.
 
-    objects: dict[tuple[str, str], Object] = field(default_factory=dict)
-    failures: tuple[str, ...] = ()
-
-
-async def bring_about(
-    client: KubeClient, deployment: LLMDeployment, desired: Desired, applied: Applied
-) -> ClusterError | None:
-    """Apply every object that differs from the last pass; prune only if all of them were accepted.
-
-    Returns:
-        The first failure, if there was one; every failure is logged once for as long as it lasts.
+    `objects`: for each child the fingerprint of what was wanted, and the digest of what the API server made of it.
     """
-    failures: list[ClusterError] = []
-    if desired.plan.shape.pods > 1:
+
+    objects: dict[ChildName, tuple[bytes, bytes]] = field(default_factory=dict)
+
+
+class Applier:
+    """Writes one child at a time."""
+
+    def __init__(self, client: KubeClient, store: Store) -> None:
+        self._client, self._store = client, store
+        self._strangers = Strangers(client)
+
+    async def apply(self, obj: Object, deployment: LLMDeployment, applied: Applied) -> bool:
+        """Apply one object if that can change anything; return whether it did not exist before. Raises ClusterError."""
+        metadata, kind = obj["metadata"], obj["kind"]
+        key = (kind, metadata["name"])
+        found = self._store.find(kind, metadata["namespace"], metadata["name"])
+        wanted = fingerprint(obj)
+        if found is not None:
+            ensure_ours(found, deployment.uid, deployment.name)
+            if self._store.going(found):
+                return False  # made anew when it is gone: that wakes us
+            if applied.objects.get(key) == (wanted, found.digest):
+                return False
+        else:
+            await self._strangers.check(obj, deployment.uid)
+        answer = await self._write(obj, found)
+        made = self._store.put(kind, answer, quietly=True)
+        if found is None or made.version != found.version:
+            progress.wrote(kind)
+        applied.objects[key] = (wanted, made.digest)
+        return found is None
+
+    async def keep_secret(self, deployment: LLMDeployment) -> None:
+        """Make up the token of the groups once: builders are pure, so randomness lives here. It is never replaced.
+
+        Raises:
+            ClusterError: it cannot be made, or its name is taken.
+        """
+        name = names.group_secret_name(deployment.name)
+        found = self._store.find("Secret", deployment.namespace, name)
+        if found is not None:
+            ensure_ours(found, deployment.uid, deployment.name)
+            return
+        obj = group_secret(deployment, secrets.token_urlsafe(32))
+        if await self._strangers.check(obj, deployment.uid):  # it has lost its labels, not its token
+            del obj["data"]
+            answer = await self._client.merge(obj)
+        else:
+            answer = await self._write(obj, None)
+        self._store.put("Secret", answer, quietly=True)
+
+    async def _write(self, obj: Object, found: Child | None) -> Object:
+        if found is None:
+            try:
+                return await self._client.apply(obj, force=False)
+            except Conflict:
+                await self._refuse_stranger(obj)
         try:
-            await _ensure_group_secret(client, deployment, applied)
-        except ClusterError as error:
-            failures.append(error)
-    for obj in desired.objects:
-        try:
-            await _apply(client, obj, deployment.uid, applied)
-        except ClusterError as error:
-            failures.append(error)
-    if not failures:
-        failures = await _prune(client, deployment, desired, applied)
-    for failure in failures:
-        if failure.message not in applied.failures:
-            log.warning("%s/%s: %s", deployment.namespace, deployment.name, failure)
-    applied.failures = tuple(failure.message for failure in failures)
-    return failures[0] if failures else None
+            return await self._client.apply(obj)
+        except InvalidObject:
+            if found is None:
+                await self._refuse_stranger(obj)
+                raise
+            # Somebody changed a key of a list: a Service's port 8000 became 9999, and applying ours adds a second one
+            # of the same name. A merge patch replaces the list; then it is ours again.
+            await self._client.merge(obj)
+            return await self._client.apply(obj)
 
-
-async def _ensure_group_secret(client: KubeClient, deployment: LLMDeployment, applied: Applied) -> None:
-    """Make up the token of the groups once: the builders are pure, so randomness lives here. It is never replaced."""
-    name = names.group_secret_name(deployment.name)
-    if ("Secret", name) in applied.objects:
-        return
-    live = await client.get("v1", "Secret", deployment.namespace, name)
-    ensure_owned(live, deployment.uid)
-    if live is None:
-        await client.apply(group_secret(deployment, secrets.token_urlsafe(32)))
-    applied.objects["Secret", name] = {}
-
-
-async def _apply(client: KubeClient, obj: Object, uid: str, applied: Applied) -> None:
-    key = (obj["kind"], obj["metadata"]["name"])
-    if applied.objects.get(key) == obj:
-        return
-    metadata = obj["metadata"]
-    live = await client.get(obj["apiVersion"], obj["kind"], metadata["namespace"], metadata["name"])
-    ensure_owned(live, uid)
-    try:
-        await client.apply(obj)
-    except InvalidObject:
+    async def _refuse_stranger(self, obj: Object) -> None:
+        """Judge an object that came about just now, or that we made and the store has not heard of."""
+        metadata = obj["metadata"]
+        live = await self._client.get(obj["apiVersion"], obj["kind"], metadata["namespace"], metadata["name"])
         if live is None:
-            raise
-        # Somebody changed a key of a list: a Service's port 8000 became 9999, and applying ours adds a second one of
-        # the same name. A merge patch replaces the list; then it is ours again.
-        await client.merge(obj)
-        await client.apply(obj)
-    applied.objects[key] = obj
-
-
-async def _prune(
-    client: KubeClient, deployment: LLMDeployment, desired: Desired, applied: Applied
-) -> list[ClusterError]:
-    failures = []
-    for group in desired.plan.prune:
-        log.info("%s/%s: prune %s", deployment.namespace, deployment.name, group.name)
-        try:
-            await client.delete("apps/v1", "StatefulSet", deployment.namespace, group.name, group.uid)
-        except ClusterError as error:
-            failures.append(error)
-        applied.objects.pop(("StatefulSet", group.name), None)
-    return failures
+            return
+        owners = live["metadata"].get("ownerReferences") or ()
+        ours = metadata["ownerReferences"][0]["uid"]
+        if not any(ref.get("controller") and ref["uid"] == ours for ref in owners):
+            raise not_owned(obj["kind"], metadata["namespace"], metadata["name"], owners)

@@ -1,11 +1,14 @@
 """What the API server may refuse, classified once, at the client's edge.
 
-ClusterError            reason for the condition, message for people
+ClusterError            reason for the condition, message for people, seconds until it is worth trying again
 +-- NotOwned            the name is taken by an object that is not ours: never touched
 +-- Forbidden           the operator lacks a permission: retried slowly, a human has to act
+|   +-- Terminating     the namespace is being deleted, and we with it: no alarm
 +-- InvalidObject       the API server refuses what we built: a bug or an admission policy
 +-- Missing             the kind or the object is not there
-+-- Transient           conflict, overload, network: the next pass tries again
++-- Transient           overload, network: the next pass tries again
+    +-- Conflict        somebody else was faster, or holds a field
+    +-- Expired         the watch is too far behind: list again
 """
 
 
@@ -14,9 +17,10 @@ class ClusterError(Exception):
 
     reason = "ClusterError"
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.retry_after = retry_after
 
 
 class NotOwned(ClusterError):
@@ -29,6 +33,12 @@ class Forbidden(ClusterError):
     """The operator's ServiceAccount may not do this."""
 
     reason = "Forbidden"
+
+
+class Terminating(Forbidden):
+    """The namespace is being deleted: nothing new can be made in it, and nothing needs to."""
+
+    reason = "NamespaceTerminating"
 
 
 class InvalidObject(ClusterError):
@@ -49,22 +59,35 @@ class Transient(ClusterError):
     reason = "Transient"
 
 
+class Conflict(Transient):
+    """Somebody else wrote first, or owns a field that was not to be won by force."""
+
+
+class Expired(Transient):
+    """The API server no longer knows what happened since then."""
+
+
 _BY_CODE: dict[int, type[ClusterError]] = {
     400: InvalidObject,
     401: Forbidden,
     403: Forbidden,
     404: Missing,
+    409: Conflict,
+    410: Expired,
     422: InvalidObject,
 }
 
 
-def classify(code: int | None, message: str, what: str) -> ClusterError:
+def classify(code: int | None, message: str, what: str, retry_after: float | None = None) -> ClusterError:
     """Return the error for an HTTP status; no status means that nobody answered.
 
     Args:
         code: HTTP status, None for a network failure.
         message: What the API server said.
         what: What was tried, for example "apply StatefulSet default/tiny-1a2b3c4d-0".
+        retry_after: Seconds the API server asks us to wait, from its header Retry-After.
     """
     kind = _BY_CODE.get(code or 0, Transient)
-    return kind(f"{what}: {message}")
+    if kind is Forbidden and "because it is being terminated" in message:
+        kind = Terminating
+    return kind(f"{what}: {message}", retry_after)

@@ -1,14 +1,14 @@
-"""One pass of the loop over one LLMDeployment: read, decide, apply, prune, write the status.
+"""One pass of the loop over one LLMDeployment: look at the store, decide, apply, prune, write the status.
 
 Everything is read before anything is judged; the judging is `builders.desired` and `planning`, pure. A pass never
-raises for what the API server says: it becomes a condition and the next pass tries again.
+raises for what the API server says about children: it becomes a condition, and the next pass tries again.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import pydantic
@@ -16,141 +16,218 @@ import pydantic
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment, parse
 from manta_operator.builders.desired import Desired, desire
-from manta_operator.controller.applier import Applied, bring_about
+from manta_operator.controller.applier import Applier
 from manta_operator.controller.client import KubeClient
-from manta_operator.controller.errors import ClusterError
+from manta_operator.controller.deployments import Entry, Memory
+from manta_operator.controller.effects import Effects
+from manta_operator.controller.errors import ClusterError, Missing, Terminating
+from manta_operator.controller.kinds import OPTIONAL
+from manta_operator.controller.observing import Observer
+from manta_operator.controller.rhythm import Rhythm
+from manta_operator.controller.statuses import Statuses, timestamp
+from manta_operator.controller.store import Store
+from manta_operator.controller.surroundings import Surroundings, loads
 from manta_operator.facts.models import FactsError, ModelFacts
 from manta_operator.planning.conditions import Situation
-from manta_operator.planning.observe import Observed, observe
+from manta_operator.planning.integrations import OPTIONAL_KINDS, Integration, absent
+from manta_operator.planning.observe import Observed
+from manta_operator.planning.plan import Circumstances
 from manta_operator.planning.previous import recall
-from manta_operator.planning.problems import Problem
+from manta_operator.planning.problems import Failure, Problem
 from manta_operator.planning.status import status, unreadable
 
 Object = dict[str, Any]
 log = logging.getLogger(__name__)
 
-
-@dataclass
-class Memory:
-    """What one daemon remembers between passes, so that nothing is written twice; losing it costs one full pass."""
-
-    applied: Applied = field(default_factory=Applied)
-    said: tuple[str, ...] = ()
+ROUNDS = 3
+"""How often a pass looks again at what it has changed itself, so that its status tells of the world after it."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a pass ended: whether it should be tried again soon."""
+    """How a pass ended: after how many seconds the next one is due if nothing happens.
 
+    `deaf`: for so long not even what happens is worth a try, since the API server has asked us to wait.
+    """
+
+    pause: float = 0.0
+    deaf: float = 0.0
     gone: bool = False
-    retry: bool = False
+
+
+@dataclass
+class _Round:
+    """What one look and the writes after it came to."""
+
+    observed: Observed
+    desired: Desired | tuple[Problem, ...]
+    model_error: str | None
+    model_read: bool
+    failures: list[ClusterError] = field(default_factory=list)
+    integrations: list[Integration] = field(default_factory=list)
+    moved: bool = False
 
 
 class Reconciler:
     """Brings the cluster to what one LLMDeployment asks for, a pass at a time."""
 
-    def __init__(self, client: KubeClient, facts: Callable[[str], ModelFacts | None]) -> None:
-        self._client = client
-        self._facts = facts
+    def __init__(
+        self, client: KubeClient, store: Store, facts: Callable[[str], ModelFacts | None], rhythm: Rhythm
+    ) -> None:
+        self._client, self._store, self._facts, self._rhythm = client, store, facts, rhythm
+        self._surroundings = Surroundings(client)
+        self._observer = Observer(store, self._surroundings)
+        self._applier = Applier(client, store)
+        self._effects = Effects(client, store)
+        self.statuses = Statuses(client)
 
-    async def run(self, namespace: str, name: str, memory: Memory, *, full: bool) -> Outcome:
+    async def run(self, entry: Entry) -> Outcome:
         """Make one pass.
 
-        Args:
-            namespace: Where the LLMDeployment is.
-            name: Its name.
-            memory: What earlier passes applied; changed by this one.
-            full: Apply every object, not only those that differ from the last pass: finds drift.
-
         Raises:
-            ClusterError: the object itself cannot be read or its status not written.
+            ClusterError: the status could not be written, or it could not be made certain that the object is there.
         """
-        body = await self._client.get(names.API_VERSION, names.KIND, namespace, name)
-        if body is None or body["metadata"].get("deletionTimestamp"):
+        if "deletionTimestamp" in entry.body["metadata"]:
             return Outcome(gone=True)
-        if full:
-            memory.applied.objects.clear()
         try:
-            deployment = parse(body)
+            deployment = parse(entry.body)
         except pydantic.ValidationError as error:
-            await self._write_status(body, unreadable(str(error), body, _now()))
-            return Outcome()
-        observed = await self._observe(deployment)
-        desired = await self._desire(deployment, observed, body.get("status") or {})
-        failure = None
+            there = await self.statuses.write(entry, unreadable(str(error), entry.body, timestamp()))
+            return Outcome(self._rhythm.resync(), gone=not there)
+        if self._bereft(entry) and not await self._alive(entry):
+            return Outcome(gone=True)
+        before = entry.status()
+        for _ in range(ROUNDS):
+            done = await self._round(deployment, before, entry.memory)
+            if not done.moved or done.failures:
+                break
+        _complain(entry, done.failures)
+        if any(isinstance(failure, Terminating) for failure in done.failures):
+            return Outcome(self._rhythm.resync())  # the namespace goes, and the object with it
+        return await self._conclude(entry, deployment, before, done)
+
+    def _bereft(self, entry: Entry) -> bool:
+        """Whether a child that was there is gone, which may be because the LLMDeployment is."""
+        children = self._store.of(entry.key)
+        return any(name not in children for name in entry.memory.applied.objects)
+
+    async def _alive(self, entry: Entry) -> bool:
+        live = await self._client.get(names.API_VERSION, names.KIND, *entry.key)
+        if live is None or live["metadata"]["uid"] != entry.uid or "deletionTimestamp" in live["metadata"]:
+            return False
+        kept = entry.memory.applied.objects
+        children = self._store.of(entry.key)
+        entry.memory.applied.objects = {name: kept[name] for name in kept if name in children}
+        return True
+
+    async def _round(self, deployment: LLMDeployment, before: Object, memory: Memory) -> _Round:
+        observed = await self._observer.look(deployment)
+        facts, error = await self._read_facts(deployment)
+        if error:
+            problem = Problem("spec.model.uri", error, "repair the checkpoint or name another one")
+            return _Round(observed, (problem,), error, model_read=False)
+        previous = recall(deployment.spec, before)
+        desired = desire(deployment, facts, observed, previous)
+        if isinstance(desired, Desired) and desired.plan.wants:
+            known = await self._ask(deployment, desired)
+            desired = desire(deployment, facts, observed, previous, known)
+        done = _Round(observed, desired, None, facts is not None)
         if isinstance(desired, Desired):
-            failure = await bring_about(self._client, deployment, desired, memory.applied)
-        situation = _situation(deployment, desired, observed, failure)
-        _tell(deployment, situation, memory)
-        await self._write_status(body, status(deployment, situation, body.get("status") or {}, _now()))
-        return Outcome(retry=failure is not None)
+            await self._bring_about(deployment, desired, memory, done)
+        return done
 
-    async def _observe(self, deployment: LLMDeployment) -> Observed:
-        place = (deployment.namespace, f"{names.LABEL_DEPLOYMENT}={deployment.name}")
-        statefulsets = await self._client.list("apps/v1", "StatefulSet", *place)
-        pods = await self._client.list("v1", "Pod", *place)
-        deployments = await self._client.list("apps/v1", "Deployment", *place)
-        engines = [
-            pod for pod in pods if pod["metadata"]["labels"].get(names.LABEL_COMPONENT) == names.COMPONENT_ENGINE
-        ]
-        return observe(
-            [body for body in statefulsets if _owned(body, deployment)],
-            engines,
-            [body for body in deployments if _owned(body, deployment)],
-        )
-
-    async def _desire(
-        self, deployment: LLMDeployment, observed: Observed, before: Mapping[str, Any]
-    ) -> Desired | tuple[Problem, ...]:
+    async def _read_facts(self, deployment: LLMDeployment) -> tuple[ModelFacts | None, str]:
         try:
-            facts = await asyncio.to_thread(self._facts, deployment.spec.model.uri)  # may be a slow disk
+            return await asyncio.to_thread(self._facts, deployment.spec.model.uri), ""  # may be a slow disk
         except FactsError as error:
-            return (Problem("spec.model.uri", str(error), "repair the checkpoint or name another one"),)
-        return desire(deployment, facts, observed, recall(deployment.spec, before))
+            return None, str(error)
 
-    async def _write_status(self, body: Object, after: Object) -> None:
-        """Write the status, last of all and only if it changed."""
-        if after == body.get("status"):
+    async def _ask(self, deployment: LLMDeployment, desired: Desired) -> Circumstances:
+        room = busy = None
+        if "room" in desired.plan.wants:
+            room = await self._surroundings.room(desired.template, desired.plan.shape.pods)
+        if "loads" in desired.plan.wants:
+            busy = await loads(self._observer.routers(deployment))
+        return Circumstances(room, busy)
+
+    async def _bring_about(self, deployment: LLMDeployment, desired: Desired, memory: Memory, done: _Round) -> None:
+        """Write what differs; take away only if everything was accepted."""
+        if desired.plan.shape.pods > 1:
+            try:
+                await self._applier.keep_secret(deployment)
+            except ClusterError as error:
+                done.failures.append(error)
+        for obj in desired.objects:
+            try:
+                made = await self._applier.apply(obj, deployment, memory.applied)
+                done.moved |= made and obj["kind"] == "StatefulSet"
+            except ClusterError as error:
+                self._fail(obj, error, done)
+            else:
+                if obj["kind"] in OPTIONAL:
+                    done.integrations.append(Integration(obj["kind"]))
+        done.failures += await self._effects.adopt(deployment, desired)
+        if done.failures:
             return
-        metadata = body["metadata"]
-        document = {
-            "apiVersion": names.API_VERSION,
-            "kind": names.KIND,
-            "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
-            "status": after,
-        }
-        await self._client.apply(document, subresource="status")
+        for effect in (self._effects.restart, self._effects.prune):
+            moved, failures = await effect(deployment, desired)
+            done.moved |= moved
+            done.failures += failures
+
+    def _fail(self, obj: Object, error: ClusterError, done: _Round) -> None:
+        """Note a failure; one of an optional kind stops nothing else."""
+        if obj["kind"] not in OPTIONAL:
+            done.failures.append(error)
+            return
+        kind = next(each for each in OPTIONAL_KINDS if each.kind == obj["kind"])
+        failed = Integration(kind.kind, Failure(error.reason, error.message))
+        done.integrations.append(absent(kind) if isinstance(error, Missing) else failed)
+
+    async def _conclude(self, entry: Entry, deployment: LLMDeployment, before: Object, done: _Round) -> Outcome:
+        planned = done.desired if isinstance(done.desired, Desired) else None
+        memory = entry.memory
+        memory.failed = memory.failed + 1 if done.failures else 0
+        outcome = self._next(memory, done, planned)
+        situation = Situation(
+            replicas=deployment.spec.replicas,
+            router_replicas=deployment.spec.router.replicas,
+            plan=planned.plan if planned else None,
+            problems=() if isinstance(done.desired, Desired) else done.desired,
+            observed=done.observed,
+            failures=tuple(Failure(failure.reason, failure.message) for failure in done.failures),
+            next_try=timestamp(time.time() + outcome.pause) if done.failures else None,
+            model_read=done.model_read,
+            model_error=done.model_error,
+            integrations=tuple(done.integrations),
+        )
+        _tell(entry, situation)
+        there = await self.statuses.write(entry, status(deployment, situation, before, timestamp()))
+        return outcome if there else Outcome(gone=True)
+
+    def _next(self, memory: Memory, done: _Round, planned: Desired | None) -> Outcome:
+        if done.failures:
+            asked = max(failure.retry_after or 0.0 for failure in done.failures)
+            return Outcome(self._rhythm.retry(memory.failed, asked), deaf=asked)
+        if done.moved:
+            return Outcome(0.0)
+        again = planned.plan.again_in if planned else None
+        return Outcome(min(self._rhythm.resync(), again if again is not None else float("inf")))
 
 
-def _tell(deployment: LLMDeployment, situation: Situation, memory: Memory) -> None:
+def _complain(entry: Entry, failures: list[ClusterError]) -> None:
+    """Log each failure once for as long as it lasts."""
+    messages = tuple(failure.message for failure in failures)
+    for failure in failures:
+        if failure.message not in entry.memory.complaints:
+            level = logging.INFO if isinstance(failure, Terminating) else logging.WARNING
+            log.log(level, "%s/%s: %s", *entry.key, failure)
+    entry.memory.complaints = messages
+
+
+def _tell(entry: Entry, situation: Situation) -> None:
     """Log what was decided, each sentence once for as long as it holds."""
     said = tuple(decision.message for decision in situation.plan.decisions) if situation.plan else ()
     for sentence in said:
-        if sentence not in memory.said:
-            log.info("%s/%s: %s", deployment.namespace, deployment.name, sentence)
-    memory.said = said
-
-
-def _situation(
-    deployment: LLMDeployment,
-    desired: Desired | tuple[Problem, ...],
-    observed: Observed,
-    failure: ClusterError | None,
-) -> Situation:
-    planned = desired if isinstance(desired, Desired) else None
-    return Situation(
-        replicas=deployment.spec.replicas,
-        router_replicas=deployment.spec.router.replicas,
-        plan=planned.plan if planned else None,
-        problems=() if isinstance(desired, Desired) else desired,
-        observed=observed,
-        failure=(failure.reason, failure.message) if failure else None,
-    )
-
-
-def _owned(body: Mapping[str, Any], deployment: LLMDeployment) -> bool:
-    return any(ref.get("uid") == deployment.uid for ref in body["metadata"].get("ownerReferences") or ())
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        if sentence not in entry.memory.said:
+            log.info("%s/%s: %s", *entry.key, sentence)
+    entry.memory.said = said

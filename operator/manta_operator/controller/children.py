@@ -1,0 +1,99 @@
+"""A child as the store keeps it: who it is, whose it is, a digest of what it says, and what the plan reads of it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from sys import intern
+from typing import Any
+
+from manta_operator.api import names
+from manta_operator.controller.kinds import OBSERVED
+from manta_operator.planning.observe import slim
+
+Object = dict[str, Any]
+Key = tuple[str, str]
+"""Namespace and name of an LLMDeployment."""
+ChildName = tuple[str, str]
+"""Kind and name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """One child. `seen` is JSON and not dicts, since a thousand deployments have thousands of pods."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    owner: str
+    """uid of its controller; empty: it has none."""
+    deployment: str
+    """Name of the LLMDeployment whose label it carries."""
+    digest: bytes
+    deleting: bool
+    seen: bytes
+    component: str = ""
+    """Of a pod: engine or router."""
+    address: str = ""
+    """IP address of a router pod."""
+
+    @property
+    def key(self) -> Key:
+        """The LLMDeployment it belongs to by its label."""
+        return (self.namespace, self.deployment)
+
+    def body(self) -> Object:
+        """Return what `slim` left of it."""
+        result: Object = json.loads(self.seen)
+        return result
+
+
+def child(kind: str, body: Mapping[str, Any]) -> Child:
+    """Cut a body as the API server sends it down to what is kept."""
+    metadata = body["metadata"]
+    labels = metadata.get("labels") or {}
+    component = labels.get(names.LABEL_COMPONENT, "") if kind == "Pod" else ""
+    owner = next((ref["uid"] for ref in metadata.get("ownerReferences") or () if ref.get("controller")), "")
+    return Child(
+        kind=intern(kind),
+        namespace=intern(metadata["namespace"]),
+        name=metadata["name"],
+        uid=metadata["uid"],
+        version=_number(metadata.get("resourceVersion")),
+        owner=owner,
+        deployment=intern(labels.get(names.LABEL_DEPLOYMENT, "")),
+        digest=b"" if kind == "Pod" else digest(body),
+        deleting="deletionTimestamp" in metadata,
+        seen=_text(slim(kind, body)) if kind in OBSERVED else b"",
+        component=intern(component),
+        address=(body.get("status") or {}).get("podIP", "") if component == names.COMPONENT_ROUTER else "",
+    )
+
+
+def digest(body: Mapping[str, Any]) -> bytes:
+    """Hash what an apply of ours could change: everything but status and bookkeeping.
+
+    Annotations count only where they are ours: controllers write theirs beside them.
+    """
+    metadata = body["metadata"]
+    annotations = metadata.get("annotations") or {}
+    ours = {name: annotations[name] for name in annotations if name.startswith("manta.dev/")}
+    ours.pop(names.ANNOTATION_RESTART, None)
+    content = {key: value for key, value in body.items() if key not in ("apiVersion", "kind", "metadata", "status")}
+    return fingerprint([metadata.get("labels"), metadata.get("ownerReferences"), ours, content])
+
+
+def fingerprint(value: Any) -> bytes:
+    """Hash a JSON value; the order of keys does not matter."""
+    return hashlib.blake2b(_text(value), digest_size=12).digest()
+
+
+def _text(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _number(version: str | None) -> int:
+    """Return a resourceVersion as the number that Kubernetes since 1.35 promises it to be; 0 if it is not."""
+    return int(version) if version and version.isdecimal() else 0

@@ -1,0 +1,108 @@
+"""The LLMDeployments this process knows: their newest body, what is remembered of each, and the flag that wakes it."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from manta_operator.controller.applier import Applied
+from manta_operator.controller.children import Key
+
+Object = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Memory:
+    """What is remembered between passes, so that nothing is written or said twice; losing it costs one full pass."""
+
+    applied: Applied = field(default_factory=Applied)
+    said: tuple[str, ...] = ()
+    complaints: tuple[str, ...] = ()
+    status: Object | None = None
+    """What was written last, until the watch shows it; `version` is its resourceVersion."""
+    version: int = 0
+    failed: int = 0
+    """Passes in a row that did not get everything done."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One LLMDeployment, until it is gone."""
+
+    body: Object
+    memory: Memory = field(default_factory=Memory)
+    flag: asyncio.Event = field(default_factory=asyncio.Event)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by a pass."""
+    leaving: bool = False
+
+    @property
+    def key(self) -> Key:
+        """Namespace and name."""
+        return (self.body["metadata"]["namespace"], self.body["metadata"]["name"])
+
+    @property
+    def uid(self) -> str:
+        """Which of all that have had or will have this name."""
+        return str(self.body["metadata"]["uid"])
+
+    def status(self) -> Object:
+        """Return the status as it stands: what we wrote, where the watch has not shown it yet, or anything newer."""
+        memory = self.memory
+        if memory.status is not None and version_of(self.body) < memory.version:
+            return memory.status
+        memory.status = None
+        return self.body.get("status") or {}
+
+
+class Deployments:
+    """Entries by namespace and name."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Key, Entry] = {}
+
+    def get(self, key: Key) -> Entry | None:
+        """Return the entry of an LLMDeployment."""
+        return self._entries.get(key)
+
+    def see(self, body: Object) -> Entry:
+        """Take in a body that a watch has brought, and wake the daemon if it says anything new."""
+        new = Entry(body)
+        old = self._entries.get(new.key)
+        if old is None or old.uid != new.uid:
+            new.flag.set()
+            self._entries[new.key] = new
+            return new
+        before, shown = old.body, old.status()
+        old.body = body
+        if _essence(before) != _essence(body) or old.status() != shown:
+            old.flag.set()
+        return old
+
+    def forget(self, body: Object) -> None:
+        """Drop an LLMDeployment that is gone, unless another of its name has come meanwhile."""
+        gone = Entry(body)
+        held = self._entries.get(gone.key)
+        if held is not None and held.uid == gone.uid:
+            del self._entries[gone.key]
+
+    def wake(self, key: Key) -> None:
+        """Have a pass made over an LLMDeployment as soon as none is under way."""
+        entry = self._entries.get(key)
+        if entry is not None:  # else its children were there first, or are still going
+            entry.flag.set()
+
+    def wake_all(self) -> None:
+        """Have a pass made over every one: something has changed that concerns them all."""
+        for entry in self._entries.values():
+            entry.flag.set()
+
+
+def version_of(body: Object) -> int:
+    """Return the resourceVersion as a number, 0 if it is none."""
+    version = body["metadata"].get("resourceVersion", "")
+    return int(version) if version.isdecimal() else 0
+
+
+def _essence(body: Object) -> tuple[Any, ...]:
+    metadata = body["metadata"]
+    return (metadata.get("generation"), metadata.get("deletionTimestamp"))

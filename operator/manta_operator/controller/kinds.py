@@ -1,0 +1,40 @@
+"""The kinds of children the operator makes and watches."""
+
+from dataclasses import dataclass
+
+from manta_operator.api import names
+
+OURS = f"{names.LABEL_MANAGED_BY}=manta"
+"""Label selector of children, so that the API server sends nobody else's objects."""
+OTHERS = f"{names.LABEL_MANAGED_BY}!=manta"
+
+
+@dataclass(frozen=True)
+class ChildKind:
+    """One kind. `optional`: it comes with somebody's CRD, and where that is absent nothing is wrong."""
+
+    api_version: str
+    kind: str
+    optional: bool = False
+
+
+CHILD_KINDS = (
+    ChildKind("v1", "ServiceAccount"),
+    ChildKind("rbac.authorization.k8s.io/v1", "Role"),
+    ChildKind("rbac.authorization.k8s.io/v1", "RoleBinding"),
+    ChildKind("v1", "Secret"),
+    ChildKind("v1", "ConfigMap"),
+    ChildKind("v1", "Service"),
+    ChildKind("policy/v1", "PodDisruptionBudget"),
+    ChildKind("networking.k8s.io/v1", "NetworkPolicy"),
+    ChildKind("apps/v1", "StatefulSet"),
+    ChildKind("apps/v1", "Deployment"),
+    ChildKind("v1", "Pod"),
+    ChildKind("monitoring.coreos.com/v1", "PodMonitor", optional=True),
+    ChildKind("gateway.networking.k8s.io/v1", "HTTPRoute", optional=True),
+)
+
+OBSERVED = frozenset({"StatefulSet", "Deployment", "Pod"})
+"""What decisions are made from: without these a pass would judge a world it does not see."""
+
+OPTIONAL = {kind.kind: kind for kind in CHILD_KINDS if kind.optional}

@@ -1,0 +1,99 @@
+"""The loop of one LLMDeployment: a pass whenever something changed or is due. It never raises, whatever a pass does."""
+
+import asyncio
+import logging
+
+from manta_operator.controller import metrics
+from manta_operator.controller.deployments import Entry
+from manta_operator.controller.errors import ClusterError
+from manta_operator.controller.probes import progress
+from manta_operator.controller.reconcile import Outcome, Reconciler
+from manta_operator.controller.rhythm import Rhythm
+from manta_operator.controller.store import Store
+
+log = logging.getLogger(__name__)
+
+PASSES_AT_ONCE = 16
+"""More would not be faster: the API server is the slower one, and those that wait cost nothing."""
+COLLECT_SECONDS = 0.02
+"""What comes within this time after a wakeup is judged with it."""
+STOP_SECONDS = 1.0
+"""How long a pass may go on when the object or the operator goes, before it is cancelled."""
+BLIND_SECONDS = 10.0
+"""How long the store may take to fill before it is said why it does not."""
+
+
+class Loop:
+    """Runs the loops of all LLMDeployments, a few passes at a time."""
+
+    def __init__(self, reconciler: Reconciler, store: Store, rhythm: Rhythm) -> None:
+        self._reconciler, self._store, self._rhythm = reconciler, store, rhythm
+        self._turns = asyncio.Semaphore(PASSES_AT_ONCE)
+
+    async def run(self, entry: Entry) -> None:
+        """Make passes until the LLMDeployment is gone or goes; on cancellation a pass under way may finish."""
+        try:
+            await self._sight(entry)
+            while not entry.leaving:
+                outcome = await self._turn(entry)
+                if outcome.gone:
+                    return
+                await asyncio.sleep(outcome.deaf)
+                try:
+                    # Not wait_for: in Python 3.11 it loses a cancellation that comes together with the flag.
+                    async with asyncio.timeout(max(0.0, outcome.pause - outcome.deaf)):
+                        await entry.flag.wait()
+                except TimeoutError:
+                    continue
+                await asyncio.sleep(COLLECT_SECONDS)
+        finally:
+            metrics.forgotten(entry.key)
+
+    async def _sight(self, entry: Entry) -> None:
+        """Wait until the store knows every kind: before that, what is missing may only not have been seen yet."""
+        while True:
+            try:
+                async with asyncio.timeout(BLIND_SECONDS):
+                    await self._store.ready()
+                    return
+            except TimeoutError:
+                trouble = self._store.trouble
+                if trouble is not None:
+                    await self._reconciler.statuses.report(entry, trouble.reason, trouble.message)
+
+    async def _turn(self, entry: Entry) -> Outcome:
+        async with self._turns, entry.turn:
+            if entry.leaving:
+                return Outcome(gone=True)
+            entry.flag.clear()
+            work = asyncio.ensure_future(self._pass(entry))
+            try:
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:
+                await asyncio.wait({work}, timeout=STOP_SECONDS)
+                work.cancel()
+                raise
+
+    async def _pass(self, entry: Entry) -> Outcome:
+        memory = entry.memory
+        with progress.passing(entry.key) as noted:
+            try:
+                outcome = await self._reconciler.run(entry)
+            except ClusterError as error:
+                noted.failure = error.reason
+                if error.message not in memory.complaints:
+                    log.warning("%s/%s: %s", *entry.key, error)
+                memory.complaints = (error.message,)
+                memory.failed += 1
+                asked = error.retry_after or 0.0
+                return Outcome(self._rhythm.retry(memory.failed, asked), deaf=asked)
+            except Exception as error:
+                noted.failure = "InternalError"
+                log.exception("%s/%s: a bug; the loop goes on", *entry.key)
+                memory.failed += 1
+                message = f"a bug in the operator: {type(error).__name__}: {error}; its log has the traceback"
+                await self._reconciler.statuses.report(entry, "InternalError", message)
+                return Outcome(self._rhythm.retry(memory.failed))
+            if memory.complaints and not memory.failed:
+                memory.complaints = ()
+            return outcome

@@ -1,0 +1,108 @@
+"""The status of an LLMDeployment: written last in a pass and only if it changed; then the events it tells."""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from manta_operator.api import names
+from manta_operator.controller import metrics
+from manta_operator.controller.client import KubeClient
+from manta_operator.controller.deployments import Entry, version_of
+from manta_operator.controller.errors import ClusterError, Conflict, Missing
+from manta_operator.controller.probes import progress
+from manta_operator.planning.conditions import Condition, merge
+from manta_operator.planning.events import Event, events
+
+Object = dict[str, Any]
+log = logging.getLogger(__name__)
+COMPONENT = "manta-operator"
+_MESSAGE_LIMIT = 1024
+"""Characters that the API server accepts of an event's message."""
+
+
+class Statuses:
+    """Writes statuses and publishes events."""
+
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
+
+    async def write(self, entry: Entry, after: Object) -> bool:
+        """Write a status that differs from the present one; return False if the object is gone. Raises ClusterError."""
+        before = entry.status()
+        metrics.judged(entry.key, _ready(after))
+        if after == before:
+            return True
+        namespace, name = entry.key
+        document = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "metadata": {"name": name, "namespace": namespace, "uid": entry.uid},
+            "status": after,
+        }
+        try:
+            answer = await self._client.apply(document, subresource="status")
+        except (Missing, Conflict):  # with a uid and with force, a conflict says that it is another object
+            return False
+        progress.wrote(names.KIND)
+        entry.memory.status, entry.memory.version = answer.get("status") or {}, version_of(answer)
+        for event in events(before, after):
+            await self._publish(entry, event)
+        return True
+
+    async def report(self, entry: Entry, reason: str, message: str) -> None:
+        """Say in the conditions why nothing can be judged, and leave the rest of the status as it stands."""
+        before = entry.status()
+        said = (Condition("Reconciled", "False", reason, message), Condition("Ready", "False", reason, message))
+        old = before.get("conditions") or ()
+        generation = entry.body["metadata"].get("generation", 0)
+        new = {each["type"]: each for each in merge(said, old, generation, timestamp())}
+        kept = [new.pop(each["type"], each) for each in old]
+        try:
+            await self.write(entry, before | {"conditions": [*kept, *new.values()]})
+        except ClusterError as error:
+            log.warning("%s/%s: %s", *entry.key, error)
+
+    async def _publish(self, entry: Entry, event: Event) -> None:
+        """Create one event. Its name follows from what it says and of which status, so none is told twice."""
+        now = timestamp()
+        about = [entry.uid, entry.memory.version, event.type, event.reason, event.message]
+        digest = hashlib.sha256(repr(about).encode()).hexdigest()[:16]
+        namespace, name = entry.key
+        document = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{name}.{digest}", "namespace": namespace},
+            "involvedObject": {
+                "apiVersion": names.API_VERSION,
+                "kind": names.KIND,
+                "name": name,
+                "namespace": namespace,
+                "uid": entry.uid,
+            },
+            "type": event.type,
+            "reason": event.reason,
+            "message": event.message[:_MESSAGE_LIMIT],
+            "source": {"component": COMPONENT},
+            "reportingComponent": COMPONENT,
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        try:
+            await self._client.create(document)
+        except ClusterError as error:  # the status says it all the same
+            log.info("%s/%s: event %s was not published: %s", namespace, name, event.reason, error)
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """Return a time in RFC 3339, UTC, seconds; now without an argument (epoch seconds)."""
+    moment = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _ready(status: Mapping[str, Any]) -> metrics.Judgement:
+    found = (each["status"] for each in status.get("conditions") or () if each["type"] == "Ready")
+    judgement: metrics.Judgement = next(found, "Unknown")
+    return judgement

@@ -1,0 +1,126 @@
+"""Everything the watches have told about children: what a pass reads instead of asking the API server.
+
+A pass may rely on it once every kind has been listed (`ready`). It may lag behind, never contradict itself: what we
+wrote is put in at once from the API server's answer, and older news about the same object does not undo it.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from manta_operator.controller.children import Child, ChildName, Key, child
+from manta_operator.controller.errors import ClusterError
+from manta_operator.controller.kinds import CHILD_KINDS, OBSERVED
+
+Source = tuple[str, str | None]
+"""Kind and namespace of one watch; None: all namespaces."""
+
+
+class Store:
+    """The children of every LLMDeployment; `wake` is called with the key of one whose children changed."""
+
+    def __init__(self, wake: Callable[[Key], None], namespaces: Iterable[str | None]) -> None:
+        self._wake = wake
+        self._children: dict[tuple[str, str, str], Child] = {}
+        self._of: dict[Key, dict[ChildName, Child]] = defaultdict(dict)
+        self._going: set[str] = set()
+        self._unlisted: set[Source] = {(each.kind, place) for each in CHILD_KINDS for place in namespaces}
+        self._troubles: dict[Source, ClusterError] = {}
+        self._ready = asyncio.Event()
+
+    async def ready(self) -> None:
+        """Wait until every kind that decisions are made from has been listed, and no other may still come."""
+        await self._ready.wait()
+
+    @property
+    def trouble(self) -> ClusterError | None:
+        """What keeps a kind from being watched, if it is something that a person has to put right."""
+        return next(iter(self._troubles.values()), None)
+
+    def of(self, key: Key) -> Mapping[ChildName, Child]:
+        """Return the children that carry the label of an LLMDeployment."""
+        return self._of.get(key, {})
+
+    def find(self, kind: str, namespace: str, name: str) -> Child | None:
+        """Return a child by its name, whosever it is."""
+        return self._children.get((kind, namespace, name))
+
+    def going(self, found: Child) -> bool:
+        """Say whether a child is being deleted, or was deleted by us although no watch has said so yet."""
+        return found.deleting or found.uid in self._going
+
+    def expect_gone(self, uid: str) -> None:
+        """Note that the API server has accepted our deletion of this object."""
+        self._going.add(uid)
+
+    def put(self, kind: str, body: Mapping[str, Any], *, quietly: bool = False) -> Child:
+        """Take in an object as the API server has it, from a watch or, `quietly`, as the answer to a write of ours."""
+        new = child(kind, body)
+        place = (kind, new.namespace, new.name)
+        old = self._children.get(place)
+        if old is not None and new.version and new.version < old.version:
+            return old  # older news than what our own write was answered with
+        self._children[place] = new
+        if old is not None and old.key != new.key:
+            self._drop_from(old)
+        if new.deployment:
+            self._of[new.key][kind, new.name] = new
+        if not quietly and (old is None or not _same(old, new)):
+            self._wake(new.key)
+        return new
+
+    def remove(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        """Take out an object that is gone; another one of that name stays."""
+        self._going.discard(uid)
+        old = self._children.get((kind, namespace, name))
+        if old is None or old.uid != uid:
+            return
+        del self._children[kind, namespace, name]
+        self._drop_from(old)
+        self._wake(old.key)
+
+    def _drop_from(self, old: Child) -> None:
+        siblings = self._of.get(old.key)
+        if siblings is not None:
+            siblings.pop((old.kind, old.name), None)
+            if not siblings:
+                del self._of[old.key]
+
+    def listed(self, source: Source, uids: set[str], version: int) -> None:
+        """Note that a list is complete: what it did not show and is not newer than it is gone."""
+        kind, namespace = source
+        gone = [
+            each
+            for each in self._children.values()
+            if each.kind == kind
+            and namespace in (None, each.namespace)
+            and each.uid not in uids
+            and each.version <= version
+        ]
+        for each in gone:
+            self.remove(each.kind, each.namespace, each.name, each.uid)
+        self._settle(source, None)
+
+    def unseen(self, source: Source, error: ClusterError | None) -> None:
+        """Note that a kind cannot be watched; no `error`: it is not served, and that is fine."""
+        if error is None:
+            self.listed(source, set(), 1 << 63)
+        else:
+            self._settle(source, error)
+
+    def _settle(self, source: Source, error: ClusterError | None) -> None:
+        if error is None:
+            self._troubles.pop(source, None)
+        else:
+            self._troubles[source] = error
+        if error is None or source[0] not in OBSERVED:
+            self._unlisted.discard(source)
+        if not self._unlisted:
+            self._ready.set()
+
+
+def _same(old: Child, new: Child) -> bool:
+    return (old.uid, old.owner, old.digest, old.deleting, old.seen) == (
+        new.uid, new.owner, new.digest, new.deleting, new.seen,
+    )  # fmt: skip

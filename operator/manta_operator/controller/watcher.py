@@ -1,0 +1,105 @@
+"""Keeps the store up to date: lists a kind once, then watches it for ever, whatever the API server does meanwhile.
+
+Not kopf's own watching: see docs/adr/0010. One task for each kind and namespace; it never ends and never raises.
+"""
+
+import asyncio
+import logging
+import random
+import time
+
+from manta_operator.controller.client import KubeClient, Object
+from manta_operator.controller.errors import ClusterError, Expired, Forbidden, Missing
+from manta_operator.controller.kinds import OURS, ChildKind
+from manta_operator.controller.probes import progress
+from manta_operator.controller.store import Source, Store
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_SECONDS = 0.5
+LONGEST_RETRY_SECONDS = 5.0
+"""So that an outage of hours costs little and is over within seconds of its end."""
+ABSENT_SECONDS = 60.0
+"""How often it is looked whether a CRD has come."""
+
+
+class Watcher:
+    """One kind in one namespace, or in all."""
+
+    def __init__(self, client: KubeClient, store: Store, kind: ChildKind, namespace: str | None) -> None:
+        self._client, self._store, self._kind, self._namespace = client, store, kind, namespace
+        self._source: Source = (kind.kind, namespace)
+        self._version = ""
+        self._failures, self._said = 0, ""
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                await self._follow()
+            except Expired:
+                self._version = ""
+                await asyncio.sleep(FIRST_RETRY_SECONDS)
+            except ClusterError as error:
+                # Where nobody answers the version stays good: the watch goes on from there without a list.
+                if isinstance(error, Missing | Forbidden):
+                    self._version = ""
+                await asyncio.sleep(self._pause(error))
+            except Exception:
+                log.exception("watching %s failed, which is a bug; it starts again", self._kind.kind)
+                self._version = ""
+                await asyncio.sleep(LONGEST_RETRY_SECONDS)
+
+    async def _list(self) -> None:
+        uids: set[str] = set()
+        version = ""
+        pages = self._client.pages(self._kind.api_version, self._kind.kind, self._namespace, OURS)
+        async for items, version in pages:  # noqa: B007 - of the last page
+            for body in items:
+                uids.add(self._store.put(self._kind.kind, body).uid)
+        self._store.listed(self._source, uids, int(version) if version.isdecimal() else 0)
+        self._version = version
+        self._heard()
+
+    async def _follow(self) -> None:
+        kind, began = self._kind, time.monotonic()
+        stream = self._client.watch(kind.api_version, kind.kind, self._namespace, OURS, self._version)
+        async for event in stream:
+            self._heard()
+            self._take(event)
+            self._version = event["object"]["metadata"]["resourceVersion"]
+        if time.monotonic() - began < FIRST_RETRY_SECONDS:  # a stream that ends at once must not become a busy loop
+            await asyncio.sleep(FIRST_RETRY_SECONDS)
+
+    def _take(self, event: Object) -> None:
+        body = event["object"]
+        progress.heard(self._kind.kind)
+        if event["type"] in ("ADDED", "MODIFIED"):
+            self._store.put(self._kind.kind, body)
+        elif event["type"] == "DELETED":
+            metadata = body["metadata"]
+            self._store.remove(self._kind.kind, metadata["namespace"], metadata["name"], metadata["uid"])
+
+    def _pause(self, error: ClusterError) -> float:
+        self._failures += 1
+        if isinstance(error, Missing) and self._kind.optional:
+            self._store.unseen(self._source, None)
+            return ABSENT_SECONDS
+        if isinstance(error, Forbidden):
+            self._store.unseen(self._source, error)
+        self._say(error.message)
+        longest = min(FIRST_RETRY_SECONDS * 2.0 ** min(self._failures - 1, 8), LONGEST_RETRY_SECONDS)
+        return max(longest * random.uniform(0.5, 1.0), error.retry_after or 0.0)  # noqa: S311 - spreads load
+
+    def _say(self, message: str) -> None:
+        """Log trouble once for as long as it lasts."""
+        if not self._said:
+            log.warning("%s", message)
+        self._said = message
+
+    def _heard(self) -> None:
+        if self._said:
+            log.info("watching %s again", self._kind.kind)
+        self._failures, self._said = 0, ""
