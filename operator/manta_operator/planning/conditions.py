@@ -25,6 +25,9 @@ from manta_operator.planning.problems import Failure, Problem
 Status = Literal["True", "False", "Unknown"]
 _SHOWN = 3
 """How many of several like things a message names."""
+MESSAGE_LIMIT = 4096
+"""Characters of a message that are kept."""
+_TOO_LATE = "ProgressDeadlineExceeded"
 
 
 @dataclass(frozen=True)
@@ -121,14 +124,9 @@ def _progressing(situation: Situation) -> Condition:
     if situation.plan is None:
         return Condition("Progressing", "False", "NotPlanned", "nothing is changed until the spec can be planned")
     rollout = situation.plan.rollout
-    serving = situation.observed.ready_groups(situation.plan.revision)
-    if not rollout.message and serving < situation.replicas:  # until plans tell their rollout
-        waiting = f"{serving} of {situation.replicas} replicas of revision {situation.plan.revision} serve"
-        return Condition("Progressing", "True", "Starting", _with_pod_problems(waiting, situation.observed))
-    if rollout.state == "settled":
-        return Condition("Progressing", "False", "Settled", "everything that was asked for exists, and nothing else")
-    moving: Status = "False" if rollout.state in ("waiting", "paused") else "True"
-    return Condition("Progressing", moving, rollout.reason, _with_pod_problems(rollout.message, situation.observed))
+    moves = rollout.state in ("starting", "scaling", "rolling") and rollout.reason != _TOO_LATE
+    message = _with_pod_problems(rollout.message, situation.observed)
+    return Condition("Progressing", "True" if moves else "False", rollout.reason, message)
 
 
 def _available(situation: Situation) -> Condition:
@@ -150,10 +148,10 @@ def _degraded(situation: Situation) -> Condition:
         said = _some([f"replica {trouble.group}: {trouble.message}" for trouble in spent])
         remedy = f"mend the cause; to try again, delete StatefulSet {spent[0].group} or change the spec"
         return Condition("Degraded", "True", "RestartsSpent", f"{said}; {remedy}")
-    if plan and plan.rollout.state == "paused":
-        remedy = "mend what the pods say, or roll back by applying the former spec"
+    if plan and (plan.rollout.state == "paused" or plan.rollout.reason == _TOO_LATE):
+        back = ", or roll back by applying the former spec" if plan.rollout.state == "paused" else ""
         message = _with_pod_problems(plan.rollout.message, situation.observed)
-        return Condition("Degraded", "True", plan.rollout.reason, f"{message}; {remedy}")
+        return Condition("Degraded", "True", plan.rollout.reason, f"{message}; mend what the pods say{back}")
     lost = [pod for pod in situation.observed.pods if pod.lost]
     if lost:
         said = _some([f"pod {pod.name} is on node {pod.node}, which is lost" for pod in lost])
@@ -208,7 +206,7 @@ _BLOCKS_READY: Mapping[str, Callable[[Condition], bool]] = {
 
 
 def _with_pod_problems(text: str, observed: Observed) -> str:
-    problems = [f"pod {pod.name}: {pod.problem}" for pod in observed.pods if pod.problem]
+    problems = [f"pod {pod.name}: {pod.problem}" for pod in observed.pods if pod.problem and pod.problem not in text]
     return "; ".join([text, *problems[:_SHOWN]])
 
 
@@ -244,7 +242,7 @@ def _entry(condition: Condition, before: Mapping[str, Any] | None, generation: i
         "type": condition.type,
         "status": condition.status,
         "reason": condition.reason,
-        "message": condition.message,
+        "message": condition.message[:MESSAGE_LIMIT],
         "observedGeneration": generation,
         "lastTransitionTime": since or now,
     }

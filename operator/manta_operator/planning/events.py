@@ -35,12 +35,11 @@ _HEALED: Mapping[str, str] = {"Degraded": "Recovered", "Reconciled": "Reconciled
 """Of those, the ones whose turn to the better is told, too, and what it is called."""
 _PASSING = frozenset({"Transient", "Unknown"})
 """Reasons that nobody has to act on: the operator tries again by itself."""
-_WAITING = "NoRoom"
+_WAITING, _DONE = "NoRoom", "Settled"
 _ACTS: Mapping[str, Literal["Normal", "Warning"]] = {
     "Restarting": "Warning",
     "Replacing": "Warning",
     "ScalingDown": "Normal",
-    "ScalingUp": "Normal",
 }
 """Decisions that are told when they are new."""
 
@@ -90,18 +89,15 @@ def _availability(before: Status, after: Status) -> Iterator[Event]:
 
 
 def _rollout(before: Status, after: Status) -> Iterator[Event]:
-    """Tell the beginning of a rollout, that it waits, and its end. That it failed is a turn of Degraded."""
+    """Tell the beginning of a rollout, that it waits, and when all is done. That it failed is a turn of Degraded."""
     now, then = _conditions(after).get("Progressing", {}), _conditions(before).get("Progressing", {})
     old, new = before.get("revision"), after.get("revision")
     if old and new and old != new:
         yield Event("Normal", "RollingOut", f"revision {new} takes the place of {old}")
     if now.get("reason") == _WAITING and then.get("reason") != _WAITING:
         yield Event("Warning", _WAITING, now["message"])
-    if now.get("reason") == "Settled" and then.get("reason") in ("RollingOut", _WAITING, *_FAILED) and new:
-        yield Event("Normal", "RolledOut", f"revision {new} serves, and nothing of another revision is left")
-
-
-_FAILED = ("ProgressDeadlineExceeded", "Failing")
+    if now.get("reason") == _DONE and then.get("reason", _DONE) != _DONE:
+        yield Event("Normal", _DONE, now["message"])
 
 
 def _acts(before: Status, after: Status) -> Iterator[Event]:

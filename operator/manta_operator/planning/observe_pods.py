@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from manta_operator.planning.last_words import last_words
 from manta_operator.planning.observed import ObservedPod
 
 Body = Mapping[str, Any]
@@ -13,7 +14,6 @@ LOST_MARGIN_SECONDS = 60.0
 """A pod that is still there this long after its grace has ended will not go by itself: its node does not answer."""
 _BENIGN = (None, "ContainerCreating", "PodInitializing")
 _UNSCHEDULABLE = ("Unschedulable", "SchedulerError")
-LOG_CHARACTERS = 300
 
 
 def observe_pod(body: Body, now: float, lost_nodes: frozenset[str]) -> ObservedPod:
@@ -99,8 +99,7 @@ def pod_problem(status: Body) -> str | None:
 
 def _last_words(container: Body) -> str:
     last = (container.get("lastState") or {}).get("terminated") or {}
-    log = (last.get("message") or "").strip().splitlines()
-    return str(log[-1][:LOG_CHARACTERS]) if log else ""
+    return last_words(last.get("message") or "")
 
 
 def controller_uid(body: Body) -> str | None:

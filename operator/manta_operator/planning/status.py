@@ -5,12 +5,12 @@ from typing import Any
 
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
-from manta_operator.planning.conditions import Condition, Situation, conditions, merge
+from manta_operator.planning.conditions import MESSAGE_LIMIT, Condition, Situation, conditions, merge
 from manta_operator.planning.fit import Fit
 from manta_operator.planning.previous import remember
 
-MESSAGE_LIMIT = 1024
-"""Characters of a decision that are kept; conditions keep theirs whole."""
+_DECISION_LIMIT = 1024
+"""Characters of a decision that are kept."""
 
 
 def status(deployment: LLMDeployment, situation: Situation, before: Mapping[str, Any], now: str) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def status(deployment: LLMDeployment, situation: Situation, before: Mapping[str,
         result["shape"] = remember(deployment.spec, plan.shape, plan.fit)
         result["fit"] = _fit(plan.fit)
         result["decisions"] = [
-            {"reason": decision.reason, "message": decision.message[:MESSAGE_LIMIT]} for decision in plan.decisions
+            {"reason": decision.reason, "message": decision.message[:_DECISION_LIMIT]} for decision in plan.decisions
         ]
     return result
 
@@ -74,4 +74,4 @@ def _fit(fit: Fit) -> dict[str, Any]:
         "maxModelLen": fit.max_model_len,
     }
     known = {name: value for name, value in numbers.items() if value is not None}
-    return {"fits": fit.fits, "message": fit.message, **known}
+    return {"fits": fit.fits, "message": fit.message[:MESSAGE_LIMIT], **known}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from manta_operator.planning.conditions import Condition, Situation, conditions, merge
+from manta_operator.planning.conditions import MESSAGE_LIMIT, Condition, Situation, conditions, merge
 from manta_operator.planning.fit import Fit
 from manta_operator.planning.integrations import POD_MONITOR, Integration, absent
 from manta_operator.planning.observe import Observed, ObservedGroup, ObservedPod
@@ -109,6 +109,21 @@ def test_all_conditions(given, expected):
         ("waiting is not broken", situation(groups=[OLD], rollout=NO_ROOM), "Degraded: False Sound"),
         ("paused", situation(groups=[OLD], rollout=PAUSED), "Progressing: False ProgressDeadlineExceeded"),
         ("paused is broken", situation(groups=[OLD], rollout=PAUSED), "Degraded: True ProgressDeadlineExceeded"),
+        (
+            "late for the first time",
+            situation(groups=[BORN], rollout=replace(PAUSED, state="starting")),
+            "Degraded: True ProgressDeadlineExceeded",
+        ),
+        (
+            "late is no progress",
+            situation(groups=[BORN], rollout=replace(PAUSED, state="starting")),
+            "Progressing: False ProgressDeadlineExceeded",
+        ),
+        (
+            "failing for the first time",
+            situation(groups=[BORN], rollout=replace(STARTING, reason="Failing")),
+            "Progressing: True Failing",
+        ),
         ("restarts spent", situation(groups=[BORN], troubles=(SPENT,)), "Degraded: True RestartsSpent"),
         (
             "restarts left",
@@ -191,6 +206,16 @@ def test_condition(case, given, expected):
 )
 def test_messages_have_the_cause_and_what_to_do(kind, given, words):
     assert words in message(kind, given)
+
+
+def test_a_pod_is_not_quoted_twice():
+    rollout = replace(STARTING, message=f"0 of 1 serve; demo-new-0: pod demo-new-0-0: {GATED}")
+    assert message("Progressing", situation(pods=[pod(problem=GATED)], rollout=rollout)) == rollout.message
+
+
+def test_messages_are_bounded():
+    judged_now = conditions(situation(problems=[Problem("spec.x", "x" * 100_000, "mend it")]))
+    assert max(len(entry["message"]) for entry in merge(judged_now, [], 1, "t")) == MESSAGE_LIMIT
 
 
 def test_nothing_is_said_about_integrations_nobody_asked_for():

@@ -28,7 +28,7 @@ BUSY = {"Reconciled": ("False", "Transient", "429")}
 TAKEN = {"Reconciled": ("False", "NotOwned", "Service demo is somebody else's")}
 ROLLING = {"Progressing": ("True", "RollingOut", "1 of 2")}
 NO_ROOM = {"Progressing": ("False", "NoRoom", "needs 2 GPUs")}
-SETTLED = {"Progressing": ("False", "Settled", "")}
+SETTLED = {"Progressing": ("False", "Settled", "2 of 2 serve")}
 STARTING = {"Progressing": ("True", "Starting", "0 of 2")}
 PAUSED = {
     "Progressing": ("False", "ProgressDeadlineExceeded", "2400 s"),
@@ -80,9 +80,10 @@ CASES = {
     "rolled out": (
         status("b", **ROLLING),
         status("b", **SETTLED),
-        ["Normal RolledOut: revision b serves, and nothing of another revision is left"],
+        ["Normal Settled: 2 of 2 serve"],
     ),
-    "started": (status(**STARTING), status(**SETTLED), []),
+    "started": (status(**STARTING), status(**SETTLED), ["Normal Settled: 2 of 2 serve"]),
+    "settled from the beginning": ({}, status(**SETTLED), []),
     "no room": (status(**ROLLING), status(**NO_ROOM), ["Warning NoRoom: needs 2 GPUs"]),
     "no room still": (status(**NO_ROOM), status(Progressing=("False", "NoRoom", "needs 1 GPU")), []),
     "paused": (

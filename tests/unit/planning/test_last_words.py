@@ -1,0 +1,56 @@
+"""Which line of a log is taken for the cause, and which problems mean that the model cannot be had."""
+
+import pytest
+
+from manta_operator.planning.last_words import cannot_fetch, last_words
+
+SUMMARY = "12:00:00 manta rank 0: vLLM ended by itself with code 1; its own last words are above"
+GATED = "huggingface_hub.errors.GatedRepoError: 403 Client Error. (Request ID: Root=1)"
+HIDDEN = "OSError: You are trying to access a gated repo."
+
+
+@pytest.mark.parametrize(
+    ("case", "log", "expected"),
+    [
+        ("nothing", " \n", ""),
+        ("the last line", "loading\nkilled", "killed"),
+        ("the launcher gave up itself", "ValueError: x\n12:00 manta rank 0: gave up after 9 s", None),
+        (
+            "an error before the summary",
+            f"Traceback\nValueError: no such layer\n  at x\n{SUMMARY}",
+            "ValueError: no such layer",
+        ),
+        ("the last of several errors", f"KeyError: a\nRuntimeError: b\n{SUMMARY}", "RuntimeError: b"),
+        (
+            "an error that points at another",
+            f"ValueError: too long\nRuntimeError: Engine core initialization failed. See root cause above.\n{SUMMARY}",
+            "ValueError: too long",
+        ),
+        ("a model that cannot be had goes first", f"{GATED}\nRuntimeError: b\n{SUMMARY}", GATED),
+        ("no error at all", f"loading\n{SUMMARY}", SUMMARY),
+        ("long", "x" * 999, "x" * 300),
+    ],
+)
+def test_last_words(case, log, expected):
+    assert last_words(log) == (log.splitlines()[-1] if expected is None else expected), case
+    assert last_words(last_words(log)) == last_words(log)
+
+
+@pytest.mark.parametrize(
+    ("problem", "expected"),
+    [
+        (GATED, True),
+        (HIDDEN, True),
+        ("OSError: a/b is not a local folder and is not a valid model identifier listed on the hub", True),
+        ("OSError: We couldn't connect to 'https://hub' to load the files", True),
+        ('CreateContainerConfigError: secret "hub" not found', True),
+        ('Unschedulable: persistentvolumeclaim "models" not found', True),
+        ("Unschedulable: pod has unbound immediate PersistentVolumeClaims", True),
+        ("OSError: [Errno 28] No space left on device", True),
+        ("Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu", False),
+        ("ImagePullBackOff: Back-off pulling image", False),
+        ("torch.OutOfMemoryError: CUDA out of memory", False),
+    ],
+)
+def test_cannot_fetch(problem, expected):
+    assert cannot_fetch(problem) is expected
