@@ -4,9 +4,10 @@
 import pytest
 
 from manta_operator.box import names, proxy
-from manta_operator.box.workloads import collector, deployment_plan, quantities, replicaset, scheduler_plan
+from manta_operator.box.workloads import collector, deployment_plan, replicaset, scheduler_plan
 from manta_operator.box.workloads import statefulset_plan as sts_plan
 from manta_operator.box.workloads.node import NodeResources, node_object
+from manta_operator.placement import predicates, quantities
 
 NOW = 1_000_000.0
 REV = sts_plan.Revisions("s-old", "s-new")
@@ -116,14 +117,14 @@ def test_replica_set_gives_up_the_least_useful_pod():
     [
         ({"containers": [{"resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}}]}, ""),
         ({"containers": [{"resources": {"requests": {"memory": "3Gi"}}}]}, "1 Insufficient memory. memory: 3.0Gi asked, 2.0Gi of 2.0Gi left"),
-        ({"containers": [{"resources": {"limits": {"nvidia.com/gpu": "1"}}}]}, "1 Insufficient nvidia.com/gpu. nvidia.com/gpu: 1 asked, this machine has none"),
+        ({"containers": [{"resources": {"limits": {"nvidia.com/gpu": "1"}}}]}, "1 Insufficient nvidia.com/gpu. nvidia.com/gpu: 1 asked, the node has none"),
         ({"containers": [], "initContainers": [{"resources": {"requests": {"cpu": 3}}}]}, "1 Insufficient cpu. cpu: 3 asked"),
         ({"containers": [], "nodeSelector": {"a": "b"}}, "node affinity/selector. the node lacks a=b"),
     ],
 )  # fmt: skip
 def test_scheduler_messages(spec, expected):
     resources = NodeResources(cpu=2, memory=2 << 30)
-    found = scheduler_plan.misfits({"spec": spec}, node_object(resources), resources.allocatable(), {})
+    found = predicates.misfits({"spec": spec}, node_object(resources), resources.allocatable(), {})
     assert bool(found) == bool(expected)
     assert not expected or expected in scheduler_plan.message([found])
 

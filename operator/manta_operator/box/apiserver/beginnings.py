@@ -6,7 +6,7 @@ from typing import Any
 
 from manta_operator.box.apiserver import crds
 from manta_operator.box.apiserver.resources import Resource
-from manta_operator.box.workloads import quantities
+from manta_operator.placement import quantities
 
 Object = dict[str, Any]
 _COUNTED = ("cpu", "memory")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from manta_operator.box.cluster import Object
+from manta_operator.placement.selectors import matches_expression
 
 Key = tuple[str | None, str]
 TERMINAL_PHASES = ("Succeeded", "Failed")
@@ -116,33 +117,6 @@ def matches_labels(selector: Mapping[str, Any] | None, labels: Mapping[str, str]
         return False
     equal = all(labels.get(name) == value for name, value in (selector.get("matchLabels") or {}).items())
     return equal and all(matches_expression(item, labels) for item in selector.get("matchExpressions") or [])
-
-
-def matches_expression(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """One requirement {key, operator, values} of a label or node selector."""
-    name, values = expression["key"], list(expression.get("values") or [])
-    value = labels.get(name)
-    match expression["operator"]:
-        case "In":
-            return value in values
-        case "NotIn":
-            return value not in values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt" | "Lt" as operator:
-            return _compares(operator, value, values)
-        case _:
-            return False
-
-
-def _compares(operator: str, value: str | None, values: Sequence[str]) -> bool:
-    try:
-        left, right = int(value or ""), int(values[0])
-    except (ValueError, IndexError):
-        return False
-    return left > right if operator == "Gt" else left < right
 
 
 def scaled(value: int | str | None, total: int, *, up: bool) -> int:

@@ -12,7 +12,9 @@ from manta_operator.box.cluster import ApiError, Cluster, Event, Object
 from manta_operator.box.workloads import scheduler_plan as plan
 from manta_operator.box.workloads.events import record
 from manta_operator.box.workloads.objects import Key, condition, is_deleting, key_of, timestamp, with_condition
-from manta_operator.box.workloads.quantities import Amounts, parse
+from manta_operator.placement.predicates import misfits
+from manta_operator.placement.quantities import Amounts, parse
+from manta_operator.placement.requests import add, in_use, requests
 
 _QUEUE: Key = (None, "queue")
 
@@ -33,7 +35,7 @@ class _Place:
 def _place(node: Object, pods: Sequence[Object]) -> _Place:
     amounts = (node.get("status") or {}).get("allocatable") or {}
     mine = [pod for pod in pods if pod["spec"].get("nodeName") == node["metadata"]["name"]]
-    return _Place(node, {name: parse(amount) for name, amount in amounts.items()}, plan.in_use(mine))
+    return _Place(node, {name: parse(amount) for name, amount in amounts.items()}, in_use(mine))
 
 
 class Scheduler:
@@ -56,14 +58,14 @@ class Scheduler:
         if not places:
             return None
         for pod in plan.order(pods, self._priorities(pods)):
-            found = [plan.misfits(pod, place.node, place.allocatable, place.used) for place in places]
-            fitting = [place for place, misfits in zip(places, found, strict=True) if not misfits]
+            found = [misfits(pod, place.node, place.allocatable, place.used) for place in places]
+            fitting = [place for place, reasons in zip(places, found, strict=True) if not reasons]
             if not fitting:
                 self._refuse(pod, plan.message(found))
                 continue
             place = min(fitting, key=lambda place: (place.used.get("pods", 0), place.name))
             if self._bind(pod, place.name):
-                place.used = _plus(place.used, plan.requests(pod))
+                place.used = add([place.used, requests(pod)])
         return None
 
     def _priorities(self, pods: Sequence[Object]) -> dict[str, int]:
@@ -99,8 +101,3 @@ class Scheduler:
         conditions = with_condition((pod.get("status") or {}).get("conditions") or [], new)
         namespace, name = key_of(pod)
         self._cluster.patch_status("Pod", namespace, name, {"status": {"phase": "Pending", "conditions": conditions}})
-
-
-def _plus(left: Amounts, right: Amounts) -> dict[str, Fraction]:
-    zero = Fraction(0)
-    return {name: left.get(name, zero) + right.get(name, zero) for name in {**left, **right}}
