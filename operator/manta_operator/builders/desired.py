@@ -10,7 +10,7 @@ from typing import Any
 
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment, LLMDeploymentSpec
-from manta_operator.builders import access, engine_groups, pod_template, protection, router
+from manta_operator.builders import access, engine_groups, integrations, pod_template, protection, router
 from manta_operator.builders.engine_pod import engine_template, template_hash
 from manta_operator.facts.accelerators import catalog
 from manta_operator.facts.models import ModelFacts
@@ -92,4 +92,5 @@ def _objects(deployment: LLMDeployment, decision: Plan, template: Object) -> lis
         protection.router_policy(deployment),
         *(engine_groups.statefulset(deployment, decision, group, template) for group in decision.groups),
         router.router_deployment(deployment, config),
+        *integrations.wanted(deployment),
     ]

@@ -1,16 +1,15 @@
 """Builders of what other projects do for a deployment: the PodMonitor and the HTTPRoute. Pure.
 
-Both kinds are optional: the controller knows which the cluster serves, `split` parts the objects by that.
+Both kinds are optional: where the cluster does not serve one, everything else goes on (`planning.integrations`).
 """
 
 import re
-from collections.abc import Collection, Iterable
 from typing import Any
 
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment, ParentRef
 from manta_operator.builders.metadata import metadata
-from manta_operator.planning.integrations import HTTP_ROUTE, OPTIONAL_KINDS, POD_MONITOR, Integration, absent
+from manta_operator.planning.integrations import HTTP_ROUTE, POD_MONITOR
 
 Object = dict[str, Any]
 
@@ -23,19 +22,6 @@ def wanted(deployment: LLMDeployment) -> tuple[Object, ...]:
     if deployment.spec.gateway.parent_refs:
         objects.append(http_route(deployment))
     return tuple(objects)
-
-
-def split(objects: Iterable[Object], served: Collection[str]) -> tuple[tuple[Object, ...], tuple[Integration, ...]]:
-    """Return the objects whose kind the cluster serves, and what to tell about the others.
-
-    Args:
-        objects: What `wanted` returned.
-        served: Names of the optional kinds that are served, for example {"PodMonitor"}.
-    """
-    kinds = {kind.kind: kind for kind in OPTIONAL_KINDS}
-    told = {obj["kind"]: obj for obj in objects}
-    here = tuple(obj for kind, obj in told.items() if kind in served)
-    return here, tuple(absent(kinds[kind]) for kind in told if kind not in served)
 
 
 def pod_monitor(deployment: LLMDeployment) -> Object:

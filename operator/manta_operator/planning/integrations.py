@@ -14,18 +14,15 @@ class OptionalKind:
 
     api_version: str
     kind: str
-    plural: str
     project: str
     field: str
     """The field of the spec that asks for it."""
 
 
 POD_MONITOR = OptionalKind(
-    "monitoring.coreos.com/v1", "PodMonitor", "podmonitors", "the Prometheus operator", "spec.monitoring.podMonitor"
+    "monitoring.coreos.com/v1", "PodMonitor", "the Prometheus operator", "spec.monitoring.podMonitor"
 )
-HTTP_ROUTE = OptionalKind(
-    "gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes", "the Gateway API", "spec.gateway.parentRefs"
-)
+HTTP_ROUTE = OptionalKind("gateway.networking.k8s.io/v1", "HTTPRoute", "the Gateway API", "spec.gateway.parentRefs")
 OPTIONAL_KINDS = (POD_MONITOR, HTTP_ROUTE)
 
 

@@ -1,0 +1,133 @@
+"""The PodMonitor, the HTTPRoute, and the room that NetworkPolicies leave for who reads metrics and loads."""
+
+import kubernetes_validate
+import pytest
+from make import LLAMA_8B, deployment
+
+from manta_operator.api import names
+from manta_operator.builders.desired import Desired, desire
+from manta_operator.builders.integrations import wanted
+from manta_operator.builders.protection import engine_policy, router_policy
+from manta_operator.planning.observe import Observed
+
+MONITORED = {"monitoring": {"podMonitor": True}}
+ROUTED = {"gateway": {"parentRefs": [{"name": "edge", "namespace": "infra"}, {"name": "lan", "sectionName": "https"}]}}
+
+
+def spec_of(kind, **spec):
+    (found,) = [obj for obj in wanted(deployment(**spec)) if obj["kind"] == kind]
+    return found["spec"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "kinds"),
+    [({}, []), (MONITORED, ["PodMonitor"]), (ROUTED, ["HTTPRoute"]), (MONITORED | ROUTED, ["PodMonitor", "HTTPRoute"])],
+    ids=["neither", "monitored", "routed", "both"],
+)
+def test_only_what_is_asked_for_is_made_and_last(spec, kinds):
+    desired = desire(deployment(**spec), LLAMA_8B, Observed())
+    assert isinstance(desired, Desired)
+    made = [obj["kind"] for obj in desired.objects]
+    assert [kind for kind in made if kind in ("PodMonitor", "HTTPRoute")] == kinds
+    assert made[len(made) - len(kinds) :] == kinds
+
+
+def test_integrations_are_children_like_any_other():
+    for obj in wanted(deployment(**MONITORED, **ROUTED)):
+        assert obj["metadata"]["name"] == "demo"
+        assert obj["metadata"]["labels"][names.LABEL_MANAGED_BY] == "manta"
+        assert obj["metadata"]["ownerReferences"][0]["uid"] == "uid-1"
+
+
+def test_prometheus_reads_heads_and_routers():
+    spec = spec_of("PodMonitor", **MONITORED)
+    assert spec["selector"] == {"matchLabels": {"manta.dev/deployment": "demo"}}
+    engine, router = spec["podMetricsEndpoints"]
+    (keep,) = engine["relabelings"]
+    assert (engine["port"], router["port"]) == ("http", "picker")
+    assert keep["sourceLabels"] == [
+        "__meta_kubernetes_pod_label_app_kubernetes_io_component",
+        "__meta_kubernetes_pod_label_apps_kubernetes_io_pod_index",
+    ]
+    assert keep["regex"] == "engine;0"
+
+
+def test_the_ports_that_are_scraped_are_there():
+    desired = desire(deployment(**MONITORED), LLAMA_8B, Observed())
+    assert isinstance(desired, Desired)
+    ports = {
+        (obj["kind"], port["name"]): port["containerPort"]
+        for obj in desired.objects
+        if obj["kind"] in ("StatefulSet", "Deployment")
+        for container in obj["spec"]["template"]["spec"]["containers"]
+        for port in container["ports"]
+    }
+    assert ports["StatefulSet", "http"] == names.ENGINE_PORT
+    assert ports["Deployment", "picker"] == names.PICKER_PORT
+
+
+def test_the_route_leads_to_the_service_for_as_long_as_an_answer_takes():
+    spec = spec_of("HTTPRoute", router={"port": 80}, **ROUTED)
+    assert spec["parentRefs"] == [{"name": "edge", "namespace": "infra"}, {"name": "lan", "sectionName": "https"}]
+    (rule,) = spec["rules"]
+    assert rule["backendRefs"] == [{"name": "demo", "port": 80}]
+    assert rule["timeouts"] == {"request": "0s"}
+    assert "hostnames" not in spec
+
+
+def test_the_route_is_for_the_hosts_that_were_named():
+    gateway = ROUTED["gateway"] | {"hostnames": ["llm.example.com", "*.ai.example.com"]}
+    assert spec_of("HTTPRoute", gateway=gateway)["hostnames"] == ["llm.example.com", "*.ai.example.com"]
+
+
+def admitted(policy, port):
+    """The labels of the peers that a NetworkPolicy lets in at a port; None stands for everybody."""
+    rules = [rule for rule in policy["spec"]["ingress"] if {"port": port, "protocol": "TCP"} in rule.get("ports", ())]
+    return [peer["podSelector"] if peer else None for rule in rules for peer in rule.get("from", [None])]
+
+
+ROUTERS = {"matchLabels": {"manta.dev/deployment": "demo", "app.kubernetes.io/component": "router"}}
+OPERATORS = {"matchLabels": {"app.kubernetes.io/name": "manta", "app.kubernetes.io/component": "operator"}}
+PROMETHEUS = {
+    "matchExpressions": [
+        {"key": "app.kubernetes.io/name", "operator": "In", "values": ["prometheus", "prometheus-agent"]}
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("build", "port", "spec", "peers"),
+    [
+        (engine_policy, names.ENGINE_PORT, {}, [ROUTERS]),
+        (engine_policy, names.ENGINE_PORT, MONITORED, [ROUTERS, PROMETHEUS]),
+        (engine_policy, names.CONTROL_PORT, MONITORED, []),
+        (router_policy, names.ROUTER_PORT, {}, [None]),
+        (router_policy, names.PICKER_PORT, {}, [OPERATORS]),
+        (router_policy, names.PICKER_PORT, MONITORED, [OPERATORS, PROMETHEUS]),
+        (router_policy, names.ACCESS_LOG_PORT, MONITORED, []),
+    ],
+)
+def test_who_is_let_in(build, port, spec, peers):
+    policy = build(deployment(**spec))
+    assert admitted(policy, port) == peers
+    kubernetes_validate.validate(policy, "1.37", strict=True)
+
+
+def test_who_is_let_in_from_outside_may_be_in_any_namespace():
+    rules = router_policy(deployment(**MONITORED))["spec"]["ingress"]
+    assert [peer["namespaceSelector"] for rule in rules for peer in rule.get("from", ())] == [{}, {}]
+
+
+def test_routers_go_where_they_are_told_and_engines_do_not_follow():
+    taint = {"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}
+    asked = {"nodeSelector": {"pool": "small"}, "tolerations": [taint], "priorityClassName": "edge"}
+    desired = desire(deployment(router={"scheduling": asked}), LLAMA_8B, Observed())
+    assert isinstance(desired, Desired)
+    pods = {
+        obj["kind"]: obj["spec"]["template"]["spec"] for obj in desired.objects if "template" in obj.get("spec", {})
+    }
+    router, engine = pods["Deployment"], pods["StatefulSet"]
+    assert (router["nodeSelector"], router["priorityClassName"]) == ({"pool": "small"}, "edge")
+    assert router["tolerations"] == [taint | {"value": ""}]
+    assert not {"nodeSelector", "tolerations", "priorityClassName"} & set(engine)
+    assert "affinity" not in router
