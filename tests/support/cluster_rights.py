@@ -1,0 +1,87 @@
+"""The rights of the operator in the suite: exactly the rules of the chart, for one ServiceAccount in some namespaces.
+
+The rules come from what is installed: charts/manta, rendered for one namespace, and bound in every namespace of a test.
+"""
+
+import copy
+import functools
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from manta_operator.box.cluster import ApiError
+
+ROOT = Path(__file__).parents[2]
+RBAC = "rbac.authorization.k8s.io/v1"
+TOKEN_SECONDS = 7200
+FIRST, OTHER = "manta-first", "manta-other"
+
+
+@functools.cache
+def rendered():
+    """Roles, ClusterRoles and their bindings, as the chart installs them for one namespace."""
+    beside = Path(sys.executable).parent / "helm"
+    helm = str(beside) if beside.exists() else shutil.which("helm")
+    if helm is None:
+        reason = "helm is not installed: `make install-dev` brings it"
+        raise RuntimeError(reason)
+    command = [helm, "template", "manta", str(ROOT / "charts" / "manta"), f"--namespace={FIRST}"]
+    command += [f"--set=watchNamespaces={{{OTHER}}}"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    kinds = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+    return [each for each in yaml.safe_load_all(text) if each and each["kind"] in kinds]
+
+
+def grant(server, spaces, account):
+    """Make the account in the first namespace with the chart's rights in all; returns a token for it."""
+    cluster, home = server.cluster, spaces[0]
+    meta = {"name": account, "namespace": home}
+    cluster.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}, "tests")
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": home}
+    for obj in rights(home, spaces, subject):
+        cluster.apply(obj, "tests")
+    return token(cluster, home, account)
+
+
+def rights(home, spaces, subject):
+    """The chart's rules for these namespaces, under names of their own."""
+    found = []
+    for obj in rendered():
+        made = copy.deepcopy(obj)
+        made["metadata"] = {"name": f"{home}-{obj['metadata']['name']}"}
+        if "Binding" in obj["kind"]:
+            made["subjects"] = [subject]
+            made["roleRef"]["name"] = f"{home}-{obj['roleRef']['name']}"
+        if obj["kind"].startswith("Cluster"):
+            found.append(made)
+            continue
+        where = spaces if obj["metadata"]["namespace"] == OTHER else (home,)
+        found += [made | {"metadata": made["metadata"] | {"namespace": space}} for space in where]
+    return sorted(found, key=lambda obj: "Binding" in obj["kind"])
+
+
+def take_back(cluster, home):
+    """Remove what is not in a namespace, and goes with none."""
+    for kind in ("ClusterRoleBinding", "ClusterRole"):
+        for obj in cluster.list(kind):
+            if obj["metadata"]["name"].startswith(f"{home}-"):
+                cluster.delete(kind, None, obj["metadata"]["name"])
+
+
+def token(cluster, namespace, account):
+    """A token of the account, by TokenRequest."""
+    path = cluster.path("ServiceAccount", namespace, account, "token")
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}
+    for _ in range(20):
+        try:
+            answer = cluster.call("POST", path, request | {"spec": {"expirationSeconds": TOKEN_SECONDS}})
+            return answer["status"]["token"]
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            time.sleep(0.2)
+    raise TimeoutError(path)
