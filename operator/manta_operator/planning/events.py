@@ -33,7 +33,7 @@ _BAD_WHEN: Mapping[str, str] = {
 """Conditions whose turn to the worse is told, and the status that is worse."""
 _HEALED: Mapping[str, str] = {"Degraded": "Recovered", "Reconciled": "Reconciled"}
 """Of those, the ones whose turn to the better is told, too, and what it is called."""
-_PASSING = frozenset({"Transient", "Unknown"})
+_PASSING = frozenset({"Transient", "NamespaceTerminating"})
 """Reasons that nobody has to act on: the operator tries again by itself."""
 _WAITING, _DONE = "NoRoom", "Settled"
 _ACTS: Mapping[str, Literal["Normal", "Warning"]] = {
