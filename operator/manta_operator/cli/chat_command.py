@@ -126,7 +126,7 @@ async def _answer(way: Way, model: str, style: Style, messages: Sequence[Message
                 parts.append(text)
                 click.echo(text, nl=False)
         except (aiohttp.ClientError, OSError) as error:
-            raise BadAnswer(f"the answer was cut off: {error}") from error
+            raise BadAnswer(chat_stream.CUT_OFF) from error
         finally:
             click.echo()
     return "".join(parts)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 Message = dict[str, str]
+CUT_OFF = "the answer was cut off: the connection ended before the engine had finished"
 _DATA = b"data:"
 
 
@@ -39,7 +40,7 @@ async def tokens(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
             text = _text(data)
             if text:
                 yield text
-    raise BadAnswer("the answer was cut off: the connection ended before the engine had finished")
+    raise BadAnswer(CUT_OFF)
 
 
 def _text(data: bytes) -> str:

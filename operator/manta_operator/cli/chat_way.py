@@ -97,7 +97,10 @@ class Proxied:
         if error.code == 403 and error.reason == "Forbidden":
             return f"{error.message}; ask for `create` and `get` on services/proxy, or {forward}"
         if error.reason == "ServiceUnavailable":
-            return f"the API server cannot reach the router: {error.message}; is it ready? If so, {forward}"
+            return (
+                f"the API server cannot reach the router: {error.message}; see `manta status {self.service}`, "
+                f"and if the router is ready {forward}"
+            )
         return f"the router answers {error.code}: {complaint(error.message.encode())}"
 
 

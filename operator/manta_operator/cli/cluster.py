@@ -31,10 +31,14 @@ from manta_operator.cli.rest import Api, CallFailed, connect
 
 @dataclass(frozen=True)
 class Where:
-    """The cluster and the namespace a command works in; `namespace` None means all of them."""
+    """The cluster and the namespace a command works in.
+
+    `namespace` None means all of them; `named` tells that it was given on the command line.
+    """
 
     target: Target
     namespace: str | None
+    named: bool = False
 
     def __str__(self) -> str:
         return f"{self.target.title} ({self.target.server}), {in_namespace(self.namespace)}"
@@ -176,7 +180,7 @@ def _where(asked: Asked, namespace: str | None, everywhere: bool) -> Where:
     target = target_of(replace(asked, plugin=plugin), dict(os.environ), Path.home())
     # A box is small and one's own: without -n all of it is meant.
     everywhere = everywhere or (target.box and not namespace)
-    return Where(target, None if everywhere else namespace or target.namespace)
+    return Where(target, None if everywhere else namespace or target.namespace, named=bool(namespace))
 
 
 def _box(state: Path) -> Target | None:

@@ -144,11 +144,22 @@ async def _print_all(api: Api, body: Object, wanted: Wanted) -> None:
 
 
 async def _follow(api: Api, body: Object, wanted: Wanted) -> None:
-    """Follow every source, and those that appear, until interrupted."""
-    colours, told = itertools.cycle(_COLOURS), False
+    """Follow every source, and those that appear, until interrupted or the LLMDeployment is gone with its pods."""
     running: dict[Source, asyncio.Task[None]] = {}
+    colours, told = itertools.cycle(_COLOURS), False
     while True:
-        pods = await _pods(api, body)
+        try:
+            pods = await _pods(api, body)
+            gone = not pods and await _is_gone(api, body)
+        except CallFailed as error:
+            if not _passes(error):
+                raise
+            await asyncio.sleep(LOOK_SECONDS)
+            continue
+        if gone:
+            await asyncio.gather(*running.values())
+            click.echo(f"LLMDeployment {body['metadata']['name']} and its pods are gone", err=True)
+            return
         found = sources(pods, wanted)
         if not found and not running and not told:
             click.echo(f"{_nothing(body, pods, wanted)}; waiting for one", err=True)
@@ -161,18 +172,29 @@ async def _follow(api: Api, body: Object, wanted: Wanted) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
+async def _is_gone(api: Api, body: Object) -> bool:
+    metadata = body["metadata"]
+    return await api.find(names.API_VERSION, names.KIND, metadata["namespace"], metadata["name"]) is None
+
+
 async def _tell(api: Api, source: Source, wanted: Wanted, prefix: str) -> None:
-    """Print one source until its container ends; one that has not started yet is waited for."""
+    """Print one source until its container ends; one that has not started yet, or a connection lost, is waited for."""
     while True:
         try:
             async for line in lines(api, source, wanted, follow=True):
                 click.echo(prefix + line)
         except CallFailed as error:
-            if error.code == 400:
+            if error.code == 400 or _passes(error):
                 await asyncio.sleep(LOOK_SECONDS)
+                wanted = wanted if error.code == 400 else replace(wanted, tail=0)
                 continue
             click.echo(f"{prefix}({error.message})", err=True)
         return
+
+
+def _passes(error: CallFailed) -> bool:
+    """Whether it is worth waiting: an API server that is away or overloaded."""
+    return error.code is None or error.code == 429 or error.code >= 500
 
 
 async def lines(api: Api, source: Source, wanted: Wanted, *, follow: bool) -> AsyncIterator[str]:

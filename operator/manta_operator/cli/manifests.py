@@ -63,7 +63,7 @@ def _admit(paths: Iterable[Path]) -> tuple[list[tuple[str, Mapping[str, Any]]], 
     lines: list[str] = []
     for path in paths:
         try:
-            admitted.extend((str(path), body) for body in load(_read(path), str(path)))
+            admitted.extend((str(path), body) for body in load(read_text(path), str(path)))
         except InvalidManifest as error:
             lines.extend(map(str, error.problems))
     return admitted, lines
@@ -80,7 +80,8 @@ def _twice(admitted: list[tuple[str, Mapping[str, Any]]]) -> list[str]:
     return lines
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return a file's text, of - that of standard input. Raises Refused."""
     try:
         return Path("/dev/stdin").read_text("utf-8") if str(path) == "-" else path.read_text("utf-8")
     except FileNotFoundError:

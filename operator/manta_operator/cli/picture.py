@@ -115,7 +115,7 @@ def picture(
     unread: Sequence[str] = (),
 ) -> Picture:
     """Put together everything about one LLMDeployment."""
-    status, pods = body.get("status") or {}, list(pods)
+    status, pods, statefulsets = body.get("status") or {}, list(pods), list(statefulsets)
     shown = summary(body, service)
     router = [pod for pod in pods if _label(pod, names.LABEL_COMPONENT) == names.COMPONENT_ROUTER]
     engines = [pod for pod in pods if _label(pod, names.LABEL_COMPONENT) == names.COMPONENT_ENGINE]
@@ -127,9 +127,9 @@ def picture(
         conditions=tuple(status.get("conditions") or ()),
         decisions=tuple(status.get("decisions") or ()),
         fit=status.get("fit") or {},
-        replicas=_replicas(list(statefulsets), engines, shown.revision),
+        replicas=_replicas(statefulsets, engines, shown.revision),
         router=tuple(sorted((_pod(pod) for pod in router), key=lambda pod: pod.name)),
-        events=_events(events, body["metadata"], {pod["metadata"]["name"] for pod in pods}),
+        events=_events(events, body["metadata"], set() if shown.ready else _unwell(statefulsets, pods)),
         unread=tuple(unread),
     )
 
@@ -209,16 +209,22 @@ def _pod(body: Body) -> Pod:
     )
 
 
-def _events(events: Iterable[Body], metadata: Body, pods: set[str]) -> tuple[Happened, ...]:
-    """Return the last events of the object and the warnings about its children, oldest first."""
-    related = []
+def _events(events: Iterable[Body], metadata: Body, unwell: set[str]) -> tuple[Happened, ...]:
+    """Return the last events of the object and the last warning of each kind about a child that is not well."""
+    related: dict[tuple[str, str, str], Happened] = {}
     for event in events:
         about = event.get("involvedObject") or {}
-        name, own = str(about.get("name", "")), about.get("uid") == metadata.get("uid")
-        child = event.get("type") == "Warning" and (name in pods or name.startswith(f"{metadata['name']}-"))
-        if own or child:
-            related.append(_happened(event, about, own=own))
-    return tuple(sorted(related, key=lambda each: each.time)[-EVENTS_SHOWN:])
+        own = about.get("uid") == metadata.get("uid")
+        if own or (event.get("type") == "Warning" and about.get("name") in unwell):
+            happened = _happened(event, about, own=own)
+            key = (happened.object, happened.reason, happened.message if own else "")
+            related[key] = max(happened, related.get(key, happened), key=lambda each: each.time)
+    return tuple(sorted(related.values(), key=lambda each: each.time)[-EVENTS_SHOWN:])
+
+
+def _unwell(statefulsets: list[Body], pods: list[Body]) -> set[str]:
+    """Return the names of the children whose warnings matter still: sets, and pods that are not ready."""
+    return {str(child["metadata"]["name"]) for child in (*statefulsets, *pods) if _pod(child).state != "Ready"}
 
 
 def _happened(event: Body, about: Body, *, own: bool) -> Happened:

@@ -1,6 +1,7 @@
 """`manta plan` and `manta render`: what would be done, without a cluster. They print the pure core's answer."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from manta_operator.api import names
-from manta_operator.cli import options
+from manta_operator.cli import diff_command, options
+from manta_operator.cli.cluster import Where, options_of_cluster
 from manta_operator.cli.documents import documents
+from manta_operator.cli.failures import Refused
 from manta_operator.cli.manifests import Planned, plan_files
 from manta_operator.planning.fit import gib
 from manta_operator.planning.status import endpoint
@@ -21,8 +24,19 @@ from manta_operator.planning.status import endpoint
 @options.files
 @options.host_paths
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def plan(paths: tuple[Path, ...], maps: tuple[str, ...], output: str) -> None:
-    """Say what Manta would do with the LLMDeployments in files, and why."""
+@click.option("--diff", is_flag=True, help="Compare with a cluster: what would an apply change?")
+@options_of_cluster()
+def plan(paths: tuple[Path, ...], maps: tuple[str, ...], output: str, diff: bool, choose: Callable[[], Where]) -> None:
+    """Say what Manta would do with the LLMDeployments in files, and why; no cluster is needed.
+
+    With --diff it is asked of a cluster, and nothing is changed there: exit code 0 means no difference, 1 that there
+    are some, 2 that it cannot be said. The cluster's options count only then.
+    """
+    if diff:
+        if output != "table":
+            raise Refused(["--diff and --output exclude each other: leave one out"])
+        diff_command.show(choose(), paths, options.parse_maps(maps))
+        return
     planned = plan_files(paths, options.parse_maps(maps))
     if output == "json":
         click.echo(json.dumps([as_json(entry) for entry in planned], indent=2))

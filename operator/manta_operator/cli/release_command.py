@@ -20,7 +20,7 @@ from manta_operator.cli.rest import JSON_PATCH, Api, CallFailed, path_of
 FINALIZER = f"{names.GROUP}/operator"
 LEASE_MARK = "manta"
 """What the name of an operator's Lease contains."""
-_LOOK_SECONDS = 1.0
+LOOK_SECONDS = 1.0
 _ATTEMPTS = 5
 _NOT_DONE = (
     "Without the operator a deletion is not orderly: routers and engines end at the same moment instead of the "
@@ -71,8 +71,8 @@ async def _refuse_while_led(api: Api) -> None:
     longest = max(int(lease["spec"].get("leaseDurationSeconds") or 15) for lease in leases)
     click.echo(f"looking for up to {longest} s whether an operator renews its Lease …", err=True)
     before = {lease["metadata"]["uid"]: lease["metadata"]["resourceVersion"] for lease in leases}
-    for _ in range(int(longest / _LOOK_SECONDS) + 1):
-        await asyncio.sleep(_LOOK_SECONDS)
+    for _ in range(int(longest / LOOK_SECONDS) + 1):
+        await asyncio.sleep(LOOK_SECONDS)
         for lease in await _leases(api):
             metadata, holder = lease["metadata"], (lease.get("spec") or {}).get("holderIdentity")
             if holder and before.get(metadata["uid"], "") != metadata["resourceVersion"]:

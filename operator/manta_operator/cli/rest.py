@@ -116,9 +116,9 @@ def path_of(api_version: str, kind: str, namespace: str | None, name: str = "", 
     """Return the URL path of an object, or without a name of its kind."""
     plural = kind.lower()[:-1] + "ies" if kind.endswith("y") else kind.lower() + "s"
     root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-    parts = ["namespaces", namespace] if namespace else []
-    parts += [plural, name, subresource]
-    return "/".join([root, *(quote(part, safe=":/") for part in parts if part)])
+    place = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
+    rest = [quote(part, safe=safe) for part, safe in ((name, ":"), (subresource, "/")) if part]
+    return "/".join([f"{root}{place}", plural, *rest])
 
 
 def unknown_kind(error: CallFailed) -> bool:

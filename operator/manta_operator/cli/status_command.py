@@ -149,7 +149,7 @@ async def _or_none(call: Any) -> Any:
 def _plain(seen: Picture) -> Object:
     plain = asdict(seen)
     head: Object = plain.pop("summary")
-    return head | plain
+    return head | {"observedGeneration": plain.pop("observed_generation")} | plain
 
 
 def _structured(value: Any, output: str) -> str:

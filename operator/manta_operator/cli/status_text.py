@@ -5,11 +5,10 @@ from datetime import datetime
 
 import click
 
-from manta_operator.cli.picture import Picture, Pod, Replica, Summary, age
+from manta_operator.cli.picture import Picture, Pod, Summary, age
 from manta_operator.cli.table import Cell, Column, fold, lay_out
 
 _LABEL = 12
-_GOOD = ("Ready", "Running")
 
 
 def table(found: Sequence[Summary], now: datetime, width: int | None, *, namespaces: bool, wide: bool) -> list[str]:
@@ -33,7 +32,7 @@ def full(seen: Picture, now: datetime, width: int | None) -> list[str]:
     for title, section in (
         ("Conditions", _conditions(seen, now, width)),
         (f"Replicas: {_counts(seen)}", _replicas(seen, now, width)),
-        (f"Router: {_ready(seen.router)} of {len(seen.router)} pods ready", _pods(seen.router, now, width, 2)),
+        (f"Router: {_ready(seen.router)} of {len(seen.router)} pods ready", _router(seen, now, width)),
         ("Decisions", _decisions(seen, width)),
         ("Events, last at the end", _events(seen, now, width)),
         ("Not shown", [line for each in seen.unread for line in _item(each, width)]),
@@ -100,44 +99,43 @@ def _counts(seen: Picture) -> str:
     return f"{text}; rolling out {seen.summary.revision}: {serving} of {len(new)} new serve, {old} older to leave"
 
 
+_POD_COLUMNS = (
+    Column("POD"),
+    Column("STATE"),
+    Column("RESTARTS", gives_way=2),
+    Column("AGE", gives_way=3),
+    Column("NODE", gives_way=4),
+    Column("ADDRESS", gives_way=1),
+    Column("PROBLEM"),
+)
+
+
 def _replicas(seen: Picture, now: datetime, width: int | None) -> list[str]:
-    lines = []
-    for each in seen.replicas:
-        lines.append(f"  {each.name}  {_verdict(each)}")
-        lines += _pods(each.pods, now, width, 4)
-    return lines
-
-
-def _verdict(each: Replica) -> str:
-    if each.leaving:
-        return click.style("leaves", fg="yellow")
-    older = "" if each.current else ", older revision"
-    if each.ready >= each.size:
-        return click.style("serves", fg="green") + older
-    return click.style(f"{each.ready} of {each.size} pods ready", fg="yellow") + older
-
-
-def _pods(pods: Sequence[Pod], now: datetime, width: int | None, indent: int) -> list[str]:
-    columns = [
-        Column("POD"),
-        Column("STATE"),
-        Column("RESTARTS", gives_way=1),
-        Column("AGE", gives_way=3),
-        Column("NODE", gives_way=4),
-        Column("ADDRESS", gives_way=2),
-        Column("PROBLEM"),
-    ]
+    """Return a row for every pod, with the replica it belongs to, and for replicas that have none."""
     rows: list[list[str | Cell]] = []
-    for each in pods:
-        state = Cell(each.state, "green" if each.state in _GOOD else "yellow")
-        rows.append(
-            [each.name, state, str(each.restarts), age(each.created, now), each.node, each.address, each.problem]
-        )
-    return lay_out(columns, rows, width, indent) if rows else []
+    for each in seen.replicas:
+        mark = "leaves" if each.leaving else "" if each.current else "older"
+        number = f"{each.index} ({mark})" if mark else str(each.index)
+        rows += [[number, *_pod(pod, now)] for pod in each.pods]
+        if not each.pods:
+            rows.append([number, each.name, Cell("No pods", "yellow"), "", "", "", "", ""])
+    return lay_out([Column("REPLICA"), *_POD_COLUMNS], rows, width, 2) if rows else []
+
+
+def _router(seen: Picture, now: datetime, width: int | None) -> list[str]:
+    return lay_out(_POD_COLUMNS, [_pod(pod, now) for pod in seen.router], width, 2) if seen.router else []
+
+
+def _pod(each: Pod, now: datetime) -> list[str | Cell]:
+    state = Cell(each.state, "green" if each.state == "Ready" else "yellow")
+    return [each.name, state, str(each.restarts), age(each.created, now), each.node, each.address, each.problem]
 
 
 def _decisions(seen: Picture, width: int | None) -> list[str]:
-    return [line for each in seen.decisions for line in _item(f"{each['reason']}: {each['message']}", width)]
+    """Return the decisions that the head does not tell already."""
+    told = {f"each replica is {seen.plan}", seen.fit.get("message")}
+    new = [each for each in seen.decisions if each["message"] not in told]
+    return [line for each in new for line in _item(f"{each['reason']}: {each['message']}", width)]
 
 
 def _events(seen: Picture, now: datetime, width: int | None) -> list[str]:

@@ -1,0 +1,143 @@
+"""A rollout played through on paper: the real plan, again and again, on bodies that do what is hoped for. Pure.
+
+Every group that the plan starts is ready in the next round, every group it takes away is gone. So what `manta plan
+--diff` tells of a rollout is what the operator decides, not a second description of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from manta_operator.api import names
+from manta_operator.api.models import LLMDeployment
+from manta_operator.builders.desired import Desired, desire
+from manta_operator.facts.models import ModelFacts
+from manta_operator.planning.fit import Choice
+from manta_operator.planning.observe import observe
+from manta_operator.planning.problems import Problem
+
+Object = dict[str, Any]
+_ROUND_SECONDS = 60.0
+_ROUNDS_PER_GROUP = 3
+
+
+@dataclass(frozen=True)
+class Live:
+    """The children as they are, and when they were looked at, in epoch seconds."""
+
+    statefulsets: tuple[Object, ...]
+    pods: tuple[Object, ...]
+    deployments: tuple[Object, ...]
+    now: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One round: the groups that are started and those that leave."""
+
+    start: tuple[str, ...]
+    leave: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """The first plan, the steps, and what it says in the end: settled or why it waits."""
+
+    first: Desired
+    steps: tuple[Step, ...]
+    end: str
+
+
+def rehearse(
+    deployment: LLMDeployment, facts: ModelFacts | None, live: Live, previous: Choice | None
+) -> Rehearsal | tuple[Problem, ...]:
+    """Play the rollout to its end, or return why nothing can be planned.
+
+    Args:
+        deployment: As it would be.
+        facts: Of its checkpoint, as far as they are known here.
+        live: What there is.
+        previous: The decision that the status remembers.
+    """
+    first: Desired | None = None
+    steps: list[Step] = []
+    while True:
+        observed = observe(live.statefulsets, live.pods, live.deployments, now=live.now)
+        desired = desire(deployment, facts, observed, previous)
+        if not isinstance(desired, Desired):
+            return desired
+        first = first or desired
+        step = _step(desired, live)
+        end = desired.plan.rollout.message
+        if not (step.start or step.leave) or len(steps) > _ROUNDS_PER_GROUP * (deployment.spec.replicas + 10):
+            return Rehearsal(first, tuple(steps), end)
+        steps.append(step)
+        live = _after(desired, step, live)
+
+
+def _step(desired: Desired, live: Live) -> Step:
+    there = {body["metadata"]["name"] for body in live.statefulsets}
+    wanted = [str(body["metadata"]["name"]) for body in desired.objects if body["kind"] == "StatefulSet"]
+    leaving = tuple(group.name for group in desired.plan.prune if group.name in there)
+    return Step(tuple(name for name in wanted if name not in there), leaving)
+
+
+def _after(desired: Desired, step: Step, live: Live) -> Live:
+    now = live.now + _ROUND_SECONDS
+    kept = [body for body in live.statefulsets if body["metadata"]["name"] not in step.leave]
+    pods = [pod for pod in live.pods if pod["metadata"]["name"].rpartition("-")[0] not in step.leave]
+    for body in desired.objects:
+        if body["kind"] == "StatefulSet" and body["metadata"]["name"] in step.start:
+            kept.append(_served(body, now))
+            pods += [_ready_pod(body, ordinal, now) for ordinal in range(int(body["spec"]["replicas"]))]
+    return Live(tuple(kept), tuple(pods), live.deployments, now)
+
+
+def _served(body: Mapping[str, Any], now: float) -> Object:
+    size = body["spec"]["replicas"]
+    metadata = body["metadata"] | {"uid": body["metadata"]["name"], "generation": 1, "creationTimestamp": _stamp(now)}
+    status = {"observedGeneration": 1, "replicas": size, "readyReplicas": size, "currentReplicas": size}
+    return {**body, "metadata": metadata, "status": status}
+
+
+def _ready_pod(body: Mapping[str, Any], ordinal: int, now: float) -> Object:
+    name, template = f"{body['metadata']['name']}-{ordinal}", body["spec"]["template"]
+    owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": body["metadata"]["name"], "controller": True}
+    metadata = {
+        "name": name,
+        "uid": name,
+        "creationTimestamp": _stamp(now),
+        "labels": template["metadata"]["labels"] | {names.LABEL_POD_INDEX: str(ordinal)},
+        "ownerReferences": [owner | {"uid": body["metadata"]["name"]}],
+    }
+    conditions = [
+        {"type": kind, "status": "True", "lastTransitionTime": _stamp(now)} for kind in ("PodScheduled", "Ready")
+    ]
+    running = [
+        {"name": each["name"], "ready": True, "restartCount": 0, "state": {"running": {"startedAt": _stamp(now)}}}
+        for each in template["spec"]["containers"]
+    ]
+    status = {"phase": "Running", "startTime": _stamp(now), "conditions": conditions, "containerStatuses": running}
+    return {"metadata": metadata, "spec": {"nodeName": "rehearsal", **template["spec"]}, "status": status}
+
+
+def _stamp(now: float) -> str:
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def sentences(steps: Sequence[Step], limit: int = 12) -> list[str]:
+    """Return the steps in words, the middle of a long list left out."""
+    before = (None, *steps)
+    lines = [f"{number}. {_words(step, before[number - 1])}" for number, step in enumerate(steps, start=1)]
+    if len(lines) <= limit:
+        return lines
+    left_out = len(lines) - limit
+    return [*lines[: limit - 1], f"... {left_out} more in the same way", lines[-1]]
+
+
+def _words(step: Step, before: Step | None) -> str:
+    parts = [f"start {', '.join(step.start)}"] if step.start else []
+    parts += [f"drain and remove {', '.join(step.leave)}"] if step.leave else []
+    when = "" if before is None else "once they serve: " if before.start else "once they have left: "
+    return when + "; ".join(parts)
