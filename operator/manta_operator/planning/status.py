@@ -11,6 +11,8 @@ from manta_operator.planning.previous import remember
 
 _DECISION_LIMIT = 1024
 """Characters of a decision that are kept."""
+_KEPT = ("revision", "plan", "shape", "fit")
+"""What stays as it was while the spec cannot be planned: the replicas of then are still there."""
 
 
 def status(deployment: LLMDeployment, situation: Situation, before: Mapping[str, Any], now: str) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def status(deployment: LLMDeployment, situation: Situation, before: Mapping[str,
         "conditions": merge(conditions(situation), before.get("conditions") or (), deployment.generation, now),
     }
     if plan is None:
-        result |= {name: before[name] for name in ("shape", "fit") if name in before}
+        result |= {name: before[name] for name in _KEPT if name in before}
     else:
         result["revision"] = plan.revision
         result["plan"] = str(plan.shape)
