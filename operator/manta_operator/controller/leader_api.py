@@ -1,14 +1,15 @@
 """The requests of a leader election: read, create and replace one Lease, with the version that was read.
 
-Not through `KubeClient`: it applies, and an apply cannot say "only if nobody else has written in between".
+Not through `KubeClient`: it applies, and an apply cannot say "only if nobody else has written in between"; and the
+election needs neither discovery nor the operator's patience.
 """
 
-from collections.abc import Awaitable
+import json
 from typing import Any
 
 import aiohttp
-from kubernetes.aio import client as kube
 
+from manta_operator.controller import metrics
 from manta_operator.controller.errors import Missing, classify
 from manta_operator.controller.leader import Terms
 
@@ -18,30 +19,24 @@ Object = dict[str, Any]
 class KubeLeases:
     """One Lease on the API server."""
 
-    def __init__(self, api: Any, terms: Terms) -> None:
-        self._api = kube.CoordinationV1Api(api)
-        self._terms = terms
-        self._place = f"Lease {terms.namespace}/{terms.name}"
+    def __init__(self, session: aiohttp.ClientSession, server: str, terms: Terms) -> None:
+        self._session, self._terms = session, terms
+        self._url = f"{server}/apis/coordination.k8s.io/v1/namespaces/{terms.namespace}/leases"
 
     async def read(self) -> Object | None:
         """Return the Lease, None if there is none. Raises ClusterError."""
-        reading = self._api.read_namespaced_lease_without_preload_content
         try:
-            return await self._answer(reading(self._terms.name, self._terms.namespace), "get")
+            return await self._request("GET", f"{self._url}/{self._terms.name}", "get")
         except Missing:
             return None
 
     async def create(self, spec: Object) -> Object:
         """Create the Lease. Raises ClusterError."""
-        creating = self._api.create_namespaced_lease_without_preload_content
-        return await self._answer(creating(self._terms.namespace, self._body(spec)), "create")
+        return await self._request("POST", self._url, "create", self._body(spec))
 
     async def replace(self, spec: Object, version: str) -> Object:
         """Replace the spec if the resourceVersion is still `version`. Raises ClusterError."""
-        replacing = self._api.replace_namespaced_lease_without_preload_content
-        return await self._answer(
-            replacing(self._terms.name, self._terms.namespace, self._body(spec, version)), "update"
-        )
+        return await self._request("PUT", f"{self._url}/{self._terms.name}", "update", self._body(spec, version))
 
     def _body(self, spec: Object, version: str | None = None) -> Object:
         metadata = {"name": self._terms.name, "namespace": self._terms.namespace}
@@ -49,13 +44,19 @@ class KubeLeases:
             metadata["resourceVersion"] = version
         return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
 
-    async def _answer(self, call: Awaitable[Any], verb: str) -> Object:
-        what = f"{verb} {self._place}"
+    async def _request(self, method: str, url: str, verb: str, body: Object | None = None) -> Object:
+        what = f"{verb} Lease {self._terms.namespace}/{self._terms.name}"
         try:
-            response = await call
-            answer: Object = await response.json()
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+            async with self._session.request(method, url, json=body) as response:
+                text = await response.text()
+                metrics.requested(verb, "Lease", response.status)
+        except (aiohttp.ClientError, OSError) as error:
+            metrics.requested(verb, "Lease", None)
             raise classify(None, str(error) or type(error).__name__, what) from error
+        try:
+            answer: Object = json.loads(text)
+        except ValueError:
+            answer = {"message": text[:300]}
         if response.status >= 400:
             raise classify(response.status, str(answer.get("message") or response.reason), what)
         return answer

@@ -21,7 +21,7 @@ from manta_operator.controller.leader import Elector, LeaseLost, Terms
 from manta_operator.controller.leader_api import KubeLeases
 from manta_operator.controller.probes import progress
 from manta_operator.controller.probes_server import serving
-from manta_operator.controller.run_startup import CannotStart, credentials, reach
+from manta_operator.controller.run_startup import CannotStart, link, reach
 from manta_operator.controller.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -47,14 +47,14 @@ async def _run(settings: Settings) -> int:
                 await stack.enter_async_context(serving(progress, *settings.health))
             except OSError as error:
                 raise CannotStart(f"cannot serve the probes on {settings.health}: {error}") from error
-        api = await stack.enter_async_context(credentials())
-        if not await _unless(stop, reach(api)):
+        to = await stack.enter_async_context(link())
+        if not await _unless(stop, reach(to)):
             return 0
         if settings.lease is None:
             progress.unready = str
             metrics.leads(True)
             return await _operate(settings, stop)
-        elector = Elector(KubeLeases(api, settings.lease), settings.lease)
+        elector = Elector(KubeLeases(to.session, to.server, settings.lease), settings.lease)
         progress.unready = elector.trouble
         if not await _unless(stop, elector.acquire()):
             return 0

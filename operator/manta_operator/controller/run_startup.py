@@ -8,18 +8,22 @@ import asyncio
 import logging
 import os
 import ssl
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 import yaml
-from kubernetes.aio import client as kube
 from kubernetes.aio import config as kube_config
+
+from manta_operator.controller.credentials import Credentials
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
+_TIMEOUT = aiohttp.ClientTimeout(total=10)
 _BROKEN = (kube_config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError, KeyError)
 """What the loader lets out: it does not check the shape of a kubeconfig before it reads it."""
 
@@ -28,65 +32,68 @@ class CannotStart(Exception):
     """The operator cannot run until somebody has changed something; the text says what."""
 
 
+@dataclass(frozen=True)
+class Link:
+    """A session that authenticates every request, and the server it is for."""
+
+    session: aiohttp.ClientSession
+    server: str
+
+
 @asynccontextmanager
-async def credentials() -> AsyncIterator[Any]:
-    """Load KUBECONFIG, or what a pod has, or kubectl's default file, and yield an API client with them.
+async def link() -> AsyncIterator[Link]:
+    """Load KUBECONFIG, or what a pod has, or kubectl's default file, and open a session with it.
 
     Raises:
         CannotStart: there are none, or they cannot be read.
     """
-    try:
-        source = await _load()
-        api = kube.ApiClient()
-    except _BROKEN as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise CannotStart(
-            f"no usable credentials for a Kubernetes API server in {_place()}: {said}; "
-            "set KUBECONFIG, or run in a pod with a ServiceAccount"
-        ) from error
-    log.info("credentials from %s, API server %s", source, api.configuration.host)
-    async with api:
-        yield api
+    with tempfile.TemporaryDirectory(prefix="manta-") as scratch:
+        credentials = Credentials(None, None, Path(scratch))
+        try:
+            await credentials.load()
+            session = credentials.session()
+        except _BROKEN as error:
+            said = " ".join(str(error).split()) or type(error).__name__
+            raise CannotStart(
+                f"no usable credentials for a Kubernetes API server in {_place()}: {said}; "
+                "set KUBECONFIG, or run in a pod with a ServiceAccount"
+            ) from error
+        log.info("credentials from %s, API server %s", _place(), credentials.server)
+        async with session:
+            yield Link(session, credentials.server)
 
 
-async def reach(api: Any) -> None:
+async def reach(to: Link) -> None:
     """Wait until the API server answers.
 
     Raises:
         CannotStart: it does not accept who we are, or is not who it should be.
     """
     told = ""
-    while True:
-        try:
-            response = await kube.CoreApi(api).get_api_versions_without_preload_content(_request_timeout=10)
-        except (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError) as error:
-            raise CannotStart(
-                f"{api.configuration.host} is not the API server of these credentials: {error}; check the address and "
-                "certificate-authority in the kubeconfig"
-            ) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            problem = str(error) or type(error).__name__
-        else:
-            if response.status == 401:
-                raise CannotStart(
-                    f"{api.configuration.host} refuses the credentials from {_place()} (401 Unauthorized): "
-                    "renew the token or certificate"
-                )
-            if response.status < 500 and response.status != 429:
-                return
-            problem = f"HTTP {response.status}"
+    while problem := await _try(to):
         if problem != told:
-            log.warning("API server %s: %s; trying again every %g s", api.configuration.host, problem, RETRY_SECONDS)
+            log.warning("API server %s: %s; trying again every %g s", to.server, problem, RETRY_SECONDS)
         told = problem
         await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _load() -> str:
-    if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
-        kube_config.load_incluster_config()
-    else:
-        await kube_config.load_kube_config()
-    return _place()
+async def _try(to: Link) -> str:
+    """Ask once; return why that was no answer, empty if it was one. Raises CannotStart."""
+    try:
+        async with to.session.get(f"{to.server}/api", timeout=_TIMEOUT) as answer:
+            status = answer.status
+    except (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError) as error:
+        raise CannotStart(
+            f"{to.server} is not the API server of these credentials: {error}; check the address and "
+            "certificate-authority in the kubeconfig"
+        ) from error
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        return str(error) or type(error).__name__
+    if status == 401:
+        raise CannotStart(
+            f"{to.server} refuses the credentials from {_place()} (401 Unauthorized): renew the token or certificate"
+        )
+    return f"HTTP {status}" if status >= 500 or status == 429 else ""
 
 
 def _place() -> str:
