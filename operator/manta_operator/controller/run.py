@@ -1,14 +1,13 @@
 """The operator as a process: reach the API server, hold the lease, run kopf with Manta's handlers, give the lease back.
 
 SIGTERM and SIGINT end it with 0: passes under way finish, then the lease is free and a standby acts within seconds.
-A lost lease ends it with 1, and quickly: another may act already.
+A lost lease ends it with 1 there and then.
 """
 
 import asyncio
 import logging
 import os
 import signal
-import threading
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
@@ -78,13 +77,8 @@ async def _lead(settings: Settings, terms: Terms, elector: Elector, stop: asynci
     if not isinstance(lost, LeaseLost):
         log.error("the election failed, which is a bug", exc_info=lost)
     log.critical("lease %s/%s is lost: %s; ending at once", terms.namespace, terms.name, lost)
-    # Nobody else acts before the lease has run out. Whatever is still going on then must not: end in any case.
-    ending = threading.Timer((terms.duration - terms.deadline) / 2, os._exit, (FAILED,))
-    ending.daemon = True
-    ending.start()
-    operating.cancel()
-    await asyncio.wait({operating})
-    return FAILED
+    # Another may act already, and a request of ours must not come after its first: nothing is finished, nothing tidied.
+    os._exit(FAILED)
 
 
 async def _operate(settings: Settings, stop: asyncio.Event) -> int:
