@@ -38,14 +38,18 @@ class Api:
         user = next(u["user"] for u in config["users"] if u["name"] == context["user"])
         self.url = cluster["server"].rstrip("/")
         self.tls = _tls(cluster, user)
-        headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
+        self.authorization = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
         connector = aiohttp.TCPConnector(ssl=self.tls, limit=0)
-        self._session = aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector)
+        self._session = aiohttp.ClientSession(headers=self.authorization, timeout=timeout, connector=connector)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
+
+    async def raw(self, method: str, url: str, **more: Any) -> aiohttp.ClientResponse:
+        """One request as it is, for a proxy; the answer is the caller's to read and release."""
+        return await self._session.request(method, url, **more)
 
     async def call(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
         """One request; the decoded answer. Raises Refused."""

@@ -176,15 +176,13 @@ async def version(kubeconfig: Path) -> str:
 
 
 async def serve(folder: Path, port: int) -> None:
-    """Be the box's API server until standard input ends."""
+    """Be the box's API server until killed."""
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(folder / "server.pem")
     addresses = (f"10.0.{high}.{low}" for high in range(256) for low in range(1, 255))  # nobody connects to them
     server = ApiServer(token=TOKEN, service_addresses=addresses)
     await server.start("127.0.0.1", port, tls)
-    over = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().add_reader(sys.stdin, lambda: over.done() or over.set_result(None))
-    await over
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
