@@ -9,6 +9,7 @@ from manta_operator.controller.children import Child
 from manta_operator.controller.statuses import timestamp
 from manta_operator.controller.store import Store
 from manta_operator.controller.surroundings import Surroundings
+from manta_operator.placement.nodes import lost_nodes
 from manta_operator.planning.observe import Observed, observe
 
 Object = dict[str, Any]
@@ -26,7 +27,10 @@ class Observer:
         statefulsets = self._bodies(deployment, "StatefulSet")
         pods = self._bodies(deployment, "Pod", names.COMPONENT_ENGINE)
         deployments = self._bodies(deployment, "Deployment")
-        return observe(statefulsets, pods, deployments, now)
+        observed = observe(statefulsets, pods, deployments, now)
+        nodes = await self._surroundings.nodes() if observed.suspects else None
+        lost = lost_nodes(nodes or (), observed.suspects, now)
+        return observe(statefulsets, pods, deployments, now, lost) if lost else observed
 
     def routers(self, deployment: LLMDeployment) -> list[Child]:
         """Return the router's pods."""

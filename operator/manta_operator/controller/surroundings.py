@@ -18,7 +18,7 @@ from manta_operator.api import names
 from manta_operator.controller.children import Child
 from manta_operator.controller.client import KubeClient
 from manta_operator.controller.errors import ClusterError
-from manta_operator.placement.room import Room
+from manta_operator.placement.room import NodeSpace, Room, room, survey
 
 Object = dict[str, Any]
 FRESH_SECONDS = 5.0
@@ -54,19 +54,20 @@ class Surroundings:
     def __init__(self, client: KubeClient) -> None:
         self._nodes = _Shared(lambda: client.list("v1", "Node"))
         self._pods = _Shared(lambda: client.list("v1", "Pod"))
+        self._spaces = _Shared(self._survey)
 
     async def room(self, template: Object, pods: int) -> Room | None:
         """Return how many more groups fit; None if that cannot be known."""
-        del template, pods
-        return None
+        spaces = await self._spaces.get()
+        return None if spaces is None else room(template, pods, spaces)
 
     async def nodes(self) -> list[Object] | None:
         """Return every Node; None if they cannot be listed."""
         return await self._nodes.get()
 
-    async def pods(self) -> list[Object] | None:
-        """Return every pod of the cluster; None if they cannot be listed."""
-        return await self._pods.get()
+    async def _survey(self) -> tuple[NodeSpace, ...] | None:
+        nodes, pods = await self._nodes.get(), await self._pods.get()
+        return None if nodes is None or pods is None else survey(nodes, pods)
 
 
 async def loads(routers: Iterable[Child]) -> Mapping[str, int] | None:

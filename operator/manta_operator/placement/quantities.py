@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 
 _FORM = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|([numkMGTPE]|[KMGTPE]i)?)")
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
@@ -11,6 +12,7 @@ _DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15,
 Amounts = Mapping[str, Fraction]
 
 
+@lru_cache(maxsize=4096)  # the pods of a cluster ask for few different amounts
 def parse(text: str | float) -> Fraction:
     """A quantity as a number (cores, bytes, pieces). Raises ValueError if it is none."""
     found = _FORM.fullmatch(str(text).strip())

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 SAME_MOMENT_SECONDS = 5.0
 """A kubelet says that a pod is not ready as it takes it; Kubernetes writes times in whole seconds."""
+SUSPICIOUS_SECONDS = 60.0
+"""A pod that has not been ready for this long may be on a node that is lost."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,15 @@ class Observed:
     def busy_names(self) -> frozenset[str]:
         """Names of groups whose pods are still there although their StatefulSet leaves or has left."""
         return frozenset(group.name for group in self.leaving)
+
+    @property
+    def suspects(self) -> frozenset[str]:
+        """Nodes worth asking about: a pod that is bound to them has not been ready for a while, or is to end."""
+        return frozenset(pod.node for pod in self.pods if pod.node and not pod.ready and self._silent(pod))
+
+    def _silent(self, pod: ObservedPod) -> bool:
+        since = pod.created if pod.unready_since is None else pod.unready_since
+        return pod.deleting or self.now >= since + SUSPICIOUS_SECONDS
 
     def ready_groups(self, revision: str | None = None) -> int:
         """Count the replicas that serve, of one revision or of all."""
