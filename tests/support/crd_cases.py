@@ -18,8 +18,8 @@ MINIMAL: dict[str, Any] = {
 ITEMS: dict[str, Any] = {
     "spec.engine.env": {"name": "A"},
     "spec.gateway.parentRefs": {"name": "g"},
-    "spec.router.scheduling.tolerations": {"key": "k"},
-    "spec.scheduling.tolerations": {"key": "k"},
+    "spec.router.scheduling.tolerations": {"key": "k", "effect": "NoExecute"},
+    "spec.scheduling.tolerations": {"key": "k", "effect": "NoExecute"},
     "status.conditions": {
         "type": "Ready",
         "status": "True",

@@ -146,6 +146,11 @@ TOLERATION_RULES = (
         "operator Equal needs a key; only operator Exists may leave it out",
         field_path=".key",
     ),
+    Rule(
+        "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+        "only pods on nodes with a NoExecute taint are ever evicted: set effect to NoExecute, or leave this out",
+        field_path=".tolerationSeconds",
+    ),
 )
 
 RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(

@@ -138,7 +138,7 @@ def _available(situation: Situation) -> Condition:
     if situation.replicas == 0 and not serving:
         return Condition("Available", "False", "ScaledToZero", "0 replicas are asked for")
     missing = "no replica serves" if routers else "no router serves" if serving else "no replica and no router serve"
-    return Condition("Available", "False", "NotServing", _with_pod_problems(f"{missing} yet", situation.observed))
+    return Condition("Available", "False", "NotServing", _with_pod_problems(missing, situation.observed))
 
 
 def _degraded(situation: Situation) -> Condition:

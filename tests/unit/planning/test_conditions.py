@@ -201,7 +201,7 @@ def test_condition(case, given, expected):
         ("ModelAvailable", situation(pods=[pod(problem=GATED)]), "GatedRepoError: 403 Client Error; check spec.model"),
         ("Progressing", situation(groups=[BORN], rollout=NO_ROOM), "a replica needs 2 GPUs, 0 are free"),
         ("Progressing", situation(pods=[pod(problem=GATED)], rollout=STARTING), "serve; pod demo-new-0-0: CrashLoop"),
-        ("Available", situation(pods=[pod(problem=GATED)]), "no replica serves yet; pod demo-new-0-0: CrashLoop"),
+        ("Available", situation(pods=[pod(problem=GATED)]), "no replica serves; pod demo-new-0-0: CrashLoop"),
     ],
 )
 def test_messages_have_the_cause_and_what_to_do(kind, given, words):
