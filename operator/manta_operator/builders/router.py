@@ -40,7 +40,7 @@ def router_config(deployment: LLMDeployment) -> Object:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata(deployment, names.router_name(deployment.name), names.COMPONENT_ROUTER),
-        "data": {CONFIG_FILE: yaml.safe_dump(config, sort_keys=False)},
+        "data": {CONFIG_FILE: yaml.dump(config, Dumper=yaml.CSafeDumper, sort_keys=False)},
     }
 
 
