@@ -1,7 +1,8 @@
 """Run Envoy for a router pod: write its bootstrap, start it, and end it only when what is in flight has ended.
 
-On SIGTERM: /healthz fails at once (Envoy keeps serving what still arrives), then the launcher waits until no request is
-in flight, at most drainSeconds, then Envoy ends. A second SIGTERM does not hurry it; SIGINT does.
+On SIGTERM: /healthz fails at once (Envoy keeps serving what still arrives, and tells clients to close), then the
+launcher waits until nobody comes any more and no request is in flight (`drain.py`), at most drainSeconds, then Envoy
+ends. A second SIGTERM does not hurry it; SIGINT does.
 The launcher also says whether Envoy is alive (`envoy_admin.py`): Envoy's own port refuses all at its cap of clients.
 """
 
@@ -21,14 +22,12 @@ from typing import Any
 
 import aiohttp
 
-from manta_runtime.router import bootstrap
+from manta_runtime.router import bootstrap, drain
 from manta_runtime.router.config import ConfigError, RouterConfig
 from manta_runtime.router.envoy_admin import Admin, serve_health
 
 log = logging.getLogger(__name__)
 
-# How long new requests keep coming after a pod began to end: endpoints take a moment to change everywhere.
-LOOK_AWAY_SECONDS = 3.0
 _POLL_SECONDS = 0.2
 _END_SECONDS = 5.0
 _MAX_WORKERS = 2
@@ -97,21 +96,21 @@ def worker_threads(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 
 
 async def _drain(config: RouterConfig, admin: Admin) -> None:
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + config.drain_seconds
-    look_away = loop.time() + min(LOOK_AWAY_SECONDS, config.drain_seconds)
+    clock = asyncio.get_running_loop().time
+    state = drain.begin(config.drain_seconds, clock())
     try:
         await admin.fail_health_checks()
-        log.info("draining: no longer healthy, waiting for requests in flight")
-        active = await admin.active_requests()
-        while loop.time() < deadline and (active or loop.time() < look_away):
+        log.info("draining: no longer healthy, waiting for quiet and for requests in flight")
+        while True:
+            state = drain.after_look(state, *await admin.requests(), clock())
+            if drain.is_over(state, clock()):
+                break
             await asyncio.sleep(_POLL_SECONDS)
-            active = await admin.active_requests()
     except (aiohttp.ClientError, TimeoutError) as error:
         log.warning("Envoy's admin interface does not answer (%s): ending without a drain", error)
         return
-    if active:
-        log.warning("drain deadline of %d s passed with %d requests in flight", config.drain_seconds, active)
+    if state.active:
+        log.warning("drain deadline of %d s passed with %d requests in flight", config.drain_seconds, state.active)
 
 
 async def _end(envoy: Process) -> None:

@@ -42,12 +42,14 @@ class Admin:
         async with self._session.post("/healthcheck/fail") as response:
             response.raise_for_status()
 
-    async def active_requests(self) -> int:
-        """Return how many requests of clients are in flight."""
-        name = f"http.{listener.STAT_PREFIX}.downstream_rq_active"
-        async with self._session.get("/stats", params={"filter": f"^{name}$", "format": "json"}) as response:
+    async def requests(self) -> tuple[int, int]:
+        """Return how many requests of clients are in flight, and how many have gone to engines since Envoy started."""
+        names = (f"http.{listener.STAT_PREFIX}.downstream_rq_active", "cluster.engines.upstream_rq_total")
+        params = {"filter": f"^({'|'.join(names)})$", "format": "json"}
+        async with self._session.get("/stats", params=params) as response:
             stats = await response.json(content_type=None)
-        return sum(int(stat["value"]) for stat in stats["stats"] if stat.get("name") == name)
+        found = {stat["name"]: int(stat["value"]) for stat in stats["stats"] if "name" in stat}
+        return found.get(names[0], 0), found.get(names[1], 0)
 
 
 @asynccontextmanager
