@@ -28,8 +28,6 @@ class Credentials:
         """Connections for any number of threads."""
         checks = {"cert_reqs": "CERT_REQUIRED", "ca_certs": self.authority} if self.authority else {"cert_reqs": "NONE"}
         headers = {"User-Agent": "manta-tests"} | ({"Authorization": f"Bearer {self.token}"} if self.token else {})
-        if self.authority is None:
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         pools = {"maxsize": 64, "retries": False, "headers": headers}
         return urllib3.PoolManager(cert_file=self.certificate, key_file=self.key, **checks, **pools)
 

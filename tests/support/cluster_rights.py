@@ -23,17 +23,23 @@ FIRST, OTHER = "manta-first", "manta-other"
 
 @functools.cache
 def rendered():
-    """Roles, ClusterRoles and their bindings, as the chart installs them for one namespace."""
+    """Roles, ClusterRoles and their bindings of the operator's account, as the chart installs them for a namespace."""
     beside = Path(sys.executable).parent / "helm"
     helm = str(beside) if beside.exists() else shutil.which("helm")
     if helm is None:
         reason = "helm is not installed: `make install-dev` brings it"
         raise RuntimeError(reason)
     command = [helm, "template", "manta", str(ROOT / "charts" / "manta"), f"--namespace={FIRST}"]
-    command += [f"--set=watchNamespaces={{{OTHER}}}"]
+    command += [f"--set=namespaces={{{OTHER}}}"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    kinds = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
-    return [each for each in yaml.safe_load_all(text) if each and each["kind"] in kinds]
+    installed = [each for each in yaml.safe_load_all(text) if each]
+    bindings = [each for each in installed if any(map(_is_operator, each.get("subjects") or ()))]
+    bound = {(each["roleRef"]["kind"], each["roleRef"]["name"]) for each in bindings}
+    return [*bindings, *(each for each in installed if (each["kind"], each["metadata"]["name"]) in bound)]
+
+
+def _is_operator(subject):
+    return subject["name"] == "manta-operator"
 
 
 def grant(server, spaces, account):

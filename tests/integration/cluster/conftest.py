@@ -27,6 +27,8 @@ CRD = "llmdeployments.manta.dev"
 
 def pytest_configure(config):
     config.pluginmanager.register(Claims(HERE), "cluster-claims")
+    # A disposable cluster's kubeconfig may say insecure-skip-tls-verify.
+    config.addinivalue_line("filterwarnings", "ignore:Unverified HTTPS request")
 
 
 def pytest_collection_modifyitems(items):
@@ -83,16 +85,21 @@ def namespaces(request, server):
     found = {item.nodeid: f"{server.run}{stem}-{number}" for number, item in enumerate(tests)}
     for name in found.values():
         server.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    return found
+    yield found
+    for name in found.values():  # those whose tests were not reached
+        with contextlib.suppress(ApiError):
+            server.cluster.delete("Namespace", None, name)
 
 
 @pytest.fixture(scope="module")
 def operator(server, namespaces):
     """The operator of a file, in a process of its own, with the chart's rights in the file's namespaces."""
-    running = Operator(server, tuple(namespaces.values())).start()
-    yield running
-    running.kill()
-    take_back(server.cluster, running.spaces[0])
+    running = Operator(server, tuple(namespaces.values()))
+    try:
+        yield running.start()
+    finally:
+        running.kill()
+        take_back(server.cluster, running.spaces[0])
 
 
 @pytest.fixture

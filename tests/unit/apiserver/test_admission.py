@@ -3,6 +3,7 @@
 import pytest
 
 from manta_operator.box.addresses import AddressPool
+from manta_operator.box.apiserver.authorization import Authorizer
 from manta_operator.box.apiserver.operations import Operations
 from manta_operator.box.apiserver.resources import Registry
 from manta_operator.box.apiserver.services import ServiceAddresses
@@ -12,7 +13,9 @@ from manta_operator.box.apiserver.writes import Write
 
 @pytest.fixture
 def ops():
-    operations = Operations(Store(), Registry(), ServiceAddresses(AddressPool.for_services(7)))
+    operations = Operations(
+        store := Store(), Registry(), ServiceAddresses(AddressPool.for_services(7)), Authorizer(store)
+    )
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}
     operations.create(operations.registry.named("Namespace"), None, space, Write())
     return operations

@@ -2,6 +2,7 @@
 
 import pytest
 
+from manta_operator.box.apiserver.authorization import Authorizer
 from manta_operator.box.apiserver.operations import Operations
 from manta_operator.box.apiserver.resources import Registry
 from manta_operator.box.apiserver.services import ServiceAddresses
@@ -12,7 +13,7 @@ from manta_operator.box.cluster import ApiError
 
 @pytest.fixture
 def ops():
-    operations = Operations(Store(), Registry(), ServiceAddresses(iter(["127.2.1.1"])))
+    operations = Operations(store := Store(), Registry(), ServiceAddresses(iter(["127.2.1.1"])), Authorizer(store))
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}
     operations.create(operations.registry.named("Namespace"), None, space, Write())
     return operations

@@ -112,6 +112,8 @@ def _subresources(resource: Resource) -> list[tuple[str, str, str, str, tuple[st
         found.append(("scale", "autoscaling", "v1", "Scale", _SUB_VERBS))
     if resource.log:
         found.append(("log", *own, ("get",)))
+    if resource.token:
+        found.append(("token", "authentication.k8s.io", "v1", "TokenRequest", ("create",)))
     if resource.eviction:
         found.append(("eviction", "policy", "v1", "Eviction", ("create",)))
     return found

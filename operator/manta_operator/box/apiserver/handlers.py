@@ -9,11 +9,14 @@ from typing import Any
 from aiohttp import web
 
 from manta_operator.box.apiserver import kinds, patches, watch
+from manta_operator.box.apiserver.authentication import Tokens
 from manta_operator.box.apiserver.errors import bad_request, filled, invalid_kind
 from manta_operator.box.apiserver.logs import LogSource, serve_log
 from manta_operator.box.apiserver.operations import Operations, table_of
 from manta_operator.box.apiserver.requests import (
+    USER,
     Target,
+    attributes_of,
     body_of,
     flag,
     matcher,
@@ -23,6 +26,7 @@ from manta_operator.box.apiserver.requests import (
     write_options,
 )
 from manta_operator.box.apiserver.resources import Resource
+from manta_operator.box.apiserver.reviews import review
 from manta_operator.box.apiserver.scale import scale_of, with_scale
 from manta_operator.box.apiserver.tables import table
 from manta_operator.box.apiserver.writes import Write
@@ -35,8 +39,9 @@ Object = dict[str, Any]
 class Handlers:
     """One method a verb."""
 
-    def __init__(self, operations: Operations, logs: LogSource | None) -> None:
+    def __init__(self, operations: Operations, logs: LogSource | None, tokens: Tokens) -> None:
         self._ops = operations
+        self._tokens = tokens
         self._logs = logs
 
     async def handle(self, request: web.Request, target: Target) -> web.StreamResponse:
@@ -47,6 +52,7 @@ class Handlers:
             verbs = {"GET": self._get, "PUT": self._put, "PATCH": self._patch, "DELETE": self._delete}
         else:
             verbs = {"GET": self._log} if target.subresource == "log" else {"POST": self._evict}
+            verbs = {"POST": self._token} if target.subresource == "token" else verbs
         self._check_subresource(target)
         verb = verbs.get(request.method)
         if verb is None:
@@ -56,7 +62,7 @@ class Handlers:
     def _check_subresource(self, target: Target) -> None:
         resource = target.resource
         offered = {"": True, "status": resource.status, "scale": resource.scale is not None, "log": resource.log}
-        offered |= {"eviction": resource.eviction, "finalize": resource.kind == "Namespace"}
+        offered |= {"eviction": resource.eviction, "finalize": resource.kind == "Namespace", "token": resource.token}
         if not offered.get(target.subresource):
             raise ApiError(404, "NotFound", f'{resource.plural} have no subresource "{target.subresource}"')
 
@@ -113,7 +119,7 @@ class Handlers:
     async def _create(self, request: web.Request, target: Target) -> web.StreamResponse:
         body = await body_of(request)
         if target.resource.verbs == ("create",):
-            return web.json_response(_review(target, body), status=201)
+            return web.json_response(review(self._ops.authorizer, request[USER], target.resource, body), status=201)
         how = write_options(request, "")
         body = {} if body is None and request.body_exists else body  # `null` is an empty object to Go
         return self._written(request, target, self._ops.create(target.resource, target.namespace, body, how), how, 201)
@@ -155,6 +161,10 @@ class Handlers:
             error = FieldError("fieldManager", "Required value", "is required for apply patch")
             raise invalid_kind("PatchOptions", "meta.k8s.io", "", [error])
         check_type(target.resource, body)
+        asked = attributes_of(request)
+        if not target.subresource and self._ops.find(target.resource, target.namespace, target.name or "") is None:
+            # Who may patch may not yet create.
+            self._ops.authorizer.check(request[USER], replace(asked, verb="create"))
         obj, new = self._ops.apply(target.resource, target.namespace, target.name or "", body, how)
         return self._written(request, target, obj, how, 201 if new else 200)
 
@@ -198,6 +208,10 @@ class Handlers:
         pod = self._ops.read(target.resource, target.namespace, target.name or "")
         return await serve_log(request, pod, self._logs)
 
+    async def _token(self, request: web.Request, target: Target) -> web.StreamResponse:
+        account = self._ops.read(target.resource, target.namespace, target.name or "")
+        return web.json_response(self._tokens.issue(account, await body_of(request)), status=201)
+
     async def _evict(self, request: web.Request, target: Target) -> web.StreamResponse:
         body = await body_of(request) or {}
         options = body.get("deleteOptions") or {} if isinstance(body, dict) else {}
@@ -222,18 +236,6 @@ def check_type(resource: Resource, body: Any) -> None:
     kind = given.get("kind") or ""
     if (group, version, kind) != (resource.group, resource.version, resource.kind):
         raise bad_request(f"invalid object type: {group}/{version}, Kind={kind}")
-
-
-def _review(target: Target, body: Any) -> Object:
-    """Everybody with the token may do everything."""
-    given = body if isinstance(body, dict) else {}
-    everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
-    status: Object = {"allowed": True}
-    if target.resource.kind == "SelfSubjectRulesReview":
-        rules = [{"verbs": ["*"], "nonResourceURLs": ["*"]}]
-        status = {"resourceRules": [everything], "nonResourceRules": rules, "incomplete": False}
-    named = {"apiVersion": target.resource.api_version, "kind": target.resource.kind, "metadata": {}}
-    return {**named, "spec": given.get("spec", {}), "status": status}
 
 
 class _Rendering:

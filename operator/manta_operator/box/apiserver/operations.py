@@ -6,7 +6,8 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from manta_operator.box.apiserver import admission, crds, kinds, managed_fields, ssa
+from manta_operator.box.apiserver import admission, crds, escalation, kinds, managed_fields, ssa
+from manta_operator.box.apiserver.authorization import Authorizer
 from manta_operator.box.apiserver.beginnings import begin, now_text
 from manta_operator.box.apiserver.deletion import Deletion
 from manta_operator.box.apiserver.errors import already_exists, bad_patch, bad_request, invalid, not_found, untyped
@@ -39,8 +40,9 @@ def table_of(resource: Resource) -> Table:
 class Operations:
     """Reads and writes objects of all kinds."""
 
-    def __init__(self, store: Store, registry: Registry, addresses: ServiceAddresses) -> None:
+    def __init__(self, store: Store, registry: Registry, addresses: ServiceAddresses, authorizer: Authorizer) -> None:
         self.store = store
+        self.authorizer = authorizer
         self.registry = registry
         self._addresses = addresses
         self.deletion = Deletion(self)
@@ -51,10 +53,14 @@ class Operations:
 
     def read(self, resource: Resource, namespace: str | None, name: str) -> Object:
         """Return an object, shared; ApiError 404."""
-        found = self.store.get(table_of(resource), self.key(resource, namespace, name))
+        found = self.find(resource, namespace, name)
         if found is None:
             raise not_found(resource, name)
         return self.as_version(resource, found)
+
+    def find(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        """Return an object as it is stored, shared; None if there is none."""
+        return self.store.get(table_of(resource), self.key(resource, namespace, name))
 
     def as_version(self, resource: Resource, obj: Object) -> Object:
         """Return an object under the version it was asked for (conversion None)."""
@@ -87,6 +93,8 @@ class Operations:
         declared = deepcopy(obj)  # who creates owns the defaults too, but not what the server says on its own
         begin(resource, obj)
         admission.check(resource, obj, None)
+        if how.user is not None:
+            escalation.check(self.authorizer, how.user, resource, obj, None)
         served = crds.resources_of(self.registry, obj) if resource.kind == crds.KIND else []
         obj["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": now_text()}
         if (resource.status or resource.crd) and resource.kind not in _NO_GENERATION:
@@ -121,6 +129,8 @@ class Operations:
             crds.with_names(obj)
         admission.check(resource, obj, old)
         check_finalizers(resource, old, obj)
+        if how.user is not None:
+            escalation.check(self.authorizer, how.user, resource, obj, old)
         node = kinds.root(resource)
         if content(obj) != content(old):
             if "generation" in old["metadata"] and without_status(resource, obj) != without_status(resource, old):

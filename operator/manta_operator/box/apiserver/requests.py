@@ -11,6 +11,8 @@ import yaml
 from aiohttp import web
 
 from manta_operator.box.apiserver import protobuf
+from manta_operator.box.apiserver.authentication import User
+from manta_operator.box.apiserver.authorization import Attributes
 from manta_operator.box.apiserver.errors import bad_request
 from manta_operator.box.apiserver.resources import Registry, Resource
 from manta_operator.box.apiserver.selectors import Matches, field_selector, label_selector
@@ -22,6 +24,18 @@ _URL = re.compile(
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/[^/]+))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>[^/]+))?/?\Z"
 )
 _SUBRESOURCES_OF_NAMESPACES = ("status", "finalize")
+_ONE_NAME = re.compile(r"(?:^|,)metadata\.name==?([^,=!]+)(?:,|$)")
+_VERBS = {
+    "GET": ("get", "list"),
+    "HEAD": ("get", "list"),
+    "POST": ("create", "create"),
+    "PUT": ("update", "update"),
+    "PATCH": ("patch", "patch"),
+    "DELETE": ("delete", "deletecollection"),
+}
+"""The verb of a method, for one object and for several."""
+USER: web.RequestKey[User] = web.RequestKey("user", User)
+"""Under which a request knows who makes it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,29 @@ def parse_target(registry: Registry, path: str) -> Target | None:
     if resource is None or (part["namespace"] and not resource.namespaced):
         return None
     return Target(resource, part["namespace"], part["name"], part["sub"] or "")
+
+
+def attributes_of(request: web.Request) -> Attributes:
+    """Return a request as rules see it, whether what it is for is served or not."""
+    path, query = request.path, request.query
+    found = _URL.match(path)
+    if found is None:
+        return Attributes(request.method.lower(), path=path)
+    part = found.groupdict()
+    plural, name, subresource = part["plural"], part["name"] or "", part["sub"] or ""
+    namespace = part["namespace"] or ""
+    if plural == "namespaces" or (namespace and plural in _SUBRESOURCES_OF_NAMESPACES and not name):
+        if plural != "namespaces":
+            name, subresource = namespace, plural
+        plural, namespace = "namespaces", name
+    several = not name
+    named = _ONE_NAME.search(query.get("fieldSelector", ""))
+    verb = _VERBS[request.method][several]
+    if verb in ("get", "list") and flag(query, "watch"):
+        verb, several = "watch", True
+    if several and named:
+        name = named[1]
+    return Attributes(verb, part["group"] or "", f"{plural}/{subresource}" if subresource else plural, namespace, name)
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:
@@ -82,7 +119,7 @@ def write_options(request: web.Request, subresource: str) -> Write:
     if dry_run not in ([], [""], ["All"]):
         raise bad_request("dryRun: the only value is All")
     manager = query.get("fieldManager") or agent
-    return Write(manager, subresource, dry_run == ["All"], mode, flag(query, "force"))
+    return Write(manager, subresource, dry_run == ["All"], mode, flag(query, "force"), user=request[USER])
 
 
 async def body_of(request: web.Request) -> Any:

@@ -37,6 +37,7 @@ class Resource:
     scale: ScalePaths | None = None
     log: bool = False
     eviction: bool = False
+    token: bool = False
     verbs: tuple[str, ...] = ALL_VERBS
     schema: StructuralSchema | None = None
     """Custom kinds only; built-in ones are validated by kubernetes-validate."""
@@ -84,7 +85,7 @@ BUILT_IN: tuple[Resource, ...] = (
     _core("Service", "services", "svc", **_WORKLOAD),
     _core("ConfigMap", "configmaps", "cm"),
     _core("Secret", "secrets"),
-    _core("ServiceAccount", "serviceaccounts", "sa"),
+    _core("ServiceAccount", "serviceaccounts", "sa", token=True),
     _core("Event", "events", "ev"),
     _core("PersistentVolumeClaim", "persistentvolumeclaims", "pvc", status=True),
     _of("apps", "v1", "StatefulSet", "statefulsets", "sts", scale=ScalePaths(), **_WORKLOAD),

@@ -1,7 +1,6 @@
-"""The API server: listens, lets in whoever has the token, and hands requests to discovery, OpenAPI or handlers.py."""
+"""The API server: listens, lets in who has a token and the right, hands requests to discovery, OpenAPI, handlers.py."""
 
 import asyncio
-import hmac
 import json
 import logging
 import socket
@@ -13,12 +12,14 @@ from aiohttp import web
 
 from manta_operator.box.addresses import AddressPool
 from manta_operator.box.apiserver import discovery, openapi
+from manta_operator.box.apiserver.authentication import Tokens, User, impersonated
+from manta_operator.box.apiserver.authorization import Attributes, Authorizer, forbidden
 from manta_operator.box.apiserver.errors import status_of
 from manta_operator.box.apiserver.handlers import Handlers
 from manta_operator.box.apiserver.local import LocalCluster
 from manta_operator.box.apiserver.logs import LogSource
 from manta_operator.box.apiserver.operations import Operations
-from manta_operator.box.apiserver.requests import parse_target
+from manta_operator.box.apiserver.requests import USER, attributes_of, parse_target
 from manta_operator.box.apiserver.resources import Registry
 from manta_operator.box.apiserver.services import ServiceAddresses
 from manta_operator.box.apiserver.store import Store
@@ -38,12 +39,15 @@ class ApiServer:
     def __init__(
         self, *, token: str, service_addresses: Iterator[str] | AddressPool, logs: LogSource | None = None
     ) -> None:
-        self._token = token
         self._store = Store()
+        self._tokens = Tokens(token, self._store)
+        self._authorizer = Authorizer(self._store)
         self._registry = Registry()
         self._openapi_documents = openapi.OpenApi(self._registry)
-        self._operations = Operations(self._store, self._registry, ServiceAddresses(service_addresses))
-        self._handlers = Handlers(self._operations, logs)
+        self._operations = Operations(
+            self._store, self._registry, ServiceAddresses(service_addresses), self._authorizer
+        )
+        self._handlers = Handlers(self._operations, logs, self._tokens)
         self._runner: web.AppRunner | None = None
         self.cluster = LocalCluster(self._operations)
         for name in _NAMESPACES:
@@ -97,8 +101,9 @@ class ApiServer:
 
     async def _route(self, request: web.Request) -> web.StreamResponse:
         path = request.path.rstrip("/") or "/"
-        if path not in _OPEN and not self._may(request):
-            raise ApiError(401, "Unauthorized", "Unauthorized: send the bearer token of the box's kubeconfig")
+        if path not in _OPEN:
+            request[USER] = self._user(request)
+            self._authorizer.check(request[USER], attributes_of(request))
         if path in ("/healthz", "/livez", "/readyz"):
             return web.Response(text="ok")
         document = self._document(request, path) if request.method == "GET" else None
@@ -109,9 +114,15 @@ class ApiServer:
             raise ApiError(404, "NotFound", f"the server could not find the requested resource: {request.path}")
         return await self._handlers.handle(request, target)
 
-    def _may(self, request: web.Request) -> bool:
-        given = request.headers.get("Authorization", "")
-        return hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode())
+    def _user(self, request: web.Request) -> User:
+        """Return who makes a request; ApiError 401, or 403 if it is made for somebody he may not stand for."""
+        user = self._tokens.user(request.headers.get("Authorization", ""))
+        if user is None:
+            raise ApiError(401, "Unauthorized", "Unauthorized: send the bearer token of the box's kubeconfig")
+        other = impersonated(request.headers, request.headers.getall("Impersonate-Group", []))
+        if other is not None and not user.is_master:
+            raise forbidden(user, Attributes("impersonate", resource="users", name=other.name))
+        return other or user
 
     def _document(self, request: web.Request, path: str) -> web.Response | None:
         registry, accept = self._registry, request.headers.get("Accept", "")

@@ -4,6 +4,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+from manta_operator.box.apiserver.authentication import User
 from manta_operator.box.apiserver.errors import bad_request, conflict, invalid
 from manta_operator.box.apiserver.resources import Resource
 from manta_operator.schema.errors import FieldError
@@ -22,6 +23,8 @@ class Write:
     field_validation: str = "Warn"
     force: bool = False
     patch: bool = False
+    user: User | None = None
+    """Who writes; None: a part of the box itself."""
     warnings: list[str] = field(default_factory=list, compare=False)
 
 

@@ -1,0 +1,81 @@
+"""GitOps: what is in git is applied again and again, and nothing ever differs."""
+
+import pytest
+import yaml
+from cluster_started import ROOT
+from helm import render
+
+MANAGER = "argocd-controller"
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+
+
+def applied(cluster, body):
+    """Apply as Argo CD does with ServerSideApply=true."""
+    return cluster.apply(body, MANAGER)
+
+
+def written(body):
+    """What an apply may change: all but the bookkeeping of writes."""
+    return {key: value for key, value in body.items() if key != "metadata"} | {
+        "metadata": {key: value for key, value in body["metadata"].items() if key != "managedFields"}
+    }
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_applied_twice_has_no_diff(space, path):
+    """Applying an example again changes nothing, neither at once nor after the operator has worked on it."""
+    for body in yaml.safe_load_all(path.read_text()):
+        body["metadata"]["namespace"] = space.name
+        name = body["metadata"]["name"]
+        first = applied(space.cluster, body)
+        again = applied(space.cluster, body)
+        assert again["spec"] == first["spec"], "the API server defaults what the CRD does not"
+        assert again["metadata"]["generation"] == 1
+        space.until("the operator has judged it", lambda name=name: space.judged(name, "Planned"))
+        live = settled(space, name)
+        after = applied(space.cluster, body)
+        assert written(after) == written(live)
+        mine = [entry for entry in after["metadata"]["managedFields"] if entry["manager"] == MANAGER]
+        assert len(mine) == 1
+        others = {entry["manager"]: entry for entry in after["metadata"]["managedFields"] if entry not in mine}
+        assert not [manager for manager, entry in others.items() if "f:spec" in entry["fieldsV1"]], "spec is not ours"
+
+
+def settled(space, name):
+    """The object when the operator has nothing to write for a second."""
+    seen = []
+
+    def same():
+        seen.append(space.get("LLMDeployment", name))
+        last = [each["metadata"]["resourceVersion"] for each in seen[-10:]]
+        return len(last) == 10 and len(set(last)) == 1
+
+    space.until("nobody writes", same)
+    return seen[-1]
+
+
+def test_replicas_owned_by_another_survive_a_sync(space):
+    """Where git does not name `replicas`, a sync leaves the number of an HPA or of kubectl scale alone."""
+    body = space.body("demo")
+    applied(space.cluster, body)
+    space.scale("demo", 3)
+    after = applied(space.cluster, body)
+    assert after["spec"]["replicas"] == 3
+    space.until("three groups", lambda: len(space.groups("demo")) == 3)
+
+
+def test_the_chart_applied_twice_has_no_diff(space):
+    """Applying what the chart renders for one namespace again changes nothing."""
+    values = {"namespaces": [space.name], "clusterRead.enabled": False, "crds.enabled": False, "release.enabled": False}
+    objects = [body for body in render(values) if body["kind"] != "ClusterRole"]
+    assert {"Deployment", "Role", "RoleBinding", "ServiceAccount", "PodDisruptionBudget"} == {
+        body["kind"] for body in objects
+    }
+    for body in objects:
+        body["metadata"]["namespace"] = space.name
+        body.get("spec", {}).pop("replicas", None)  # nobody can pull the image here
+        first = applied(space.cluster, body)
+        again = applied(space.cluster, body)
+        assert (again["metadata"].get("generation"), again.get("spec")) == (
+            first["metadata"].get("generation"), first.get("spec")
+        ), body["kind"]  # fmt: skip
