@@ -52,8 +52,8 @@ class Applier:
                 return False
         else:
             await self._strangers.check(obj, deployment.uid)
-        answer = await self._write(obj, found)
-        made = self._store.put(kind, answer, quietly=True)
+        with self._store.writing(kind, metadata["namespace"], metadata["name"]):
+            made = self._store.put(kind, await self._write(obj, found), answer=True)
         if found is None or made.version != found.version:
             progress.wrote(kind)
         applied.objects[key] = (wanted, made.digest)
@@ -76,7 +76,7 @@ class Applier:
             answer = await self._client.merge(obj)
         else:
             answer = await self._write(obj, None)
-        self._store.put("Secret", answer, quietly=True)
+        self._store.put("Secret", answer, answer=True)
 
     async def _write(self, obj: Object, found: Child | None) -> Object:
         if found is None:

@@ -43,7 +43,7 @@ class Effects:
             metadata = _identity(found) | {"ownerReferences": owners}
             document = {"apiVersion": _API_VERSIONS[found.kind], "kind": found.kind, "metadata": metadata}
             try:
-                self._store.put(found.kind, await self._client.merge(document), quietly=True)
+                self._store.put(found.kind, await self._client.merge(document), answer=True)
             except ClusterError as error:
                 failures.append(error)
         return failures
@@ -84,7 +84,7 @@ class Effects:
                 "annotations": {names.ANNOTATION_RESTART: value},
             },
         }
-        self._store.put("StatefulSet", await self._client.apply(document, manager=HEALTH_MANAGER), quietly=True)
+        self._store.put("StatefulSet", await self._client.apply(document, manager=HEALTH_MANAGER), answer=True)
 
     async def prune(self, deployment: LLMDeployment, desired: Desired) -> tuple[bool, list[ClusterError]]:
         """Delete the groups that the plan gives up, and what is no longer wanted; return whether anything was."""

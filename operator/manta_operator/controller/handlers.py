@@ -4,6 +4,7 @@ Imported by `run`, which starts kopf; kopf finds the handlers in its registry.
 """
 
 import asyncio
+import contextlib
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -68,7 +69,9 @@ def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
     )  # fmt: skip
     async def reconcile(namespace: str | None, name: str, **_: Any) -> None:
         entry = deployments.get((namespace or "", name))
-        if entry is not None:
+        if entry is None:
+            return
+        with contextlib.suppress(asyncio.CancelledError):  # how kopf says that the object or the operator goes
             await parts[0].loop.run(entry)
 
 

@@ -4,7 +4,6 @@ Everything is read before anything is judged; the judging is `builders.desired` 
 raises for what the API server says about children: it becomes a condition, and the next pass tries again.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -21,13 +20,14 @@ from manta_operator.controller.client import KubeClient
 from manta_operator.controller.deployments import Entry, Memory
 from manta_operator.controller.effects import Effects
 from manta_operator.controller.errors import ClusterError, Missing, Terminating
+from manta_operator.controller.facts_reader import FactsReader
 from manta_operator.controller.kinds import OPTIONAL
 from manta_operator.controller.observing import Observer
 from manta_operator.controller.rhythm import Rhythm
 from manta_operator.controller.statuses import Statuses, timestamp
 from manta_operator.controller.store import Store
 from manta_operator.controller.surroundings import Surroundings, loads
-from manta_operator.facts.models import FactsError, ModelFacts
+from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.conditions import Situation
 from manta_operator.planning.integrations import OPTIONAL_KINDS, Integration, absent
 from manta_operator.planning.observe import Observed
@@ -74,7 +74,8 @@ class Reconciler:
     def __init__(
         self, client: KubeClient, store: Store, facts: Callable[[str], ModelFacts | None], rhythm: Rhythm
     ) -> None:
-        self._client, self._store, self._facts, self._rhythm = client, store, facts, rhythm
+        self._client, self._store, self._rhythm = client, store, rhythm
+        self._facts = FactsReader(facts)
         self._surroundings = Surroundings(client)
         self._observer = Observer(store, self._surroundings)
         self._applier = Applier(client, store)
@@ -97,8 +98,9 @@ class Reconciler:
         if self._bereft(entry) and not await self._alive(entry):
             return Outcome(gone=True)
         before = entry.status()
+        facts, trouble = await self._facts.read(deployment.spec.model.uri)
         for _ in range(ROUNDS):
-            done = await self._round(deployment, before, entry.memory)
+            done = await self._round(deployment, before, entry.memory, facts, trouble)
             if not done.moved or done.failures:
                 break
         _complain(entry, done.failures)
@@ -120,12 +122,13 @@ class Reconciler:
         entry.memory.applied.objects = {name: kept[name] for name in kept if name in children}
         return True
 
-    async def _round(self, deployment: LLMDeployment, before: Object, memory: Memory) -> _Round:
+    async def _round(
+        self, deployment: LLMDeployment, before: Object, memory: Memory, facts: ModelFacts | None, trouble: str
+    ) -> _Round:
         observed = await self._observer.look(deployment)
-        facts, error = await self._read_facts(deployment)
-        if error:
-            problem = Problem("spec.model.uri", error, "repair the checkpoint or name another one")
-            return _Round(observed, (problem,), error, model_read=False)
+        if trouble:
+            problem = Problem("spec.model.uri", trouble, "repair the checkpoint or name another one")
+            return _Round(observed, (problem,), trouble, model_read=False)
         previous = recall(deployment.spec, before)
         desired = desire(deployment, facts, observed, previous)
         if isinstance(desired, Desired) and desired.plan.wants:
@@ -135,12 +138,6 @@ class Reconciler:
         if isinstance(desired, Desired):
             await self._bring_about(deployment, desired, memory, done)
         return done
-
-    async def _read_facts(self, deployment: LLMDeployment) -> tuple[ModelFacts | None, str]:
-        try:
-            return await asyncio.to_thread(self._facts, deployment.spec.model.uri), ""  # may be a slow disk
-        except FactsError as error:
-            return None, str(error)
 
     async def _ask(self, deployment: LLMDeployment, desired: Desired) -> Circumstances:
         room = busy = None

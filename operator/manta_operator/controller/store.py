@@ -6,7 +6,8 @@ wrote is put in at once from the API server's answer, and older news about the s
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from manta_operator.controller.children import Child, ChildName, Key, child
@@ -25,6 +26,7 @@ class Store:
         self._children: dict[tuple[str, str, str], Child] = {}
         self._of: dict[Key, dict[ChildName, Child]] = defaultdict(dict)
         self._going: set[str] = set()
+        self._writing: set[tuple[str, str, str]] = set()
         self._unlisted: set[Source] = {(each.kind, place) for each in CHILD_KINDS for place in namespaces}
         self._troubles: dict[Source, ClusterError] = {}
         self._ready = asyncio.Event()
@@ -54,19 +56,32 @@ class Store:
         """Note that the API server has accepted our deletion of this object."""
         self._going.add(uid)
 
-    def put(self, kind: str, body: Mapping[str, Any], *, quietly: bool = False) -> Child:
-        """Take in an object as the API server has it, from a watch or, `quietly`, as the answer to a write of ours."""
+    @contextmanager
+    def writing(self, kind: str, namespace: str, name: str) -> Iterator[None]:
+        """Surround a write of ours and the `put` of its answer: a watch that is faster need not wake us."""
+        place = (kind, namespace, name)
+        self._writing.add(place)
+        try:
+            yield
+        finally:
+            self._writing.discard(place)
+
+    def put(self, kind: str, body: Mapping[str, Any], *, answer: bool = False) -> Child:
+        """Take in an object as the API server has it, from a watch or as the `answer` to a write of ours."""
         new = child(kind, body)
         place = (kind, new.namespace, new.name)
         old = self._children.get(place)
         if old is not None and new.version and new.version < old.version:
-            return old  # older news than what our own write was answered with
+            if answer and not _same(old, new):
+                self._wake(new.key)  # somebody has written after us
+            return old
         self._children[place] = new
         if old is not None and old.key != new.key:
             self._drop_from(old)
         if new.deployment:
             self._of[new.key][kind, new.name] = new
-        if not quietly and (old is None or not _same(old, new)):
+        expected = answer or place in self._writing
+        if not expected and (old is None or not _same(old, new)):
             self._wake(new.key)
         return new
 
