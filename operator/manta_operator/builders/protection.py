@@ -8,8 +8,8 @@ from manta_operator.builders.metadata import metadata, selector
 
 Object = dict[str, Any]
 
-OPERATOR_PODS = {names.LABEL_NAME: "manta", names.LABEL_COMPONENT: "operator"}
-"""Labels of the operator's own pods, as the chart sets them."""
+OPERATOR_PODS = {names.LABEL_PART_OF: "manta", names.LABEL_COMPONENT: "operator"}
+"""Labels of the operator's own pods, as the chart sets them under any name of the release."""
 
 
 def disruption_budget(deployment: LLMDeployment, component: str) -> Object:

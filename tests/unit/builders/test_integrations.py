@@ -1,7 +1,10 @@
 """The PodMonitor, the HTTPRoute, and the room that NetworkPolicies leave for who reads metrics and loads."""
 
+from pathlib import Path
+
 import kubernetes_validate
 import pytest
+import yaml
 from make import LLAMA_8B, deployment
 
 from manta_operator.api import names
@@ -87,7 +90,7 @@ def admitted(policy, port):
 
 
 ROUTERS = {"matchLabels": {"manta.dev/deployment": "demo", "app.kubernetes.io/component": "router"}}
-OPERATORS = {"matchLabels": {"app.kubernetes.io/name": "manta", "app.kubernetes.io/component": "operator"}}
+OPERATORS = {"matchLabels": {"app.kubernetes.io/part-of": "manta", "app.kubernetes.io/component": "operator"}}
 PROMETHEUS = {
     "matchExpressions": [
         {"key": "app.kubernetes.io/name", "operator": "In", "values": ["prometheus", "prometheus-agent"]}
@@ -111,6 +114,13 @@ def test_who_is_let_in(build, port, spec, peers):
     policy = build(deployment(**spec))
     assert admitted(policy, port) == peers
     kubernetes_validate.validate(policy, "1.37", strict=True)
+
+
+def test_the_operators_own_pods_are_let_in():
+    text = (Path(__file__).parents[3] / "deploy/install.yaml").read_text("utf-8")
+    (operator,) = [obj for obj in yaml.safe_load_all(text) if obj and obj["kind"] == "Deployment"]
+    labels = operator["spec"]["template"]["metadata"]["labels"]
+    assert OPERATORS["matchLabels"].items() <= labels.items()
 
 
 def test_who_is_let_in_from_outside_may_be_in_any_namespace():
