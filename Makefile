@@ -87,6 +87,10 @@ e2e: model ## Real vLLM, Ray and Envoy on the box
 bench-operator: install-dev ## Measure the operator with 1,000 LLMDeployments (COUNT=100 for a quick one)
 	@PYTHONPATH=operator:tests/support $(BIN)/python benchmarks/operator/main.py $(if $(COUNT),--count=$(COUNT))
 
+.PHONY: traffic
+traffic: install-dev ## Send requests while things change, and count the lost ones (RATE=40 a second; 3 minutes)
+	@PYTHONPATH=benchmarks $(BIN)/python -m traffic.main $(if $(RATE),--rate=$(RATE))
+
 .PHONY: crds
 crds: install-dev ## Write crds/ from the Python models
 	$(BIN)/python -m manta_operator.api.crd > $(CRD).part && mv $(CRD).part $(CRD)
