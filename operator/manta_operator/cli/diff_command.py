@@ -5,6 +5,7 @@ well. Exit code as of `kubectl diff`: 0 nothing would change, 1 something would,
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from manta_operator.api import names
 from manta_operator.api.load import InvalidManifest, load
 from manta_operator.api.models import parse
 from manta_operator.api.strict_yaml import parse_documents
+from manta_operator.builders.desired import Desired
 from manta_operator.cli import diff, rehearsal
 from manta_operator.cli.cluster import Where, run
 from manta_operator.cli.failures import Refused
@@ -25,8 +27,10 @@ from manta_operator.cli.manifests import read_text
 from manta_operator.cli.options import THIS_MACHINE
 from manta_operator.cli.rehearsal import Live, Rehearsal
 from manta_operator.cli.rest import APPLY, MERGE, Api, CallFailed, path_of
+from manta_operator.cli.table import fold, terminal_width
 from manta_operator.facts.locate import locator
 from manta_operator.facts.models import FactsError, ModelFacts
+from manta_operator.placement.room import Room, room, survey
 from manta_operator.planning.previous import recall
 
 EXIT_DIFFERENT = 1
@@ -119,19 +123,24 @@ async def _consequences(api: Api, live: Object | None, merged: Object, facts: Mo
     deployment = parse(merged)
     status = (live or {}).get("status") or {}
     children = await _children(api, deployment.namespace, deployment.name) if live else Live((), (), (), time.time())
-    outcome = rehearsal.rehearse(deployment, facts, children, recall(deployment.spec, status))
+    previous = recall(deployment.spec, status)
+    outcome, words = rehearsal.rehearse(deployment, facts, children, previous), ""
+    if isinstance(outcome, Rehearsal) and "room" in outcome.first.plan.wants:
+        free, words = await _room(api, outcome.first)
+        outcome = rehearsal.rehearse(deployment, facts, children, previous, free)
     if not isinstance(outcome, Rehearsal):
         click.echo("\nThe operator could not plan this:")
-        click.echo("\n".join(f"  {problem}" for problem in outcome))
+        for problem in outcome:
+            _say(str(problem))
         return
     plan = outcome.first.plan
     _print_plan(plan, status, seen=facts is not None)
     click.echo("\nChildren:")
     for change in await _changes(api, outcome, merged["metadata"]["uid"]):
-        click.echo(f"  {change.verb:8}{change.child}")
+        _say(f"{change.verb:8}{change.child}")
         for line in change.detail:
-            click.echo(f"          {line}")
-    _print_rollout(outcome, status)
+            _say(line, 10)
+    _print_rollout(outcome, status, words)
 
 
 def _print_plan(plan: Any, status: Object, *, seen: bool) -> None:
@@ -142,20 +151,39 @@ def _print_plan(plan: Any, status: Object, *, seen: bool) -> None:
         click.echo(f"\nRevision {plan.revision} stays: no engine pod is replaced")
     else:
         click.echo(f"\nRevision {before} -> {plan.revision}: every engine pod is replaced")
-    click.echo(f"  each replica is {plan.shape}")
-    click.echo(f"  fit: {plan.fit.message}")
+    _say(f"each replica is {plan.shape}")
+    _say(f"fit: {plan.fit.message}")
     if not seen:
-        click.echo("  the checkpoint cannot be seen from here; where the operator sees it, revision and fit may differ")
+        _say("the checkpoint cannot be seen from here; where the operator sees it, revision and fit may differ")
 
 
-def _print_rollout(outcome: Rehearsal, status: Object) -> None:
+def _print_rollout(outcome: Rehearsal, status: Object, room: str) -> None:
     if not outcome.steps:
         return
-    click.echo("\nRollout, if every new replica comes to serve:" if status.get("revision") else "\nSteps:")
-    for line in rehearsal.sentences(outcome.steps):
-        click.echo(f"  {line}")
+    rolls = status.get("revision") not in (None, outcome.first.plan.revision)
+    click.echo(f"\n{'Rollout' if rolls else 'Steps'}, if every new replica comes to serve:")
+    for line in [f"room: {room}"] * bool(room) + rehearsal.sentences(outcome.steps):
+        _say(line)
     if outcome.end:
-        click.echo(f"  then: {outcome.end}")
+        _say(f"then: {outcome.end}")
+
+
+def _say(text: str, indent: int = 2) -> None:
+    """Print a sentence, folded where a terminal asks for it."""
+    for line in fold(text, terminal_width() - indent) if sys.stdout.isatty() else [text]:
+        click.echo(" " * indent + line)
+
+
+async def _room(api: Api, desired: Desired) -> tuple[Room | None, str]:
+    """Return how many more groups fit on the nodes now, and that in words; None where one may not look."""
+    try:
+        nodes, pods = await asyncio.gather(api.list("v1", "Node"), api.list("v1", "Pod"))
+    except CallFailed as error:
+        if error.code != 403:
+            raise
+        return None, f"not known: {error.message}"
+    found = room(desired.template, desired.plan.shape.pods, survey(nodes, pods))
+    return found, found.sentence
 
 
 async def _children(api: Api, namespace: str, name: str) -> Live:

@@ -10,6 +10,7 @@ from manta_operator.planning.observe import pod_problem
 
 Body = Mapping[str, Any]
 EVENTS_SHOWN = 8
+STALE = "Stale"
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def _state(body: Body) -> tuple[str, str]:
     seen, asked = int(status.get("observedGeneration") or 0), int(metadata.get("generation") or 0)
     if seen < asked:
         known = f"it has seen generation {seen}" if seen else "it has not seen it at all"
-        return "Stale", f"the operator has not looked at generation {asked} yet, {known}; is it running?"
+        return STALE, f"the operator has not looked at generation {asked} yet, {known}; is it running?"
     if ready.get("status") == "True":
         worse = degraded.get("message", "") if degraded.get("status") == "True" else ""
         return "Ready", str(worse or ready.get("message", ""))

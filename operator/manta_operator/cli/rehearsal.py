@@ -1,7 +1,7 @@
 """A rollout played through on paper: the real plan, again and again, on bodies that do what is hoped for. Pure.
 
-Every group that the plan starts is ready in the next round, every group it takes away is gone. So what `manta plan
---diff` tells of a rollout is what the operator decides, not a second description of it.
+Every group that the plan starts is ready in the next round, every group it takes away is gone and its place is free.
+So what `manta plan --diff` tells of a rollout is what the operator decides, not a second description of it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,11 @@ from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
 from manta_operator.builders.desired import Desired, desire
 from manta_operator.facts.models import ModelFacts
+from manta_operator.placement.room import Room
 from manta_operator.planning.fit import Choice
 from manta_operator.planning.observe import observe
 from manta_operator.planning.problems import Problem
+from manta_operator.planning.rollout import Circumstances
 
 Object = dict[str, Any]
 _ROUND_SECONDS = 60.0
@@ -50,7 +52,11 @@ class Rehearsal:
 
 
 def rehearse(
-    deployment: LLMDeployment, facts: ModelFacts | None, live: Live, previous: Choice | None
+    deployment: LLMDeployment,
+    facts: ModelFacts | None,
+    live: Live,
+    previous: Choice | None = None,
+    room: Room | None = None,
 ) -> Rehearsal | tuple[Problem, ...]:
     """Play the rollout to its end, or return why nothing can be planned.
 
@@ -59,12 +65,13 @@ def rehearse(
         facts: Of its checkpoint, as far as they are known here.
         live: What there is.
         previous: The decision that the status remembers.
+        room: Places for groups of the new revision that are free now; None if that is not known.
     """
     first: Desired | None = None
     steps: list[Step] = []
     while True:
         observed = observe(live.statefulsets, live.pods, live.deployments, now=live.now)
-        desired = desire(deployment, facts, observed, previous)
+        desired = desire(deployment, facts, observed, previous, Circumstances(room=room))
         if not isinstance(desired, Desired):
             return desired
         first = first or desired
@@ -74,6 +81,7 @@ def rehearse(
             return Rehearsal(first, tuple(steps), end)
         steps.append(step)
         live = _after(desired, step, live)
+        room = room and Room(max(0, room.groups + len(step.leave) - len(step.start)), room.sentence)
 
 
 def _step(desired: Desired, live: Live) -> Step:

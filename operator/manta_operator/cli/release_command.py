@@ -1,10 +1,9 @@
 """`manta release`: lets LLMDeployments go that wait for an operator which is no more; takes our finalizer alone.
 
-An operator that runs would put the finalizer back at once and is the one to do this properly; so its Lease is looked
-at first. Only that it is renewed counts, never what time it tells: clocks differ.
+An operator that runs would put the finalizer back at once, and is the one to do this properly: so its Lease is looked
+at first.
 """
 
-import asyncio
 import itertools
 import sys
 from collections.abc import Callable
@@ -12,15 +11,13 @@ from collections.abc import Callable
 import click
 
 from manta_operator.api import names
+from manta_operator.cli import leases
 from manta_operator.cli.cluster import Where, in_namespace, options_of_cluster, run, the_deployment
 from manta_operator.cli.failures import Refused
 from manta_operator.cli.kubeconfig import Object
 from manta_operator.cli.rest import JSON_PATCH, Api, CallFailed, path_of
 
 FINALIZER = f"{names.GROUP}/operator"
-LEASE_MARK = "manta"
-"""What the name of an operator's Lease contains."""
-LOOK_SECONDS = 1.0
 _ATTEMPTS = 5
 _NOT_DONE = (
     "Without the operator a deletion is not orderly: routers and engines end at the same moment instead of the "
@@ -65,35 +62,19 @@ async def _chosen(api: Api, where: Where, name: str | None) -> list[Object]:
 
 
 async def _refuse_while_led(api: Api) -> None:
-    leases = [lease for lease in await _leases(api) if (lease.get("spec") or {}).get("holderIdentity")]
-    if not leases:
+    found = await leases.held(api)
+    if found is None:
+        click.echo("you may not list Leases, so it is not known whether an operator runs", err=True)
+    if not found:
         return
-    longest = max(int(lease["spec"].get("leaseDurationSeconds") or 15) for lease in leases)
-    click.echo(f"looking for up to {longest} s whether an operator renews its Lease …", err=True)
-    before = {lease["metadata"]["uid"]: lease["metadata"]["resourceVersion"] for lease in leases}
-    for _ in range(int(longest / LOOK_SECONDS) + 1):
-        await asyncio.sleep(LOOK_SECONDS)
-        for lease in await _leases(api):
-            metadata, holder = lease["metadata"], (lease.get("spec") or {}).get("holderIdentity")
-            if holder and before.get(metadata["uid"], "") != metadata["resourceVersion"]:
-                raise Refused(
-                    [
-                        f"an operator runs: {holder} renews Lease {metadata['namespace']}/{metadata['name']}; it will "
-                        "take its finalizer off itself when an LLMDeployment is deleted. Stop it first, or use --force"
-                    ]
-                )
-
-
-async def _leases(api: Api) -> list[Object]:
-    """Return the Leases of operators, of any namespace; without the right to look, none."""
-    try:
-        found = await api.list("coordination.k8s.io/v1", "Lease")
-    except CallFailed as error:
-        if error.code != 403:
-            raise
-        click.echo(f"not known whether an operator runs: {error.message}", err=True)
-        return []
-    return [lease for lease in found if LEASE_MARK in lease["metadata"]["name"]]
+    click.echo(f"looking for up to {leases.longest(found)} s whether an operator renews its Lease", err=True)
+    if lease := await leases.renewed(api, found):
+        raise Refused(
+            [
+                f"an operator runs, {leases.in_words(lease)}: it takes its finalizer off itself when an LLMDeployment "
+                "is deleted, and would put it back now. Stop it first, or use --force"
+            ]
+        )
 
 
 def _confirm(where: Where, held: list[Object], *, yes: bool) -> None:

@@ -2,22 +2,22 @@
 
 import asyncio
 import json
-import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from manta_operator.api import names
-from manta_operator.cli import status_text
+from manta_operator.cli import leases, status_text
 from manta_operator.cli.cluster import Where, in_namespace, options_of_cluster, run, the_deployment
 from manta_operator.cli.documents import documents
 from manta_operator.cli.kubeconfig import Object
-from manta_operator.cli.picture import Picture, Summary, picture, summary
+from manta_operator.cli.picture import STALE, Picture, Summary, picture, summary
 from manta_operator.cli.rest import Api, CallFailed
+from manta_operator.cli.table import terminal_width
 
 EXIT_NOT_READY = 1
 WATCH_SECONDS = 2.0
@@ -38,23 +38,40 @@ def status(name: str | None, output: str, watch: bool, exit_code: bool, choose: 
     where = choose()
 
     async def work(api: Api) -> int:
-        while True:
-            ready, text = await _shown(api, where, name, output)
-            if not watch:
-                click.echo(text)
-                return EXIT_NOT_READY if exit_code and not ready else 0
-            await _again(api, where, name, output, text)
+        shown = await _shown(api, where, name, output)
+        if watch:
+            await _watch(api, where, name, output, shown.text)
+        click.echo(shown.text)
+        if shown.stale:
+            click.secho(await _hint(api, where), fg="yellow", err=True)
+        return EXIT_NOT_READY if exit_code and not shown.ready else 0
 
     run(where, work)
 
 
-async def _again(api: Api, where: Where, name: str | None, output: str, before: str) -> None:
-    """Print, and print anew when it changed; an API server that is away for a while is waited for."""
+@dataclass(frozen=True)
+class Shown:
+    """What is printed; `stale` tells that the operator has not looked at something in it."""
+
+    text: str
+    ready: bool
+    stale: bool = False
+
+
+async def _hint(api: Api, where: Where) -> str:
+    """Return what is known of the operator."""
+    if where.target.box:
+        return "the operator's log is logs/operator.log in the box's folder"
+    return leases.hint(await leases.held(api), datetime.now(UTC))
+
+
+async def _watch(api: Api, where: Where, name: str | None, output: str, before: str) -> None:
+    """Print, and print anew when it changed, for ever; an API server that is away for a while is waited for."""
     _print_anew(before, first=True)
     while True:
         await asyncio.sleep(WATCH_SECONDS)
         try:
-            _, text = await _shown(api, where, name, output)
+            text = (await _shown(api, where, name, output)).text
         except CallFailed as error:
             if error.code in (401, 403, 404):
                 raise
@@ -72,25 +89,23 @@ def _print_anew(text: str, *, first: bool = False) -> None:
     click.echo(text)
 
 
-async def _shown(api: Api, where: Where, name: str | None, output: str) -> tuple[bool, str]:
-    now, width = datetime.now(UTC), shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+async def _shown(api: Api, where: Where, name: str | None, output: str) -> Shown:
+    now, width = datetime.now(UTC), terminal_width() if sys.stdout.isatty() else None
+    structured, wide = output in ("json", "yaml"), output == "wide"
     if name is not None:
         seen = await _picture(api, await the_deployment(api, where, name))
-        if output in ("json", "yaml"):
-            return seen.summary.ready, _structured(_plain(seen), output)
-        return seen.summary.ready, "\n".join(status_text.full(seen, now, None if output == "wide" else width))
+        lines = status_text.full(seen, now, None if wide else width)
+        text = _structured(_plain(seen), output) if structured else "\n".join(lines)
+        return Shown(text, seen.summary.ready, seen.summary.state == STALE)
     found = await _summaries(api, where)
-    if output in ("json", "yaml"):
-        return _all_ready(found), _structured([asdict(each) for each in found], output)
+    ready, stale = bool(found) and all(each.ready for each in found), any(each.state == STALE for each in found)
+    if structured:
+        return Shown(_structured([asdict(each) for each in found], output), ready, stale)
     if not found:
-        return False, f"there is no LLMDeployment in {in_namespace(where.namespace)}"
+        return Shown(f"there is no LLMDeployment in {in_namespace(where.namespace)}", ready)
     namespaces = where.namespace is None and len({each.namespace for each in found} | {where.target.namespace}) > 1
-    lines = status_text.table(found, now, width, namespaces=namespaces, wide=output == "wide")
-    return _all_ready(found), "\n".join(lines)
-
-
-def _all_ready(found: list[Summary]) -> bool:
-    return bool(found) and all(each.ready for each in found)
+    lines = status_text.table(found, now, None if wide else width, namespaces=namespaces, wide=wide)
+    return Shown("\n".join(lines), ready, stale)
 
 
 async def _summaries(api: Api, where: Where) -> list[Summary]:

@@ -4,6 +4,7 @@ On a terminal the least important columns give way first and the last column is 
 row is one line, however long, so that grep and awk work.
 """
 
+import shutil
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,6 +86,11 @@ def _row(row: list[Cell], widths: list[int], room: int | None) -> list[str]:
 def fold(text: str, width: int) -> list[str]:
     """Break a text into lines of at most `width` characters; addresses and names only where they are longer."""
     return textwrap.wrap(text, max(width, 8), break_on_hyphens=False) or [""]
+
+
+def terminal_width() -> int:
+    """Return the width of the terminal in characters."""
+    return shutil.get_terminal_size().columns
 
 
 def _styled(cell: Cell, size: int = 0) -> str:

@@ -1,10 +1,14 @@
 """`manta release`: our finalizer alone, never while an operator runs, and never unasked."""
 
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from manta_operator.cli.leases import hint
 from manta_operator.cli.release_command import FINALIZER, removal
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def finalizers(cluster, name="tiny", namespace="default"):
@@ -57,7 +61,7 @@ def test_an_operator_that_renews_its_lease_is_left_in_charge(cluster, manta):
     result = manta("release", "tiny", "--yes", kubeconfig=cluster.kubeconfig())
     renewal.join()
     assert result.exit_code == 2
-    assert "operator-1 renews Lease system/manta-operator" in result.stderr
+    assert "operator-1 (Lease system/manta-operator)" in result.stderr
     assert "--force" in result.stderr
     assert finalizers(cluster) == [FINALIZER]
     assert manta("release", "tiny", "--yes", "--force", kubeconfig=cluster.kubeconfig()).exit_code == 0
@@ -66,7 +70,7 @@ def test_an_operator_that_renews_its_lease_is_left_in_charge(cluster, manta):
 
 @pytest.mark.parametrize(("case", "holder"), [("its holder died", "operator-1"), ("it was given back", "")])
 def test_a_lease_that_nobody_renews_does_not_count(case, holder, cluster, manta, monkeypatch):
-    monkeypatch.setattr("manta_operator.cli.release_command.LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("manta_operator.cli.leases.LOOK_SECONDS", 0.2)
     cluster.deployment("tiny", finalizers=[FINALIZER])
     lease(cluster, holder)
     assert manta("release", "tiny", "--yes", kubeconfig=cluster.kubeconfig()).exit_code == 0, case
@@ -87,6 +91,29 @@ def test_what_is_wrong_is_named(case, args, words, cluster, manta):
     result = manta("release", *args, kubeconfig=cluster.kubeconfig())
     assert (result.exit_code, words in result.stderr) == (2, True), result.output
     assert finalizers(cluster) == [FINALIZER]
+
+
+def lease_body(minutes):
+    renewed = (NOW - timedelta(minutes=minutes)).isoformat()
+    spec = {"holderIdentity": "op-1", "renewTime": renewed}
+    return {"metadata": {"name": "manta-operator", "namespace": "system"}, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("case", "found", "words"),
+    [
+        ("not allowed", None, "may not list Leases"),
+        ("none", [], "no operator holds a Lease"),
+        (
+            "old",
+            [lease_body(12), lease_body(30)],
+            "no operator runs: op-1 (Lease system/manta-operator) was last heard of 12m",
+        ),
+        ("fresh", [lease_body(30), lease_body(0)], "an operator runs, op-1"),
+    ],
+)
+def test_what_leases_tell_of_an_operator(case, found, words):
+    assert words in hint(found, NOW), case
 
 
 def test_the_patch_is_guarded_by_where_the_finalizer_was():
