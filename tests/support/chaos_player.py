@@ -1,17 +1,15 @@
-"""Plays the controller manager and the kubelets where there are none, over HTTP and in bulk, without a single pod.
+"""Plays the controller manager and the kubelets where there are none, over HTTP and in bulk, as cheaply as can be.
 
-It writes the status of StatefulSets and Deployments as if all their pods were ready, and collects children whose owner
-is gone. That is all the operator reads of a healthy cluster, and it is cheap enough for thousands.
+It makes the engine pods of a StatefulSet, ready at once and without a real pod's contents; of the router's Deployment
+it writes the status alone. It deletes the pods of groups that go, and collects children whose owner is gone. That is
+all the operator reads of a healthy cluster, and it is cheap enough for thousands.
 """
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
 
 from chaos_api import Api, Object, Refused
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SELECTOR = "labelSelector=app.kubernetes.io/managed-by%3Dmanta"
 KINDS = {
@@ -73,24 +71,36 @@ class Player:
     def _play_later(self, kind: str, event: Object) -> None:
         body = event["object"]
         metadata = body["metadata"]
-        wanted = _healthy(kind, body)
-        if event["type"] == "DELETED" or metadata.get("deletionTimestamp") or self.hold(metadata["name"]):
+        going = event["type"] == "DELETED" or metadata.get("deletionTimestamp")
+        played = going or (body.get("status") or {}).items() >= _healthy(kind, body).items()
+        if kind == "statefulsets" and going:
+            work = self._end(body)
+        elif played or self.hold(metadata["name"]):
             return
-        if (body.get("status") or {}).items() >= wanted.items():
-            return
-        task = asyncio.create_task(self._play(path_of(kind, self._namespace, metadata["name"]), wanted))
+        else:
+            work = self._play(kind, body)
+        task = asyncio.create_task(work)
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
 
-    async def _play(self, path: str, status: Object) -> None:
+    async def _play(self, kind: str, body: Object) -> None:
         async with self._places:
-            try:
-                await self._api.merge(f"{path}/status", {"status": status})
-            except Refused as refused:
-                if refused.code not in (404, 409):
-                    raise
+            for pod in _pods(body) if kind == "statefulsets" else ():
+                await _if_there(self._api.call("POST", self._pod(), pod))
+                await _if_there(self._api.merge(self._pod(pod["metadata"]["name"], "/status"), _RUNNING))
+            path = path_of(kind, self._namespace, body["metadata"]["name"])
+            await _if_there(self._api.merge(f"{path}/status", {"status": _healthy(kind, body)}))
             self.played += 1
             self.played_at = time.monotonic()
+
+    async def _end(self, body: Object) -> None:
+        async with self._places:
+            for pod in _pods(body):
+                path = self._pod(pod["metadata"]["name"])
+                await _if_there(self._api.call("DELETE", path, {"gracePeriodSeconds": 0}))
+
+    def _pod(self, name: str = "", subresource: str = "") -> str:
+        return f"/api/v1/namespaces/{self._namespace}/pods" + (f"/{name}{subresource}" if name else "")
 
     async def collect(self) -> int:
         """Delete, as the garbage collector does, the children of owners that are gone; return how many."""
@@ -103,6 +113,42 @@ class Player:
                     await self._api.call("DELETE", path_of(kind, self._namespace, body["metadata"]["name"]))
                     gone += 1
         return gone
+
+
+_RUNNING = {
+    "status": {
+        "phase": "Running",
+        "startTime": "2026-01-01T00:00:00Z",
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+    }
+}
+
+
+async def _if_there(call: Awaitable[object]) -> None:
+    """Await a write whose object may be gone, or there already."""
+    try:
+        await call
+    except Refused as refused:
+        if refused.code not in (404, 409):
+            raise
+
+
+def _pods(statefulset: Object) -> list[Object]:
+    template, owner = statefulset["spec"]["template"], statefulset["metadata"]
+    reference = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": owner["name"], "uid": owner["uid"]}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": f"{owner['name']}-{ordinal}",
+                "labels": template["metadata"]["labels"] | {"apps.kubernetes.io/pod-index": str(ordinal)},
+                "ownerReferences": [reference | {"controller": True}],
+            },
+            "spec": {"nodeName": "played", "containers": [{"name": "engine", "image": "played"}]},
+        }
+        for ordinal in range(statefulset["spec"].get("replicas", 1))
+    ]
 
 
 def _healthy(kind: str, body: Object) -> Object:

@@ -38,12 +38,13 @@ async def differences(api: Api, namespace: str, wanted: set[str], models: Path) 
     """What is wrong, in sentences; empty when the namespace is exactly what `wanted` LLMDeployments ask for."""
     bodies = {body["metadata"]["name"]: body for body in await api.items(deployments_path(namespace))}
     live = await children(api, namespace)
+    pods = await api.items(f"/api/v1/namespaces/{namespace}/pods")
     wrong = [f"LLMDeployment {name} is still there" for name in bodies.keys() - wanted]
     wrong += [f"LLMDeployment {name} is gone" for name in wanted - bodies.keys()]
     expected: dict[Key, Object] = {}
     for name in sorted(bodies.keys() & wanted):
         wrong += [f"{name}: {sentence}" for sentence in _unsettled(bodies[name])]
-        expected |= _expected(bodies[name], live, models, wrong)
+        expected |= _expected(bodies[name], live, pods, models, wrong)
     for key in sorted(live.keys() - expected.keys()):
         wrong.append(f"{key} should not be there: owned by {live[key]['metadata'].get('ownerReferences')}")
     for key, whole in expected.items():
@@ -70,7 +71,9 @@ def _unsettled(body: Object) -> list[str]:
     return wrong
 
 
-def _expected(body: Object, live: dict[Key, Object], models: Path, wrong: list[str]) -> dict[Key, Object]:
+def _expected(
+    body: Object, live: dict[Key, Object], pods: list[Object], models: Path, wrong: list[str]
+) -> dict[Key, Object]:
     deployment = parse(body)
     mine = {
         key: child
@@ -82,7 +85,9 @@ def _expected(body: Object, live: dict[Key, Object], models: Path, wrong: list[s
     routers = [child for (kind, _), child in mine.items() if kind == "deployments"]
     facts = locator({"/models": models})(deployment.spec.model.uri)
     previous = recall(deployment.spec, body.get("status") or {})
-    desired = desire(deployment, facts, observe(groups, [], routers, time.time()), previous)
+    desired = desire(
+        deployment, facts, observe(groups, _engines(pods, deployment.name), routers, time.time()), previous
+    )
     if not isinstance(desired, Desired):
         wrong.append(f"{deployment.name} cannot be planned: {desired}")
         return {}
@@ -95,6 +100,11 @@ def _expected(body: Object, live: dict[Key, Object], models: Path, wrong: list[s
     if secret in mine:  # random, so no builder's: one a deployment whose groups have several pods
         expected[secret] = {"metadata": {"name": secret[1]}}
     return expected
+
+
+def _engines(pods: list[Object], name: str) -> list[Object]:
+    chosen = {names.LABEL_DEPLOYMENT: name, names.LABEL_COMPONENT: names.COMPONENT_ENGINE}
+    return [pod for pod in pods if (pod["metadata"].get("labels") or {}).items() >= chosen.items()]
 
 
 def _plural(kind: str) -> str:
