@@ -15,16 +15,17 @@ from traffic.run import run
 from traffic.world import ROOT, Stuck
 
 _LIMIT_SECONDS = 900
+BY_NAME = {change.name: change for change in CHANGES}
 
 
 @click.command()
 @click.option("--rate", type=click.FloatRange(1, 500), default=40.0, show_default=True, help="Requests a second.")
-@click.option("--change", "names", multiple=True, help="Only this change; may be repeated.")
+@click.option("--change", "names", multiple=True, type=click.Choice(list(BY_NAME)), help="Only these, in this order.")
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "build" / "bench" / "traffic.json")
 @click.option("--keep", is_flag=True, help="Keep the logs of the box.")
 def main(rate: float, names: tuple[str, ...], out: Path, keep: bool) -> None:
     """Send requests through a deployment's Service on a box while things change, and count what becomes of them."""
-    chosen = [change for change in CHANGES if not names or change.name in names]
+    chosen = [BY_NAME[name] for name in names] or list(BY_NAME.values())
     began = time.monotonic()
     folder = tempfile.mkdtemp(prefix="manta-traffic-") if keep else tempfile.TemporaryDirectory(prefix="manta-traffic-")
     path = Path(folder if isinstance(folder, str) else folder.name)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from traffic.request import Outcome
 
+Row = dict[str, Any]
 COLUMNS = ("sent", "lost", "failed", "truncated", "duplicated")
 
 
@@ -24,27 +25,50 @@ class Phase:
     ended: float
 
 
-def summarize(phase: Phase, outcomes: Sequence[Outcome], executed: Counter[str]) -> dict[str, Any]:
+def summarize(phase: Phase, outcomes: Sequence[Outcome], executed: Counter[str]) -> Row:
     """Return the counts of the requests that ran at any moment of the change, and the p99 latency before and in it.
 
     `executed`: how often an engine has begun each request.
     """
-    during = [o for o in outcomes if o.started < phase.ended and o.started + o.took > phase.began]
+    during = [o for o in outcomes if _touches(phase, o)]
     before = [o for o in outcomes if phase.quiet_from <= o.started and o.started + o.took <= phase.began]
-    fates = Counter(outcome.fate for outcome in during)
-    details = Counter(outcome.detail for outcome in during if outcome.fate != "ok")
     return {
         "change": phase.name,
         "seconds": round(phase.ended - phase.began, 1),
-        "sent": len(during),
+        **_count(during, executed),
+        "p99_ms_before": _p99(before),
+        "p99_ms_during": _p99(during),
+        "excuse": phase.excuse,
+    }
+
+
+def between(phases: Sequence[Phase], outcomes: Sequence[Outcome], executed: Counter[str]) -> Row:
+    """Return the counts of the requests that no change touched: nothing may get lost in quiet times either."""
+    quiet = [o for o in outcomes if not any(_touches(phase, o) for phase in phases)]
+    seconds = phases[-1].ended - phases[0].quiet_from - sum(phase.ended - phase.began for phase in phases)
+    p99 = _p99(quiet)
+    found = _count(quiet, executed)
+    return {"change": "none (between)", "seconds": round(seconds, 1), **found} | {
+        "p99_ms_before": p99,
+        "p99_ms_during": p99,
+        "excuse": "",
+    }
+
+
+def _touches(phase: Phase, outcome: Outcome) -> bool:
+    return outcome.started < phase.ended and outcome.started + outcome.took > phase.began
+
+
+def _count(outcomes: Sequence[Outcome], executed: Counter[str]) -> Row:
+    fates = Counter(outcome.fate for outcome in outcomes)
+    details = Counter(outcome.detail for outcome in outcomes if outcome.fate != "ok")
+    return {
+        "sent": len(outcomes),
         "lost": fates["lost"],
         "failed": fates["failed"],
         "truncated": fates["truncated"],
-        "duplicated": sum(executed[outcome.request.id] > 1 for outcome in during),
-        "p99_ms_before": _p99(before),
-        "p99_ms_during": _p99(during),
+        "duplicated": sum(executed[outcome.request.id] > 1 for outcome in outcomes),
         "why": dict(details.most_common(8)),
-        "excuse": phase.excuse,
     }
 
 
@@ -54,12 +78,12 @@ def _p99(outcomes: Iterable[Outcome]) -> float | None:
     return round(statistics.quantiles(took, n=100)[98] * 1000, 1) if len(took) > 1 else None
 
 
-def spotless(rows: Iterable[dict[str, Any]]) -> bool:
+def spotless(rows: Iterable[Row]) -> bool:
     """Whether nothing went wrong in any change that has no excuse."""
     return all(row["excuse"] or not any(row[column] for column in COLUMNS[1:]) for row in rows)
 
 
-def table(rows: Iterable[dict[str, Any]]) -> Table:
+def table(rows: Iterable[Row]) -> Table:
     """Return the rows for a terminal."""
     found = Table(box=None, pad_edge=False)
     found.add_column("CHANGE")

@@ -10,7 +10,7 @@ from typing import Any
 
 from traffic.changes import Change
 from traffic.load import Load
-from traffic.report import Phase, summarize
+from traffic.report import Phase, between, summarize
 from traffic.world import NAME, World, box
 
 BEFORE_SECONDS = 4.0
@@ -18,7 +18,10 @@ AFTER_SECONDS = 2.0
 
 
 async def run(folder: Path, changes: Sequence[Change], rate: float, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Make the changes under `rate` requests a second; return a row of report.summarize for each. Raises Stuck."""
+    """Make the changes under `rate` requests a second. Raises Stuck.
+
+    Returns a row of the report for each, and a last one for the time between them.
+    """
     phases = []
     async with box(folder) as world, Load(await world.url(), NAME, rate, secrets.token_hex(4)) as load:
         for change in changes:
@@ -30,7 +33,7 @@ async def run(folder: Path, changes: Sequence[Change], rate: float, say: Callabl
         if load.problem:
             raise load.problem
         executed = Counter(world.journal.read_text().split())
-    return [summarize(phase, load.outcomes, executed) for phase in phases]
+    return [*(summarize(phase, load.outcomes, executed) for phase in phases), between(phases, load.outcomes, executed)]
 
 
 async def _make(change: Change, world: World, load: Load, quiet_from: float) -> Phase:

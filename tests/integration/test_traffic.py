@@ -17,7 +17,7 @@ CHOSEN = ("scale up", "scale down", "rollout", "router pod deleted", "engine pod
 async def test_no_request_is_lost_while_things_change(tmp_path):
     by_name = {change.name: change for change in CHANGES}
     rows = await run(tmp_path, [by_name[name] for name in CHOSEN], REQUESTS_PER_SECOND, print)
-    assert [row["change"] for row in rows] == list(CHOSEN)
+    assert [row["change"] for row in rows[:-1]] == list(CHOSEN)
     for row in rows:
         spoilt = {key: row[key] for key in ("lost", "failed", "truncated", "duplicated") if row[key]}
         assert not spoilt, f"{row['change']}: {row['why']}"
