@@ -1,4 +1,4 @@
-"""The traffic driver sees what it is there to see: answers lost, refused, cut short, of somebody else, computed twice."""
+"""The traffic driver sees what it is for: answers lost, refused, cut short, of somebody else, computed twice."""
 
 import json
 from collections import Counter
