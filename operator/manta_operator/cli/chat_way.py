@@ -5,8 +5,8 @@
     this process is a pod of the cluster    straight to the Service's name
     else                                    through the API server's service proxy
 
-The service proxy needs no more than the kubeconfig and `create` and `get` on `services/proxy`, which the roles `admin`
-and `edit` have, streams as tokens come, and passes the router like every other client. A port-forward would need a
+The service proxy needs no more than the kubeconfig and `create` on `services/proxy`, which the roles `edit` and
+`admin` have, streams as tokens come, and passes the router like every other client. A port-forward would need a
 second protocol and end at one pod.
 """
 
@@ -95,7 +95,7 @@ class Proxied:
             f"8000:{self.port}`, and use --url http://127.0.0.1:8000/v1"
         )
         if error.code == 403 and error.reason == "Forbidden":
-            return f"{error.message}; ask for `create` and `get` on services/proxy, or {forward}"
+            return f"{error.message}; ask for `create` on services/proxy, or {forward}"
         if error.reason == "ServiceUnavailable":
             return (
                 f"the API server cannot reach the router: {error.message}; see `manta status {self.service}`, "

@@ -52,7 +52,7 @@ def in_namespace(namespace: str | None) -> str:
 _kubeconfig = click.option(
     "--kubeconfig",
     type=click.Path(path_type=Path),
-    help="Kubeconfig file. Default: a box in --state, else $KUBECONFIG and so on, as kubectl.",
+    help="Kubeconfig file. Default: $KUBECONFIG, else the box that runs in --state, else as kubectl.",
 )
 _context = click.option("--context", help="Context of the kubeconfig. Default: its current-context.")
 _namespace = click.option("-n", "--namespace", help="Namespace. Default: the context's; on a box, all.")

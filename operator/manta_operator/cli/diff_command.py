@@ -134,7 +134,7 @@ async def _consequences(api: Api, live: Object | None, merged: Object, facts: Mo
             _say(str(problem))
         return
     plan = outcome.first.plan
-    _print_plan(plan, status, seen=facts is not None)
+    _print_plan(plan, status, unseen=facts is None and deployment.spec.model.uri.startswith("file://"))
     click.echo("\nChildren:")
     for change in await _changes(api, outcome, merged["metadata"]["uid"]):
         _say(f"{change.verb:8}{change.child}")
@@ -143,7 +143,7 @@ async def _consequences(api: Api, live: Object | None, merged: Object, facts: Mo
     _print_rollout(outcome, status, words)
 
 
-def _print_plan(plan: Any, status: Object, *, seen: bool) -> None:
+def _print_plan(plan: Any, status: Object, *, unseen: bool) -> None:
     before = status.get("revision")
     if before is None:
         click.echo(f"\nRevision {plan.revision}, the first")
@@ -153,8 +153,8 @@ def _print_plan(plan: Any, status: Object, *, seen: bool) -> None:
         click.echo(f"\nRevision {before} -> {plan.revision}: every engine pod is replaced")
     _say(f"each replica is {plan.shape}")
     _say(f"fit: {plan.fit.message}")
-    if not seen:
-        _say("the checkpoint cannot be seen from here; where the operator sees it, revision and fit may differ")
+    if unseen:
+        _say("where the operator sees that checkpoint, revision and fit may differ")
 
 
 def _print_rollout(outcome: Rehearsal, status: Object, room: str) -> None:

@@ -26,6 +26,8 @@ MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 TIMEOUT_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
+PAGE = 500
+"""Objects that are listed at once."""
 _CREDENTIALS_LOG = "kubernetes.aio.config.kube_config"
 
 
@@ -76,7 +78,7 @@ class Api:
     ) -> list[Object]:
         """List the objects of a kind, in one namespace or (None) in all, page by page. Raises CallFailed."""
         found: list[Object] = []
-        query = {"limit": "500", "labelSelector": labels, "fieldSelector": fields, "continue": ""}
+        query = {"limit": str(PAGE), "labelSelector": labels, "fieldSelector": fields, "continue": ""}
         while True:
             sent = {key: value for key, value in query.items() if value}
             page = await self.call("GET", path_of(api_version, kind, namespace), sent)

@@ -8,9 +8,9 @@ import yaml
 
 from manta_operator.api.models import parse
 from manta_operator.builders.desired import desire
-from manta_operator.cli import diff
+from manta_operator.cli import diff, diff_command
 from manta_operator.cli.rehearsal import Step, sentences
-from manta_operator.cli.rest import APPLY, MERGE, path_of
+from manta_operator.cli.rest import APPLY, MERGE, CallFailed, path_of
 from manta_operator.planning.observe import Observed
 
 TOKEN = "t0ken"
@@ -220,3 +220,20 @@ def test_a_long_rollout_is_told_shortly():
     assert lines[2] == "3. once they serve: drain and remove old-2"
     assert lines[11] == "... 28 more in the same way"
     assert lines[12].startswith("40. ")
+
+
+class Refusing:
+    """An API server that lets nothing be read."""
+
+    async def list(self, *_, **__):
+        raise CallFailed(403, "Forbidden", "you cannot list", "GET")
+
+    async def find(self, *_, **__):
+        raise CallFailed(403, "Forbidden", "you cannot get", "GET")
+
+
+async def test_what_may_not_be_read_is_unknown_and_no_failure():
+    assert await diff_command._room(Refusing(), None) == (None, "not known: you cannot list")
+    child = {"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "n", "name": "s"}}
+    change = await diff_command._child(Refusing(), child, "u")
+    assert (change.verb, change.child, change.detail) == ("unknown", "Service/s", ("you cannot get",))

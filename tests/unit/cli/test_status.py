@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 import pytest
 import yaml
 
+from manta_operator.cli import status_command
 from manta_operator.cli.picture import age, local_endpoint, picture
+from manta_operator.cli.rest import CallFailed
 from manta_operator.cli.status_text import full
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -213,3 +215,34 @@ def test_states_of_before_the_conditions(case, change, state, words):
 def test_a_degraded_deployment_says_so_although_it_is_ready():
     about = body(conditions=conditions(Degraded=("True", "BudgetSpent", "replica 1 was restarted 5 times")))
     assert picture(about, (), (), ()).summary.message == "replica 1 was restarted 5 times"
+
+
+def test_long_lists_are_read_to_their_end(cluster, manta, monkeypatch):
+    monkeypatch.setattr("manta_operator.cli.rest.PAGE", 2)
+    for number in range(5):
+        cluster.deployment(f"m{number}")
+    rows = manta("status", kubeconfig=cluster.kubeconfig()).stdout.splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["m0", "m1", "m2", "m3", "m4"]
+
+
+class Refusing:
+    """An API server that shows LLMDeployments and StatefulSets, and nothing else."""
+
+    async def list(self, api_version, kind, namespace=None, *, labels="", fields=""):
+        if kind != "StatefulSet":
+            raise CallFailed(403, "Forbidden", f"you cannot list {kind}", "GET")
+        return [statefulset("tiny-1a2b3c4d-0")]
+
+    async def find(self, api_version, kind, namespace, name):
+        raise CallFailed(403, "Forbidden", f"you cannot get {kind}", "GET")
+
+
+async def test_what_may_not_be_read_is_said_and_the_rest_is_shown():
+    seen = await status_command._picture(Refusing(), body())
+    assert [each.name for each in seen.replicas] == ["tiny-1a2b3c4d-0"]
+    assert seen.unread == (
+        "pods: you cannot list Pod",
+        "Service: you cannot get Service",
+        "events: you cannot list Event",
+    )
+    assert "Not shown" in "\n".join(full(seen, NOW, 80))
