@@ -33,6 +33,8 @@ _BAD_WHEN: Mapping[str, str] = {
 """Conditions whose turn to the worse is told, and the status that is worse."""
 _HEALED: Mapping[str, str] = {"Degraded": "Recovered", "Reconciled": "Reconciled"}
 """Of those, the ones whose turn to the better is told, too, and what it is called."""
+_OF_THE_SPEC = "Planned"
+"""The condition that is about the spec alone: a new spec that is wrong in another way is news."""
 _PASSING = frozenset({"Transient", "NamespaceTerminating"})
 """Reasons that nobody has to act on: the operator tries again by itself."""
 _WAITING, _DONE = "NoRoom", "Settled"
@@ -60,21 +62,21 @@ def events(before: Status, after: Status) -> tuple[Event, ...]:
 
 
 def _turns(before: Status, after: Status) -> Iterator[Event]:
-    """Tell what got worse, or is bad for another reason, or for another spec; and what recovered."""
+    """Tell what got worse, or is bad for another reason, and what recovered."""
     old, new = _conditions(before), _conditions(after)
     for kind, bad in _BAD_WHEN.items():
         now, then = new.get(kind, {}), old.get(kind, {})
         was_told = then.get("status") == bad and then.get("reason") not in _PASSING
         if now.get("status") == bad and now["reason"] not in _PASSING:
-            same = then.get("reason") == now["reason"] and not _respecified(then, now)
-            if not (was_told and same):
+            again = kind == _OF_THE_SPEC and _respecified(then, now)
+            if not was_told or then["reason"] != now["reason"] or again:
                 yield Event("Warning", now["reason"], now["message"])
         elif was_told and kind in _HEALED and now.get("status") not in (None, "Unknown", bad):
             yield Event("Normal", _HEALED[kind], now["message"])
 
 
 def _respecified(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether a new spec is bad in other words than the one before."""
+    """Whether a new spec is wrong in other words than the one before."""
     newer = then.get("observedGeneration") != now.get("observedGeneration")
     return newer and then.get("message") != now.get("message")
 

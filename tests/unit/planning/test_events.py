@@ -61,6 +61,11 @@ CASES = {
         status(**TAKEN),
         ["Warning NotOwned: Service demo is somebody else's"],
     ),
+    "a name is still taken, and tried at another time": (
+        status(**TAKEN),
+        status(generation=2, Reconciled=("False", "NotOwned", "Service demo is somebody else's; next try later")),
+        [],
+    ),
     "busy, and taken": (status(**BUSY), status(**TAKEN), ["Warning NotOwned: Service demo is somebody else's"]),
     "busy": (status(**WRITTEN), status(**BUSY), []),
     "busy no more": (status(**BUSY), status(**WRITTEN), []),
