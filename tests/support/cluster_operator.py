@@ -25,9 +25,10 @@ ACCOUNT = "manta-operator"
 class Operator:
     """One operator for some namespaces. `start`, `kill`, `stop`; it may be started again."""
 
-    def __init__(self, server, spaces, name="operator", extra=()):
-        self._server, self.spaces, self._extra = server, tuple(spaces), tuple(extra)
-        self._folder = server.folder / f"{spaces[0]}-{name}"
+    def __init__(self, server, home, spaces, name="operator", extra=()):
+        """`home` is the namespace of its account, `spaces` are those that it watches."""
+        self._server, self.home, self.spaces, self._extra = server, home, tuple(spaces), tuple(extra)
+        self._folder = server.folder / f"{home}-{name}"
         self._folder.mkdir()
         self._process = None
         self.log_file = self._folder / "log"
@@ -39,7 +40,7 @@ class Operator:
     def start(self):
         """Start the process, with the rights of the chart unless they are given already."""
         if self.identity is None:
-            self.identity = grant(self._server, self.spaces, ACCOUNT)
+            self.identity = grant(self._server, self.home, self.spaces, ACCOUNT)
         kubeconfig = self._server.credentials.of(self.identity).write(self._folder / "kubeconfig")
         command = [sys.executable, "-m", "manta_operator.cli", "operator", f"--map=/models={self._server.folder}"]
         command += [f"--namespace={space}" for space in self.spaces]

@@ -42,9 +42,9 @@ def _is_operator(subject):
     return subject["name"] == "manta-operator"
 
 
-def grant(server, spaces, account):
-    """Make the account in the first namespace with the chart's rights in all; returns a token for it."""
-    cluster, home = server.cluster, spaces[0]
+def grant(server, home, spaces, account):
+    """Make the account in its namespace, with the chart's rights in those it watches; returns a token for it."""
+    cluster = server.cluster
     meta = {"name": account, "namespace": home}
     cluster.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}, "tests")
     subject = {"kind": "ServiceAccount", "name": account, "namespace": home}

@@ -22,6 +22,7 @@ from manta_operator.box.cluster import ApiError
 HERE = Path(__file__).parent
 GONE_SECONDS = 60
 SUITE_SECONDS = 180
+OPERATOR = "operator"
 CRD = "llmdeployments.manta.dev"
 
 
@@ -83,10 +84,11 @@ def namespaces(request, server):
     stem = request.module.__name__.rpartition("test_")[2].replace("_", "-")
     tests = [item for item in request.session.items if item.path == request.path and "space" in item.fixturenames]
     found = {item.nodeid: f"{server.run}{stem}-{number}" for number, item in enumerate(tests)}
+    found[OPERATOR] = f"{server.run}{stem}-operator"
     for name in found.values():
         server.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield found
-    for name in found.values():  # those whose tests were not reached
+    for name in found.values():  # the operator's own, and those of tests that were not reached
         with contextlib.suppress(ApiError):
             server.cluster.delete("Namespace", None, name)
 
@@ -94,12 +96,13 @@ def namespaces(request, server):
 @pytest.fixture(scope="module")
 def operator(server, namespaces):
     """The operator of a file, in a process of its own, with the chart's rights in the file's namespaces."""
-    running = Operator(server, tuple(namespaces.values()))
+    watched = [name for test, name in namespaces.items() if test != OPERATOR]
+    running = Operator(server, namespaces[OPERATOR], watched)
     try:
         yield running.start()
     finally:
         running.kill()
-        take_back(server.cluster, running.spaces[0])
+        take_back(server.cluster, running.home)
 
 
 @pytest.fixture
@@ -131,7 +134,7 @@ def own(bare, server):
     started = []
 
     def start(name="operator", *extra, identity=None):
-        made = Operator(server, (bare.name,), f"own-{name}", extra)
+        made = Operator(server, bare.name, (bare.name,), name, extra)
         made.identity = identity or next((each.identity for each in started), None)
         started.append(made.start())
         bare.operator = made
