@@ -9,7 +9,7 @@ from manta_operator.controller.children import Child
 from manta_operator.controller.statuses import timestamp
 from manta_operator.controller.store import Store
 from manta_operator.controller.surroundings import Surroundings
-from manta_operator.placement.nodes import lost_nodes
+from manta_operator.placement.nodes import lost_at, lost_nodes
 from manta_operator.planning.observe import Observed, observe
 
 Object = dict[str, Any]
@@ -21,16 +21,24 @@ class Observer:
     def __init__(self, store: Store, surroundings: Surroundings) -> None:
         self._store, self._surroundings = store, surroundings
 
-    async def look(self, deployment: LLMDeployment) -> Observed:
-        """Return what there is. Only where a pod has trouble the nodes are asked for: most passes read nothing."""
+    async def look(self, deployment: LLMDeployment) -> tuple[Observed, float | None]:
+        """Return what there is, and in how many seconds a node may count as lost that is only away now.
+
+        Only where a pod has trouble the nodes are asked for: most passes read nothing.
+        """
         now = time.time()
         statefulsets = self._bodies(deployment, "StatefulSet")
         pods = self._bodies(deployment, "Pod", names.COMPONENT_ENGINE)
         deployments = self._bodies(deployment, "Deployment")
         observed = observe(statefulsets, pods, deployments, now)
         nodes = await self._surroundings.nodes() if observed.suspects else None
-        lost = lost_nodes(nodes or (), observed.suspects, now)
-        return observe(statefulsets, pods, deployments, now, lost) if lost else observed
+        if nodes is None:
+            return observed, None
+        moment = lost_at([node for node in nodes if node["metadata"]["name"] in observed.suspects], now)
+        lost = lost_nodes(nodes, observed.suspects, now)
+        if lost:
+            observed = observe(statefulsets, pods, deployments, now, lost)
+        return observed, moment - now if moment is not None else None
 
     def routers(self, deployment: LLMDeployment) -> list[Child]:
         """Return the router's pods."""

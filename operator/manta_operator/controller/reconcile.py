@@ -42,6 +42,9 @@ log = logging.getLogger(__name__)
 ROUNDS = 3
 """How often a pass looks again at what it has changed itself, so that its status tells of the world after it."""
 
+MOMENT_SECONDS = 0.1
+"""The soonest that a pass is made again for a deadline: it should be over then."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -66,6 +69,7 @@ class _Round:
     failures: list[ClusterError] = field(default_factory=list)
     integrations: list[Integration] = field(default_factory=list)
     moved: bool = False
+    look_again: float | None = None
 
 
 class Reconciler:
@@ -125,7 +129,7 @@ class Reconciler:
     async def _round(
         self, deployment: LLMDeployment, before: Object, memory: Memory, facts: ModelFacts | None, trouble: str
     ) -> _Round:
-        observed = await self._observer.look(deployment)
+        observed, moment = await self._observer.look(deployment)
         if trouble:
             problem = Problem("spec.model.uri", trouble, "repair the checkpoint or name another one")
             return _Round(observed, (problem,), trouble, model_read=False)
@@ -134,7 +138,7 @@ class Reconciler:
         if isinstance(desired, Desired) and desired.plan.wants:
             known = await self._ask(deployment, desired)
             desired = desire(deployment, facts, observed, previous, known)
-        done = _Round(observed, desired, None, facts is not None)
+        done = _Round(observed, desired, None, facts is not None, look_again=moment)
         if isinstance(desired, Desired):
             await self._bring_about(deployment, desired, memory, done)
         return done
@@ -207,8 +211,8 @@ class Reconciler:
             return Outcome(self._rhythm.retry(memory.failed, asked), deaf=asked)
         if done.moved:
             return Outcome(0.0)
-        again = planned.plan.again_in if planned else None
-        return Outcome(min(self._rhythm.resync(), again if again is not None else float("inf")))
+        due = [self._rhythm.resync(), planned.plan.again_in if planned else None, done.look_again]
+        return Outcome(max(MOMENT_SECONDS, min(seconds for seconds in due if seconds is not None)))
 
 
 def _complain(entry: Entry, failures: list[ClusterError]) -> None:

@@ -25,6 +25,32 @@ FRESH_SECONDS = 5.0
 LOADS_SECONDS = 2.0
 """How long a router may take to say what it is doing."""
 _T = TypeVar("_T")
+_POD = ("nodeName", "overhead", "resources")
+_CONTAINER = ("resources", "restartPolicy")
+
+
+class Surroundings:
+    """The cluster's nodes and pods."""
+
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
+        self._nodes = _Shared(lambda: client.list("v1", "Node"))
+        self._spaces = _Shared(self._survey)
+
+    async def nodes(self) -> list[Object] | None:
+        """Return every Node; None if they cannot be listed."""
+        return await self._nodes.get()
+
+    async def room(self, template: Object, size: int) -> Room | None:
+        """Return how many more groups of `size` pods fit; None if that cannot be known."""
+        spaces = await self._spaces.get()
+        return None if spaces is None else room(template, size, spaces)
+
+    async def _survey(self) -> tuple[NodeSpace, ...]:
+        nodes = await self._client.list("v1", "Node")
+        pages = self._client.pages("v1", "Pod")
+        pods = [_cut(pod) async for page, _ in pages for pod in page if pod["spec"].get("nodeName")]
+        return survey(nodes, pods)
 
 
 class _Shared(Generic[_T]):
@@ -48,26 +74,14 @@ class _Shared(Generic[_T]):
             return None
 
 
-class Surroundings:
-    """The cluster's nodes and pods, and the routers' loads."""
-
-    def __init__(self, client: KubeClient) -> None:
-        self._nodes = _Shared(lambda: client.list("v1", "Node"))
-        self._pods = _Shared(lambda: client.list("v1", "Pod"))
-        self._spaces = _Shared(self._survey)
-
-    async def room(self, template: Object, pods: int) -> Room | None:
-        """Return how many more groups fit; None if that cannot be known."""
-        spaces = await self._spaces.get()
-        return None if spaces is None else room(template, pods, spaces)
-
-    async def nodes(self) -> list[Object] | None:
-        """Return every Node; None if they cannot be listed."""
-        return await self._nodes.get()
-
-    async def _survey(self) -> tuple[NodeSpace, ...] | None:
-        nodes, pods = await self._nodes.get(), await self._pods.get()
-        return None if nodes is None or pods is None else survey(nodes, pods)
+def _cut(pod: Object) -> Object:
+    """Keep of a pod what `survey` reads: a large cluster has many, and all of them are held at once."""
+    spec = pod["spec"]
+    kept = {name: spec[name] for name in _POD if name in spec}
+    for kind in ("containers", "initContainers"):
+        kept[kind] = [{name: each[name] for name in _CONTAINER if name in each} for each in spec.get(kind) or ()]
+    metadata = {name: pod["metadata"][name] for name in ("name", "namespace")}
+    return {"metadata": metadata, "spec": kept, "status": {"phase": (pod.get("status") or {}).get("phase")}}
 
 
 async def loads(routers: Iterable[Child]) -> Mapping[str, int] | None:
