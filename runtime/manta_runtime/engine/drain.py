@@ -9,20 +9,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-STRAGGLER_SECONDS = 2.0
-"""How long the router may still send requests to a pod that has stopped being ready: no drain is shorter."""
+QUIET_SECONDS = 2.0
+"""The router may still send requests to a pod that has stopped being ready: only without a new one for this long has
+everybody looked away."""
+
+PROBED_SECONDS = 6.0
+"""The deletion of a pod is seen at once, but its readiness when a probe has failed twice, 2 s apart: no drain of a pod
+that is not being deleted is shorter."""
 
 Action = Literal["wait", "stop", "kill"]
 
 
 @dataclass(frozen=True)
 class DrainView:
-    """One look: seconds since SIGTERM, requests running + waiting (None: unknown), looks in a row that saw none."""
+    """One look at the engine.
+
+    `elapsed`: seconds of drain so far, of at least `look_away` and at most `deadline`. `in_flight`: requests running
+    and waiting (None: unknown). `quiet`: seconds since a look saw something in flight or new.
+    """
 
     elapsed: float
+    look_away: float
     deadline: float
     in_flight: int | None
-    idle_looks: int
+    quiet: float
     hurried: bool
 
 
@@ -35,10 +45,11 @@ class DrainStep:
 
 
 def decide(view: DrainView) -> DrainStep:
-    """Return the next step. Two idle looks in a row are asked for: a request may be between socket and queue."""
+    """Return the next step. Quiet is asked for, not one idle look: requests may be on their way."""
     if view.hurried:
         return DrainStep("kill", f"told to stop a second time, {_count(view.in_flight)} in flight are cut off")
-    if view.idle_looks >= 2 and view.elapsed >= min(STRAGGLER_SECONDS, view.deadline):
+    away = view.elapsed >= min(view.look_away, view.deadline)
+    if view.in_flight == 0 and away and view.quiet >= min(QUIET_SECONDS, view.deadline):
         return DrainStep("stop", f"drained after {view.elapsed:.1f} s")
     if view.elapsed >= view.deadline:
         return DrainStep(
@@ -59,6 +70,12 @@ def count_in_flight(metrics: str) -> int | None:
             found = True
             total += float(line.rpartition(" ")[2])
     return int(total) if found else None
+
+
+def count_begun(metrics: str) -> float | None:
+    """Return what grows with every request vLLM begins, or None when it does not say."""
+    lines = [line for line in metrics.splitlines() if line.startswith("vllm:prompt_tokens_total")]
+    return sum(float(line.rpartition(" ")[2]) for line in lines) if lines else None
 
 
 def _count(in_flight: int | None) -> str:

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from manta_runtime.engine.drain import DrainStep, DrainView, decide
+from manta_runtime.engine.drain import PROBED_SECONDS, QUIET_SECONDS, DrainStep, DrainView, decide
 
 if TYPE_CHECKING:
     from manta_runtime.engine.processes import Child
@@ -41,18 +41,20 @@ async def drain_engine(settings: EngineSettings, vllm: Child, client: VllmClient
 
 
 async def _wait_until_idle(settings: EngineSettings, vllm: Child, client: VllmClient, stop: Stop) -> DrainStep | None:
-    started = reported = time.monotonic()
-    idle_looks = 0
+    started = reported = restless = time.monotonic()
+    begun: float | None = None
     while vllm.exit_code is None:
-        in_flight = await client.in_flight()
-        idle_looks = idle_looks + 1 if in_flight == 0 else 0
+        before, (in_flight, begun) = begun, await client.activity()
         now = time.monotonic()
+        if in_flight != 0 or begun != before:
+            restless = now
         # A signal that asked for the drain was the first; one more hurries, also when a worker's leaving began it.
         view = DrainView(
             elapsed=now - started,
+            look_away=QUIET_SECONDS if stop.asked.is_set() else PROBED_SECONDS,
             deadline=settings.drain_seconds,
             in_flight=in_flight,
-            idle_looks=idle_looks,
+            quiet=now - restless,
             hurried=stop.hurried.is_set(),
         )
         step = decide(view)

@@ -7,7 +7,7 @@ import json
 
 import aiohttp
 
-from manta_runtime.engine.drain import count_in_flight
+from manta_runtime.engine.drain import count_begun, count_in_flight
 from manta_runtime.engine.progress import Look, read_marks
 
 # On a busy machine an engine that is fine takes seconds to answer.
@@ -51,9 +51,10 @@ class VllmClient:
         usage = answer.get("usage") or {}
         return "" if usage.get("completion_tokens") == 1 else "/v1/completions produced no token"
 
-    async def in_flight(self) -> int | None:
-        """Return the number of running + waiting requests, or None when vLLM does not say."""
-        return await asyncio.to_thread(count_in_flight, await self._get("/metrics"))
+    async def activity(self) -> tuple[int | None, float | None]:
+        """Return the requests running + waiting, and what grows with each one begun; None for what is not said."""
+        metrics = await self._get("/metrics")
+        return await asyncio.to_thread(count_in_flight, metrics), await asyncio.to_thread(count_begun, metrics)
 
     async def look(self) -> Look | None:
         """Return what tells progress from a hang, or None when vLLM does not say."""

@@ -19,11 +19,11 @@ from manta_runtime.engine.stop import Stop
 HOST = "127.0.0.1"
 TOKEN = "s3cret"
 # /busy sets how many requests are in flight, /left how many clients hold on to finished ones, /hang makes steps stop
-# (0: go on), /exit ends the process with a code.
+# (0: go on), /begin begins a request that is over at once, /exit ends the process with a code.
 ENGINE = """
 import json, os, sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
-state = {"busy": 0, "left": 0, "hang": 0, "steps": 0}
+state = {"busy": 0, "left": 0, "hang": 0, "steps": 0, "begun": 0}
 class Handler(BaseHTTPRequestHandler):
     def answer(self, text):
         self.send_response(200); self.send_header("Content-Type", "application/json")
@@ -39,6 +39,7 @@ class Handler(BaseHTTPRequestHandler):
         what, _, value = self.path.strip("/").partition("/")
         if what == "exit":
             os._exit(int(value))
+        state["begun"] += what == "begin"
         if what in ("busy", "left", "hang"):
             state[what] = int(value)
         if what == "load":
@@ -46,7 +47,8 @@ class Handler(BaseHTTPRequestHandler):
         state["steps"] += bool(state["busy"] and not state["hang"])
         running = 0 if state["hang"] else state["busy"]
         self.answer("vllm:num_requests_running %d\\nvllm:num_requests_waiting 0\\n"
-                    "vllm:iteration_tokens_total_count %d\\n" % (running, state["steps"]))
+                    "vllm:iteration_tokens_total_count %d\\nvllm:prompt_tokens_total %d\\n"
+                    % (running, state["steps"], state["begun"]))
     def log_message(self, *_): pass
 HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
@@ -112,7 +114,9 @@ async def start(tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "STALL_SECONDS", 0.4)
     monkeypatch.setattr(head, "_TICK_SECONDS", 0.05)
     monkeypatch.setattr(draining, "_LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(drain, "STRAGGLER_SECONDS", 0.2)
+    monkeypatch.setattr(drain, "QUIET_SECONDS", 0.2)
+    monkeypatch.setattr(draining, "QUIET_SECONDS", 0.2)
+    monkeypatch.setattr(draining, "PROBED_SECONDS", 0.4)
     running = []
 
     async with aiohttp.ClientSession() as session:
@@ -162,6 +166,18 @@ async def test_requests_in_flight_hold_the_drain(start):
     await asyncio.sleep(0.4)
     assert not pod.task.done()
     await pod.engine("busy/0")
+    assert await pod.task == 0
+
+
+async def test_who_still_comes_holds_the_drain(start):
+    pod = start()
+    await pod.until_ready()
+    pod.stop.ask()
+    await pod.until(503, "draining")
+    for _ in range(20):
+        await pod.engine("begin")
+        await asyncio.sleep(0.05)
+    assert not pod.task.done(), "requests too short to be seen in flight kept coming"
     assert await pod.task == 0
 
 

@@ -72,9 +72,9 @@ async def test_health_is_a_200(engine):
 
 async def test_in_flight_comes_from_the_metrics(engine):
     answers, _, client = engine
-    assert await client.in_flight() is None
+    assert await client.activity() == (None, None)
     answers["metrics"] = "vllm:num_requests_running 2.0\nvllm:num_requests_waiting 1.0\n"
-    assert await client.in_flight() == 3
+    assert await client.activity() == (3, None)
 
 
 async def test_a_look_tells_what_moved_and_who_waits(engine):
@@ -91,6 +91,6 @@ async def test_nobody_there():
     async with aiohttp.ClientSession() as session:
         client = VllmClient(session, "127.0.0.1", 1, "tiny")
         assert not await client.healthy()
-        assert await client.in_flight() is None
+        assert await client.activity() == (None, None)
         assert await client.look() is None
         assert "ClientConnectorError" in await client.produce_token()
