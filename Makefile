@@ -76,8 +76,12 @@ golden-update: install-dev ## Rewrite the golden files from what the code render
 	GOLDEN_UPDATE=1 $(BIN)/pytest -q tests/golden
 
 .PHONY: integration
-integration: install-dev ## The operator on the box, without engines
-	$(BIN)/pytest -q tests/integration
+integration: install-dev ## The operator on a real API server if one is found, else on the box; lists what it proved
+	$(BIN)/pytest -q tests/integration tests/integration/cluster
+
+.PHONY: envtest
+envtest: ## Download etcd and kube-apiserver for `make integration`, where the network allows
+	@$(ANY_PYTHON) tools/envtest.py
 
 .PHONY: e2e
 e2e: model ## Real vLLM, Ray and Envoy on the box
