@@ -4,8 +4,9 @@ import hashlib
 import io
 import tarfile
 
-import envtest
 import pytest
+
+import envtest
 
 
 def archive(**files):
