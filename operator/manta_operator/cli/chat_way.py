@@ -20,7 +20,7 @@ import aiohttp
 from manta_operator.cli.chat_stream import BadAnswer, complaint
 from manta_operator.cli.kubeconfig import Object, Target
 from manta_operator.cli.picture import local_endpoint
-from manta_operator.cli.rest import Api, CallFailed, path_of
+from manta_operator.cli.rest import Api, CallFailed, path_of, words
 
 CONNECT_SECONDS = 10.0
 
@@ -60,7 +60,7 @@ class Straight:
                     raise BadAnswer(f"{self.url} answers {response.status}: {complaint(await response.read())}")
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise BadAnswer(f"{self.url} does not answer: {str(error) or type(error).__name__}") from error
+            raise BadAnswer(f"{self.url} does not answer: {words(error)}") from error
 
 
 @dataclass(frozen=True)

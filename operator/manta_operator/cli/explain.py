@@ -3,7 +3,7 @@
 from manta_operator.api import names
 from manta_operator.cli.rest import CallFailed, unknown_kind
 
-_CERTIFICATE_WORDS = ("certificate", "SSL", "TLS")
+_CERTIFICATE_WORDS = ("certificate", "SSL")
 
 
 def explain(error: CallFailed, title: str, server: str) -> str:

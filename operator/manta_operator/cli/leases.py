@@ -16,6 +16,7 @@ MARK = "manta"
 """What the name of an operator's Lease contains."""
 LOOK_SECONDS = 1.0
 _STALE = timedelta(minutes=1)
+_NODES = "kube-node-lease"
 
 
 async def held(api: Api) -> list[Object] | None:
@@ -26,7 +27,7 @@ async def held(api: Api) -> list[Object] | None:
         if error.code != 403:
             raise
         return None
-    return [lease for lease in found if MARK in lease["metadata"]["name"] and _holder(lease)]
+    return [lease for lease in found if _is_operators(lease) and _holder(lease)]
 
 
 async def renewed(api: Api, leases: Iterable[Object]) -> Object | None:
@@ -62,6 +63,10 @@ def hint(leases: list[Object] | None, now: datetime) -> str:
         gone = f"{in_words(newest)} was last heard of {age(since.isoformat(), now)} ago"
         return f"no operator runs: {gone}; look at `kubectl get pods -n {namespace}`"
     return f"an operator runs, {in_words(newest)}: its log tells more, and whether it watches this namespace"
+
+
+def _is_operators(lease: Object) -> bool:
+    return MARK in lease["metadata"]["name"] and lease["metadata"]["namespace"] != _NODES
 
 
 def _holder(lease: Object) -> str:

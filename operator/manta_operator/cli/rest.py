@@ -7,6 +7,9 @@ the kinds are few and their paths known. Credentials and TLS are the `kubernetes
 import base64
 import json
 import logging
+import os
+import socket
+import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -61,7 +64,7 @@ class Api:
             try:
                 answer: Object = await response.json(content_type=None)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-                raise CallFailed(None, "", _words(error), f"{method} {path}") from error
+                raise CallFailed(None, "", words(error), f"{method} {path}") from error
             return answer
 
     async def find(self, api_version: str, kind: str, namespace: str | None, name: str) -> Object | None:
@@ -107,7 +110,7 @@ class Api:
         try:
             answer = await self._rest.request(method, url, headers=headers, body=body, _request_timeout=timeout)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise CallFailed(None, "", _words(error), what) from error
+            raise CallFailed(None, "", words(error), what) from error
         async with answer.response as response:
             if response.status >= 400:
                 raise await _failure(response, what)
@@ -137,7 +140,7 @@ async def connect(target: Target) -> AsyncIterator[Api]:
         try:
             rest = RESTClientObject(configuration)
         except OSError as error:  # ssl.SSLError is one
-            raise NoCluster(f"{target.title}: its certificates cannot be used: {_words(error)}") from error
+            raise NoCluster(f"{target.title}: its certificates cannot be used: {words(error)}") from error
         try:
             yield Api(configuration, rest)
         finally:
@@ -154,7 +157,7 @@ async def _load(configuration: Any, kubeconfig: Object) -> None:
     try:
         await load_kube_config_from_dict(kubeconfig, client_configuration=configuration)
     except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-        raise NoCluster(f"the kubeconfig's credentials cannot be used: {_words(error)}") from error
+        raise NoCluster(f"the kubeconfig's credentials cannot be used: {words(error)}") from error
     finally:
         logger.removeHandler(handler)
     if complaints:
@@ -188,7 +191,13 @@ async def _failure(response: aiohttp.ClientResponse, what: str) -> CallFailed:
     return CallFailed(response.status, reason, message, what)
 
 
-def _words(error: BaseException) -> str:
+def words(error: BaseException) -> str:
+    """Return why nobody could be reached, without what only a programmer wants to read."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return str(error) or type(error).__name__
+    cause = error.__cause__ if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {cause.verify_message}"
+    if isinstance(cause, OSError) and not isinstance(cause, socket.gaierror | ssl.SSLError) and cause.errno:
+        return os.strerror(cause.errno)
+    return str(getattr(cause, "strerror", None) or cause) or type(error).__name__

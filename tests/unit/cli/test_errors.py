@@ -25,7 +25,11 @@ def test_nobody_listens(command, cluster, manta):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         server = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        refused(manta(*command, kubeconfig=cluster.kubeconfig(server=server)), "does not answer", server, "--context")
+        refused(
+            manta(*command, kubeconfig=cluster.kubeconfig(server=server)),
+            f"{server} does not answer: Connection refused; ",
+            "--context",
+        )
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -116,6 +116,15 @@ def test_what_leases_tell_of_an_operator(case, found, words):
     assert words in hint(found, NOW), case
 
 
+def test_the_lease_of_a_node_with_such_a_name_is_no_operators(cluster, manta):
+    spec = {"holderIdentity": "manta-1", "leaseDurationSeconds": 40}
+    metadata = {"name": "manta-1", "namespace": "kube-node-lease"}
+    cluster.do("create", {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec})
+    cluster.deployment("tiny", finalizers=[FINALIZER])
+    assert manta("release", "tiny", "--yes", kubeconfig=cluster.kubeconfig()).exit_code == 0
+    assert finalizers(cluster) == []
+
+
 def test_the_patch_is_guarded_by_where_the_finalizer_was():
     assert removal(["a", FINALIZER]) == [
         {"op": "test", "path": "/metadata/finalizers/1", "value": FINALIZER},
