@@ -111,6 +111,12 @@ class World:
         places = sum(max(0, self.free(node)) for node in self.places if node not in self.lost)
         return Room(places // self.size, f"{places} places are free")
 
+    def draining(self, revision: str) -> set[str]:
+        """Groups of other revisions whose pods are still there, on nodes that are too."""
+        live = {group.uid for group in self.groups.values()}
+        left = (pod for pod in self.pods.values() if pod.owner not in live and pod.node not in self.lost)
+        return {pod.group for pod in left if f"-{revision}-" not in pod.group}
+
     def serving(self, revision: str | None = None) -> int:
         """Groups that serve in truth, whatever anybody saw."""
         return sum(

@@ -68,8 +68,9 @@ class Walk:
         if served:
             assert after >= least(self.wish), "a serving group was taken away below the floor"
         others = sum(group.revision != self.revision for group in world.groups.values())
-        if started and others:
-            assert len(world.groups) <= limit(self.wish), "more groups than replicas and surge"
+        if started and others:  # else it is a start or a scale-up
+            held = len(world.groups) + len(world.draining(self.revision))
+            assert held <= limit(self.wish), "more groups than replicas and surge"
         return len(pruned) + len(started)
 
     def mishap(self, kind: str, pick: int) -> None:
