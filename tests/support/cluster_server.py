@@ -41,7 +41,8 @@ class Server:
         self.nodes = 0
 
     def __str__(self):
-        parts = " and ".join(f"{part} played by the box's" for part in self.lacks) or "its own controllers"
+        lacking = " and ".join(self.lacks)
+        parts = f"{lacking} played by the box's" if lacking else "its own controllers and scheduler"
         nodes = f"{self.nodes} real node{'' if self.nodes == 1 else 's'}, pods played on nodes of the tests"
         return f"{self.what}, {self.version}; {parts}; {nodes}"
 
