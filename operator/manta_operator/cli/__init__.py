@@ -1,1 +1,1 @@
-"""The `manta` command: plan, render, up, status, logs, down, operator."""
+"""The `manta` command, also `kubectl manta`; see docs/cli.md."""

@@ -40,7 +40,7 @@ def status(name: str | None, output: str, watch: bool, exit_code: bool, choose: 
     async def work(api: Api) -> int:
         shown = await _shown(api, where, name, output)
         if watch:
-            await _watch(api, where, name, output, shown.text)
+            await _watch(api, where, name, output, shown)
         click.echo(shown.text)
         if shown.stale:
             click.secho(await _hint(api, where), fg="yellow", err=True)
@@ -51,9 +51,10 @@ def status(name: str | None, output: str, watch: bool, exit_code: bool, choose: 
 
 @dataclass(frozen=True)
 class Shown:
-    """What is printed; `stale` tells that the operator has not looked at something in it."""
+    """What is printed, and what it says; `stale` tells that the operator has not looked at something in it."""
 
     text: str
+    content: Any
     ready: bool
     stale: bool = False
 
@@ -65,20 +66,22 @@ async def _hint(api: Api, where: Where) -> str:
     return leases.hint(await leases.held(api), datetime.now(UTC))
 
 
-async def _watch(api: Api, where: Where, name: str | None, output: str, before: str) -> None:
+async def _watch(api: Api, where: Where, name: str | None, output: str, before: Shown) -> None:
     """Print, and print anew when it changed, for ever; an API server that is away for a while is waited for."""
-    _print_anew(before, first=True)
+    _print_anew(before.text, first=True)
     while True:
         await asyncio.sleep(WATCH_SECONDS)
         try:
-            text = (await _shown(api, where, name, output)).text
+            after = await _shown(api, where, name, output)
         except CallFailed as error:
             if error.code in (401, 403, 404):
                 raise
-            text = f"{before}\n\n{error}; trying again"
-        if text != before:
-            _print_anew(text)
-            before = text
+            click.echo(f"{error}; trying again", err=True)
+            continue
+        # In a pipe an age that goes on is no news; on a terminal it is drawn.
+        if after.text != before.text and (sys.stdout.isatty() or after.content != before.content):
+            _print_anew(after.text)
+            before = after
 
 
 def _print_anew(text: str, *, first: bool = False) -> None:
@@ -96,16 +99,16 @@ async def _shown(api: Api, where: Where, name: str | None, output: str) -> Shown
         seen = await _picture(api, await the_deployment(api, where, name))
         lines = status_text.full(seen, now, None if wide else width)
         text = _structured(_plain(seen), output) if structured else "\n".join(lines)
-        return Shown(text, seen.summary.ready, seen.summary.state == STALE)
+        return Shown(text, seen, seen.summary.ready, seen.summary.state == STALE)
     found = await _summaries(api, where)
     ready, stale = bool(found) and all(each.ready for each in found), any(each.state == STALE for each in found)
     if structured:
-        return Shown(_structured([asdict(each) for each in found], output), ready, stale)
+        return Shown(_structured([asdict(each) for each in found], output), found, ready, stale)
     if not found:
-        return Shown(f"there is no LLMDeployment in {in_namespace(where.namespace)}", ready)
+        return Shown(f"there is no LLMDeployment in {in_namespace(where.namespace)}", found, ready)
     namespaces = where.namespace is None and len({each.namespace for each in found} | {where.target.namespace}) > 1
     lines = status_text.table(found, now, None if wide else width, namespaces=namespaces, wide=wide)
-    return Shown("\n".join(lines), ready, stale)
+    return Shown("\n".join(lines), found, ready, stale)
 
 
 async def _summaries(api: Api, where: Where) -> list[Summary]:

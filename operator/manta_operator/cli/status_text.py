@@ -133,7 +133,7 @@ def _pod(each: Pod, now: datetime) -> list[str | Cell]:
 
 def _decisions(seen: Picture, width: int | None) -> list[str]:
     """Return the decisions that the head does not tell already."""
-    told = {f"each replica is {seen.plan}", seen.fit.get("message")}
+    told = {f"each replica is {seen.plan}", seen.fit.get("message"), seen.summary.message}
     new = [each for each in seen.decisions if each["message"] not in told]
     return [line for each in new for line in _item(f"{each['reason']}: {each['message']}", width)]
 

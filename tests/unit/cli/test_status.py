@@ -1,6 +1,9 @@
 """`manta status` on a real API server: the table, the full picture, formats and exit codes."""
 
+import itertools
 import json
+import threading
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -215,6 +218,28 @@ def test_states_of_before_the_conditions(case, change, state, words):
 def test_a_degraded_deployment_says_so_although_it_is_ready():
     about = body(conditions=conditions(Degraded=("True", "BudgetSpent", "replica 1 was restarted 5 times")))
     assert picture(about, (), (), ()).summary.message == "replica 1 was restarted 5 times"
+
+
+def test_watching_in_a_pipe_tells_what_changes_and_not_that_time_passes(cluster, manta, monkeypatch):
+    monkeypatch.setattr("manta_operator.cli.status_command.WATCH_SECONDS", 0.05)
+    cluster.deployment("tiny", status=status(conditions=conditions("False", "Starting", "0 of 1")))
+    ages = itertools.count()
+    monkeypatch.setattr("manta_operator.cli.status_text.age", lambda *_: f"{next(ages)}s")
+
+    def serve_then_fail():
+        cluster.do("patch_status", "LLMDeployment", "default", "tiny", {"status": status()})
+        time.sleep(0.5)
+        monkeypatch.setattr("manta_operator.cli.status_command._shown", interrupt)
+
+    async def interrupt(*_):
+        raise CallFailed(401, "Unauthorized", "expired", "GET")
+
+    helper = threading.Timer(0.5, serve_then_fail)
+    helper.start()
+    result = manta("status", "--watch", kubeconfig=cluster.kubeconfig())
+    helper.join()
+    assert [line.split()[2] for line in result.stdout.splitlines() if line.startswith("tiny")] == ["Starting", "Ready"]
+    assert (result.exit_code, "does not accept the credentials" in result.stderr) == (2, True)
 
 
 def test_long_lists_are_read_to_their_end(cluster, manta, monkeypatch):
