@@ -107,7 +107,7 @@ async def _loads(session: aiohttp.ClientSession, address: str) -> dict[str, int]
         async with session.get(f"http://{host}:{names.PICKER_PORT}/loads") as answer:
             if answer.status != 200:
                 return None
-            document = await answer.json()
+            document = await answer.json(content_type=None)
             return {str(group): int(number) for group, number in document.items()}
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, AttributeError):
         return None

@@ -2,10 +2,19 @@
 
 import pytest
 
-from manta_operator.controller.client import ensure_owned
-from manta_operator.controller.errors import Forbidden, InvalidObject, Missing, NotOwned, Transient, classify
-
-SERVICE = {"kind": "Service", "metadata": {"name": "demo", "namespace": "prod"}}
+from manta_operator.controller.children import child
+from manta_operator.controller.errors import (
+    Conflict,
+    Expired,
+    Forbidden,
+    InvalidObject,
+    Missing,
+    NotOwned,
+    Terminating,
+    Transient,
+    classify,
+)
+from manta_operator.controller.ownership import ensure_ours
 
 
 @pytest.mark.parametrize(
@@ -15,8 +24,8 @@ SERVICE = {"kind": "Service", "metadata": {"name": "demo", "namespace": "prod"}}
         (401, Forbidden),
         (403, Forbidden),
         (404, Missing),
-        (409, Transient),
-        (410, Transient),
+        (409, Conflict),
+        (410, Expired),
         (422, InvalidObject),
         (429, Transient),
         (500, Transient),
@@ -25,35 +34,47 @@ SERVICE = {"kind": "Service", "metadata": {"name": "demo", "namespace": "prod"}}
     ],
 )
 def test_classify(code, kind):
-    error = classify(code, "it said no", "apply Service prod/demo")
+    error = classify(code, "it said no", "apply Service prod/demo", 7.0)
     assert type(error) is kind
-    assert error.reason == kind.__name__
+    assert error.reason == ("Transient" if issubclass(kind, Transient) else kind.__name__)
     assert error.message == str(error) == "apply Service prod/demo: it said no"
+    assert error.retry_after == 7.0
 
 
-def owned_by(*owners):
-    return SERVICE | {"metadata": SERVICE["metadata"] | {"ownerReferences": list(owners)}}
+def test_a_namespace_that_goes_is_no_lack_of_permission():
+    said = 'services "demo" is forbidden: unable to create new content in namespace x because it is being terminated'
+    assert type(classify(403, said, "apply Service x/demo")) is Terminating
+
+
+def service(deployment="demo", *owners):
+    labels = {"manta.dev/deployment": deployment} if deployment else {}
+    metadata = {"name": "demo", "namespace": "prod", "uid": "s", "labels": labels, "ownerReferences": list(owners)}
+    return child("Service", {"metadata": metadata})
 
 
 def owner(uid, controller=True):
     return {"kind": "LLMDeployment", "name": "other", "uid": uid, "controller": controller}
 
 
-@pytest.mark.parametrize("live", [None, owned_by(owner("u")), owned_by(owner("x", controller=False), owner("u"))])
-def test_ours_or_nobodys_name_may_be_used(live):
-    ensure_owned(live, "u")
+@pytest.mark.parametrize(
+    "found",
+    [service("demo", owner("u")), service("demo", owner("x", controller=False), owner("u")), service("demo")],
+    ids=["ours", "ours as controller", "an orphan of ours"],
+)
+def test_ours_or_orphaned_may_be_used(found):
+    ensure_ours(found, "u", "demo")
 
 
 @pytest.mark.parametrize(
-    ("live", "holder"),
+    ("found", "holder"),
     [
-        (SERVICE, "nobody"),
-        (owned_by(), "nobody"),
-        (owned_by(owner("x")), "LLMDeployment other"),
-        (owned_by(owner("u", controller=False)), "nobody"),
+        (service("other", owner("x")), "LLMDeployment other"),
+        (service("other"), "LLMDeployment other"),
+        (service("demo", owner("x")), "LLMDeployment demo"),
+        (service(""), "somebody else"),
     ],
-    ids=["no owner", "empty list", "another controller", "ours, but not as controller"],
+    ids=["another's", "an orphan of another", "one of this name before", "no label"],
 )
-def test_what_belongs_to_somebody_else_is_refused(live, holder):
+def test_what_belongs_to_somebody_else_is_refused(found, holder):
     with pytest.raises(NotOwned, match=rf"Service prod/demo exists already and belongs to {holder}.*delete or rename"):
-        ensure_owned(live, "u")
+        ensure_ours(found, "u", "demo")

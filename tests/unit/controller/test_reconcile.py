@@ -1,128 +1,103 @@
-"""What one pass writes, on a cluster in memory: the box's API server without the network.
-
-The adapter below stands where the HTTP client does; everything behind it is the real API server.
-"""
-
-from collections import Counter
+"""What one pass reads and writes, on the box's API server without the network."""
 
 import pytest
+from one_deployment import KEY, OneDeployment
 
-from manta_operator.api.crd import custom_resource_definition
-from manta_operator.box.apiserver.server import ApiServer
 from manta_operator.controller.errors import Forbidden, Transient, classify
-from manta_operator.controller.reconcile import Memory, Reconciler
 from manta_operator.facts.models import FactsError
 
-KEY = ("default", "demo")
-SPEC = {"model": {"uri": "hf://org/model"}, "accelerator": {"type": "cpu"}}
-
-
-class Direct:
-    """KubeClient's four calls on an in-process cluster; counts writes, and fails where it is told to."""
-
-    def __init__(self):
-        self.cluster = ApiServer(token="t", service_addresses=(f"127.2.0.{n}" for n in range(1, 200))).cluster
-        self.cluster.create(custom_resource_definition())
-        self.writes = Counter()
-        self.refuse = {}
-
-    async def get(self, api_version, kind, namespace, name):
-        return self.cluster.find(kind, namespace, name)
-
-    async def list(self, api_version, kind, namespace=None, selector=None):
-        return self.cluster.list(kind, namespace, dict([selector.split("=")]))
-
-    async def apply(self, obj, subresource=None):
-        kind, name, namespace = obj["kind"], obj["metadata"]["name"], obj["metadata"]["namespace"]
-        if kind in self.refuse and not subresource:
-            raise self.refuse[kind]
-        self.writes[kind if not subresource else "status"] += 1
-        if subresource:
-            return self.cluster.patch_status(kind, namespace, name, {"status": obj["status"]})
-        if self.cluster.find(kind, namespace, name) is None:
-            return self.cluster.create(obj)
-        return self.cluster.patch(kind, namespace, name, obj)
-
-    async def merge(self, obj):
-        raise self.refuse[obj["kind"]]
-
-    async def delete(self, api_version, kind, namespace, name, uid):
-        self.writes[f"delete {kind}"] += 1
-        self.cluster.delete(kind, namespace, name, uid=uid)
+EVERYTHING = {
+    "ServiceAccount": 1,
+    "Role": 1,
+    "RoleBinding": 1,
+    "ConfigMap": 1,
+    "Service": 2,
+    "PodDisruptionBudget": 2,
+    "NetworkPolicy": 2,
+    "StatefulSet": 1,
+    "Deployment": 1,
+}
 
 
 @pytest.fixture
-def client():
-    client = Direct()
-    client.cluster.create(
-        {
-            "apiVersion": "manta.dev/v1alpha1",
-            "kind": "LLMDeployment",
-            "metadata": {"name": "demo", "namespace": "default"},
-            "spec": SPEC,
-        }
-    )
-    return client
+def one():
+    return OneDeployment()
 
 
-@pytest.fixture
-def one_pass(client):
-    reconciler, memory = Reconciler(client, lambda _: None), Memory()
-
-    async def run(full=False):
-        client.writes.clear()
-        return await reconciler.run(*KEY, memory, full=full)
-
-    return run
-
-
-def condition(client, kind):
-    entries = client.cluster.get("LLMDeployment", *KEY)["status"]["conditions"]
-    return next(entry for entry in entries if entry["type"] == kind)
+async def test_the_first_pass_writes_everything_once_and_the_second_nothing(one):
+    await one.run()
+    assert one.client.writes == EVERYTHING | {"status": 1}
+    assert one.cluster.get("LLMDeployment", *KEY)["status"]["replicas"] == 1, "the status is of the world after it"
+    one.woken.clear()
+    await one.run()
+    assert one.client.writes == {}
+    assert one.woken == [], "its own writes woke it"
 
 
-async def test_the_first_pass_writes_everything_once_and_the_second_nothing(client, one_pass):
-    await one_pass(full=True)
-    assert client.writes == {
-        "ServiceAccount": 1,
-        "Role": 1,
-        "RoleBinding": 1,
-        "ConfigMap": 1,
-        "Service": 2,
-        "PodDisruptionBudget": 2,
-        "NetworkPolicy": 2,
-        "StatefulSet": 1,
-        "Deployment": 1,
-        "status": 1,
-    }
-    await one_pass()  # sees its own group now
-    await one_pass()
-    assert client.writes == {}
+async def test_a_pass_over_a_quiet_world_reads_nothing(one):
+    await one.settle()
+    await one.run()
+    assert one.client.reads == {}
 
 
-async def test_a_full_pass_applies_again_and_writes_no_status(client, one_pass):
-    for _ in range(3):
-        await one_pass()
-    await one_pass(full=True)
-    assert sum(client.writes.values()) == 12
-    assert "status" not in client.writes
+async def test_an_operator_that_starts_again_applies_once_and_changes_nothing(one):
+    await one.settle()
+    before = {each["metadata"]["uid"]: each["metadata"]["resourceVersion"] for each in one.cluster.list("Service")}
+    again = OneDeployment()
+    again.client.cluster = again.cluster = one.cluster
+    await again.run()
+    after = {each["metadata"]["uid"]: each["metadata"]["resourceVersion"] for each in one.cluster.list("Service")}
+    assert again.client.writes == EVERYTHING
+    assert after == before
+    await again.run()
+    assert again.client.writes == {}
 
 
-async def test_only_what_differs_is_applied(client, one_pass):
-    for _ in range(3):
-        await one_pass()
-    client.cluster.patch("LLMDeployment", *KEY, {"spec": {"router": {"replicas": 3}}})
-    await one_pass()
-    assert client.writes == {"Deployment": 1, "status": 1}
+async def test_only_what_differs_is_applied(one):
+    await one.settle()
+    one.change(router={"replicas": 3})
+    await one.run()
+    assert one.client.writes == {"Deployment": 1, "status": 1}
 
 
-async def test_a_surplus_group_is_pruned(client, one_pass):
-    client.cluster.patch("LLMDeployment", *KEY, {"spec": {"replicas": 2}})
-    await one_pass()
-    client.cluster.patch("LLMDeployment", *KEY, {"spec": {"replicas": 1}})
-    await one_pass()
-    assert client.writes["delete StatefulSet"] == 1
-    [left] = client.cluster.list("StatefulSet", "default")
+@pytest.mark.parametrize(
+    ("kind", "name", "patch"),
+    [
+        ("ServiceAccount", "demo-router", {"metadata": {"labels": {"manta.dev/deployment": "demo", "x": "y"}}}),
+        ("Role", "demo-router", {"rules": []}),
+        ("Service", "demo", {"spec": {"selector": {"x": "y"}}}),
+        ("NetworkPolicy", "demo-engine", {"spec": {"policyTypes": ["Egress"]}}),
+        ("PodDisruptionBudget", "demo-engine", {"spec": {"maxUnavailable": 7}}),
+        ("Deployment", "demo-router", {"spec": {"replicas": 9}}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_drift_is_applied_away_once(one, kind, name, patch):
+    await one.settle()
+    one.cluster.patch(kind, "default", name, patch)
+    await one.run()
+    assert one.client.writes == {kind: 1}
+    await one.run()
+    assert one.client.writes == {}
+
+
+async def test_status_and_foreign_annotations_are_no_drift(one):
+    await one.settle()
+    one.cluster.patch("Deployment", "default", "demo-router", {"metadata": {"annotations": {"other.dev/x": "1"}}})
+    await one.run()
+    assert one.client.writes == {}
+
+
+async def test_a_surplus_group_is_pruned_once_although_the_store_lags(one):
+    one.change(replicas=2)
+    await one.settle()
+    one.change(replicas=1)
+    await one.run()
+    assert one.client.writes["delete StatefulSet"] == 1
+    one.see()
+    await one.run(hear=False)
+    assert "delete StatefulSet" not in one.client.writes
+    [left] = one.cluster.list("StatefulSet", "default")
     assert left["metadata"]["name"].endswith("-0")
 
 
@@ -134,93 +109,110 @@ async def test_a_surplus_group_is_pruned(client, one_pass):
         (classify(422, "denied by policy", "apply Deployment"), "InvalidObject"),
     ],
 )
-async def test_a_refusal_becomes_a_condition_and_a_retry(client, one_pass, error, reason, caplog):
-    client.refuse["Deployment"] = error
-    for _ in range(3):
-        assert (await one_pass()).retry
-    for kind in ("Progressing", "Ready"):
-        assert (condition(client, kind)["reason"], condition(client, kind)["message"]) == (reason, error.message)
+async def test_a_refusal_becomes_a_condition_and_a_retry_that_backs_off(one, error, reason, caplog):
+    one.client.refuse["Deployment"] = error
+    pauses = [(await one.run()).pause for _ in range(8)]
+    assert pauses[0] <= 1.0
+    assert all(later > 1.5 * sooner for sooner, later in zip(pauses[:6], pauses[1:6], strict=False))
+    assert 50 < pauses[-1] <= 60
+    reconciled = one.condition("Reconciled")
+    assert (reconciled["status"], reconciled["reason"]) == ("False", reason)
+    assert error.message in reconciled["message"]
+    assert "next try at" in reconciled["message"]
+    assert one.condition("Ready")["status"] == "False"
     assert caplog.text.count(error.message) == 1, "said once, not at every try"
-    client.refuse.clear()
-    assert not (await one_pass()).retry
-    assert client.writes["Deployment"] == 1
-    assert client.writes["ServiceAccount"] == 0
-    assert condition(client, "Progressing")["reason"] == "Starting"
+    one.client.refuse.clear()
+    assert (await one.run()).pause > 60
+    assert one.client.writes["Deployment"] == 1
+    assert one.client.writes["ServiceAccount"] == 0
+    assert one.condition("Reconciled")["status"] == "True"
 
 
-async def test_a_broken_checkpoint_is_a_problem_of_the_spec(client):
+async def test_what_the_api_server_asks_for_is_waited(one):
+    one.client.refuse["Service"] = classify(429, "too many requests", "apply Service", 33.0)
+    outcome = await one.run()
+    assert (outcome.pause, outcome.deaf) == (33.0, 33.0)
+
+
+async def test_a_namespace_that_goes_is_no_alarm(one, caplog):
+    said = "unable to create new content in namespace default because it is being terminated"
+    one.client.refuse["Service"] = classify(403, said, "apply Service default/demo")
+    outcome = await one.run()
+    assert outcome.pause > 60
+    assert "status" not in one.client.writes
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+async def test_a_broken_checkpoint_is_a_problem_of_the_spec():
     def facts(uri):
         raise FactsError("config.json: not JSON")
 
-    await Reconciler(client, facts).run(*KEY, Memory(), full=True)
-    planned = condition(client, "Planned")
+    one = OneDeployment(facts)
+    await one.run()
+    planned = one.condition("Planned")
     assert (planned["status"], planned["reason"]) == ("False", "InvalidSpec")
     assert planned["message"].startswith("spec.model.uri: config.json: not JSON")
-    assert client.writes == {"status": 1}
+    assert one.client.writes == {"status": 1}
 
 
-async def test_groups_of_somebody_else_are_neither_counted_nor_pruned(client, one_pass):
-    foreign = {
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": {
-            "name": "demo-old",
-            "namespace": "default",
-            "labels": {"manta.dev/deployment": "demo", "manta.dev/revision": "0", "manta.dev/replica": "9"},
-        },
-        "spec": {
-            "serviceName": "x",
-            "selector": {"matchLabels": {"a": "b"}},
-            "template": {
-                "metadata": {"labels": {"a": "b"}},
-                "spec": {"containers": [{"name": "c", "image": "i"}]},
-            },
-        },
-    }
-    before = client.cluster.create(foreign)
-    for _ in range(2):
-        await one_pass(full=True)
-    assert client.cluster.get("StatefulSet", "default", "demo-old") == before
-    assert client.cluster.get("LLMDeployment", *KEY)["status"]["replicas"] == 1
+async def test_one_refusal_does_not_stop_the_others_but_nothing_is_pruned(one):
+    await one.settle()
+    one.client.refuse["Service"] = classify(403, "not allowed", "apply Service default/demo")
+    one.change(replicas=0, router={"replicas": 3, "port": 8001})
+    await one.run()
+    assert one.cluster.get("Deployment", "default", "demo-router")["spec"]["replicas"] == 3
+    assert len(one.cluster.list("StatefulSet")) == 1, "pruned although something was refused"
+    one.client.refuse.clear()
+    await one.run()
+    assert one.cluster.list("StatefulSet") == []
 
 
 @pytest.mark.parametrize("how", ["absent", "being deleted"])
-async def test_what_is_going_is_left_alone(client, one_pass, how):
+async def test_children_of_what_is_gone_are_not_made_again(one, how):
+    """A watch that lags shows an LLMDeployment that is gone; its children vanish first."""
+    await one.settle()
     if how == "being deleted":
-        client.cluster.patch("LLMDeployment", *KEY, {"metadata": {"finalizers": ["test/hold"]}})
-    client.cluster.delete("LLMDeployment", *KEY)
-    assert (await one_pass(full=True)).gone
-    assert client.writes == {}
+        one.cluster.patch("LLMDeployment", *KEY, {"metadata": {"finalizers": ["test/hold"]}})
+    one.cluster.delete("LLMDeployment", *KEY)
+    one.cluster.delete("Service", "default", "demo")
+    uid = one.store.find("Service", "default", "demo").uid
+    one.store.remove("Service", "default", "demo", uid)
+    assert (await one.run(hear=False)).gone
+    assert one.client.writes == {}
 
 
-async def test_one_refusal_does_not_stop_the_others_but_nothing_is_pruned(client, one_pass):
-    await one_pass(full=True)
-    await one_pass()
-    client.refuse["Service"] = classify(403, "not allowed", "apply Service default/demo")
-    spec = client.cluster.get("LLMDeployment", *KEY)["spec"] | {"replicas": 0}
-    client.cluster.patch("LLMDeployment", *KEY, {"spec": spec | {"router": {"policy": "least-load", "replicas": 3}}})
-    outcome = await one_pass(full=True)
-    assert outcome.retry
-    assert client.cluster.get("Deployment", "default", "demo-router")["spec"]["replicas"] == 3
-    assert len(client.cluster.list("StatefulSet")) == 1, "pruned although something was refused"
-    client.refuse.clear()
-    await one_pass()
-    assert client.cluster.list("StatefulSet") == []
-
-
-async def test_groups_of_several_pods_get_a_token_once(client, one_pass):
-    sharded = {"parallelism": {"tensor": 2}, "accelerator": {"type": "cpu", "perPod": 1}}
-    client.cluster.patch("LLMDeployment", *KEY, {"spec": sharded})
-    await one_pass(full=True)
-    made = client.cluster.get("Secret", "default", "demo-group")["data"]["token"]
+async def test_groups_of_several_pods_get_a_token_that_stays(one):
+    one.change(parallelism={"tensor": 2}, accelerator={"type": "cpu", "perPod": 1})
+    await one.settle()
+    made = one.cluster.get("Secret", "default", "demo-group")["data"]["token"]
     assert len(made) > 40
-    await one_pass(full=True)
-    assert client.cluster.get("Secret", "default", "demo-group")["data"]["token"] == made
-    client.cluster.delete("Secret", "default", "demo-group")
-    await one_pass(full=True)
-    assert client.cluster.get("Secret", "default", "demo-group")["data"]["token"] != made
+    again = OneDeployment()
+    again.client.cluster = again.cluster = one.cluster
+    await again.settle()
+    assert one.cluster.get("Secret", "default", "demo-group")["data"]["token"] == made
+    one.cluster.delete("Secret", "default", "demo-group")
+    await one.run()
+    assert one.cluster.get("Secret", "default", "demo-group")["data"]["token"] != made
 
 
-async def test_a_single_pod_needs_no_token(client, one_pass):
-    await one_pass(full=True)
-    assert client.cluster.find("Secret", "default", "demo-group") is None
+async def test_a_single_pod_needs_no_token(one):
+    await one.settle()
+    assert one.cluster.find("Secret", "default", "demo-group") is None
+
+
+async def test_a_kind_that_is_not_served_stops_nothing_else(one):
+    one.change(monitoring={"podMonitor": True})
+    await one.run()
+    assert one.client.writes["Deployment"] == 1
+    integrated = one.condition("Integrated")
+    assert (integrated["status"], integrated["reason"]) == ("False", "CRDMissing")
+    assert one.condition("Reconciled")["status"] == "True"
+
+
+async def test_events_tell_of_transitions_once(one):
+    one.client.refuse["Service"] = classify(403, "not allowed", "apply Service default/demo")
+    await one.run()
+    await one.run()
+    [event] = one.client.events
+    assert (event["type"], event["reason"]) == ("Warning", "Forbidden")
+    assert event["involvedObject"]["uid"] == one.cluster.get("LLMDeployment", *KEY)["metadata"]["uid"]
