@@ -129,10 +129,13 @@ async def _print_all(api: Api, body: Object, wanted: Wanted) -> None:
         raise Refused([_nothing(body, pods, wanted)])
     failed = []
     for source, colour in zip(found, itertools.cycle(_COLOURS)):
-        prefix = _prefix(source, colour) if len(found) > 1 else ""
+        prefix, silent = _prefix(source, colour) if len(found) > 1 else "", True
         try:
             async for line in lines(api, source, wanted, follow=False):
                 click.echo(prefix + line)
+                silent = False
+            if silent:
+                click.echo(f"{source.title} has said nothing yet", err=True)
         except CallFailed as error:
             if error.code not in (400, 404):  # 400: not started yet, or no previous run; 404: the pod has just gone
                 raise

@@ -69,6 +69,14 @@ def test_one_that_says_nothing_does_not_hide_the_others(world, manta):
     assert "tiny-r-2-0" in result.stderr
 
 
+def test_silence_is_told(world, manta):
+    world.pod("tiny-r-2-0")
+    world.logs.write("tiny-r-2-0", "")
+    result = manta("logs", "tiny", "--replica=2", kubeconfig=world.kubeconfig())
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.endswith("tiny-r-2-0 has said nothing yet\n")
+
+
 def test_a_deployment_without_pods_points_to_its_status(cluster, manta):
     cluster.deployment("tiny")
     result = manta("logs", "tiny", kubeconfig=cluster.kubeconfig())
