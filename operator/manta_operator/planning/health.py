@@ -175,7 +175,7 @@ def _count(group: ObservedGroup) -> int:
 def _healed_at(group: ObservedGroup) -> float | None:
     if not _count(group) or not group.ready:
         return None
-    return max(pod.ready_since or 0.0 for pod in group.members) + HEALED_SECONDS
+    return group.ready_since + HEALED_SECONDS
 
 
 def _hurt(group: ObservedGroup) -> bool:

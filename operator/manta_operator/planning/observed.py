@@ -81,6 +81,11 @@ class ObservedGroup:
         return self.pods > 0 and self.ready_pods >= self.pods
 
     @property
+    def ready_since(self) -> float:
+        """Since when the whole group serves, if it does."""
+        return max((pod.ready_since or 0.0 for pod in self.members), default=0.0)
+
+    @property
     def lost(self) -> bool:
         """Whether a pod of it is lost: the others wait for it in vain."""
         return any(pod.lost for pod in self.members)

@@ -129,6 +129,8 @@ def _again_in(steps: Steps, deadlines: Deadlines, observed: Observed) -> float |
     moments = [*health.moments(kept, deadlines), *(pod.lost_at for pod in observed.pods if pod.lost_at is not None)]
     moments += [moment for moment in (health.blinking_until(group, observed) for group in kept) if moment is not None]
     moments += [moment for moment in map(stuck_at, steps.new) if moment is not None]
+    if steps.hands_over:
+        moments += [moment for moment in map(rollout.known_at, kept) if moment is not None]
     if steps.waits:
         moments.append(observed.now + ROOM_AGAIN_SECONDS)
     ahead = [moment - observed.now for moment in moments if moment > observed.now]

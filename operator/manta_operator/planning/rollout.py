@@ -7,7 +7,7 @@
                     N beyond R, in the order of victims.py
     start           min(R - N, R + S - N - O - D)           rollout: O or D
                     R - N                                   otherwise: a first start, or a scale-up
-    hand over       of O that serve, as many as serve beyond the floor
+    hand over       of O that serve, as many as serve beyond the floor, for KNOWN_SECONDS already
     paused          O, and a group of N is in trouble: nothing is started, and O only follows a scale-down
 
 It keeps no state. A group never changes its revision, and groups of this revision only leave when there are more than
@@ -26,6 +26,9 @@ from manta_operator.planning.rollout_limits import Limits, Wish, limits, stuck_a
 from manta_operator.planning.victims import competing, order
 
 Groups = tuple[ObservedGroup, ...]
+
+KNOWN_SECONDS = 5.0
+"""Every router has heard by then that a group serves, and it was no flicker: now another may go for it."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Steps:
     limits: Limits
     troubles: tuple[Trouble, ...]
     paused: bool
+    hands_over: bool
+    """A group serves so newly that nobody may go for it yet."""
     wants_room: bool
     wants_loads: bool
 
@@ -78,7 +83,7 @@ class Steps:
     def waits(self) -> bool:
         """Whether the rollout can go no further by itself: nothing moves, and nothing is about to."""
         moves = self.start or self.leave or self.draining
-        starting = any(not group.ready and stuck_at(group) is None for group in self.new)
+        starting = any(not group.ready and stuck_at(group) is None for group in self.new) or self.hands_over
         blinking = any(not group.ready for group in self.old)
         return bool(self.old) and not (self.paused or moves or starting or blinking)
 
@@ -100,7 +105,7 @@ def decide(revision: str, wish: Wish, deadlines: Deadlines, observed: Observed, 
     draining = len(useless) + sum(group.revision != revision and not group.stays for group in observed.leaving)
     total = len(new) + len(old) + draining
     bounds = limits(wish, total, new, draining, observed.now, circumstances.room)
-    go = _spare(new, old, wish, bounds, paused=paused)
+    go = _spare(new, old, wish, bounds, observed.now, paused=paused)
     serving_old = order((group for group in old if group.ready), broken, circumstances.loads)
     rolls = bool(every_old or draining)
     return Steps(
@@ -115,6 +120,7 @@ def decide(revision: str, wish: Wish, deadlines: Deadlines, observed: Observed, 
         limits=bounds,
         troubles=troubles,
         paused=paused,
+        hands_over=bool(old) and any((known_at(group) or 0.0) > observed.now for group in new + old),
         wants_room=bounds.asks_room and rolls and not paused and len(new) < wish.replicas,
         wants_loads=competing(every_new, excess) or competing(serving_old, go),
     )
@@ -127,9 +133,15 @@ def _useless(old: Groups, new: Groups, wish: Wish, observed: Observed) -> Groups
     return tuple(group for group in old if state(group, observed) == "starting")
 
 
-def _spare(new: Groups, old: Groups, wish: Wish, bounds: Limits, *, paused: bool) -> int:
+def known_at(group: ObservedGroup) -> float | None:
+    """Return when a group that serves is known to, in epoch seconds; None if it does not serve."""
+    return group.ready_since + KNOWN_SECONDS if group.ready else None
+
+
+def _spare(new: Groups, old: Groups, wish: Wish, bounds: Limits, now: float, *, paused: bool) -> int:
     """Count the old groups that serve and may leave."""
-    serving_old, serving = sum(group.ready for group in old), sum(group.ready for group in new + old)
+    serving_old = sum(group.ready for group in old)
+    serving = sum(moment is not None and now >= moment for moment in map(known_at, new + old))
     beyond = serving_old - wish.replicas if paused else serving - bounds.floor
     return min(serving_old, max(0, beyond))
 

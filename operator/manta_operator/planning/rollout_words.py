@@ -148,7 +148,7 @@ def _making_room(groups: tuple[ObservedGroup, ...], revision: str) -> str:
 
 
 def _handing_over(revision: str, wish: Wish, steps: Steps) -> str:
-    serving = _ready(steps.new) + _ready(steps.old) + len(steps.relieved)
+    serving = _ready(steps.new) + _ready(steps.old + steps.relieved)
     floor = steps.limits.floor if not steps.paused else wish.replicas
     numbers = f"{serving} replicas serve, {_ready(steps.new)} of them of revision {revision}, and {floor} must"
     return f"{numbers}: {_leaving(steps.relieved)}"

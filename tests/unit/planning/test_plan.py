@@ -50,6 +50,7 @@ def steps(made, before):
 
 
 BORN, SERVES, PENDING, LOST = new(0, ready=False), new(0), unschedulable(new(0), NOW - 90), gone(1)
+FRESH = group("new", 0, created=NOW - 62)
 LOST.pods[0]["metadata"]["deletionTimestamp"] = "1970-01-01T01:00:00Z"
 
 
@@ -99,6 +100,7 @@ def test_steps(case, groups, replicas, expected):
         ("the place freed a moment ago is no room to surge", [old(0)], 2, {"room": Room(1, "")}, "+new-0"),
         ("surging: it starts, nothing leaves", [old(0), old(1), BORN], 2, {"room": FULL}, ""),
         ("surging: it serves, one leaves", [old(0), old(1), SERVES], 2, {}, "-old-1"),
+        ("surging: it serves for a moment only", [old(0), old(1), FRESH], 2, {}, ""),
         ("surging: what drains counts", [old(0), SERVES, gone(1)], 2, {"room": FREE}, ""),
         ("what drains for ever on a lost node does not", [old(0), SERVES, LOST], 2, {"room": FREE}, "+new-1"),
         ("surge 2 of 3", [old(0), old(1), old(2)], 3, {"surge": 2}, "+new-0 +new-1"),
@@ -196,6 +198,7 @@ def test_numbers_for_conditions():
         ("a pod that stopped serving may have lost its node", [blink(0), BORN], 1, {}, 55),
         ("a blink is judged when it is none any more", [stopped(old(0), NOW - 100), BORN], 1, {}, 200),
         ("a new group has until its restart", [BORN], 1, {}, 1300),
+        ("routers are to hear of the new one first", [old(0), FRESH], 1, {}, 3),
         ("the scheduler has a minute", [old(0), unschedulable(new(0), NOW - 50)], 1, {}, 10),
     ],
 )
