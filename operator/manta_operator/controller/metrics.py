@@ -8,12 +8,13 @@ from collections import Counter as Tally
 from collections.abc import Hashable
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 Judgement = Literal["True", "False", "Unknown"]
 
+disable_created_metrics()  # a second series for each counter, for an exposition format we do not speak
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 PlatformCollector(registry=REGISTRY)

@@ -31,7 +31,7 @@ NAMESPACED = (
     Permission(names.GROUP, ("llmdeployments/finalizers",), ("update",), "own children that block a deletion"),
     Permission("", ("configmaps", "secrets", "serviceaccounts", "services"), _MAKE, "children; the groups' tokens"),
     Permission("", ("pods",), (*_WATCH, "delete"), "see them, restart a group; get is granted on to the router"),
-    Permission("", ("events",), ("create", "patch"), "tell what happened"),
+    Permission("", ("events",), ("create",), "tell what happened"),
     Permission("apps", ("deployments", "statefulsets"), _MAKE, "routers and groups"),
     Permission("networking.k8s.io", ("networkpolicies",), _MAKE, "children"),
     Permission("policy", ("poddisruptionbudgets",), _MAKE, "children"),
@@ -44,7 +44,7 @@ NAMESPACED = (
 CLUSTER = (
     Permission("apiextensions.k8s.io", ("customresourcedefinitions",), ("list", "watch"), "kinds that come and go"),
     Permission("", ("namespaces",), ("list", "watch"), "watched namespaces that come and go"),
-    Permission("", ("nodes", "pods"), _WATCH, "is there room for one more group; which node is lost"),
+    Permission("", ("nodes", "pods"), ("list",), "is there room for one more group; which node is lost"),
 )
 """Reading beyond the namespaces. Without it the operator runs, and does not know about room and lost nodes."""
 

@@ -86,8 +86,12 @@ async def _operate(settings: Settings, stop: asyncio.Event) -> int:
     registry = kopf.OperatorRegistry()
     register(registry, settings)
     existing = asyncio.all_tasks()
+    ours = kopf.OperatorSettings()
+    # kopf would watch CRDs and namespaces of the whole cluster, and wait for ever for the permission.
+    ours.scanning.disabled = bool(settings.namespaces)
     tasks = await kopf.spawn_tasks(
         registry=registry,
+        settings=ours,
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
         standalone=True,

@@ -1,7 +1,7 @@
 """Before the operator runs: find credentials, and reach the API server with them.
 
-What a person has to put right ends the process with one sentence (`CannotStart`); an API server that is away is waited
-for, since a cluster that starts brings the two up in any order.
+What a person has to put right ends the process with one sentence (`CannotStart`). An API server that is away is waited
+for, and so is the CRD: whoever installs the cluster brings them up in any order.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ import aiohttp
 import yaml
 from kubernetes.aio import config as kube_config
 
+from manta_operator.api import names
 from manta_operator.controller.credentials import Credentials
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ async def link() -> AsyncIterator[Link]:
 
 
 async def reach(to: Link) -> None:
-    """Wait until the API server answers.
+    """Wait until the API server answers, and serves LLMDeployments.
 
     Raises:
         CannotStart: it does not accept who we are, or is not who it should be.
@@ -80,7 +81,7 @@ async def reach(to: Link) -> None:
 async def _try(to: Link) -> str:
     """Ask once; return why that was no answer, empty if it was one. Raises CannotStart."""
     try:
-        async with to.session.get(f"{to.server}/api", timeout=_TIMEOUT) as answer:
+        async with to.session.get(f"{to.server}/apis/{names.API_VERSION}", timeout=_TIMEOUT) as answer:
             status = answer.status
     except (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError) as error:
         raise CannotStart(
@@ -93,6 +94,8 @@ async def _try(to: Link) -> str:
         raise CannotStart(
             f"{to.server} refuses the credentials from {_place()} (401 Unauthorized): renew the token or certificate"
         )
+    if status == 404:
+        return f"{names.PLURAL}.{names.GROUP} {names.VERSION} is not served: install the CRD"
     return f"HTTP {status}" if status >= 500 or status == 429 else ""
 
 

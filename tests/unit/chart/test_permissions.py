@@ -72,7 +72,6 @@ def test_every_child_can_be_made_and_watched_and_nothing_else() -> None:
         ("llmdeployments/status", "patch"),
         ("llmdeployments/finalizers", "update"),
         ("events", "create"),
-        ("events", "patch"),
     }
 
 
