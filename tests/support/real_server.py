@@ -1,7 +1,8 @@
 """Asks a real Kubernetes API server what it thinks of a body, to hold our own judgement against.
 
-On only with MANTA_CONFORMANCE_URL (and _TOKEN) set: then the tests of the CRD run against that server. It must hold
-nothing of value, and no operator may run: the CRD is applied to it, and one LLMDeployment in a namespace of its own.
+On only with MANTA_CONFORMANCE_URL (and _TOKEN, or _CERT and _KEY) set: then the tests of the CRD run against that
+server. It must hold nothing of value, and no operator may run: the CRD is applied to it, and one LLMDeployment in a
+namespace of its own.
 """
 
 import functools
@@ -17,9 +18,9 @@ from urllib.parse import urlsplit
 from manta_operator.api.crd import custom_resource_definition
 
 URL = os.environ.get("MANTA_CONFORMANCE_URL")
-_NAMESPACE, _HOLDER = "manta-crd-cases", "holder"
+NAMESPACE, _HOLDER = "manta-crd-cases", "holder"
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-_OBJECTS = f"/apis/manta.dev/v1alpha1/namespaces/{_NAMESPACE}/llmdeployments"
+_OBJECTS = f"/apis/manta.dev/v1alpha1/namespaces/{NAMESPACE}/llmdeployments"
 _APPLY = "application/apply-patch+yaml"
 _STRICT = "fieldManager=tests&fieldValidation=Strict"
 
@@ -51,9 +52,9 @@ def _try(body: dict[str, Any], minimal: dict[str, Any]) -> tuple[int, Any]:
     version = ready(json.dumps(minimal))
     query = f"?dryRun=All&{_STRICT}"
     if "status" in body:
-        metadata = {"name": _HOLDER, "namespace": _NAMESPACE, "resourceVersion": version}
+        metadata = {"name": _HOLDER, "namespace": NAMESPACE, "resourceVersion": version}
         return call("PUT", f"{_OBJECTS}/{_HOLDER}/status{query}", body | {"metadata": metadata})
-    metadata = body["metadata"] | {"namespace": _NAMESPACE}
+    metadata = body["metadata"] | {"namespace": NAMESPACE}
     return call("POST", _OBJECTS + query, body | {"metadata": metadata})
 
 
@@ -69,7 +70,9 @@ def as_we_write_it(field: str, message: str) -> str:
     """
     message = re.sub(r"(may not be more than \d+) bytes$", r"\1 characters", message)
     if field.partition(".")[0] == "status":
-        message = re.sub(r"(: )(\S*)( in body )", lambda m: f"{m[1]}{f'status.{m[2]}'.rstrip('.')}{m[3]}", message)
+        message = re.sub(
+            r"(: )(?!status\b)(\S*)( in body )", lambda m: f"{m[1]}{f'status.{m[2]}'.rstrip('.')}{m[3]}", message
+        )
     return f"{field}: {message}"
 
 
@@ -81,8 +84,8 @@ def ready(minimal: str) -> str:
     assert code in (200, 201), answer
     holder = json.loads(minimal)
     holder["metadata"] = {"name": _HOLDER}
-    call("POST", "/api/v1/namespaces", {"metadata": {"name": _NAMESPACE}})
     for _ in range(100):
+        call("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})  # the one of a run before may still go
         code, answer = call("PATCH", f"{_OBJECTS}/{_HOLDER}?force=true&{_STRICT}", holder, _APPLY)
         if code in (200, 201):
             return str(answer["metadata"]["resourceVersion"])
@@ -114,4 +117,6 @@ def _connection() -> http.client.HTTPConnection:
 def _any_certificate() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if certificate := os.environ.get("MANTA_CONFORMANCE_CERT"):
+        context.load_cert_chain(certificate, os.environ.get("MANTA_CONFORMANCE_KEY"))
     return context
