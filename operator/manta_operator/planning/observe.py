@@ -110,13 +110,19 @@ def _group(body: Body, members: list[ObservedPod]) -> ObservedGroup:
         name=metadata["name"],
         uid=metadata["uid"],
         revision=_label(body, names.LABEL_REVISION, ""),
-        index=int(_label(body, names.LABEL_REPLICA, "0")),
+        index=_index(body),
         pods=int(body["spec"].get("replicas") or 1),
         ready_pods=sum(pod.ready for pod in members),
         created=seconds(metadata.get("creationTimestamp")) or 0.0,
         restart=_restart((metadata.get("annotations") or {}).get(names.ANNOTATION_RESTART)),
         members=tuple(sorted(members, key=lambda pod: pod.name)),
     )
+
+
+def _index(body: Body) -> int:
+    """Read the replica's number; from the name where somebody made another label of it."""
+    found = (_label(body, names.LABEL_REPLICA, ""), body["metadata"]["name"].rpartition("-")[2])
+    return next((int(text) for text in found if text.isascii() and text.isdigit()), 0)
 
 
 def _leaving(name: str, pods: list[tuple[Body, ObservedPod]]) -> LeavingGroup:
@@ -130,7 +136,7 @@ def _restart(annotation: str | None) -> GroupRestart | None:
     try:
         value = json.loads(annotation or "")
         return GroupRestart(int(value["count"]), seconds(value["at"]) or 0.0)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError):
         return None
 
 
