@@ -8,12 +8,17 @@ import sys
 import aiohttp
 import pytest
 from running import wait_ready
-from test_serving import engine_pods
 
+from manta_operator.cli.watch import take
 from manta_runtime.engine.ray_node import free_port
 
-CHAT = {"messages": [{"role": "user", "content": "What is a manta ray?"}], "max_tokens": 3, "temperature": 0}
-TEXT = {"prompt": "Hello", "max_tokens": 2, "temperature": 0}
+CHAT = {
+    "messages": [{"role": "user", "content": "What is a manta ray?"}],
+    "max_tokens": 24,
+    "temperature": 0,
+    "ignore_eos": True,
+}
+TEXT = {"prompt": "Hello", "max_tokens": 24, "temperature": 0, "ignore_eos": True}
 STREAM = {"stream": True, "stream_options": {"include_usage": True}}
 CASES = {
     "health": ("/health", None),
@@ -24,7 +29,8 @@ CASES = {
     "nothing there": ("/nothing", None),
     "wrong method": ("/v1/completions", None),
     "chat": ("/v1/chat/completions", CHAT),
-    "two choices": ("/v1/chat/completions", CHAT | {"n": 2}),
+    "two choices": ("/v1/chat/completions", CHAT | {"n": 2, "temperature": 1}),
+    "two choices of one": ("/v1/chat/completions", CHAT | {"n": 2}),
     "streamed chat": ("/v1/chat/completions", CHAT | STREAM),
     "streamed chat without usage": ("/v1/chat/completions", CHAT | {"stream": True}),
     "completion": ("/v1/completions", TEXT),
@@ -82,7 +88,8 @@ async def simulated():
 
 async def test_the_simulator_cannot_be_told_from_the_engine(box, client, simulated):
     await wait_ready(box, client, "tiny", 2)
-    real = f"http://{next(iter((await engine_pods(client, 'tiny')).values()))}:8000"
+    pods = (await take(client)).pods.values()
+    real = next(f"http://{pod.address}:8000" for pod in pods if (pod.deployment, pod.container) == ("tiny", "engine"))
     async with aiohttp.ClientSession() as session:
         async with asyncio.timeout(20):
             while True:

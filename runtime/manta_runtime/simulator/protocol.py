@@ -98,13 +98,16 @@ def parse(body: Mapping[str, Any], kind: Kind, settings: Settings) -> Asked:
     temperature = body.get("temperature")
     if isinstance(temperature, int | float) and temperature < 0:
         raise bad(f"temperature must be non-negative, got {float(temperature)}.", "temperature", float(temperature))
+    n = _integer(body, "n") or 1
+    if n > 1 and temperature == 0:
+        raise bad(f"n must be 1 when using greedy sampling, got {n}.", None)
     options = body.get("stream_options") or {}
     stop = body.get("stop") or ()
     return Asked(
         kind=kind,
         model=model,
         prompts=prompts,
-        n=_integer(body, "n") or 1,
+        n=n,
         max_tokens=min(_max_tokens(body, kind, settings), settings.max_model_len - longest),
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         ignore_eos=bool(body.get("ignore_eos")),

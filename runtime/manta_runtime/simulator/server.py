@@ -154,7 +154,7 @@ def _compact(body: Any) -> str:
 
 
 def _answer(body: Any, status: int = 200) -> web.Response:
-    return web.json_response(body, status=status, dumps=_compact)
+    return web.Response(body=_compact(body).encode(), status=status, content_type="application/json")
 
 
 def _whole(asked: Asked, jobs: list[Job], start: bodies.Json) -> bodies.Json:
