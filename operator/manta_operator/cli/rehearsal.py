@@ -1,6 +1,6 @@
 """A rollout played through on paper: the real plan, again and again, on bodies that do what is hoped for. Pure.
 
-Every group that the plan starts is ready in the next round, every group it takes away is gone and its place is free.
+Every group that the plan wants serves in the next round, every group it takes away is gone and its place is free.
 So what `manta plan --diff` tells of a rollout is what the operator decides, not a second description of it.
 """
 
@@ -20,7 +20,8 @@ from manta_operator.planning.problems import Problem
 from manta_operator.planning.rollout import Circumstances
 
 Object = dict[str, Any]
-_ROUND_SECONDS = 60.0
+_ROUND_SECONDS = 120.0
+"""Long enough for a new group to count as serving, whatever the plan waits for besides."""
 _ROUNDS_PER_GROUP = 3
 
 
@@ -74,12 +75,13 @@ def rehearse(
         desired = desire(deployment, facts, observed, previous, Circumstances(room=room))
         if not isinstance(desired, Desired):
             return desired
-        first = first or desired
         step = _step(desired, live)
-        end = desired.plan.rollout.message
-        if not (step.start or step.leave) or len(steps) > _ROUNDS_PER_GROUP * (deployment.spec.replicas + 10):
-            return Rehearsal(first, tuple(steps), end)
-        steps.append(step)
+        moves = bool(step.start or step.leave)
+        # A first round without a step may only wait for what is starting already.
+        if (first and not moves) or len(steps) > _ROUNDS_PER_GROUP * (deployment.spec.replicas + 10):
+            return Rehearsal(first or desired, tuple(steps), desired.plan.rollout.message)
+        first = first or desired
+        steps += [step] * moves
         live = _after(desired, step, live)
         room = room and Room(max(0, room.groups + len(step.leave) - len(step.start)), room.sentence)
 
@@ -92,14 +94,16 @@ def _step(desired: Desired, live: Live) -> Step:
 
 
 def _after(desired: Desired, step: Step, live: Live) -> Live:
-    now = live.now + _ROUND_SECONDS
-    kept = [body for body in live.statefulsets if body["metadata"]["name"] not in step.leave]
-    pods = [pod for pod in live.pods if pod["metadata"]["name"].rpartition("-")[0] not in step.leave]
-    for body in desired.objects:
-        if body["kind"] == "StatefulSet" and body["metadata"]["name"] in step.start:
-            kept.append(_served(body, now))
-            pods += [_ready_pod(body, ordinal, now) for ordinal in range(int(body["spec"]["replicas"]))]
-    return Live(tuple(kept), tuple(pods), live.deployments, now)
+    """Return the round that follows: every group of the revision serves since this one, and who leaves has left."""
+    groups = {str(body["metadata"]["name"]): body for body in desired.objects if body["kind"] == "StatefulSet"}
+    serving = {name: body for name, body in groups.items() if name not in step.leave}
+    replaced = {*serving, *step.leave}
+    kept = [body for body in live.statefulsets if body["metadata"]["name"] not in replaced]
+    pods = [pod for pod in live.pods if pod["metadata"]["name"].rpartition("-")[0] not in replaced]
+    for body in serving.values():
+        kept.append(_served(body, live.now))
+        pods += [_ready_pod(body, ordinal, live.now) for ordinal in range(int(body["spec"]["replicas"]))]
+    return Live(tuple(kept), tuple(pods), live.deployments, live.now + _ROUND_SECONDS)
 
 
 def _served(body: Mapping[str, Any], now: float) -> Object:
