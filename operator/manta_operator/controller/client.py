@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,8 @@ class KubeClient:
         self, api_version: str, kind: str, namespace: str | None = None, selector: str | None = None
     ) -> AsyncIterator[tuple[Sequence[Object], str]]:
         """Yield the objects a page at a time, each with the resourceVersion of the whole list. Raises ClusterError."""
-        what = f"list {kind} in {namespace or 'all namespaces'}"
-        path = await self._path(api_version, kind, namespace, what=what)
+        path = await self._path(api_version, kind, namespace, what=f"list {kind}")
+        what = f"list {_collection(path, namespace)}"
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
         while True:
             page = await self._request("GET", path, what, ("list", kind), query=query)
@@ -75,24 +75,30 @@ class KubeClient:
 
     async def names_of(self, api_version: str, kind: str, namespace: str, selector: str) -> frozenset[str]:
         """Return only the names, from the API server's memory: cheap, and at most a moment old. Raises ClusterError."""
-        what = f"list the names of {kind} in {namespace}"
-        path = await self._path(api_version, kind, namespace, what=what)
+        path = await self._path(api_version, kind, namespace, what=f"list {kind}")
+        what = f"list the names of {_collection(path, namespace)}"
         query = {"labelSelector": selector, "resourceVersion": "0", "includeObject": "Metadata"}
         table = await self._request("GET", path, what, ("list", kind), query=query, headers=_TABLE)
         return frozenset(row["object"]["metadata"]["name"] for row in table.get("rows") or ())
 
     async def watch(
-        self, api_version: str, kind: str, namespace: str | None, selector: str, version: str
-    ) -> AsyncIterator[Object]:
-        """Yield the events since `version` until the API server ends the stream. Raises ClusterError, also Expired."""
-        what = f"watch {kind} in {namespace or 'all namespaces'}"
-        path = await self._path(api_version, kind, namespace, what=what)
+        self, api_version: str, kind: str, namespace: str | None, selector: str, version: str,
+        opened: Callable[[], None] = lambda: None,
+    ) -> AsyncIterator[Object]:  # fmt: skip
+        """Yield the events since `version` until the API server ends the stream; call `opened` when it begins.
+
+        Raises:
+            ClusterError: it was refused or broke off; Expired where `version` is too old.
+        """
+        path = await self._path(api_version, kind, namespace, what=f"watch {kind}")
+        what = f"watch {_collection(path, namespace)}"
         query = {"watch": "true", "allowWatchBookmarks": "true", "labelSelector": selector, "resourceVersion": version}
         try:
             async with self._session.get(self._server + path, params=query, timeout=_ENDLESS) as answer:
                 metrics.requested("watch", kind, answer.status)
                 if answer.status >= 400:
                     raise _refused(answer, await answer.read(), what)
+                opened()
                 async for line in _lines(answer.content):
                     event: Object = json.loads(line)
                     if event["type"] == "ERROR":
@@ -230,6 +236,11 @@ def _refused(answer: aiohttp.ClientResponse, text: bytes, what: str) -> ClusterE
     except (KeyError, ValueError):
         retry_after = None
     return classify(answer.status, message, what, retry_after)
+
+
+def _collection(path: str, namespace: str | None) -> str:
+    """Say it as RBAC and kubectl do, in the plural."""
+    return f"{path.rpartition('/')[2]} in {namespace or 'all namespaces'}"
 
 
 def _place(namespace: str | None, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Where the API server serves a kind: asked once, and again when it was not there."""
+"""Where the API server serves a kind: asked once, and again now and then while it is not there."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -44,10 +44,6 @@ class Discovery:
         if kind not in kinds:
             raise Missing(f"the API server does not serve {api_version} {kind}")
         return kinds[kind]
-
-    def doubt(self, api_version: str) -> None:
-        """Ask again next time: something that was served is not found any more."""
-        self._groups.pop(api_version, None)
 
     async def _discover(self, api_version: str) -> dict[str, Resource]:
         prefix = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"

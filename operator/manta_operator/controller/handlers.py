@@ -21,19 +21,21 @@ from manta_operator.controller.credentials import Credentials
 from manta_operator.controller.deletion import FINALIZER, Farewell
 from manta_operator.controller.deployments import Deployments
 from manta_operator.controller.kinds import CHILD_KINDS
-from manta_operator.controller.kopf_session import patiently
+from manta_operator.controller.kopf_session import FirstAttempts, patiently
 from manta_operator.controller.loop import STOP_SECONDS, Loop
 from manta_operator.controller.probes import progress
 from manta_operator.controller.reconcile import Reconciler
 from manta_operator.controller.rhythm import Rhythm
 from manta_operator.controller.settings import Settings
 from manta_operator.controller.store import Store
-from manta_operator.controller.watcher import Watcher
+from manta_operator.controller.watcher import Outage, Watcher
 from manta_operator.facts.locate import locator
 
 log = logging.getLogger(__name__)
 
 KOPF_RETRY_SECONDS = 5.0
+_TALKATIVE = ("kopf.objects", "kopf._cogs.clients.watching", "kopf._core.reactor.observation")
+"""Loggers of kopf that tell of every attempt of a request."""
 
 
 @dataclass
@@ -93,9 +95,10 @@ def _starting(registry: kopf.OperatorRegistry, ours: Settings, deployments: Depl
         rhythm = Rhythm(ours.resync_seconds)
         reconciler = Reconciler(client, store, locator(ours.host_paths), rhythm)
         parts.append(_Parts(Loop(reconciler, store, rhythm), Farewell(client, store)))
+        outage = Outage()
         for kind in CHILD_KINDS:
             for place in places:
-                task = asyncio.create_task(Watcher(client, store, kind, place).run())
+                task = asyncio.create_task(Watcher(client, store, kind, place, outage, deployments.wake_all).run())
                 stack.callback(task.cancel)
 
     @kopf.on.login(registry=registry, id="login")
@@ -132,6 +135,8 @@ class _NoDiffs(kopf.DiffBaseStorage):
 
 
 def _configure(settings: kopf.OperatorSettings) -> None:
+    for name in _TALKATIVE:
+        logging.getLogger(name).addFilter(FirstAttempts())
     settings.persistence.finalizer = FINALIZER
     settings.persistence.diffbase_storage = _NoDiffs()
     settings.peering.standalone = True

@@ -7,9 +7,10 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Callable
 
 from manta_operator.controller.client import KubeClient, Object
-from manta_operator.controller.errors import ClusterError, Expired, Forbidden, Missing
+from manta_operator.controller.errors import ClusterError, Expired, Forbidden, Missing, Transient
 from manta_operator.controller.kinds import OURS, ChildKind
 from manta_operator.controller.probes import progress
 from manta_operator.controller.store import Source, Store
@@ -24,10 +25,19 @@ ABSENT_SECONDS = 60.0
 
 
 class Watcher:
-    """One kind in one namespace, or in all."""
+    """One kind in one namespace, or in all; `arrived` is called when a kind comes that was not served."""
 
-    def __init__(self, client: KubeClient, store: Store, kind: ChildKind, namespace: str | None) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        store: Store,
+        kind: ChildKind,
+        namespace: str | None,
+        outage: "Outage",
+        arrived: Callable[[], None] = lambda: None,
+    ) -> None:
         self._client, self._store, self._kind, self._namespace = client, store, kind, namespace
+        self._outage, self._arrived, self._absent = outage, arrived, False
         self._source: Source = (kind.kind, namespace)
         self._version = ""
         self._failures, self._said = 0, ""
@@ -61,13 +71,16 @@ class Watcher:
                 uids.add(self._store.put(self._kind.kind, body).uid)
         self._store.listed(self._source, uids, int(version) if version.isdecimal() else 0)
         self._version = version
+        if self._absent:
+            log.info("%s has come", self._kind.kind)
+            self._absent = False
+            self._arrived()
         self._heard()
 
     async def _follow(self) -> None:
         kind, began = self._kind, time.monotonic()
-        stream = self._client.watch(kind.api_version, kind.kind, self._namespace, OURS, self._version)
+        stream = self._client.watch(kind.api_version, kind.kind, self._namespace, OURS, self._version, self._heard)
         async for event in stream:
-            self._heard()
             self._take(event)
             self._version = event["object"]["metadata"]["resourceVersion"]
         if time.monotonic() - began < FIRST_RETRY_SECONDS:  # a stream that ends at once must not become a busy loop
@@ -85,21 +98,47 @@ class Watcher:
     def _pause(self, error: ClusterError) -> float:
         self._failures += 1
         if isinstance(error, Missing) and self._kind.optional:
+            self._absent = True
             self._store.unseen(self._source, None)
             return ABSENT_SECONDS
         if isinstance(error, Forbidden):
             self._store.unseen(self._source, error)
-        self._say(error.message)
+        self._say(error)
         longest = min(FIRST_RETRY_SECONDS * 2.0 ** min(self._failures - 1, 8), LONGEST_RETRY_SECONDS)
         return max(longest * random.uniform(0.5, 1.0), error.retry_after or 0.0)  # noqa: S311 - spreads load
 
-    def _say(self, message: str) -> None:
-        """Log trouble once for as long as it lasts."""
-        if not self._said:
-            log.warning("%s", message)
-        self._said = message
+    def _say(self, error: ClusterError) -> None:
+        """Log trouble once for as long as it lasts; that the API server is away concerns everybody and is said once."""
+        if type(error) is Transient:
+            self._outage.begins(self, error.message)
+        elif not self._said:
+            log.warning("%s", error.message)
+            self._said = error.message
 
     def _heard(self) -> None:
+        self._outage.ends(self)
         if self._said:
             log.info("watching %s again", self._kind.kind)
         self._failures, self._said = 0, ""
+
+
+class Outage:
+    """Whether the API server is away: one line when the first watch loses it, one when the last has it again."""
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._without: set[Watcher] = set()
+
+    def begins(self, watcher: Watcher, message: str) -> None:
+        """Note that a watch cannot go on."""
+        if not self._without:
+            self._since = time.monotonic()
+            log.warning("%s; trying again, at least every %g s", message, LONGEST_RETRY_SECONDS)
+        self._without.add(watcher)
+
+    def ends(self, watcher: Watcher) -> None:
+        """Note that a watch goes on."""
+        if watcher in self._without:
+            self._without.discard(watcher)
+            if not self._without:
+                log.info("everything is watched again, after %.0f s", time.monotonic() - self._since)

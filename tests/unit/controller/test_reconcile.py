@@ -1,5 +1,7 @@
 """What one pass reads and writes, on the box's API server without the network."""
 
+from itertools import pairwise
+
 import pytest
 from one_deployment import KEY, OneDeployment
 
@@ -113,7 +115,7 @@ async def test_a_refusal_becomes_a_condition_and_a_retry_that_backs_off(one, err
     one.client.refuse["Deployment"] = error
     pauses = [(await one.run()).pause for _ in range(8)]
     assert pauses[0] <= 1.0
-    assert all(later > 1.5 * sooner for sooner, later in zip(pauses[:6], pauses[1:6], strict=False))
+    assert all(later > 1.5 * sooner for sooner, later in pairwise(pauses[:6]))
     assert 50 < pauses[-1] <= 60
     reconciled = one.condition("Reconciled")
     assert (reconciled["status"], reconciled["reason"]) == ("False", reason)
