@@ -24,13 +24,13 @@ Action = Literal["wait", "stop", "kill"]
 class DrainView:
     """One look at the engine.
 
-    `elapsed`: seconds of drain so far, of at least `look_away` and at most `deadline`. `in_flight`: requests running
-    and waiting (None: unknown). `quiet`: seconds since a look saw something in flight or new.
+    `elapsed`: seconds of drain so far, of at most `deadline`. `announced`: the pod is being deleted. `in_flight`:
+    requests running and waiting (None: unknown). `quiet`: seconds since a look saw something in flight or new.
     """
 
     elapsed: float
-    look_away: float
     deadline: float
+    announced: bool
     in_flight: int | None
     quiet: float
     hurried: bool
@@ -48,7 +48,7 @@ def decide(view: DrainView) -> DrainStep:
     """Return the next step. Quiet is asked for, not one idle look: requests may be on their way."""
     if view.hurried:
         return DrainStep("kill", f"told to stop a second time, {_count(view.in_flight)} in flight are cut off")
-    away = view.elapsed >= min(view.look_away, view.deadline)
+    away = view.announced or view.elapsed >= min(PROBED_SECONDS, view.deadline)
     if view.in_flight == 0 and away and view.quiet >= min(QUIET_SECONDS, view.deadline):
         return DrainStep("stop", f"drained after {view.elapsed:.1f} s")
     if view.elapsed >= view.deadline:

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from manta_runtime.engine.drain import PROBED_SECONDS, QUIET_SECONDS, DrainStep, DrainView, decide
+from manta_runtime.engine.drain import DrainStep, DrainView, decide
 
 if TYPE_CHECKING:
     from manta_runtime.engine.processes import Child
@@ -51,7 +51,7 @@ async def _wait_until_idle(settings: EngineSettings, vllm: Child, client: VllmCl
         # A signal that asked for the drain was the first; one more hurries, also when a worker's leaving began it.
         view = DrainView(
             elapsed=now - started,
-            look_away=QUIET_SECONDS if stop.asked.is_set() else PROBED_SECONDS,
+            announced=stop.asked.is_set(),
             deadline=settings.drain_seconds,
             in_flight=in_flight,
             quiet=now - restless,

@@ -115,8 +115,6 @@ async def start(tmp_path, monkeypatch):
     monkeypatch.setattr(head, "_TICK_SECONDS", 0.05)
     monkeypatch.setattr(draining, "_LOOK_SECONDS", 0.05)
     monkeypatch.setattr(drain, "QUIET_SECONDS", 0.2)
-    monkeypatch.setattr(draining, "QUIET_SECONDS", 0.2)
-    monkeypatch.setattr(draining, "PROBED_SECONDS", 0.4)
     running = []
 
     async with aiohttp.ClientSession() as session:
@@ -262,7 +260,8 @@ async def test_a_head_waits_for_its_ranks_and_ends_when_one_fails(start):
         await pod.task
 
 
-async def test_a_leaving_rank_drains_the_whole_group_and_it_starts_again(start):
+async def test_a_leaving_rank_drains_the_whole_group_and_it_starts_again(start, monkeypatch):
+    monkeypatch.setattr(drain, "PROBED_SECONDS", 0.3)
     pod = start(group_size=2)
     await pod.until(503, "have not joined")
     await pod.join("joined")

@@ -51,14 +51,13 @@ def test_a_worker_is_ready_while_it_is_in_its_group(joined, stopping, ready):
     assert judge_worker(joined, stopping).ready is ready
 
 
-LOOK = DrainView(elapsed=5.0, look_away=2.0, deadline=60.0, in_flight=0, quiet=2.0, hurried=False)
+LOOK = DrainView(elapsed=5.0, deadline=60.0, announced=True, in_flight=0, quiet=2.0, hurried=False)
 
 
 @pytest.mark.parametrize(
     ("view", "action", "words"),
     [
         (LOOK, "stop", "drained after 5.0 s"),
-        (replace(LOOK, elapsed=1.0), "wait", "draining"),
         (replace(LOOK, quiet=1.9), "wait", "0 requests in flight"),
         (replace(LOOK, in_flight=1, quiet=0.0), "wait", "1 request in flight, 5 s of 60 s"),
         (replace(LOOK, in_flight=None, quiet=0.0), "wait", "an unknown number of requests"),
@@ -67,7 +66,8 @@ LOOK = DrainView(elapsed=5.0, look_away=2.0, deadline=60.0, in_flight=0, quiet=2
         (replace(LOOK, in_flight=3, quiet=0.0, hurried=True), "kill", "a second time"),
         (replace(LOOK, deadline=0.0, elapsed=0.0, quiet=0.0, in_flight=1), "kill", "not drained within 0 s"),
         (replace(LOOK, deadline=0.0, elapsed=0.0, quiet=0.0), "stop", "drained after 0.0 s"),
-        (replace(LOOK, look_away=6.0), "wait", "0 requests in flight, 5 s of 60 s"),
+        (replace(LOOK, announced=False), "wait", "0 requests in flight, 5 s of 60 s"),
+        (replace(LOOK, announced=False, elapsed=6.0), "stop", "drained after 6.0 s"),
     ],
 )
 def test_drain_decisions(view, action, words):
