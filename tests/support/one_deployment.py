@@ -100,6 +100,9 @@ class OneDeployment:
 
     def hear(self):
         """Let the watches deliver everything."""
+        for each in CHILD_KINDS:
+            if each.optional:
+                self.store.unseen((each.kind, None), None)
         for each in BUILTIN:
             bodies = self.cluster.list(each.kind, None, {"app.kubernetes.io/managed-by": "manta"})
             for body in bodies:

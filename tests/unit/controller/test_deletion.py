@@ -1,0 +1,120 @@
+"""In which order the children of a deleted LLMDeployment leave, and that it ends in any case."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from one_deployment import KEY, OneDeployment
+
+from manta_operator.controller import deletion
+from manta_operator.controller.deletion import FINALIZER, Farewell
+from manta_operator.controller.errors import Forbidden
+
+
+@pytest.fixture
+def one(monkeypatch):
+    monkeypatch.setattr(deletion, "LOOK_SECONDS", 0.01)
+    one = OneDeployment()
+    one.cluster.patch("LLMDeployment", *KEY, {"metadata": {"finalizers": [FINALIZER]}})
+    return one
+
+
+def pod(one, component):
+    labels = {"app.kubernetes.io/managed-by": "manta", "manta.dev/deployment": "demo"}
+    labels["app.kubernetes.io/component"] = component
+    metadata = {"name": f"demo-{component}-x", "namespace": "default", "labels": labels}
+    spec = {"containers": [{"name": "c", "image": "i"}], "nodeName": "n"}
+    return one.cluster.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+
+
+def ended(one, component):
+    one.cluster.delete("Pod", "default", f"demo-{component}-x", grace_seconds=0)
+
+
+async def serving(one):
+    await one.settle()
+    for component in ("router", "engine"):
+        pod(one, component)
+    one.cluster.delete("LLMDeployment", *KEY)
+    one.hear()
+    one.client.writes.clear()
+
+
+async def leave(one):
+    return asyncio.create_task(Farewell(one.client, one.store).run(one.deployments.get(KEY)))
+
+
+async def heard(one, seconds=0.06):
+    one.hear()
+    await asyncio.sleep(seconds)
+
+
+async def test_the_router_goes_first_and_the_groups_when_its_pods_are_gone(one):
+    await serving(one)
+    leaving = await leave(one)
+    await heard(one)
+    assert one.client.writes == {"delete Deployment": 1}
+    await heard(one)
+    assert one.client.writes == {"delete Deployment": 1}, "its pod is still there"
+    ended(one, "router")
+    await heard(one)
+    assert one.client.writes == {"delete Deployment": 1, "delete StatefulSet": 1}
+    await heard(one)
+    assert not leaving.done(), "the engine drains"
+    ended(one, "engine")
+    await heard(one)
+    await asyncio.wait_for(leaving, 1)
+    assert one.cluster.find("Service", *KEY), "the rest is the garbage collector's"
+
+
+async def test_no_pass_is_made_from_then_on(one):
+    await serving(one)
+    leaving = await leave(one)
+    await heard(one)
+    assert one.deployments.get(KEY).leaving
+    leaving.cancel()
+
+
+@pytest.mark.parametrize("finalizers", [[FINALIZER, "orphan"], ["somebody/else"]], ids=["orphaned", "released"])
+async def test_children_that_are_to_stay_stay(one, finalizers):
+    await one.settle()
+    one.cluster.patch("LLMDeployment", *KEY, {"metadata": {"finalizers": finalizers}})
+    await serving(one)
+    await asyncio.wait_for(await leave(one), 1)
+    assert one.client.writes == {}
+
+
+async def test_children_of_a_successor_or_of_nobody_are_not_touched(one):
+    await serving(one)
+    for kind in ("Deployment", "StatefulSet"):
+        for each in one.cluster.list(kind, "default"):
+            one.cluster.patch(kind, "default", each["metadata"]["name"], {"metadata": {"ownerReferences": None}})
+    for component in ("router", "engine"):
+        ended(one, component)
+    one.hear()
+    await asyncio.wait_for(await leave(one), 1)
+    assert one.client.writes == {}
+
+
+async def test_it_ends_in_time_although_pods_never_go(one):
+    await serving(one)
+    entry = one.deployments.get(KEY)
+    long_ago = datetime.now(UTC) - timedelta(seconds=2 * (60 + deletion.MARGIN_SECONDS) - 0.2)
+    entry.body["metadata"]["deletionTimestamp"] = long_ago.isoformat()
+    await asyncio.wait_for(await leave(one), 2)
+
+
+async def test_what_may_not_be_deleted_is_tried_and_told_once(one, monkeypatch, caplog):
+    monkeypatch.setattr(deletion, "RETRY_SECONDS", 0.02)
+    await serving(one)
+
+    async def refuse(*_):
+        one.client.writes["tried"] += 1
+        raise Forbidden("delete: no")
+
+    monkeypatch.setattr(one.client, "delete", refuse)
+    leaving = await leave(one)
+    await asyncio.sleep(0.2)
+    assert one.client.writes["tried"] > 2
+    assert caplog.text.count("delete: no") == 1
+    leaving.cancel()

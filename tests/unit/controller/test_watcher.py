@@ -1,0 +1,113 @@
+"""A watch that lives through everything an API server does."""
+
+import asyncio
+import logging
+
+import pytest
+
+from manta_operator.controller import watcher as watchers
+from manta_operator.controller.errors import Expired, Forbidden, Missing, Transient
+from manta_operator.controller.kinds import ChildKind
+from manta_operator.controller.store import Store
+from manta_operator.controller.watcher import Outage, Watcher
+
+
+def service(name, version, **spec):
+    labels = {"manta.dev/deployment": "demo"}
+    metadata = {"name": name, "namespace": "prod", "uid": f"uid-{name}", "resourceVersion": str(version)}
+    return {"metadata": metadata | {"labels": labels}, "spec": spec}
+
+
+def event(kind, body):
+    return {"type": kind, "object": body}
+
+
+class Server:
+    """Answers lists and watches from a script; at its end a watch hangs."""
+
+    def __init__(self, *script):
+        self.script, self.calls = list(script), []
+
+    async def pages(self, api_version, kind, namespace, selector):
+        self.calls.append("list")
+        yield self._next()
+
+    async def watch(self, api_version, kind, namespace, selector, version, opened):
+        self.calls.append(f"watch {version}")
+        if not self.script:
+            opened()
+            await asyncio.Event().wait()
+        for each in self._next():
+            if isinstance(each, Exception):
+                raise each
+            opened()
+            yield each
+
+    def _next(self):
+        answer = self.script.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def store(monkeypatch):
+    monkeypatch.setattr(watchers, "FIRST_RETRY_SECONDS", 0.005)
+    monkeypatch.setattr(watchers, "LONGEST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(watchers, "ABSENT_SECONDS", 0.02)
+    return Store(lambda _: None, (None,))
+
+
+SERVICE = ChildKind("v1", "Service")
+
+
+async def watch(store, server, kind=SERVICE, arrived=lambda: None, seconds=0.15):
+    task = asyncio.create_task(Watcher(server, store, kind, None, Outage(), arrived).run())
+    await asyncio.sleep(seconds)
+    assert not task.done()
+    task.cancel()
+    return {name for _, name in store.of(("prod", "demo"))}
+
+
+async def test_events_come_in_and_the_watch_goes_on_where_it_ended(store):
+    events = [event("ADDED", service("b", 5)), event("DELETED", service("a", 6)), event("BOOKMARK", service("", 9))]
+    server = Server(([service("a", 1)], "4"), events)
+    assert await watch(store, server) == {"b"}
+    assert server.calls == ["list", "watch 4", "watch 9"]
+
+
+async def test_what_vanished_behind_an_expired_watch_is_gone(store):
+    server = Server(([service("a", 1), service("b", 2)], "4"), [Expired("too old")], ([service("b", 2)], "7"))
+    assert await watch(store, server) == {"b"}
+    assert server.calls == ["list", "watch 4", "list", "watch 7"]
+
+
+async def test_an_outage_costs_no_list_and_is_told_once(store, caplog):
+    caplog.set_level(logging.INFO)
+    away = [[Transient("away")]] * 4
+    server = Server(([service("a", 1)], "4"), *away, [event("ADDED", service("b", 5))])
+    assert await watch(store, server) == {"a", "b"}
+    assert server.calls.count("list") == 1
+    assert caplog.text.count("away") == 1
+    assert "everything is watched again" in caplog.text
+
+
+async def test_a_lost_permission_is_told_and_comes_back(store):
+    server = Server(Forbidden("list services: no"), Forbidden("list services: no"), ([service("a", 1)], "4"))
+    assert await watch(store, server) == {"a"}
+    assert store.trouble is None
+
+
+async def test_a_kind_that_is_not_served_is_fine_and_wakes_all_when_it_comes(store):
+    came = []
+    server = Server(Missing("no PodMonitor"), Missing("no PodMonitor"), ([], "4"))
+    kind = ChildKind("monitoring.coreos.com/v1", "PodMonitor", optional=True)
+    await watch(store, server, kind, lambda: came.append(True))
+    assert came == [True]
+    assert server.calls == ["list", "list", "list", "watch 4"]
+
+
+async def test_a_bug_does_not_end_it(store, caplog):
+    server = Server(([service("a", 1)], "4"), [{"type": "ADDED", "object": {}}], ([service("b", 5)], "6"))
+    assert await watch(store, server) == {"b"}
+    assert "which is a bug" in caplog.text
