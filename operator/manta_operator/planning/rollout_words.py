@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from manta_operator.placement.room import Room
-from manta_operator.planning.health import Restart
+from manta_operator.planning.health import BUDGET, Restart
 from manta_operator.planning.observed import ObservedGroup
 from manta_operator.planning.rollout import Steps
 from manta_operator.planning.rollout_limits import Wish
@@ -81,7 +81,7 @@ def decisions(
         found.append(Decision("MakingRoom", _making_room(steps.useless, revision)))
     if steps.relieved:
         found.append(Decision("HandingOver", _handing_over(revision, wish, steps)))
-    found += map(_restarting, restarts)
+    found += _restarting(steps, restarts)
     if told.state in ("rolling", "waiting", "paused"):
         found.append(Decision({"waiting": "NoRoom", "paused": "Paused"}.get(told.state, "RollingOut"), told.message))
     return tuple(found)
@@ -154,12 +154,18 @@ def _handing_over(revision: str, wish: Wish, steps: Steps) -> str:
     return f"{numbers}: {_leaving(steps.relieved)}"
 
 
-def _restarting(restart: Restart) -> Decision:
-    if restart.count == 0:
-        return Decision("Healed", f"{restart.group} has served long enough: its restarts are forgiven")
-    return Decision(
-        "Restarting", f"{restart.group} runs but does not serve within its deadline: restart {restart.count}"
-    )
+def _restarting(steps: Steps, restarts: tuple[Restart, ...]) -> list[Decision]:
+    """Say of every group that was restarted, until it serves again: a decision told once would be missed."""
+    counts = {group.name: group.restart.count for group in steps.new + steps.old if group.restart and not group.ready}
+    counts |= {restart.group: restart.count for restart in restarts}
+    why = "ran and did not serve within its deadline"
+    return [
+        Decision("Restarting", f"{name} {why}: restart {count} of {BUDGET}")
+        if count
+        else Decision("Healed", f"{name} has served long enough: its restarts are forgiven")
+        for name, count in sorted(counts.items())
+        if count or name in {restart.group for restart in restarts}
+    ]
 
 
 def _ready(groups: tuple[ObservedGroup, ...]) -> int:

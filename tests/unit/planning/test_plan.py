@@ -1,7 +1,7 @@
 """Which groups are started and which leave, for every situation a start, a scale or a rollout can meet."""
 
 import pytest
-from groups import bodies, crashing, group, stopped, unschedulable
+from groups import bodies, crashing, group, restarted, stopped, unschedulable
 
 from manta_operator.placement.room import Room
 from manta_operator.planning.fit import Choice, Fit
@@ -50,6 +50,7 @@ def steps(made, before):
 
 
 BORN, SERVES, PENDING, LOST = new(0, ready=False), new(0), unschedulable(new(0), NOW - 90), gone(1)
+ANEW = group("new", 7, ready=False, created=NOW - 100)
 FRESH = group("new", 0, created=NOW - 62)
 LOST.pods[0]["metadata"]["deletionTimestamp"] = "1970-01-01T01:00:00Z"
 
@@ -182,6 +183,16 @@ def test_the_same_observation_gives_the_same_plan():
 def test_where_the_rollout_stands(groups, replicas, how, state, said):
     told = decide(groups, replicas, **how).rollout
     assert (f"{told.state} {told.reason}", told.message) == (state, said)
+
+
+def test_a_restart_is_told_until_the_group_serves():
+    noted = restarted(ANEW, 1, 1.0)
+    said = "demo-new-7 ran and did not serve within its deadline: restart 1 of 5"
+    for groups in ([group("new", 7, ready=False)], [noted]):
+        decisions = {each.reason: each.message for each in decide(groups, 1).decisions}
+        assert decisions["Restarting"] == said
+    serving = restarted(group("new", 7, created=NOW - 100), 1, 1.0)
+    assert "Restarting" not in {each.reason for each in decide([serving], 1).decisions}
 
 
 def test_numbers_for_conditions():
