@@ -14,7 +14,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 Judgement = Literal["True", "False", "Unknown"]
 
-disable_created_metrics()  # a second series for each counter, for an exposition format we do not speak
+disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each counter, which nobody reads
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 PlatformCollector(registry=REGISTRY)
