@@ -1,12 +1,15 @@
 """The chart: what it renders is valid, restricted and its own; what it refuses, it refuses clearly."""
 
+import subprocess
 from typing import Any
 
 import kubernetes_validate
 import pytest
-from helm import CHART, ROOT, Refused, render, run
+import yaml
+from helm import CHART, HELM, ROOT, Refused, render, run
 
 import chart as generator
+from manta_operator.builders.protection import OPERATOR_PODS
 
 CUSTOM = {"PodMonitor"}
 NAMESPACES = ["team-a", "team-b"]
@@ -102,6 +105,23 @@ def test_selectors_select_the_operator_alone(objects: list[dict]) -> None:
         assert body["spec"]["selector"]["matchLabels"] == selector
 
 
+def test_the_routers_let_the_operator_in(objects: list[dict]) -> None:
+    labels = every("Deployment", objects)[0]["spec"]["template"]["metadata"]["labels"]
+    assert OPERATOR_PODS.items() <= labels.items(), "NetworkPolicies of routers know the operator by these labels"
+
+
+def test_the_hook_runs_when_the_operator_can_write_no_more(objects: list[dict]) -> None:
+    hooks = [body for body in objects if "helm.sh/hook" in body["metadata"].get("annotations", {})]
+    assert {body["metadata"]["annotations"]["helm.sh/hook"] for body in hooks} <= {"post-delete"}
+    assert not {body["kind"] for body in hooks} & {"Deployment", "CustomResourceDefinition"}
+    for job in every("Job", hooks):
+        for container in job["spec"]["template"]["spec"]["containers"]:
+            assert container["command"] == ["manta", "release"]
+            assert {"--all", "--yes", "--force"} <= set(container["args"])
+        account = job["spec"]["template"]["spec"]["serviceAccountName"]
+        assert account in {body["metadata"]["name"] for body in every("ServiceAccount", hooks)}
+
+
 def test_bindings_bind_what_is_there(objects: list[dict]) -> None:
     accounts = {body["metadata"]["name"] for body in every("ServiceAccount", objects)}
     for body in every("RoleBinding", objects) + every("ClusterRoleBinding", objects):
@@ -116,6 +136,15 @@ def test_bindings_bind_what_is_there(objects: list[dict]) -> None:
 def test_default_is_what_kubectl_installs() -> None:
     text = (ROOT / "deploy/install.yaml").read_text()
     assert text == generator.manifest(), "deploy/install.yaml is out of date: run make chart, then read the diff"
+
+
+def test_kustomize_takes_all_of_it() -> None:
+    done = subprocess.run(
+        [HELM.with_name("kubectl"), "kustomize", str(ROOT / "deploy")], check=True, capture_output=True, text=True
+    )
+    names = {(body["kind"], body["metadata"]["name"]) for body in yaml.safe_load_all(done.stdout)}
+    listed = yaml.safe_load_all((ROOT / "deploy/install.yaml").read_text())
+    assert names == {(body["kind"], body["metadata"]["name"]) for body in listed if body}
 
 
 def test_generated_parts_are_up_to_date() -> None:
