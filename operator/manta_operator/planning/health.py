@@ -32,7 +32,7 @@ BLINK_SECONDS = 60.0
 """Some failed probes. A longer absence is no blink while others serve."""
 FAILING_RESTARTS = 3
 NODE_SECONDS = LOST_SECONDS + 5
-"""A pod that stops serving may have lost its node, which is known for certain only then."""
+"""A pod that does not serve may have lost its node, which is known for certain only then."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def moments(groups: Iterable[ObservedGroup], deadlines: Deadlines) -> tuple[floa
     for group in groups:
         found.append(_healed_at(group))
         found += [pod.lost_at for pod in group.members]
-        found += [(pod.unready_since or 0.0) + NODE_SECONDS for pod in group.members if pod.served]
+        found += [(pod.unready_since or pod.created) + NODE_SECONDS for pod in group.members if not pod.ready]
         if not group.ready:
             found += [late_at(group, deadlines), restart_due(group, deadlines)]
     return tuple(moment for moment in found if moment is not None)
