@@ -1,5 +1,6 @@
 """Renders the chart with the helm that `make install` puts into the virtual environment."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -29,5 +30,9 @@ def run(*arguments: str) -> str:
 def render(values: dict[str, Any] | None = None, *, release: str = "manta") -> list[dict[str, Any]]:
     """Render the chart, hooks included, and return the objects. Raises Refused."""
     given = [f"--set-json={key}={json.dumps(value)}" for key, value in (values or {}).items()]
-    text = run("template", release, str(CHART), "--namespace=manta-system", "--kube-version=1.36.0", *given)
-    return [body for body in yaml.safe_load_all(text) if body]
+    return [body for body in yaml.safe_load_all(_rendered(release, *given)) if body]
+
+
+@functools.cache
+def _rendered(release: str, *given: str) -> str:
+    return run("template", release, str(CHART), "--namespace=manta-system", "--kube-version=1.36.0", *given)
