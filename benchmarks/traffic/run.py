@@ -13,12 +13,14 @@ from traffic.load import Load
 from traffic.report import Phase, between, summarize
 from traffic.world import NAME, World, box
 
-BEFORE_SECONDS = 4.0
+QUIET_SECONDS = 4.0
 AFTER_SECONDS = 2.0
 
 
-async def run(folder: Path, changes: Sequence[Change], rate: float, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Make the changes under `rate` requests a second. Raises Stuck.
+async def run(
+    folder: Path, changes: Sequence[Change], rate: float, say: Callable[[str], None], quiet: float = QUIET_SECONDS
+) -> list[dict[str, Any]]:
+    """Make the changes under `rate` requests a second, each after `quiet` seconds without one. Raises Stuck.
 
     Returns a row of the report for each, and a last one for the time between them.
     """
@@ -26,7 +28,7 @@ async def run(folder: Path, changes: Sequence[Change], rate: float, say: Callabl
     async with box(folder) as world, Load(await world.url(), NAME, rate, secrets.token_hex(4)) as load:
         for change in changes:
             quiet_from = time.monotonic()
-            await asyncio.sleep(BEFORE_SECONDS)
+            await asyncio.sleep(quiet)
             say(f"{change.name} ...")
             phases.append(await _make(change, world, load, quiet_from))
         await load.finish()
