@@ -95,6 +95,15 @@ bench-operator: install-dev ## Measure the operator with 1,000 LLMDeployments (C
 traffic: install-dev ## Send requests while things change, and count the lost ones (RATE=40 a second; 3 minutes)
 	@PYTHONPATH=benchmarks $(BIN)/python -m traffic.main $(if $(RATE),--rate=$(RATE))
 
+.PHONY: chaos
+chaos: install-dev ## kill -9 the operator at 200 random points (KILLS=50, SEED=7), hold every end against the desired
+	@PYTHONPATH=operator:tests/support $(BIN)/python tests/support/chaos_kills.py --kills=$(or $(KILLS),200) \
+	  $(if $(SEED),--seed=$(SEED))
+
+.PHONY: hostile
+hostile: install-dev ## 10,000 random and hostile specs through the pure core (EXAMPLES=1000 for fewer)
+	@PYTHONPATH=operator:tests/support $(BIN)/python tests/support/chaos_hostile.py --examples=$(or $(EXAMPLES),10000)
+
 .PHONY: crds
 crds: install-dev ## Write crds/ from the Python models
 	$(BIN)/python -m manta_operator.api.crd > $(CRD).part && mv $(CRD).part $(CRD)

@@ -46,6 +46,10 @@ async def stage(server, proxy, tmp_path_factory):
     await stage.end()
 
 
+async def _still(stage):
+    return await stage.writes_in(0.5) == []
+
+
 @pytest_asyncio.fixture(loop_scope="module")
 async def name(stage, proxy):
     """A name for this test's deployment; at the end all is healed, exactly right and still, by the same operator."""
@@ -54,6 +58,7 @@ async def name(stage, proxy):
     yield name
     proxy.heal()
     await stage.settled()
+    await stage.until("it has told its events", lambda: _still(stage))
     assert await stage.writes_in(QUIET_SECONDS) == []
     assert (stage.operator.running, stage.operator.pid) == (True, pid)
     assert "Traceback" not in stage.operator.log, stage.operator.log[-3000:]
@@ -212,7 +217,7 @@ async def test_a_kind_that_cannot_be_listed_at_the_start_is_told(stage, server, 
         late.operator.start()
         if fault == "forbidden":
             condition = await says(late, "late", "Forbidden")
-            assert "poddisruptionbudgets" in condition["message"].lower()
+            assert "PodDisruptionBudget" in condition["message"]
         else:
             await late.until("it says so", lambda: asyncio.sleep(0, "no list for you" in late.operator.log))
         proxy.heal()
