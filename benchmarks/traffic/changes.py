@@ -60,7 +60,7 @@ async def delete_router_pod(world: World) -> None:
 
 async def kill_operator(world: World) -> None:
     """Kill -9 of the operator in the middle of a scale up; it starts again, finishes that, and scales down."""
-    operator = world.process("manta_operator.cli", "operator")
+    operator = world.process("-m manta_operator.cli operator ")
     await world.change(replicas=3)
     operator.kill()
     await world.settled(3)
@@ -80,7 +80,7 @@ async def kill_engine(world: World) -> None:
     """Kill -9 of an engine's process; the kubelet starts the container again."""
     victim = (await world.pods("engine"))[0]
     restarts = _restarts(victim)
-    world.process("simulate", f"--host={victim['status']['podIP']}", "--port=").kill()
+    world.process("manta_runtime.main simulate ", f"--host={victim['status']['podIP']} ").kill()
 
     async def restarted() -> bool:
         return any(

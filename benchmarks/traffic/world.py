@@ -93,11 +93,12 @@ class World:
         await self.until(f"{replicas} replicas and 2 routers serve, {gone or 'nothing'} is gone", condition)
 
     def process(self, *words: str) -> psutil.Process:
-        """Return the process of this box whose command line has all the words. Raises Stuck if there is none."""
+        """Return the process of this box whose command line has all the words, not its shim. Raises Stuck if none."""
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 command = " ".join(process.cmdline())
-                if all(word in command for word in words) and str(self._folder) in str(process.environ()):
+                ours = "shim.py" not in command and str(self._folder) in str(process.environ())
+                if ours and all(word in command for word in words):
                     return process
         raise Stuck(f"no process runs {' '.join(words)}")
 
