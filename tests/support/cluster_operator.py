@@ -45,7 +45,7 @@ class Operator:
         command = [sys.executable, "-m", "manta_operator.cli", "operator", f"--map=/models={self._server.folder}"]
         command += [f"--namespace={space}" for space in self.spaces]
         env = inherited_env(os.environ) | {"KUBECONFIG": str(kubeconfig), "TMPDIR": str(self._folder)}
-        env |= {"PYTHONPATH": str(ROOT / "operator"), "HOME": str(self._folder)}
+        env |= {"PYTHONPATH": str(ROOT / "operator"), "HOME": str(self._folder), "POD_NAMESPACE": self.home}
         self._process = child([*command, *self._extra], self.log_file, env=env)
         self._shim = self._process.__enter__()
         return self

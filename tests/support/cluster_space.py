@@ -146,7 +146,8 @@ class Space:
         lines = []
         for kind in (KIND, "StatefulSet", "Deployment", "Pod"):
             for body in self.cluster.list(kind, self.name):
-                leaving = "leaving" if body["metadata"].get("deletionTimestamp") else ""
+                held = body["metadata"].get("finalizers") or "nothing"
+                leaving = f"leaving, held by {held}" if body["metadata"].get("deletionTimestamp") else ""
                 said = [_words(entry) for entry in self._status(body).get("conditions") or ()]
                 lines.append(f"{kind} {body['metadata']['name']} {leaving} {'; '.join(said)}")
         return "\n".join(lines)

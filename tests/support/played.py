@@ -31,7 +31,7 @@ class Played:
     @property
     def scheduling(self):
         """What sends pods to these nodes, as an LLMDeployment's scheduling says it."""
-        return {"nodeSelector": {FOR: self.space}, "tolerations": [taint(self.space)]}
+        return {"nodeSelector": {FOR: self.space}, "tolerations": [taint(self.space) | {"operator": "Equal"}]}
 
     def start(self):
         """Play from now on."""

@@ -78,4 +78,4 @@ def test_a_namespace_goes_with_all_that_is_in_it(space):
     space.make("demo", replicas=2)
     space.serving("demo")
     space.cluster.delete("Namespace", None, space.name)
-    space.until("it is gone", lambda: space.cluster.find("Namespace", None, space.name) is None, seconds=100)
+    space.until("it is gone", lambda: space.cluster.find("Namespace", None, space.name) is None, seconds=30)
