@@ -18,6 +18,8 @@ PASS_SECONDS = 600.0
 """A pass makes bounded requests (30 s each) and few of them: one that takes longer than this hangs."""
 ECHO_SECONDS = 300.0
 """How long a write may go without any event of its kind. kopf opens a silent watch anew after 70 seconds."""
+REQUEST_SECONDS = 30.0
+"""A write takes no longer, and its event may come before its answer."""
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Progress:
         self._clock = clock
         self._passes: dict[Hashable, float] = {}
         self._unheard: dict[str, float] = {}
+        self._heard: dict[str, float] = {}
         self._lease: tuple[Callable[[], float], float] | None = None
         self.unready: Callable[[], str] = lambda: "the API server has not answered yet"
         """Why `/readyz` does not agree; empty if it does. A standby that could take the lease is ready."""
@@ -57,11 +60,17 @@ class Progress:
             metrics.passed(self._clock() - began, result.failure)
 
     def wrote(self, kind: str) -> None:
-        """Expect an event of a watched `kind`: call it after a write that gave the object a new resourceVersion."""
-        self._unheard.setdefault(kind, self._clock())
+        """Expect an event of a watched `kind`: call it after a write that gave the object a new resourceVersion.
+
+        Nothing is expected where an event has just come: it may have been this write's.
+        """
+        now = self._clock()
+        if kind not in self._heard or now - self._heard[kind] > REQUEST_SECONDS:
+            self._unheard.setdefault(kind, now)
 
     def heard(self, kind: str) -> None:
-        """Note that a watch delivered an event of `kind`."""
+        """Note that a watch delivered an event, or a bookmark, of `kind`."""
+        self._heard[kind] = self._clock()
         self._unheard.pop(kind, None)
 
     def holds_lease(self, age: Callable[[], float], limit: float) -> None:

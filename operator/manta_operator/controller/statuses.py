@@ -45,7 +45,8 @@ class Statuses:
             answer = await self._client.apply(document, subresource="status")
         except (Missing, Conflict):  # with a uid and with force, a conflict says that it is another object
             return False
-        progress.wrote(names.KIND)
+        if version_of(answer) not in (entry.memory.version, version_of(entry.body)):  # else no event will come
+            progress.wrote(names.KIND)
         entry.memory.status, entry.memory.version = answer.get("status") or {}, version_of(answer)
         for event in events(before, after):
             await self._publish(entry, event)

@@ -51,6 +51,21 @@ def test_a_watch_that_is_not_heard(progress: Progress, clock: Clock) -> None:
     assert progress.problems() == ()
 
 
+def test_an_event_may_come_before_the_answer(progress: Progress, clock: Clock) -> None:
+    progress.heard("LLMDeployment")
+    clock.now = 5
+    progress.wrote("LLMDeployment")
+    clock.now = 1e6
+    assert progress.problems() == ()
+
+
+def test_a_watch_that_died_is_noticed_by_later_writes(progress: Progress, clock: Clock) -> None:
+    progress.heard("Service")
+    for clock.now in range(0, 400, 10):
+        progress.wrote("Service")
+    assert progress.problems() == ("no event of any Service has come for 350 s, although one was written",)
+
+
 def test_a_quiet_cluster_is_healthy(progress: Progress, clock: Clock) -> None:
     progress.wrote("Service")
     progress.heard("Service")
