@@ -100,14 +100,19 @@ async def test_passes_are_counted_by_how_they_ended(progress: Progress) -> None:
 
 
 def test_deployments_are_counted_by_ready() -> None:
-    metrics.judged("a", "False")
-    metrics.judged("b", "True")
-    metrics.judged("a", "True")
-    assert (value("manta_deployments", ready="True"), value("manta_deployments", ready="False")) == (2, 0)
-    metrics.forgotten("a")
-    metrics.forgotten("b")
-    metrics.forgotten("b")
-    assert value("manta_deployments", ready="True") == 0
+    def counts() -> tuple[float, float]:
+        return value("manta_deployments", ready="True"), value("manta_deployments", ready="False")
+
+    serving, not_serving = counts()
+    keys = [("counted", "a"), ("counted", "b")]
+    metrics.judged(keys[0], "False")
+    assert counts() == (serving, not_serving + 1)
+    metrics.judged(keys[1], "True")
+    metrics.judged(keys[0], "True")
+    assert counts() == (serving + 2, not_serving)
+    for key in (*keys, keys[0]):
+        metrics.forgotten(key)
+    assert counts() == (serving, not_serving)
 
 
 async def test_over_http(progress: Progress, clock: Clock) -> None:
