@@ -63,10 +63,15 @@ class Credentials:
             except (kube_config.ConfigException, OSError):
                 return
 
-    def session(self, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
-        """Open a session that authenticates each request; `middlewares` see the answers first."""
+    def session(self, *middlewares: aiohttp.ClientMiddlewareType, limit: int = 100) -> aiohttp.ClientSession:
+        """Open a session that authenticates each request; `middlewares` see the answers first.
+
+        Args:
+            middlewares: Called before the authentication, in their order.
+            limit: Connections at once; each watch holds one for good.
+        """
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls()),
+            connector=aiohttp.TCPConnector(limit=limit, ssl=self._tls()),
             middlewares=(*middlewares, self._authenticate),
             proxy=self._configuration.proxy,
             read_bufsize=1 << 18,

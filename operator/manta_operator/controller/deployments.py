@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any
 
 from manta_operator.controller.applier import Applied
@@ -106,3 +107,12 @@ def version_of(body: Object) -> int:
 def _essence(body: Object) -> tuple[Any, ...]:
     metadata = body["metadata"]
     return (metadata.get("generation"), metadata.get("deletionTimestamp"))
+
+
+def shared(value: Any) -> Any:
+    """Return an equal value whose strings exist once in this process: bodies of one kind say the same over and over."""
+    if isinstance(value, str):
+        return intern(value)
+    if isinstance(value, dict):
+        return {intern(name): shared(each) for name, each in value.items()}
+    return [shared(each) for each in value] if isinstance(value, list) else value
