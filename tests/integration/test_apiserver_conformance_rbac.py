@@ -196,6 +196,10 @@ async def test_nobody_gives_away_what_he_does_not_have(world):
 
     assert (await world("POST", bindings, bound("b1", "strong"))).code == 403
     assert (await world("POST", bindings, bound("b2", "same"))).code == 201
+    assert (await world("POST", bindings, bound("b3", "nowhere"))).code == 404
+    admin = bound("b4", "cluster-admin")
+    admin["roleRef"]["kind"] = "ClusterRole"
+    assert (await world("POST", bindings, admin)).code == 403
     await world.role(rule("bind", "roles", group, resourceNames=["strong"]), name="binder")
     assert (await world("POST", bindings, bound("b1", "strong"))).code == 201
     await world.role(rule("escalate", "roles", group), name="climber")

@@ -77,11 +77,13 @@ class Played:
             with contextlib.suppress(ApiError):
                 self._cluster.delete(kind, namespace, name)
 
-    def lose(self, name):
-        """The node falls silent: not ready any more, and its pods neither answer nor end."""
+    def lose(self, name, since=0):
+        """The node falls silent, or did seconds ago: not ready any more, and its pods neither answer nor end."""
         with self._lock:
             self._lost.add(name)
-        self._cluster.patch_status("Node", None, name, {"status": node_status(self._nodes[name], ready=False)})
+        self._cluster.patch_status(
+            "Node", None, name, {"status": node_status(self._nodes[name], ready=False, since=since)}
+        )
         self._cluster.patch("Node", None, name, {"spec": {"taints": [taint(self.space), _UNREACHABLE]}})
         for pod in self._cluster.list("Pod", self.space):
             if pod["spec"].get("nodeName") == name:
@@ -89,6 +91,16 @@ class Played:
                 silent = {"type": "Ready", "status": "False", "lastTransitionTime": now()}
                 others = [entry for entry in conditions if entry["type"] != "Ready"]
                 self._write(pod, {"conditions": [*others, silent]})
+
+    def find(self, name):
+        """A lost node is back: it is ready, and its pods end or serve."""
+        with self._lock:
+            self._lost.discard(name)
+            pods = list(self._pods.values())
+        self._cluster.patch_status("Node", None, name, {"status": node_status(self._nodes[name], ready=True)})
+        self._cluster.patch("Node", None, name, {"spec": {"taints": [taint(self.space)]}})
+        for pod in pods:
+            self._see(pod)
 
     def play(self, start, how):
         """Pods whose names begin with `start` are from now on READY, HELD, UNREADY or CRASHING."""

@@ -1,7 +1,7 @@
 """What a played node and a played pod say of themselves: the status a kubelet would write. Pure."""
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 PLAYED = "manta.dev/played"
 FOR = "manta.dev/played-for"
@@ -9,9 +9,9 @@ READY, HELD, UNREADY, CRASHING = "ready", "held", "unready", "crashing"
 CRASH = "played: the engine said CUDA out of memory"
 
 
-def now():
-    """The time as Kubernetes writes it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def now(ago=0):
+    """The time, or some seconds before, as Kubernetes writes it."""
+    return (datetime.now(UTC) - timedelta(seconds=ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def micros():
@@ -31,10 +31,13 @@ def node(name, space, labels=None):
     return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {"taints": [taint(space)]}}
 
 
-def node_status(amounts, *, ready):
-    """Conditions and amounts; a lost node is what the node lifecycle controller makes of one that is silent."""
+def node_status(amounts, *, ready, since=0):
+    """Conditions and amounts; a lost node is what the node lifecycle controller makes of one that is silent.
+
+    `since` is how many seconds ago it became so.
+    """
     reason = ("KubeletReady", "played") if ready else ("NodeStatusUnknown", "played: the kubelet stopped posting")
-    stamp = {"lastHeartbeatTime": now(), "lastTransitionTime": now()}
+    stamp = {"lastHeartbeatTime": now(since), "lastTransitionTime": now(since)}
     told = {"type": "Ready", "status": "True" if ready else "Unknown", "reason": reason[0], "message": reason[1]}
     return {"conditions": [told | stamp], "capacity": amounts, "allocatable": amounts}
 

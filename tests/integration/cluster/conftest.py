@@ -94,9 +94,10 @@ def namespaces(request, server):
 
 
 @pytest.fixture(scope="module")
-def operator(server, namespaces):
+def operator(request, server, namespaces):
     """The operator of a file, in a process of its own, with the chart's rights in the file's namespaces."""
-    watched = [name for test, name in namespaces.items() if test != OPERATOR]
+    tests = [item for item in request.session.items if item.nodeid in namespaces]
+    watched = [namespaces[item.nodeid] for item in tests if "own" not in item.fixturenames]
     running = Operator(server, namespaces[OPERATOR], watched)
     try:
         yield running.start()

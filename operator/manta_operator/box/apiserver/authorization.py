@@ -14,6 +14,16 @@ from manta_operator.box.cluster import ApiError
 
 Rule = Mapping[str, Any]
 GROUP = "rbac.authorization.k8s.io"
+CLUSTER_ADMIN: Mapping[str, Any] = {
+    "apiVersion": f"{GROUP}/v1",
+    "kind": "ClusterRole",
+    "metadata": {"name": "cluster-admin"},
+    "rules": [
+        {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},
+        {"verbs": ["*"], "nonResourceURLs": ["*"]},
+    ],
+}
+"""The one role that every cluster has and people bind by its name."""
 _EVERYTHING = "*"
 BASIC: tuple[Rule, ...] = (
     {
@@ -102,6 +112,12 @@ class Authorizer:
         key = ("" if whole else namespace, str(reference.get("name")))
         role = self._store.get((GROUP, "clusterroles" if whole else "roles"), key)
         return (role or {}).get("rules") or ()
+
+    def exists(self, reference: Mapping[str, Any], namespace: str) -> bool:
+        """Whether there is a role that a binding refers to."""
+        whole = reference.get("kind") == "ClusterRole"
+        key = ("" if whole else namespace, str(reference.get("name")))
+        return self._store.get((GROUP, "clusterroles" if whole else "roles"), key) is not None
 
 
 def _binds(binding: Mapping[str, Any], user: User) -> bool:

@@ -14,7 +14,7 @@ _BINDINGS = ("rolebindings", "clusterrolebindings")
 
 
 def check(authorizer: Authorizer, user: User, resource: Resource, obj: Object, old: Object | None) -> None:
-    """Raise ApiError 403 if this write of a role or of a binding gives away what its writer does not have."""
+    """Refuse a write of a role or of a binding that gives away what its writer does not have; ApiError 403 or 404."""
     if resource.group != GROUP or user.is_master or resource.plural not in (*_ROLES, *_BINDINGS):
         return
     namespace = str(obj["metadata"].get("namespace") or "")
@@ -32,6 +32,10 @@ def check(authorizer: Authorizer, user: User, resource: Resource, obj: Object, o
         given = authorizer.rules_of(reference, namespace)
     if authorizer.may(user, excuse):
         return
+    if resource.plural in _BINDINGS and not authorizer.exists(obj["roleRef"], namespace):
+        name = str(obj["roleRef"].get("name"))
+        message = f'{excuse.resource}.{GROUP} "{name}" not found'
+        raise ApiError(404, "NotFound", message, {"name": name, "group": GROUP, "kind": excuse.resource})
     missing = uncovered(given, tuple(authorizer.rules(user, namespace)))
     if missing:
         raise _refusal(user, resource, obj, missing)

@@ -13,7 +13,7 @@ from aiohttp import web
 from manta_operator.box.addresses import AddressPool
 from manta_operator.box.apiserver import discovery, openapi
 from manta_operator.box.apiserver.authentication import Tokens, User, impersonated
-from manta_operator.box.apiserver.authorization import Attributes, Authorizer, forbidden
+from manta_operator.box.apiserver.authorization import CLUSTER_ADMIN, Attributes, Authorizer, forbidden
 from manta_operator.box.apiserver.errors import status_of
 from manta_operator.box.apiserver.handlers import Handlers
 from manta_operator.box.apiserver.local import LocalCluster
@@ -52,6 +52,7 @@ class ApiServer:
         self.cluster = LocalCluster(self._operations)
         for name in _NAMESPACES:
             self.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        self.cluster.create(dict(CLUSTER_ADMIN))
 
     async def start(
         self, host: str, port: int, ssl_context: ssl.SSLContext | None, sock: socket.socket | None = None
