@@ -77,7 +77,8 @@ golden-update: install-dev ## Rewrite the golden files from what the code render
 
 .PHONY: integration
 integration: install-dev ## The operator on a real API server if one is found, else on the box; lists what it proved
-	$(BIN)/pytest -q tests/integration tests/integration/cluster
+	$(BIN)/pytest -q tests/integration --ignore=tests/integration/cluster
+	$(BIN)/pytest -q --numprocesses=2 --dist=loadfile tests/integration/cluster
 
 .PHONY: envtest
 envtest: ## Download etcd and kube-apiserver for `make integration`, where the network allows
