@@ -41,6 +41,8 @@ async def series(stage: Scene, rng: random.Random, kills: int, toll: Toll) -> No
         toll.deaths[await _live_and_die(stage, rng)] += 1
     stage.operator.start()
     await stage.settled()
+    await stage.until("it writes no more", lambda: stage.still(QUIET_SECONDS))  # a new operator may apply all once
+    await stage.settled()
     assert (written := await stage.writes_in(QUIET_SECONDS)) == [], f"all is well, and still it writes {written}"
     assert "Traceback" not in stage.operator.log, stage.operator.log[-3000:]
     await stage.operator.kill()

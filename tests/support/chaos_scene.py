@@ -126,6 +126,10 @@ class Scene:
         await asyncio.sleep(seconds)
         return [f"{each.method} {each.path}" for each in self.operator.requests() if each.writes]
 
+    async def still(self, seconds: float) -> bool:
+        """Whether the operator writes nothing for so long."""
+        return not await self.writes_in(seconds)
+
 
 @asynccontextmanager
 async def scene(folder: Path, namespace: str, server: Server | None = None) -> Any:

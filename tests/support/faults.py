@@ -151,7 +151,7 @@ class Proxy:
         headers |= dict(self._api.authorization) | {"Accept-Encoding": "identity"}
         body, url = await request.read(), f"{self._api.url}{request.raw_path}"
         try:
-            got = await self._api.raw(request.method, url, data=body, headers=headers)
+            got = await self._api.raw(request.method, url, data=body or None, headers=headers)
         except aiohttp.ClientError as error:
             self.log.append(Passed(began, line, 502))
             return _status(502, str(error), {})
