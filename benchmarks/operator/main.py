@@ -18,7 +18,7 @@ import phases
 from bare import Bare, apply_all
 from chaos_api import Api, Refused
 from chaos_operator import Operator
-from chaos_player import Player
+from chaos_player import Player, add_node
 from chaos_server import Server, find
 from report import Goal, table
 
@@ -128,6 +128,7 @@ async def prepare(api: Api) -> None:
         await api.apply(
             f"/api/v1/namespaces/{name}", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         )
+    await add_node(api)
     for _ in range(100):
         try:
             await api.call("GET", phases.deployments_path(BUSY))

@@ -15,7 +15,8 @@ from typing import Any
 import jsonschema
 import kubernetes_validate.utils as kubernetes_schemas
 import pydantic
-from chaos_specs import children, deployment_names, specs, statuses
+from chaos_children import children
+from chaos_specs import deployment_names, specs, statuses
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from referencing import Registry, Resource

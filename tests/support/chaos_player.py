@@ -124,6 +124,17 @@ _RUNNING = {
 }
 
 
+async def add_node(api: Api) -> None:
+    """The node that all played pods are on, with room for any number of them; nothing if it is there."""
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "played"}}
+    amounts = {"cpu": "100k", "memory": "1Pi", "pods": "100k"}
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    await _if_there(api.call("POST", "/api/v1/nodes", node))
+    status = {"allocatable": amounts, "capacity": amounts, "conditions": [ready]}
+    await api.merge("/api/v1/nodes/played/status", {"status": status})
+    await api.merge("/api/v1/nodes/played", {"spec": {"taints": None}})  # an API server marks new nodes as not ready
+
+
 async def _if_there(call: Awaitable[object]) -> None:
     """Await a write whose object may be gone, or there already."""
     try:

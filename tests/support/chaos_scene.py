@@ -8,7 +8,7 @@ from typing import Any
 
 from chaos_api import Api, Object, Refused
 from chaos_operator import Operator
-from chaos_player import Player, deployments_path
+from chaos_player import Player, add_node, deployments_path
 from chaos_server import Server, find
 from chaos_state import differences
 
@@ -38,6 +38,7 @@ class Scene:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
         await self.api.apply(f"/api/v1/namespaces/{self.namespace}", body)
         await self.until("LLMDeployments are served", self._served)
+        await add_node(self.api)
         self.player.start()
 
     async def end(self) -> None:
