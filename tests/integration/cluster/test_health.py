@@ -72,7 +72,8 @@ def test_a_replica_on_a_lost_node_is_replaced(space):
     )
     space.until("both serve", lambda: space.status("demo")["readyReplicas"] == 2)
     assert not before & {pod["metadata"]["uid"] for pod in space.pods("demo")}
-    assert any(reason == "Replacing" for _, reason, _ in space.events("demo"))
+    told = {reason for _, reason, _ in space.events("demo")}
+    assert {"Replacing", "NodeLost"} & told, told
     space.played.find(other)
     space.serving("demo")
 
