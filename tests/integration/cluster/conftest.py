@@ -28,8 +28,6 @@ CRD = "llmdeployments.manta.dev"
 
 def pytest_configure(config):
     config.pluginmanager.register(Claims(HERE), "cluster-claims")
-    # A disposable cluster's kubeconfig may say insecure-skip-tls-verify.
-    config.addinivalue_line("filterwarnings", "ignore:Unverified HTTPS request")
 
 
 def pytest_collection_modifyitems(items):

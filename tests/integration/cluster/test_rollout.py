@@ -18,7 +18,7 @@ def serving_groups(space, name="demo"):
 
 def gpus(space, replicas=1, **spec):
     """A deployment on GPUs of a model that the operator cannot read."""
-    return space.make("demo", model={"uri": "pvc://models/demo"}, accelerator=H100, replicas=replicas, **spec)
+    return space.make("demo", model={"uri": "hf://example/demo"}, accelerator=H100, replicas=replicas, **spec)
 
 
 def test_a_surge_never_costs_a_serving_replica(space):
