@@ -76,7 +76,15 @@ class Direct:
         return self.cluster.patch(obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"], obj)
 
     async def create(self, obj):
-        self.events.append(obj)
+        if obj["kind"] == "Event":
+            self.events.append(obj)
+            return True
+        if obj["kind"] in self.refuse:
+            raise self.refuse[obj["kind"]]
+        self.writes[f"create {obj['kind']}"] += 1
+        if self.cluster.find(obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"]):
+            return False
+        self.cluster.create(obj)
         return True
 
     async def delete(self, api_version, kind, namespace, name, uid):

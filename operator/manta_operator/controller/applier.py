@@ -4,13 +4,10 @@ A child is written only if what we want of it has changed, if it is gone, or if 
 changed it since the API server answered us. So a quiet world is not written to at all.
 """
 
-import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
-from manta_operator.builders.access import group_secret
 from manta_operator.controller.children import Child, ChildName, fingerprint
 from manta_operator.controller.client import KubeClient
 from manta_operator.controller.errors import Conflict, InvalidObject
@@ -58,25 +55,6 @@ class Applier:
             progress.wrote(kind)
         applied.objects[key] = (wanted, made.digest)
         return found is None
-
-    async def keep_secret(self, deployment: LLMDeployment) -> None:
-        """Make up the token of the groups once: builders are pure, so randomness lives here. It is never replaced.
-
-        Raises:
-            ClusterError: it cannot be made, or its name is taken.
-        """
-        name = names.group_secret_name(deployment.name)
-        found = self._store.find("Secret", deployment.namespace, name)
-        if found is not None:
-            ensure_ours(found, deployment.uid, deployment.name)
-            return
-        obj = group_secret(deployment, secrets.token_urlsafe(32))
-        if await self._strangers.check(obj, deployment.uid):  # it has lost its labels, not its token
-            del obj["data"]
-            answer = await self._client.merge(obj)
-        else:
-            answer = await self._write(obj, None)
-        self._store.put("Secret", answer, answer=True)
 
     async def _write(self, obj: Object, found: Child | None) -> Object:
         if found is None:

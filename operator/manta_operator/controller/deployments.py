@@ -16,6 +16,8 @@ class Memory:
     """What is remembered between passes, so that nothing is written or said twice; losing it costs one full pass."""
 
     applied: Applied = field(default_factory=Applied)
+    token: bool = False
+    """Whether the groups' token was made, or found made, by this process."""
     said: tuple[str, ...] = ()
     complaints: tuple[str, ...] = ()
     status: Object | None = None

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 HEALTH_MANAGER = "manta-health"
 """Field manager of the restart annotation, so that the apply of a group neither owns nor removes it."""
 _API_VERSIONS = {each.kind: each.api_version for each in CHILD_KINDS}
-_KEPT = frozenset({"StatefulSet", "Pod", "Secret"})
-"""Kinds that are not taken away for not being wanted: the plan decides over groups, and tokens stay."""
+_KEPT = frozenset({"StatefulSet", "Pod"})
+"""Kinds that are not taken away for not being wanted: the plan decides over groups."""
 
 
 class Effects:

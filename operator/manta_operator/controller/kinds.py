@@ -22,7 +22,6 @@ CHILD_KINDS = (
     ChildKind("v1", "ServiceAccount"),
     ChildKind("rbac.authorization.k8s.io/v1", "Role"),
     ChildKind("rbac.authorization.k8s.io/v1", "RoleBinding"),
-    ChildKind("v1", "Secret"),
     ChildKind("v1", "ConfigMap"),
     ChildKind("v1", "Service"),
     ChildKind("policy/v1", "PodDisruptionBudget"),

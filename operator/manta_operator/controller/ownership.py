@@ -25,8 +25,8 @@ class Strangers:
         self._client = client
         self._known: dict[tuple[str, str], tuple[float, asyncio.Task[frozenset[str]]]] = {}
 
-    async def check(self, obj: Mapping[str, Any], uid: str) -> bool:
-        """Refuse a name that is taken; return True if it is by an object of ours that has lost its labels.
+    async def check(self, obj: Mapping[str, Any], uid: str) -> None:
+        """Refuse a name that is taken, unless by an object of ours that has lost its labels.
 
         Raises:
             NotOwned: it belongs to somebody else.
@@ -35,14 +35,13 @@ class Strangers:
         api_version, kind, metadata = obj["apiVersion"], obj["kind"], obj["metadata"]
         namespace, name = metadata["namespace"], metadata["name"]
         if name not in await self._names(api_version, kind, namespace):
-            return False
+            return
         live = await self._client.get(api_version, kind, namespace, name)
         if live is None:
-            return False
+            return
         owners = live["metadata"].get("ownerReferences") or ()
-        if any(ref.get("controller") and ref["uid"] == uid for ref in owners):
-            return True
-        raise not_owned(kind, namespace, name, owners)
+        if not any(ref.get("controller") and ref["uid"] == uid for ref in owners):
+            raise not_owned(kind, namespace, name, owners)
 
     async def _names(self, api_version: str, kind: str, namespace: str) -> frozenset[str]:
         now, place = time.monotonic(), (kind, namespace)

@@ -27,6 +27,7 @@ from manta_operator.controller.rhythm import Rhythm
 from manta_operator.controller.statuses import Statuses, timestamp
 from manta_operator.controller.store import Store
 from manta_operator.controller.surroundings import Surroundings, loads
+from manta_operator.controller.tokens import Tokens, reported_missing
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.conditions import Situation
 from manta_operator.planning.integrations import OPTIONAL_KINDS, Integration, absent
@@ -84,6 +85,7 @@ class Reconciler:
         self._observer = Observer(store, self._surroundings)
         self._applier = Applier(client, store)
         self._effects = Effects(client, store)
+        self._tokens = Tokens(client, store)
         self.statuses = Statuses(client)
 
     async def run(self, entry: Entry) -> Outcome:
@@ -153,13 +155,13 @@ class Reconciler:
 
     async def _bring_about(self, deployment: LLMDeployment, desired: Desired, memory: Memory, done: _Round) -> None:
         """Write what differs; take away only if everything was accepted."""
-        if desired.plan.shape.pods > 1:
-            try:
-                await self._applier.keep_secret(deployment)
-            except ClusterError as error:
-                done.failures.append(error)
+        missing = not memory.token or reported_missing(deployment, done.observed)
+        tokenless = desired.plan.shape.pods > 1 and missing
         for obj in desired.objects:
             try:
+                if tokenless and obj["kind"] == "StatefulSet":
+                    await self._tokens.make(deployment)
+                    memory.token, tokenless = True, False
                 made = await self._applier.apply(obj, deployment, memory.applied)
                 done.moved |= made and obj["kind"] == "StatefulSet"
             except ClusterError as error:

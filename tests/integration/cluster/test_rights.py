@@ -69,14 +69,15 @@ def _enforced(space):
 
 
 def test_the_operator_may_do_no_more(space):
-    """With the operator's token: no reading of other namespaces' Secrets, no nodes written, no roles beyond its own."""
+    """With the operator's token: no reading of Secrets, no nodes written, no roles beyond its own."""
     if not _enforced(space):
         pytest.skip("this server does not enforce RBAC")
     operator = HttpCluster(space.server.credentials.of(space.operator.identity))
     node = f"{space.name}-a"
     tries = {
         "list Secrets of all": lambda: operator.list("Secret"),
-        "read Secrets elsewhere": lambda: operator.list("Secret", "kube-system"),
+        "list Secrets of its own namespace": lambda: operator.list("Secret", space.name),
+        "read a Secret": lambda: operator.get("Secret", space.name, "demo-group"),
         "write a Node": lambda: operator.patch("Node", None, node, {"metadata": {"labels": {"a": "b"}}}),
         "delete a LLMDeployment": lambda: operator.delete(KIND, space.name, "x"),
         "make a pod": lambda: operator.create(_pod(space)),

@@ -65,13 +65,14 @@ def test_every_child_can_be_made_and_watched_and_nothing_else() -> None:
             else ("get", "list", "watch", "create", "patch", "delete")
         )
     }
-    own = {entry for entry in NAMESPACED if entry[0] == names.GROUP or entry[1] == "events"}
+    own = {entry for entry in NAMESPACED if entry[0] == names.GROUP or entry[1] in ("events", "secrets")}
     assert NAMESPACED - own == children
     assert {(resource, verb) for _, resource, verb in own} == {
         *(("llmdeployments", verb) for verb in ("get", "list", "watch", "patch")),
         ("llmdeployments/status", "patch"),
         ("llmdeployments/finalizers", "update"),
         ("events", "create"),
+        ("secrets", "create"),
     }
 
 

@@ -183,25 +183,6 @@ async def test_children_of_what_is_gone_are_not_made_again(one, how):
     assert one.client.writes == {}
 
 
-async def test_groups_of_several_pods_get_a_token_that_stays(one):
-    one.change(parallelism={"tensor": 2}, accelerator={"type": "cpu", "perPod": 1})
-    await one.settle()
-    made = one.cluster.get("Secret", "default", "demo-group")["data"]["token"]
-    assert len(made) > 40
-    again = OneDeployment()
-    again.client.cluster = again.cluster = one.cluster
-    await again.settle()
-    assert one.cluster.get("Secret", "default", "demo-group")["data"]["token"] == made
-    one.cluster.delete("Secret", "default", "demo-group")
-    await one.run()
-    assert one.cluster.get("Secret", "default", "demo-group")["data"]["token"] != made
-
-
-async def test_a_single_pod_needs_no_token(one):
-    await one.settle()
-    assert one.cluster.find("Secret", "default", "demo-group") is None
-
-
 async def test_a_kind_that_is_not_served_stops_nothing_else(one):
     one.change(monitoring={"podMonitor": True})
     await one.run()
