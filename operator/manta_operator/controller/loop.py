@@ -6,6 +6,7 @@ import logging
 from manta_operator.controller import metrics
 from manta_operator.controller.deployments import Entry
 from manta_operator.controller.errors import ClusterError
+from manta_operator.controller.kinds import OBSERVED
 from manta_operator.controller.probes import progress
 from manta_operator.controller.reconcile import Outcome, Reconciler
 from manta_operator.controller.rhythm import Rhythm
@@ -33,8 +34,8 @@ class Loop:
     async def run(self, entry: Entry) -> None:
         """Make passes until the LLMDeployment is gone or goes; on cancellation a pass under way may finish."""
         try:
-            await self._sight(entry)
             while not entry.leaving:
+                await self._sight(entry)
                 outcome = await self._turn(entry)
                 if outcome.gone:
                     return
@@ -50,15 +51,14 @@ class Loop:
             metrics.forgotten(entry.key)
 
     async def _sight(self, entry: Entry) -> None:
-        """Wait until the store knows every kind: before that, what is missing may only not have been seen yet."""
+        """Wait until the store knows every kind: else what is missing may only not be seen, or no longer."""
         while True:
             try:
                 async with asyncio.timeout(BLIND_SECONDS):
                     await self._store.ready()
                     return
             except TimeoutError:
-                trouble = self._store.trouble
-                if trouble is not None:
+                for trouble in self._store.troubles(OBSERVED, entry.key[0])[:1]:
                     await self._reconciler.statuses.report(entry, trouble.reason, trouble.message)
 
     async def _turn(self, entry: Entry) -> Outcome:

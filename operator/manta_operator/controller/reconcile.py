@@ -21,7 +21,7 @@ from manta_operator.controller.deployments import Entry, Memory
 from manta_operator.controller.effects import Effects
 from manta_operator.controller.errors import ClusterError, Missing, Terminating
 from manta_operator.controller.facts_reader import FactsReader
-from manta_operator.controller.kinds import OPTIONAL
+from manta_operator.controller.kinds import OBSERVED, OPTIONAL
 from manta_operator.controller.observing import Observer
 from manta_operator.controller.rhythm import Rhythm
 from manta_operator.controller.statuses import Statuses, timestamp
@@ -197,7 +197,9 @@ class Reconciler:
             plan=planned.plan if planned else None,
             problems=() if isinstance(done.desired, Desired) else done.desired,
             observed=done.observed,
-            failures=tuple(Failure(failure.reason, failure.message) for failure in done.failures),
+            failures=tuple(
+                Failure(each.reason, each.message) for each in [*done.failures, *self._unseen(deployment, planned)]
+            ),
             next_try=timestamp(time.time() + outcome.pause) if done.failures else None,
             model_read=done.model_read,
             model_error=done.model_error,
@@ -206,6 +208,11 @@ class Reconciler:
         _tell(entry, situation)
         there = await self.statuses.write(entry, status(deployment, situation, before, timestamp()))
         return outcome if there else Outcome(gone=True)
+
+    def _unseen(self, deployment: LLMDeployment, planned: Desired | None) -> list[ClusterError]:
+        """Return why drift of what this deployment needs may not be noticed."""
+        kinds = {obj["kind"] for obj in planned.objects} - set(OPTIONAL) | OBSERVED if planned else OBSERVED
+        return self._store.troubles(kinds, deployment.namespace)
 
     def _next(self, memory: Memory, done: _Round, planned: Desired | None) -> Outcome:
         if done.failures:

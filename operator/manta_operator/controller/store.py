@@ -6,7 +6,7 @@ wrote is put in at once from the API server's answer, and older news about the s
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,13 +32,14 @@ class Store:
         self._ready = asyncio.Event()
 
     async def ready(self) -> None:
-        """Wait until every kind that decisions are made from has been listed, and no other may still come."""
+        """Wait until every kind that decisions are made from is known, and each other has been listed or cannot be."""
         await self._ready.wait()
 
-    @property
-    def trouble(self) -> ClusterError | None:
-        """What keeps a kind from being watched, if it is something that a person has to put right."""
-        return next(iter(self._troubles.values()), None)
+    def troubles(self, kinds: Collection[str], namespace: str) -> list[ClusterError]:
+        """Return what keeps these kinds from being watched in a namespace: a person has to put it right."""
+        return [
+            error for (kind, place), error in self._troubles.items() if kind in kinds and place in (None, namespace)
+        ]
 
     def of(self, key: Key) -> Mapping[ChildName, Child]:
         """Return the children that carry the label of an LLMDeployment."""
@@ -115,23 +116,34 @@ class Store:
         ]
         for each in gone:
             self.remove(each.kind, each.namespace, each.name, each.uid)
-        self._settle(source, None)
+        self._unlisted.discard(source)
+        self._judge()
 
-    def unseen(self, source: Source, error: ClusterError | None) -> None:
-        """Note that a kind cannot be watched; no `error`: it is not served, and that is fine."""
+    def watched(self, source: Source) -> bool:
+        """Note that a watch is open; return whether it could not be before."""
+        return self._troubles.pop(source, None) is not None
+
+    def unseen(self, source: Source, error: ClusterError | None) -> bool:
+        """Note that a kind cannot be watched; no `error`: it is not served, and that is fine. Return if that is new.
+
+        What decisions are made from is waited for; without an eye for the others, they are only not seen to drift.
+        """
         if error is None:
             self.listed(source, set(), 1 << 63)
+            return self.watched(source)
+        new = source not in self._troubles
+        self._troubles[source] = error
+        if source[0] in OBSERVED:
+            self._unlisted.add(source)
         else:
-            self._settle(source, error)
-
-    def _settle(self, source: Source, error: ClusterError | None) -> None:
-        if error is None:
-            self._troubles.pop(source, None)
-        else:
-            self._troubles[source] = error
-        if error is None or source[0] not in OBSERVED:
             self._unlisted.discard(source)
-        if not self._unlisted:
+        self._judge()
+        return new
+
+    def _judge(self) -> None:
+        if self._unlisted:
+            self._ready.clear()
+        else:
             self._ready.set()
 
 

@@ -25,7 +25,7 @@ ABSENT_SECONDS = 60.0
 
 
 class Watcher:
-    """One kind in one namespace, or in all; `arrived` is called when a kind comes that was not served."""
+    """One kind in one namespace, or in all; `turned` is called when it can be seen that could not, or the reverse."""
 
     def __init__(
         self,
@@ -34,10 +34,10 @@ class Watcher:
         kind: ChildKind,
         namespace: str | None,
         outage: "Outage",
-        arrived: Callable[[], None] = lambda: None,
+        turned: Callable[[], None] = lambda: None,
     ) -> None:
         self._client, self._store, self._kind, self._namespace = client, store, kind, namespace
-        self._outage, self._arrived, self._absent = outage, arrived, False
+        self._outage, self._turned, self._absent = outage, turned, False
         self._source: Source = (kind.kind, namespace)
         self._version = ""
         self._failures, self._said = 0, ""
@@ -74,12 +74,12 @@ class Watcher:
         if self._absent:
             log.info("%s has come", self._kind.kind)
             self._absent = False
-            self._arrived()
+            self._turned()
         self._heard()
 
     async def _follow(self) -> None:
         kind, began = self._kind, time.monotonic()
-        stream = self._client.watch(kind.api_version, kind.kind, self._namespace, OURS, self._version, self._heard)
+        stream = self._client.watch(kind.api_version, kind.kind, self._namespace, OURS, self._version, self._opened)
         async for event in stream:
             self._take(event)
             self._version = event["object"]["metadata"]["resourceVersion"]
@@ -101,8 +101,8 @@ class Watcher:
             self._absent = True
             self._store.unseen(self._source, None)
             return ABSENT_SECONDS
-        if isinstance(error, Forbidden):
-            self._store.unseen(self._source, error)
+        if isinstance(error, Forbidden) and self._store.unseen(self._source, error):
+            self._turned()
         self._say(error)
         longest = min(FIRST_RETRY_SECONDS * 2.0 ** min(self._failures - 1, 8), LONGEST_RETRY_SECONDS)
         return max(longest * random.uniform(0.5, 1.0), error.retry_after or 0.0)  # noqa: S311 - spreads load
@@ -114,6 +114,11 @@ class Watcher:
         elif not self._said:
             log.warning("%s", error.message)
             self._said = error.message
+
+    def _opened(self) -> None:
+        if self._store.watched(self._source):
+            self._turned()
+        self._heard()
 
     def _heard(self) -> None:
         self._outage.ends(self)

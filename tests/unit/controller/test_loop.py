@@ -113,6 +113,21 @@ async def test_no_pass_before_everything_was_listed_and_people_hear_why(monkeypa
     task.cancel()
 
 
+async def test_no_pass_while_it_may_no_longer_see_what_it_decides_from(one, monkeypatch):
+    monkeypatch.setattr(loops, "BLIND_SECONDS", 0.02)
+    passes = Passes(Outcome(3600))
+    task = asyncio.create_task(run(one, passes))
+    await asyncio.sleep(0.03)
+    assert one.store.unseen(("Pod", None), Forbidden("list pods: no"))
+    one.deployments.wake(KEY)
+    await asyncio.sleep(0.06)
+    assert passes.made == 1
+    assert passes.reports[0] == ("Forbidden", "list pods: no")
+    one.store.listed(("Pod", None), set(), 1)
+    await task
+    assert passes.made == 2
+
+
 async def test_at_the_end_a_pass_under_way_may_finish(one):
     finished = asyncio.Event()
 

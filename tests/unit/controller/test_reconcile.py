@@ -130,6 +130,32 @@ async def test_a_refusal_becomes_a_condition_and_a_retry_that_backs_off(one, err
     assert one.condition("Reconciled")["status"] == "True"
 
 
+async def test_a_kind_it_may_no_longer_see_is_told_and_written_all_the_same(one):
+    await one.settle()
+    one.store.unseen(("NetworkPolicy", None), Forbidden("list networkpolicies in all namespaces: cannot list"))
+    one.store.unseen(("HTTPRoute", None), Forbidden("list httproutes in all namespaces: nobody asked for one"))
+    one.change(router={"port": 9000}, replicas=2)
+    outcome = await one.run(hear=False) if one.see() else None
+    reconciled = one.condition("Reconciled")
+    assert (reconciled["status"], reconciled["reason"]) == ("False", "Forbidden")
+    assert reconciled["message"] == "list networkpolicies in all namespaces: cannot list"
+    assert one.client.writes["Service"] == 1
+    assert one.client.writes["StatefulSet"] == 1
+    assert outcome.pause > 60, "that a watch comes back wakes it"
+    assert one.store.watched(("NetworkPolicy", None))
+    await one.run()
+    assert one.condition("Reconciled")["status"] == "True"
+
+
+async def test_what_it_never_could_see_is_not_written_for_it_may_be_somebody_elses(one):
+    refusal = Forbidden("list the names of roles in default: cannot list")
+    one.client.refuse["Role"] = refusal
+    await one.run()
+    assert "Role" not in one.client.writes
+    assert one.client.writes["StatefulSet"] == 1
+    assert one.condition("Reconciled")["message"].startswith(refusal.message)
+
+
 async def test_what_the_api_server_asks_for_is_waited(one):
     one.client.refuse["Service"] = classify(429, "too many requests", "apply Service", 33.0)
     outcome = await one.run()

@@ -130,10 +130,13 @@ async def test_a_kind_it_may_not_see_holds_passes_up_only_where_decisions_need_i
             store.listed((each.kind, None), set(), 1)
     store.unseen((kind, None), Forbidden("list: no"))
     assert await ready(store) is opens
-    assert store.trouble.message == "list: no"
+    assert [each.message for each in store.troubles({kind}, "prod")] == ["list: no"]
+    assert store.troubles({"Service"}, "prod") == []
     store.listed((kind, None), set(), 1)
     assert await ready(store)
-    assert store.trouble is None
+    assert store.watched((kind, None))
+    assert store.troubles({kind}, "prod") == []
+    assert not store.watched((kind, None))
 
 
 def test_the_digest_is_of_what_an_apply_could_change():

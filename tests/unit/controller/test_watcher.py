@@ -61,8 +61,8 @@ def store(monkeypatch):
 SERVICE = ChildKind("v1", "Service")
 
 
-async def watch(store, server, kind=SERVICE, arrived=lambda: None, seconds=0.15):
-    task = asyncio.create_task(Watcher(server, store, kind, None, Outage(), arrived).run())
+async def watch(store, server, kind=SERVICE, turned=lambda: None, seconds=0.15):
+    task = asyncio.create_task(Watcher(server, store, kind, None, Outage(), turned).run())
     await asyncio.sleep(seconds)
     assert not task.done()
     task.cancel()
@@ -92,10 +92,22 @@ async def test_an_outage_costs_no_list_and_is_told_once(store, caplog):
     assert "everything is watched again" in caplog.text
 
 
-async def test_a_lost_permission_is_told_and_comes_back(store):
-    server = Server(Forbidden("list services: no"), Forbidden("list services: no"), ([service("a", 1)], "4"))
-    assert await watch(store, server) == {"a"}
-    assert store.trouble is None
+async def test_a_lost_permission_is_told_and_comes_back_and_both_wake_everybody_once(store):
+    told = []
+    no = Forbidden("list services: no")
+    server = Server(([service("a", 1)], "4"), [no], no, no, ([service("b", 9)], "9"))
+    turned = lambda: told.append([each.message for each in store.troubles({"Service"}, "prod")])  # noqa: E731
+    assert await watch(store, server, turned=turned) == {"b"}
+    assert told == [["list services: no"], []]
+
+
+async def test_what_may_be_listed_but_not_watched_stays_in_trouble(store):
+    told, no = [], Forbidden("watch services: no")
+    lists = ([service("a", 1)], "4")
+    server = Server(lists, [no], lists, [no], lists, [no], lists, [no], *[Forbidden("the end")] * 50)
+    await watch(store, server, turned=lambda: told.append(1), seconds=0.08)
+    assert told == [1]
+    assert store.troubles({"Service"}, "prod")
 
 
 async def test_a_kind_that_is_not_served_is_fine_and_wakes_all_when_it_comes(store):
