@@ -5,7 +5,7 @@ So what `manta plan --diff` tells of a rollout is what the operator decides, not
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -83,7 +83,7 @@ def rehearse(
         first = first or desired
         steps += [step] * moves
         live = _after(desired, step, live)
-        room = room and Room(max(0, room.groups + len(step.leave) - len(step.start)), room.sentence)
+        room = room and replace(room, groups=max(0, room.groups + len(step.leave) - len(step.start)))
 
 
 def _step(desired: Desired, live: Live) -> Step:

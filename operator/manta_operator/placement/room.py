@@ -26,6 +26,8 @@ class Room:
 
     groups: int
     sentence: str
+    suitable: int = 1
+    """Whole groups that the nodes which suit could hold if they were empty: 0 where freeing places helps nobody."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,10 @@ def room(template: Body, size: int, spaces: Iterable[NodeSpace]) -> Room:
     asked = {name: amount for name, amount in requests(template).items() if amount > 0}
     judged = [(space, _obstacle(template, asked, space)) for space in spaces]
     suitable = [space for space, obstacle in judged if obstacle is None or obstacle.startswith("Insufficient")]
-    places = sum(_places(asked, space) for space, obstacle in judged if obstacle is None)
+    places = sum(_places(asked, space.left) for space, obstacle in judged if obstacle is None)
     groups = places // size
-    return Room(groups, _sentence(asked, size, groups, suitable, Counter(obstacle for _, obstacle in judged)))
+    sentence = _sentence(asked, size, groups, suitable, Counter(obstacle for _, obstacle in judged))
+    return Room(groups, sentence, sum(_places(asked, space.allocatable) for space in suitable) // size)
 
 
 def _space(node: Body, used: Amounts) -> NodeSpace:
@@ -86,8 +89,8 @@ def _obstacle(template: Body, asked: Amounts, space: NodeSpace) -> str | None:
     return f"Insufficient {_scarcest(short)}" if short else None
 
 
-def _places(asked: Amounts, space: NodeSpace) -> int:
-    return min(int(space.left.get(name, ZERO) // amount) for name, amount in asked.items())
+def _places(asked: Amounts, given: Amounts) -> int:
+    return min(int(given.get(name, ZERO) // amount) for name, amount in asked.items())
 
 
 def _sentence(asked: Amounts, size: int, groups: int, suitable: list[NodeSpace], found: Counter[str | None]) -> str:

@@ -68,6 +68,23 @@ def test_groups(case, nodes, pods, wanted, size, groups):
 
 
 @pytest.mark.parametrize(
+    ("case", "nodes", "pods", "wanted", "size", "suitable"),
+    [
+        ("full, but it could hold two", [node("a")], [pod("a"), pod("a")], template(), 1, 2),
+        ("full of groups over two nodes", [node("a"), node("b")], [pod("a", 8), pod("b", 8)], template(8), 2, 1),
+        ("too small even when empty", [node("a")], [pod("a")], template(16), 1, 0),
+        ("cordoned: it would take none back", [node("a", cordoned=True)], [pod("a")], template(), 1, 0),
+        ("not ready", [node("a", ready="Unknown")], [pod("a")], template(), 1, 0),
+        ("tainted", [node("a", taints=[TAINT])], [pod("a")], template(), 1, 0),
+        ("of another product", [node("a", labels={PRODUCT: "A10"})], [pod("a")], template(affinity=AFFINITY), 1, 0),
+    ],
+)
+def test_places_if_the_nodes_were_empty(case, nodes, pods, wanted, size, suitable):
+    found = room(wanted, size, survey(nodes, pods))
+    assert (found.groups, found.suitable) == (0, suitable), case
+
+
+@pytest.mark.parametrize(
     ("nodes", "pods", "size", "said"),
     [
         ([node("a"), node("b", cordoned=True)], [], 1,
