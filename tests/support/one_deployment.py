@@ -17,6 +17,7 @@ from manta_operator.controller.store import Store
 
 KEY = ("default", "demo")
 SPEC = {"model": {"uri": "hf://org/model"}, "accelerator": {"type": "cpu"}}
+CRD = custom_resource_definition()
 BUILTIN = [each for each in CHILD_KINDS if not each.optional]
 
 
@@ -25,9 +26,9 @@ class Direct:
 
     def __init__(self):
         self.cluster = ApiServer(token="t", service_addresses=(f"127.2.0.{n}" for n in range(1, 200))).cluster
-        self.cluster.create(custom_resource_definition())
+        self.cluster.create(CRD)
         self.writes, self.reads = Counter(), Counter()
-        self.refuse = {}
+        self.refuse, self.sent = {}, []
         self.events = []
 
     async def get(self, api_version, kind, namespace, name):
@@ -63,6 +64,7 @@ class Direct:
         if kind in self.refuse and not subresource:
             raise self.refuse[kind]
         self.writes[kind if not subresource else "status"] += 1
+        self.sent.append(("apply", manager, obj))
         live = self.cluster.find(kind, namespace, name)
         uid = obj["metadata"].get("uid")
         if uid is not None and (live is None or live["metadata"]["uid"] != uid):
@@ -91,6 +93,7 @@ class Direct:
 
     async def delete(self, api_version, kind, namespace, name, uid):
         self.writes[f"delete {kind}"] += 1
+        self.sent.append(("delete", name, uid))
         self.cluster.delete(kind, namespace, name, uid=uid)
 
 
@@ -140,6 +143,23 @@ class OneDeployment:
             if not self.client.writes:
                 return
         raise AssertionError(f"it does not come to rest: {self.client.writes}")
+
+    def pod(self, group, **status):
+        """Make the first pod of a group (its StatefulSet), or give it another status; by default it serves."""
+        name = f"{group['metadata']['name']}-0"
+        if self.cluster.find("Pod", "default", name) is None:
+            owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": group["metadata"]["name"]}
+            metadata = {"name": name, "namespace": "default"} | group["spec"]["template"]["metadata"]
+            metadata["ownerReferences"] = [owner | {"uid": group["metadata"]["uid"], "controller": True}]
+            spec = group["spec"]["template"]["spec"] | {"nodeName": "n"}
+            self.cluster.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+        ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2020-01-01T00:00:00Z"}
+        serves = {"phase": "Running", "startTime": "2020-01-01T00:00:00Z", "conditions": [ready]}
+        return self.cluster.patch_status("Pod", "default", name, {"status": status or serves})
+
+    def groups(self):
+        """The StatefulSets, by name."""
+        return sorted(self.cluster.list("StatefulSet", "default"), key=lambda each: each["metadata"]["name"])
 
     def change(self, **spec):
         """Change the spec."""

@@ -28,18 +28,9 @@ def again(one):
 
 def say(one, message, reason="CreateContainerConfigError"):
     """A pod of the first group says why it does not start."""
-    [group] = one.cluster.list("StatefulSet", "default")
-    labels = group["spec"]["template"]["metadata"]["labels"] | {"app.kubernetes.io/managed-by": "manta"}
-    owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": group["metadata"]["name"], "controller": True}
-    metadata = {"name": f"{group['metadata']['name']}-0", "namespace": "default", "labels": labels}
-    metadata["ownerReferences"] = [owner | {"uid": group["metadata"]["uid"]}]
-    if one.cluster.find("Pod", "default", metadata["name"]) is None:
-        spec = {"nodeName": "n", "containers": [{"name": "engine", "image": "i"}]}
-        one.cluster.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
     waiting = {"name": "engine", "ready": False, "restartCount": 0, "image": "i", "imageID": ""}
     waiting["state"] = {"waiting": {"reason": reason, "message": message}}
-    status = {"phase": "Pending", "containerStatuses": [waiting]}
-    one.cluster.patch_status("Pod", "default", metadata["name"], {"status": status})
+    one.pod(one.groups()[0], phase="Pending", containerStatuses=[waiting])
 
 
 async def test_it_is_made_once_by_a_process_and_stays(one):
