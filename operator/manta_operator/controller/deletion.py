@@ -1,14 +1,15 @@
 """What happens when an LLMDeployment is deleted: its children leave in an order in which nothing in flight is lost.
 
 The router first, which finishes what it has accepted; when its pods are gone the groups, which drain; when theirs are
-gone the LLMDeployment may go, and the API server's garbage collector takes the rest along. Each step has an end: how
-long draining may take, counted from the time of the deletion, so that restarts of the operator change nothing.
+gone the LLMDeployment may go, and the API server's garbage collector takes the rest along. Nobody waits for a pod on
+a lost node. Each step waits no longer than draining may take, counted from the time of the deletion, so that restarts
+of the operator change nothing.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,9 @@ from manta_operator.controller.client import KubeClient
 from manta_operator.controller.deployments import Entry
 from manta_operator.controller.errors import ClusterError
 from manta_operator.controller.store import Store
+from manta_operator.controller.surroundings import Surroundings
+from manta_operator.placement.nodes import lost_nodes
+from manta_operator.planning.observe_pods import observe_pod
 
 Object = dict[str, Any]
 log = logging.getLogger(__name__)
@@ -25,6 +29,8 @@ log = logging.getLogger(__name__)
 FINALIZER = f"{names.GROUP}/operator"
 MARGIN_SECONDS = 30.0
 """What a step may take beyond the drain: controllers and kubelets have to notice, too."""
+SIGHT_SECONDS = 10.0
+"""How long the children may take to be seen where it is late already: the operator was away."""
 LOOK_SECONDS = 0.25
 RETRY_SECONDS = 5.0
 _STEPS = (("Deployment", names.COMPONENT_ROUTER), ("StatefulSet", names.COMPONENT_ENGINE))
@@ -35,6 +41,7 @@ class Farewell:
 
     def __init__(self, client: KubeClient, store: Store) -> None:
         self._client, self._store = client, store
+        self._surroundings = Surroundings(client)
 
     async def run(self, entry: Entry) -> None:
         """Take the children away in order, unless they are to be left as orphans."""
@@ -43,8 +50,10 @@ class Farewell:
             return  # somebody has released it
         entry.leaving = True
         if "orphan" in metadata["finalizers"]:
+            entry.orphaning = True
             log.info("%s/%s: deleted, and its children are to stay", *entry.key)
-            return
+        if entry.orphaning:
+            return  # also when the garbage collector has taken `orphan` off and we have not
         async with entry.turn:
             pass  # a pass under way has ended; no other begins
         began = datetime.fromisoformat(metadata["deletionTimestamp"]).timestamp()
@@ -54,21 +63,26 @@ class Farewell:
         log.info("%s/%s: deleted; its router and groups are gone", *entry.key)
 
     async def _step(self, entry: Entry, kind: str, component: str, deadline: float) -> None:
-        told = ""
-        again = 0.0
-        while time.time() < deadline:
-            if await _within(self._store.ready(), LOOK_SECONDS):
-                left = [each for each in self._mine(entry, kind) if not self._store.going(each)]
-                if left and time.monotonic() >= again:
-                    told = await self._delete(entry, left, told)
-                    again = time.monotonic() + RETRY_SECONDS
-                if not left and not self._pods(entry, component) and not any(self._mine(entry, kind)):
-                    return
+        """Delete the children of a kind, however late it is, then wait for their pods until the deadline."""
+        await _within(self._store.ready(), max(SIGHT_SECONDS, deadline - time.time()))
+        told, again, lost = "", 0.0, frozenset[str]()
+        while True:
+            if time.monotonic() >= again:
+                lost = await self._lost(entry, component) if again else lost
+                told = await self._delete(entry, kind, told)
+                again = time.monotonic() + RETRY_SECONDS
+            seen = await _within(self._store.ready(), LOOK_SECONDS)
+            if seen and not any(self._mine(entry, kind)) and not any(self._awaited(entry, kind, component, lost)):
+                return
+            if time.time() >= deadline:
+                break
             await asyncio.sleep(LOOK_SECONDS)
         log.warning("%s/%s: not every %s of it has gone in time; the rest is left to itself", *entry.key, kind)
 
-    async def _delete(self, entry: Entry, children: Iterable[Child], told: str) -> str:
-        for each in children:
+    async def _delete(self, entry: Entry, kind: str, told: str) -> str:
+        for each in self._mine(entry, kind):
+            if self._store.going(each):
+                continue
             try:
                 await self._client.delete("apps/v1", each.kind, each.namespace, each.name, each.uid)
             except ClusterError as error:
@@ -82,8 +96,21 @@ class Farewell:
     def _mine(self, entry: Entry, kind: str) -> list[Child]:
         return [each for each in self._store.of(entry.key).values() if each.kind == kind and each.owner == entry.uid]
 
-    def _pods(self, entry: Entry, component: str) -> bool:
-        return any(each.kind == "Pod" and each.component == component for each in self._store.of(entry.key).values())
+    def _pods(self, entry: Entry, component: str) -> list[Child]:
+        children = self._store.of(entry.key).values()
+        return [each for each in children if each.kind == "Pod" and each.component == component]
+
+    def _awaited(self, entry: Entry, kind: str, component: str, lost: frozenset[str]) -> Iterator[Child]:
+        """Yield the pods that end, but for those that never will: on lost nodes, or late."""
+        if any(each.kind == kind and each.owner != entry.uid for each in self._store.of(entry.key).values()):
+            return  # left as orphans, and so are their pods
+        now = time.time()
+        yield from (each for each in self._pods(entry, component) if not observe_pod(each.body(), now, lost).lost)
+
+    async def _lost(self, entry: Entry, component: str) -> frozenset[str]:
+        used = {observe_pod(each.body(), 0.0, frozenset()).node for each in self._pods(entry, component)} - {None}
+        nodes = await self._surroundings.nodes() if used else None
+        return frozenset() if nodes is None else lost_nodes(nodes, (node for node in used if node), time.time())
 
 
 async def _within(waiting: Any, seconds: float) -> bool:

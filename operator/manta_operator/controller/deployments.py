@@ -37,6 +37,9 @@ class Entry:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by a pass."""
     leaving: bool = False
+    """It is being deleted, or gone: no pass is made any more."""
+    orphaning: bool = False
+    """It was deleted with `--cascade=orphan`."""
 
     @property
     def key(self) -> Key:

@@ -84,6 +84,59 @@ async def test_children_that_are_to_stay_stay(one, finalizers):
     assert one.client.writes == {}
 
 
+async def test_orphans_stay_also_when_the_garbage_collector_was_faster(one):
+    """It takes `orphan` off before our finalizer is; the watch of the children may still show us as their owner."""
+    await one.settle()
+    one.cluster.patch("LLMDeployment", *KEY, {"metadata": {"finalizers": [FINALIZER, "orphan"]}})
+    await serving(one)
+    await asyncio.wait_for(await leave(one), 1)
+    one.cluster.patch("LLMDeployment", *KEY, {"metadata": {"finalizers": [FINALIZER]}})
+    one.see()
+    await asyncio.wait_for(await leave(one), 1)
+    assert one.client.writes == {}
+
+
+async def test_pods_of_orphans_are_not_waited_for(one):
+    """An operator that starts when the children belong to nobody any more has not seen `orphan`."""
+    await serving(one)
+    for kind in ("Deployment", "StatefulSet"):
+        for each in one.cluster.list(kind, "default"):
+            one.cluster.patch(kind, "default", each["metadata"]["name"], {"metadata": {"ownerReferences": None}})
+    one.hear()
+    await asyncio.wait_for(await leave(one), 1)
+    assert one.client.writes == {}
+
+
+async def test_the_router_goes_first_also_when_it_is_late(one):
+    """The operator was away for longer than draining may take."""
+    await serving(one)
+    order = []
+
+    async def delete(api_version, kind, namespace, name, uid):
+        order.append(kind)
+        one.cluster.delete(kind, namespace, name, uid=uid)
+
+    one.client.delete = delete
+    entry = one.deployments.get(KEY)
+    entry.body["metadata"]["deletionTimestamp"] = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    await asyncio.wait_for(await leave(one), 2)
+    assert order == ["Deployment", "StatefulSet"]
+
+
+async def test_pods_of_a_lost_node_are_not_waited_for(one, monkeypatch):
+    monkeypatch.setattr(deletion, "RETRY_SECONDS", 0.02)
+    await serving(one)
+    for name in ("m", "o"):  # and not n
+        one.cluster.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
+        ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+        one.cluster.patch_status("Node", None, name, {"status": {"conditions": [ready]}})
+    leaving = await leave(one)
+    for _ in range(10):
+        await heard(one)
+    assert leaving.done(), "the router's pod is on a node that is gone"
+    assert one.client.writes["delete StatefulSet"] == 1
+
+
 async def test_children_of_a_successor_or_of_nobody_are_not_touched(one):
     await serving(one)
     for kind in ("Deployment", "StatefulSet"):
