@@ -47,7 +47,10 @@ MODEL += '"num_hidden_layers": 4, "max_position_embeddings": 2048}'
 
 
 class World:
-    """One cluster and one operator. New pods whose names start with a word of `hold` do not become ready."""
+    """One cluster and one operator.
+
+    New pods whose names start with a word of `hold` do not become ready; those with a word of `linger` do not end.
+    """
 
     def __init__(self, folder: Path, *, with_kind: bool = True) -> None:
         self._folder = folder
@@ -58,6 +61,7 @@ class World:
         self._tasks: list[asyncio.Task[None]] = []
         self._operator: Process | None = None
         self.hold: set[str] = set()
+        self.linger: set[str] = set()
         self.cluster = self._server.cluster
 
     async def start(self) -> None:
@@ -219,6 +223,8 @@ class World:
     def _run(self, pod: Object) -> None:
         metadata, name = pod["metadata"], pod["metadata"]["name"]
         if metadata.get("deletionTimestamp"):
+            if any(name.startswith(start) for start in self.linger):
+                return
             self.cluster.delete("Pod", metadata["namespace"], name, grace_seconds=0)
             return
         held = any(name.startswith(start) for start in self.hold)
