@@ -28,12 +28,15 @@ class Direct:
         self.cluster = ApiServer(token="t", service_addresses=(f"127.2.0.{n}" for n in range(1, 200))).cluster
         self.cluster.create(CRD)
         self.writes, self.reads = Counter(), Counter()
-        self.refuse, self.sent = {}, []
+        self.refuse, self.sent, self.unserved = {}, [], set()
         self.events = []
+
+    async def serves(self, api_version, kind):
+        return kind not in self.unserved
 
     async def get(self, api_version, kind, namespace, name):
         self.reads[f"get {kind}"] += 1
-        return self.cluster.find(kind, namespace, name)
+        return None if kind in self.unserved else self.cluster.find(kind, namespace, name)
 
     async def list(self, api_version, kind, namespace=None, selector=None):
         self.reads[f"list {kind}"] += 1

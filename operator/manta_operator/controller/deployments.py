@@ -51,6 +51,11 @@ class Entry:
         """Which of all that have had or will have this name."""
         return str(self.body["metadata"]["uid"])
 
+    def end(self) -> None:
+        """Have no pass made over it any more."""
+        self.leaving = True
+        self.flag.set()
+
     def status(self) -> Object:
         """Return the status as it stands: what we wrote, where the watch has not shown it yet, or anything newer."""
         memory = self.memory
@@ -71,10 +76,17 @@ class Deployments:
         return self._entries.get(key)
 
     def see(self, body: Object) -> Entry:
-        """Take in a body that a watch has brought, and wake the daemon if it says anything new."""
+        """Take in a body that a watch has brought, and wake the daemon if it says anything new.
+
+        kopf brings the news of each uid in their order, but those of a predecessor may come after its successor.
+        """
         new = Entry(body)
         old = self._entries.get(new.key)
+        if old is not None and old.uid != new.uid and version_of(body) < version_of(old.body):
+            return new
         if old is None or old.uid != new.uid:
+            if old is not None:
+                old.end()
             new.flag.set()
             self._entries[new.key] = new
             return new
@@ -89,6 +101,7 @@ class Deployments:
         gone = Entry(body)
         held = self._entries.get(gone.key)
         if held is not None and held.uid == gone.uid:
+            held.end()
             del self._entries[gone.key]
 
     def wake(self, key: Key) -> None:

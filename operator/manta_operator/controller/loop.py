@@ -32,13 +32,17 @@ class Loop:
         self._turns = asyncio.Semaphore(PASSES_AT_ONCE)
 
     async def run(self, entry: Entry) -> None:
-        """Make passes until the LLMDeployment is gone or goes; on cancellation a pass under way may finish."""
+        """Make passes until the watch says that the LLMDeployment goes; on cancellation a pass under way may finish.
+
+        Nothing else ends it: who ends has nobody who would begin again. A pass that finds the object gone before the
+        watch has said so only has nothing to do.
+        """
         try:
             while not entry.leaving:
                 await self._sight(entry)
                 outcome = await self._turn(entry)
                 if outcome.gone:
-                    return
+                    metrics.forgotten(entry.key)
                 await asyncio.sleep(outcome.deaf)
                 try:
                     # Not wait_for: in Python 3.11 it loses a cancellation that comes together with the flag.
@@ -64,7 +68,7 @@ class Loop:
     async def _turn(self, entry: Entry) -> Outcome:
         async with self._turns, entry.turn:
             if entry.leaving:
-                return Outcome(gone=True)
+                return Outcome()
             entry.flag.clear()
             work = asyncio.ensure_future(self._pass(entry))
             try:

@@ -57,6 +57,11 @@ class Outcome:
     pause: float = 0.0
     deaf: float = 0.0
     gone: bool = False
+    """The API server has no such object, or has another one of that name; a watch will say so."""
+
+
+GONE = Outcome(60.0, gone=True)
+"""Looked at again all the same: an API server may err, and a watch may have missed it."""
 
 
 @dataclass
@@ -95,14 +100,14 @@ class Reconciler:
             ClusterError: the status could not be written, or it could not be made certain that the object is there.
         """
         if "deletionTimestamp" in entry.body["metadata"]:
-            return Outcome(gone=True)
+            return GONE
         try:
             deployment = parse(entry.body)
         except pydantic.ValidationError as error:
             there = await self.statuses.write(entry, unreadable(str(error), entry.body, timestamp()))
-            return Outcome(self._rhythm.resync(), gone=not there)
+            return Outcome(self._rhythm.resync()) if there else GONE
         if self._bereft(entry) and not await self._alive(entry):
-            return Outcome(gone=True)
+            return GONE
         before = entry.status()
         facts, trouble = await self._facts.read(deployment.spec.model.uri)
         for _ in range(ROUNDS):
@@ -120,8 +125,7 @@ class Reconciler:
         return any(name not in children for name in entry.memory.applied.objects)
 
     async def _alive(self, entry: Entry) -> bool:
-        live = await self._client.get(names.API_VERSION, names.KIND, *entry.key)
-        if live is None or live["metadata"]["uid"] != entry.uid or "deletionTimestamp" in live["metadata"]:
+        if not await self.statuses.there(entry):
             return False
         kept = entry.memory.applied.objects
         children = self._store.of(entry.key)
@@ -207,7 +211,7 @@ class Reconciler:
         )
         _tell(entry, situation)
         there = await self.statuses.write(entry, status(deployment, situation, before, timestamp()))
-        return outcome if there else Outcome(gone=True)
+        return outcome if there else GONE
 
     def _unseen(self, deployment: LLMDeployment, planned: Desired | None) -> list[ClusterError]:
         """Return why drift of what this deployment needs may not be noticed."""

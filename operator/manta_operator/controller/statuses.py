@@ -10,7 +10,7 @@ from manta_operator.api import names
 from manta_operator.controller import metrics
 from manta_operator.controller.client import KubeClient
 from manta_operator.controller.deployments import Entry, version_of
-from manta_operator.controller.errors import ClusterError, Conflict, Missing
+from manta_operator.controller.errors import ClusterError, Conflict, Missing, Transient
 from manta_operator.controller.probes import progress
 from manta_operator.planning.conditions import Condition, merge
 from manta_operator.planning.events import Event, events
@@ -43,7 +43,9 @@ class Statuses:
         }
         try:
             answer = await self._client.apply(document, subresource="status")
-        except (Missing, Conflict):  # with a uid and with force, a conflict says that it is another object
+        except (Missing, Conflict) as error:  # of another object; or of a webhook, of a CRD that is just being changed
+            if await self.there(entry):
+                raise Transient(error.message, error.retry_after) from error
             return False
         if version_of(answer) not in (entry.memory.version, version_of(entry.body)):  # else no event will come
             progress.wrote(names.KIND)
@@ -51,6 +53,17 @@ class Statuses:
         for event in events(before, after):
             await self._publish(entry, event)
         return True
+
+    async def there(self, entry: Entry) -> bool:
+        """Ask the API server whether the object is still this one and is to stay.
+
+        Raises:
+            ClusterError: it cannot be known; that the kind is not served says nothing about the object.
+        """
+        live = await self._client.get(names.API_VERSION, names.KIND, *entry.key)
+        if live is None and not await self._client.serves(names.API_VERSION, names.KIND):
+            raise Transient(f"the API server does not serve {names.KIND}; is its CRD being replaced?")
+        return live is not None and live["metadata"]["uid"] == entry.uid and "deletionTimestamp" not in live["metadata"]
 
     async def report(self, entry: Entry, reason: str, message: str) -> None:
         """Say in the conditions why nothing can be judged, and leave the rest of the status as it stands."""

@@ -6,14 +6,14 @@ import pytest
 from one_deployment import KEY, OneDeployment
 
 from manta_operator.controller import loop as loops
-from manta_operator.controller.errors import Forbidden, Transient
+from manta_operator.controller.errors import Conflict, Forbidden, Missing, Transient
 from manta_operator.controller.loop import Loop
 from manta_operator.controller.reconcile import Outcome
 from manta_operator.controller.rhythm import Rhythm
 
 
 class Passes:
-    """A reconciler whose passes end as it is told, and then for good."""
+    """A reconciler whose passes end as it is told, and with the last the LLMDeployment goes."""
 
     def __init__(self, *outcomes):
         self._outcomes, self.made, self.reports = list(outcomes), 0, []
@@ -21,7 +21,10 @@ class Passes:
 
     async def run(self, entry):
         self.made += 1
-        outcome = self._outcomes.pop(0) if self._outcomes else Outcome(gone=True)
+        if not self._outcomes:
+            entry.end()
+            return Outcome()
+        outcome = self._outcomes.pop(0)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -62,6 +65,57 @@ async def test_what_happens_during_a_pass_is_judged_by_the_next(one):
             return await super().run(entry)
 
     assert await run(one, Busy(Outcome(3600))) == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Conflict("apply status: HTTP 409 of a webhook"), Missing("the server could not find the requested resource")],
+)
+async def test_one_refusal_of_the_status_ends_no_loop(one, monkeypatch, error):
+    monkeypatch.setattr("manta_operator.controller.rhythm.FIRST_RETRY_SECONDS", 0.01)
+    real, hits = one.client.apply, []
+
+    async def apply(obj, subresource=None, *args, **kwargs):
+        if subresource and not hits:
+            hits.append(obj)
+            raise error
+        return await real(obj, subresource, *args, **kwargs)
+
+    one.client.apply = apply
+    entry = one.deployments.get(KEY)
+    task = asyncio.create_task(Loop(one.reconciler, one.store, Rhythm(600)).run(entry))
+    async with asyncio.timeout(2):
+        while not one.cluster.get("LLMDeployment", *KEY).get("status"):
+            await asyncio.sleep(0.01)
+    assert hits
+    one.change(replicas=2)
+    one.see()
+    async with asyncio.timeout(2):
+        while len(one.cluster.list("StatefulSet", "default")) < 2:
+            await asyncio.sleep(0.01)
+    entry.end()
+    await task
+
+
+async def test_a_pass_that_finds_nothing_ends_no_loop(one, monkeypatch):
+    """Only the watch says that an object goes: whoever ends for another reason would not begin again."""
+    passes = Passes(Outcome(0.01, gone=True), Outcome(3600))
+    task = asyncio.create_task(run(one, passes))
+    await asyncio.sleep(0.1)
+    assert passes.made == 2
+    one.deployments.forget(one.deployments.get(KEY).body)
+    await task
+    assert passes.made == 2
+
+
+async def test_another_object_of_the_name_ends_the_loop_of_the_one_before(one):
+    passes = Passes(Outcome(3600))
+    task = asyncio.create_task(run(one, passes))
+    await asyncio.sleep(0.05)
+    body = one.deployments.get(KEY).body
+    one.deployments.see(body | {"metadata": body["metadata"] | {"uid": "another"}})
+    await task
+    assert passes.made == 1
 
 
 async def test_while_the_api_server_asks_to_wait_nothing_wakes(one):

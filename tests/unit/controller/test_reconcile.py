@@ -209,6 +209,18 @@ async def test_children_of_what_is_gone_are_not_made_again(one, how):
     assert one.client.writes == {}
 
 
+async def test_that_our_kind_is_not_served_for_a_moment_is_no_end(one):
+    """While a CRD is replaced, or an API server starts: children that vanish meanwhile are made again."""
+    await one.settle()
+    one.cluster.delete("Service", "default", "demo")
+    one.client.unserved.add("LLMDeployment")
+    with pytest.raises(Transient, match="does not serve LLMDeployment"):
+        await one.run()
+    one.client.unserved.clear()
+    await one.run()
+    assert one.cluster.find("Service", "default", "demo")
+
+
 async def test_a_kind_that_is_not_served_stops_nothing_else(one):
     one.change(monitoring={"podMonitor": True})
     await one.run()
