@@ -232,7 +232,8 @@ async def test_our_kind_is_filled_in(api):
     async with api.definition(OURS) as path:
         made = await api.ok("POST", path, llm())
     spec = made["spec"]
-    assert (spec["replicas"], spec["router"]["replicas"], spec["rollout"]) == (1, 2, {"drainSeconds": 60})
+    rollout = {"surge": "auto", "unavailable": "auto", "drainSeconds": 60}
+    assert (spec["replicas"], spec["router"]["replicas"], spec["rollout"]) == (1, 2, rollout)
     assert (spec["engine"]["gpuMemoryUtilization"], spec["engine"]["prefixCaching"]) == (90, True)
 
 

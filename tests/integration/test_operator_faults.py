@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from chaos_player import path_of
 from chaos_scene import Scene
-from chaos_server import RealServer, find
+from cluster_server import found_alone
 from faults import Proxy
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -21,12 +21,8 @@ numbers = itertools.count()
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(tmp_path_factory):
-    server = find(tmp_path_factory.mktemp("server"))
-    try:
-        await server.start()
+    with found_alone(tmp_path_factory.mktemp("server")) as server:
         yield server
-    finally:
-        await server.stop()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -148,12 +144,12 @@ async def test_a_watch_that_ends_is_begun_again(stage, proxy, name, watch):
 async def test_an_api_server_that_restarts_is_waited_for(stage, proxy, server, name):
     await stage.create(name)
     await ready(stage, name)
-    if isinstance(server, RealServer):
-        server.kill_api()
+    if server.process:
+        server.process.kill()
         proxy.cut_streams()
         await asyncio.sleep(2)
-        await server.start_api()
-    else:  # what the box's server holds would be gone with it
+        await asyncio.to_thread(server.process.start)
+    else:  # a given one is not ours to kill, and what the box's holds would be gone with it
         await proxy.stop()
         await asyncio.sleep(2)
         await proxy.start()

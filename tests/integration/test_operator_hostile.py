@@ -4,6 +4,7 @@ import chaos_hostile
 import pytest
 from chaos_live import drawn, live
 from chaos_scene import scene
+from cluster_server import found_alone
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -15,8 +16,9 @@ def test_the_core_judges_whatever_comes():
 
 
 async def test_the_operator_says_what_it_cannot_do_and_lives(tmp_path):
-    async with scene(tmp_path, "manta-hostile") as stage:
-        stage.operator.start()
-        counted = await live(stage, drawn(40, seed=7))
+    with found_alone(tmp_path / "server") as server:
+        async with scene(tmp_path, "manta-hostile", server) as stage:
+            stage.operator.start()
+            counted = await live(stage, drawn(40, seed=7))
     assert counted["admitted"] > 10, counted
     assert counted["refused by the server"] > 5, counted

@@ -14,9 +14,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 from chaos_scene import Scene, scene
-from chaos_server import find
+from cluster_server import found_alone
 
 NAMES = ("red", "green", "blue")
 KILLS_A_SERIES = 8
@@ -87,10 +88,9 @@ async def _live_and_die(stage: Scene, rng: random.Random) -> str:
 
 async def run(kills: int, seed: int, folder: Path) -> Toll:
     """All series on the server that is found; the first that ends wrong raises AssertionError."""
-    toll, server = Toll(), find(folder / "server")
-    await server.start()
-    try:
-        sys.stdout.write(f"{kills} kills on {server.name}, seed {seed}\n")
+    toll = Toll()
+    with found_alone(folder / "server") as server:
+        sys.stdout.write(f"{kills} kills on {server.what}, {server.version}, seed {seed}\n")
         for number in range(0, kills, KILLS_A_SERIES):
             part = min(KILLS_A_SERIES, kills - number)
             # Each series has its own seed, so that one can be run again without those before it.
@@ -99,8 +99,6 @@ async def run(kills: int, seed: int, folder: Path) -> Toll:
                 await series(stage, rng, part, toll)
             sys.stdout.write(f"{time.strftime('%H:%M:%S')} {number + part} kills survived\n")
             sys.stdout.flush()
-    finally:
-        await server.stop()
     return toll
 
 
@@ -111,8 +109,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None)
     arguments = parser.parse_args()
     seed = random.SystemRandom().randrange(1 << 32) if arguments.seed is None else arguments.seed
-    with tempfile.TemporaryDirectory(prefix="manta-chaos-") as folder:
-        toll = asyncio.run(run(arguments.kills, seed, Path(folder)))
+    try:
+        with tempfile.TemporaryDirectory(prefix="manta-chaos-") as folder:
+            toll = asyncio.run(run(arguments.kills, seed, Path(folder)))
+    except SkipTest as reason:
+        sys.exit(f"chaos: {reason}")
     for title, counts in (("changed", toll.changes), ("died", toll.deaths)):
         sys.stdout.write(f"{title}: {', '.join(f'{each} {count}' for each, count in sorted(counts.items()))}\n")
     sys.stdout.write("every end was the one asked for: nothing orphaned, nothing doubled, no finalizer stuck\n")

@@ -124,6 +124,13 @@ _RUNNING = {
 }
 
 
+async def add_namespace(api: Api, name: str) -> None:
+    """A namespace with the account that a controller manager would make there: no pod is admitted without it."""
+    await api.apply(f"/api/v1/namespaces/{name}", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+    await api.apply(f"/api/v1/namespaces/{name}/serviceaccounts/default", account)
+
+
 async def add_node(api: Api) -> None:
     """The node that all played pods are on, with room for any number of them; nothing if it is there."""
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "played"}}

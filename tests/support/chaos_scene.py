@@ -8,9 +8,9 @@ from typing import Any
 
 from chaos_api import Api, Object, Refused
 from chaos_operator import Operator
-from chaos_player import Player, add_node, deployments_path
-from chaos_server import Server, find
+from chaos_player import Player, add_namespace, add_node, deployments_path
 from chaos_state import differences
+from cluster_server import Server
 
 from manta_operator.api.crd import custom_resource_definition
 
@@ -35,8 +35,7 @@ class Scene:
         """Bring the kind and the namespace, and play."""
         crd = custom_resource_definition()
         await self.api.apply(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd['metadata']['name']}", crd)
-        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
-        await self.api.apply(f"/api/v1/namespaces/{self.namespace}", body)
+        await add_namespace(self.api, self.namespace)
         await self.until("LLMDeployments are served", self._served)
         await add_node(self.api)
         self.player.start()
@@ -133,19 +132,11 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(folder: Path, namespace: str, server: Server | None = None) -> Any:
-    """A scene on the server that is found (or on `server`), begun and ended."""
-    own = server is None
-    server = server or find(folder / "server")
-    if own:
-        await server.start()
+async def scene(folder: Path, namespace: str, server: Server) -> Any:
+    """A scene on the server, begun and ended."""
+    stage = Scene(folder, server, namespace)
+    await stage.begin()
     try:
-        stage = Scene(folder, server, namespace)
-        await stage.begin()
-        try:
-            yield stage
-        finally:
-            await stage.end()
+        yield stage
     finally:
-        if own:
-            await server.stop()
+        await stage.end()

@@ -101,6 +101,10 @@ class HttpCluster:
         answer = self._send(method, path, body, content, query or {}, accept, SECONDS, preload=True)
         return json.loads(answer.data or b"{}")
 
+    def text(self, path):
+        """An answer that is no object."""
+        return self._send("GET", path, None, "", {}, "*/*", SECONDS, preload=True).data.decode()
+
     def stream(self, path, query, seconds):
         """The lines of an answer as they come, until it ends or is silent for so many seconds."""
         answer, rest = self._send("GET", path, None, "", query, "application/json", seconds, preload=False), b""

@@ -1,4 +1,4 @@
-"""Which API server the suite runs on: looks for one, starts one where it may, and says what it found.
+"""Which API server suites and trials run on: looks for one, starts one where it may, and says what it found.
 
     MANTA_TEST_CLUSTER   a kubeconfig of a disposable cluster
     KUBEBUILDER_ASSETS   a folder with etcd and kube-apiserver (the envtest convention): started here, on loopback
@@ -6,6 +6,7 @@
     the box              otherwise
 
 What the server lacks (controller manager, scheduler) is found out by looking at what happens, not by configuration.
+Trials and benchmarks play the controllers themselves, in bulk (chaos_player.py): they take a server without any.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from unittest import SkipTest
 
 import cluster_started
 from cluster_credentials import read
@@ -31,8 +33,9 @@ KIND_SECONDS = 300
 class Server:
     """A server that is there: `what` says which one it is, `run` is the beginning of every name of this run."""
 
-    def __init__(self, what, kubeconfig, folder):
-        self.what, self.kubeconfig, self.folder = what, kubeconfig, folder
+    def __init__(self, what, kubeconfig, folder, process=None):
+        """`process` is what can be killed and started again, if it is ours and keeps its objects."""
+        self.what, self.kubeconfig, self.folder, self.process = what, kubeconfig, folder, process
         self.run = f"{PREFIX}{uuid.uuid4().hex[:6]}-"
         self.credentials = read(kubeconfig)
         self.cluster = HttpCluster(self.credentials)
@@ -103,27 +106,52 @@ def _is_real(node):
 
 @contextlib.contextmanager
 def found(folder):
-    """The server, for as long as the tests run."""
-    with _raw(folder) as server:
+    """The server with controllers of some kind, for as long as the tests run."""
+    with _given_or_envtest(folder) or _kind_or_box(folder) as server:
         server.look()
         with cluster_started.controllers(server) if server.lacks else contextlib.nullcontext():
             yield server
 
 
 @contextlib.contextmanager
-def _raw(folder):
+def found_alone(folder):
+    """A server without controllers. Raises SkipTest where the one that is given has some."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _given_or_envtest(folder) or _box_api_server(folder) as server:
+        # A controller manager makes this account. It would write over the statuses that a trial plays.
+        if server.cluster.find("ServiceAccount", "default", "default"):
+            reason = f"{server.kubeconfig}: a controller manager runs there; give an API server without one"
+            raise SkipTest(reason)
+        yield server
+
+
+def _given_or_envtest(folder):
     named, assets = os.environ.get("MANTA_TEST_CLUSTER"), os.environ.get("KUBEBUILDER_ASSETS")
     if named:
-        yield Server("the cluster of MANTA_TEST_CLUSTER", Path(named), folder)
-    elif assets:
-        with cluster_started.envtest(Path(assets), folder) as kubeconfig:
-            yield Server("kube-apiserver and etcd of KUBEBUILDER_ASSETS", kubeconfig, folder)
-    elif _kind_works():
+        return contextlib.nullcontext(Server("the cluster of MANTA_TEST_CLUSTER", Path(named), folder))
+    return _envtest(Path(assets), folder) if assets else None
+
+
+@contextlib.contextmanager
+def _envtest(assets, folder):
+    with cluster_started.envtest(assets, folder) as (kubeconfig, process):
+        yield Server("kube-apiserver and etcd of KUBEBUILDER_ASSETS", kubeconfig, folder, process)
+
+
+@contextlib.contextmanager
+def _kind_or_box(folder):
+    if _kind_works():
         with _kind(folder) as kubeconfig:
             yield Server("a kind cluster", kubeconfig, folder)
     else:
         with cluster_started.box(folder) as kubeconfig:
             yield Server("the box", kubeconfig, folder)
+
+
+@contextlib.contextmanager
+def _box_api_server(folder):
+    with cluster_started.box_api_server(folder) as kubeconfig:
+        yield Server("the box's API server", kubeconfig, folder)
 
 
 def _kind_works():

@@ -3,24 +3,30 @@
 import http.client
 
 import pytest
+from cluster_started import free_ports
 
 LEASE = "manta-operator"
-PORT = 8080
 
 
 @pytest.fixture
-def pair(space, own):
+def health_port():
+    """Where the second operator answers its probes."""
+    return free_ports(1)[0]
+
+
+@pytest.fixture
+def pair(space, own, health_port):
     """Two operators that ask for the same Lease; the first has it."""
     options = ("--leader-elect", f"--lease-namespace={space.name}", "--lease-seconds=3")
     first = own("one", *options)
     space.until("the first leads", lambda: "this replica acts" in first.log)
-    second = own("two", *options, "--health-host=127.1.251.9", f"--health-port={PORT}")
-    space.until("the second is ready", lambda: probe("/readyz") == (200, "ok\n"))
+    second = own("two", *options, "--health-host=127.0.0.1", f"--health-port={health_port}")
+    space.until("the second is ready", lambda: probe(health_port, "/readyz") == (200, "ok\n"))
     return first, second
 
 
-def probe(path):
-    connection = http.client.HTTPConnection("127.1.251.9", PORT, timeout=5)
+def probe(port, path):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -35,11 +41,11 @@ def holder(space):
     return space.get("Lease", LEASE)["spec"]["holderIdentity"]
 
 
-def test_a_standby_waits_and_takes_over_at_once_on_sigterm(space, pair):
+def test_a_standby_waits_and_takes_over_at_once_on_sigterm(space, pair, health_port):
     """One of two operators acts; on SIGTERM it ends with 0 and gives its Lease to the other."""
     first, second = pair
     before = holder(space)
-    assert "manta_leader 0.0" in probe("/metrics")[1]
+    assert "manta_leader 0.0" in probe(health_port, "/metrics")[1]
     space.make("demo")
     space.serving("demo")
     assert "this replica acts" not in second.log
@@ -49,8 +55,8 @@ def test_a_standby_waits_and_takes_over_at_once_on_sigterm(space, pair):
     assert space.get("Lease", LEASE)["spec"]["leaseTransitions"] == 1
     space.scale("demo", 2)
     space.until("two replicas", lambda: len(space.groups("demo")) == 2)
-    assert probe("/healthz") == (200, "ok\n")
-    assert "manta_leader 1.0" in probe("/metrics")[1]
+    assert probe(health_port, "/healthz") == (200, "ok\n")
+    assert "manta_leader 1.0" in probe(health_port, "/metrics")[1]
 
 
 def test_a_standby_takes_over_when_the_leader_dies(space, pair):
