@@ -67,8 +67,8 @@ class EnvVar(Frozen):
 
     name: Annotated[str, Field(pattern=ENV_NAME_PATTERN, max_length=128)]
     """Name of the variable. Unique in the list. The names that Manta sets itself are refused."""
-    value: Annotated[str, Field(max_length=4096)] = ""
-    """Value of the variable, in clear text: for a secret use podTemplate with valueFrom."""
+    value: Annotated[str, Field(max_length=4096)] | None = None
+    """Value of the variable, in clear text: for a secret use podTemplate with valueFrom. Omitted: the empty text."""
 
 
 class EngineSpec(Frozen):

@@ -135,14 +135,16 @@ ARGS_RULES = (
     *(_planned_flag(flag, instead) for flag, instead in PLANNED_FLAGS.items()),
 )
 
+_EXISTS = "has(self.operator) && self.operator == 'Exists'"
+
 TOLERATION_RULES = (
     Rule(
-        "self.operator != 'Exists' || self.value == ''",
+        f"!({_EXISTS}) || !has(self.value) || self.value == ''",
         "operator Exists takes no value: leave the value out, or use operator Equal",
         field_path=".value",
     ),
     Rule(
-        "self.operator != 'Equal' || self.key != ''",
+        f"({_EXISTS}) || (has(self.key) && self.key != '')",
         "operator Equal needs a key; only operator Exists may leave it out",
         field_path=".key",
     ),

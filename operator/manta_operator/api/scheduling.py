@@ -18,12 +18,12 @@ NodeLabels = Annotated[Mapping[str, Annotated[str, Field(max_length=63)]], Field
 class Toleration(Frozen):
     """A taint that pods tolerate, as in a Kubernetes pod."""
 
-    key: LabelText = ""
-    """Key of the taint. Empty, with operator Exists: every taint."""
-    operator: TolerationOperator = "Equal"
-    """Equal: key and value match; Exists: the key matches, whatever the value."""
-    value: Annotated[str, Field(max_length=63)] = ""
-    """Value of the taint; operator Equal only."""
+    key: LabelText | None = None
+    """Key of the taint. Omitted, with operator Exists: every taint."""
+    operator: TolerationOperator | None = None
+    """Equal: key and value match; Exists: the key matches, whatever the value. Omitted: Equal."""
+    value: Annotated[str, Field(max_length=63)] | None = None
+    """Value of the taint; operator Equal only. Omitted: a taint without a value."""
     effect: TaintEffect | None = None
     """Effect of the taint. Omitted: all effects."""
     toleration_seconds: Annotated[int, Field(ge=0, le=31_536_000)] | None = None

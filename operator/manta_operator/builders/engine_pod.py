@@ -99,7 +99,7 @@ def _container(deployment: LLMDeployment, choice: Choice, accelerator: Accelerat
             *_group_token(deployment, choice),
             *_cpu_request(deployment),
             *source.env,
-            *({"name": var.name, "value": var.value} for var in spec.engine.env),
+            *(var.model_dump(exclude_none=True) for var in spec.engine.env),
         ],
         "ports": [
             {"name": "http", "containerPort": names.ENGINE_PORT},
