@@ -73,10 +73,10 @@ def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
         names.GROUP, names.VERSION, names.PLURAL, registry=registry, id="reconcile",
         cancellation_timeout=2 * STOP_SECONDS,
     )  # fmt: skip
-    async def reconcile(namespace: str | None, name: str, **_: Any) -> None:
+    async def reconcile(namespace: str | None, name: str, uid: str, **_: Any) -> None:
         entry = deployments.get((namespace or "", name))
-        if entry is None:
-            return
+        if entry is None or entry.uid != uid:
+            return  # gone, or another has its name
         with contextlib.suppress(asyncio.CancelledError):  # how kopf says that the object or the operator goes
             await parts[0].loop.run(entry)
 
