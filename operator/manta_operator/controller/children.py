@@ -1,11 +1,12 @@
 """A child as the store keeps it: who it is, whose it is, a digest of what it says, and what the plan reads of it."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from sys import intern
 from typing import Any
+
+from msgspec import json
 
 from manta_operator.api import names
 from manta_operator.controller.kinds import OBSERVED
@@ -46,7 +47,7 @@ class Child:
 
     def body(self) -> Object:
         """Return what `slim` left of it."""
-        result: Object = json.loads(self.seen)
+        result: Object = json.decode(self.seen)
         return result
 
 
@@ -61,7 +62,7 @@ def child(kind: str, body: Mapping[str, Any]) -> Child:
         namespace=intern(metadata["namespace"]),
         name=metadata["name"],
         uid=metadata["uid"],
-        version=_number(metadata.get("resourceVersion")),
+        version=number(metadata),
         owner=owner,
         deployment=intern(labels.get(names.LABEL_DEPLOYMENT, "")),
         digest=b"" if kind == "Pod" else digest(body),
@@ -91,9 +92,10 @@ def fingerprint(value: Any) -> bytes:
 
 
 def _text(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    return json.encode(value, order="deterministic")
 
 
-def _number(version: str | None) -> int:
-    """Return a resourceVersion as the number that Kubernetes since 1.35 promises it to be; 0 if it is not."""
+def number(metadata: Mapping[str, Any]) -> int:
+    """Return the resourceVersion as the number that Kubernetes since 1.35 promises it to be; 0 if it is not."""
+    version: str | None = metadata.get("resourceVersion")
     return int(version) if version and version.isdecimal() else 0

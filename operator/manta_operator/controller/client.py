@@ -1,13 +1,13 @@
 """The operator's only way to the API server: plain dicts in and out, every failure a ClusterError."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from msgspec import json
 
 from manta_operator.api import names
 from manta_operator.controller import metrics
@@ -100,7 +100,7 @@ class KubeClient:
                     raise _refused(answer, await answer.read(), what)
                 opened()
                 async for line in _lines(answer.content):
-                    event: Object = json.loads(line)
+                    event: Object = json.decode(line)
                     if event["type"] == "ERROR":
                         status = event["object"]
                         raise classify(status.get("code"), str(status.get("message")), what)
@@ -198,7 +198,7 @@ class KubeClient:
         headers: dict[str, str] | None = None,
         body: Object | None = None,
     ) -> Object:
-        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        data = None if body is None else json.encode(body)
         sent = {"Content-Type": "application/json"} | (headers or {}) if data is not None else headers
         try:
             async with self._session.request(
@@ -208,7 +208,7 @@ class KubeClient:
                 metrics.requested(*counted, answer.status)
                 if answer.status >= 400:
                     raise _refused(answer, text, what)
-                result: Object = json.loads(text)
+                result: Object = json.decode(text)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             metrics.requested(*counted, None)
             raise classify(None, str(error) or type(error).__name__, what) from error
@@ -228,7 +228,7 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 def _refused(answer: aiohttp.ClientResponse, text: bytes, what: str) -> ClusterError:
     try:
-        message = str(json.loads(text)["message"])
+        message = str(json.decode(text)["message"])
     except (TypeError, ValueError, KeyError):
         message = text.decode("utf-8", "replace").strip()[:300] or str(answer.reason)
     try:

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import kopf
+import uvloop
 
 from manta_operator.controller import metrics
 from manta_operator.controller.handlers import register
@@ -34,7 +35,7 @@ def run(settings: Settings) -> int:
     Raises:
         CannotStart: a person has to put something right first.
     """
-    return asyncio.run(_run(settings))
+    return uvloop.run(_run(settings))
 
 
 async def _run(settings: Settings) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from manta_operator.controller.children import Child, ChildName, Key, child
+from manta_operator.controller.children import Child, ChildName, Key, child, number
 from manta_operator.controller.errors import ClusterError
 from manta_operator.controller.kinds import CHILD_KINDS, OBSERVED
 
@@ -69,9 +69,12 @@ class Store:
 
     def put(self, kind: str, body: Mapping[str, Any], *, answer: bool = False) -> Child:
         """Take in an object as the API server has it, from a watch or as the `answer` to a write of ours."""
-        new = child(kind, body)
-        place = (kind, new.namespace, new.name)
+        metadata = body["metadata"]
+        place = (kind, metadata["namespace"], metadata["name"])
         old = self._children.get(place)
+        if old is not None and old.version and (old.uid, old.version) == (metadata["uid"], number(metadata)):
+            return old  # the echo of our own write, which need not be read
+        new = child(kind, body)
         if old is not None and new.version and new.version < old.version:
             if answer and not _same(old, new):
                 self._wake(new.key)  # somebody has written after us

@@ -54,6 +54,13 @@ def test_an_answer_to_a_write_wakes_nobody_whichever_comes_first(store, woken):
     assert woken == []
 
 
+def test_the_echo_of_a_write_is_not_read_again(store, woken):
+    answered = store.put("Service", service(version=2), answer=True)
+    assert store.put("Service", service(version=2)) is answered
+    assert store.put("Service", service(version=2, uid="u2")) is not answered  # another one after a restored backup
+    assert woken == [KEY]
+
+
 def test_somebody_who_writes_right_after_us_is_noticed(store, woken):
     with store.writing("Service", "prod", "demo"):
         store.put("Service", service(version=6, port=2))
