@@ -4,12 +4,14 @@
     lost nodes   nodes that are gone or not ready: asked when a pod has trouble
     loads        requests in flight by group, from the routers themselves
 
-What cannot be known (no permission, no answer) is None, never an error.
+A large cluster has thousands of nodes, and ten times the pods: they are read a page at a time, of each only what is
+asked about is kept, and nothing for longer than it is fresh. What cannot be known (no permission, no answer) is None,
+never an error.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import aiohttp
@@ -18,15 +20,17 @@ from manta_operator.api import names
 from manta_operator.controller.children import Child
 from manta_operator.controller.client import KubeClient
 from manta_operator.controller.errors import ClusterError
-from manta_operator.placement.room import NodeSpace, Room, room, survey
+from manta_operator.placement.nodes import slim_node
+from manta_operator.placement.room import NodeSpace, Room, Used, hold, room, spaces
 
 Object = dict[str, Any]
 FRESH_SECONDS = 5.0
+"""How long an answer is shared, from when it is there: to gather it may take longer."""
+CHUNK = 500
+"""Nodes that are judged at a stretch: others want the loop, too."""
 LOADS_SECONDS = 2.0
 """How long a router may take to say what it is doing."""
 _T = TypeVar("_T")
-_POD = ("nodeName", "overhead", "resources")
-_CONTAINER = ("resources", "restartPolicy")
 
 
 class Surroundings:
@@ -34,54 +38,78 @@ class Surroundings:
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
-        self._nodes = _Shared(lambda: client.list("v1", "Node"))
+        self._nodes = _Shared(self._list)
         self._spaces = _Shared(self._survey)
 
-    async def nodes(self) -> list[Object] | None:
-        """Return every Node; None if they cannot be listed."""
+    async def nodes(self) -> Sequence[Mapping[str, Any]] | None:
+        """Return every Node as `slim_node` leaves it; None if they cannot be listed."""
         return await self._nodes.get()
 
-    async def room(self, template: Object, size: int) -> Room | None:
-        """Return how many more groups of `size` pods fit; None if that cannot be known."""
-        spaces = await self._spaces.get()
-        return None if spaces is None else room(template, size, spaces)
+    async def room(self, template: Object, size: int, since: float = 0.0) -> Room | None:
+        """Return how many more groups of `size` pods fit; None if that cannot be known.
 
-    async def _survey(self) -> tuple[NodeSpace, ...]:
-        nodes = await self._client.list("v1", "Node")
-        pages = self._client.pages("v1", "Pod")
-        pods = [_cut(pod) async for page, _ in pages for pod in page if pod["spec"].get("nodeName")]
-        return survey(nodes, pods)
+        Args:
+            template: The pod template of the group's pods.
+            size: Pods of a group.
+            since: When a place was last freed that has to be seen (time.monotonic): older answers do not count.
+        """
+        found = await self._spaces.get(since)
+        return None if found is None else room(template, size, found)
+
+    async def _list(self) -> list[Mapping[str, Any]]:
+        # Not from the API server's memory (resourceVersion=0): it would send all nodes at once, whatever the limit.
+        return [slim_node(node) async for page in self._pages("Node") for node in page]
+
+    async def _survey(self) -> tuple[NodeSpace, ...] | None:
+        nodes = await self._nodes.get()
+        if nodes is None:
+            return None
+        used: Used = {}
+        async for page in self._pages("Pod"):
+            hold(used, page)
+        found: list[NodeSpace] = []
+        for start in range(0, len(nodes), CHUNK):
+            found += spaces(nodes[start : start + CHUNK], used)
+            await asyncio.sleep(0)
+        return tuple(found)
+
+    async def _pages(self, kind: str) -> AsyncIterator[Sequence[Object]]:
+        async for page, _ in self._client.pages("v1", kind):
+            yield page
+            await asyncio.sleep(0)
 
 
 class _Shared(Generic[_T]):
-    """An answer that everybody who asks within a few seconds shares."""
+    """An answer that everybody shares who asks while it is gathered or fresh; then it is dropped."""
 
-    def __init__(self, ask: Callable[[], Awaitable[_T]]) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[_T | None]]) -> None:
         self._ask = ask
-        self._since = 0.0
-        self._answer: asyncio.Future[_T | None] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._held: tuple[float, _T | None] | None = None
+        """When it was asked for, and the answer."""
 
-    async def get(self) -> _T | None:
-        if self._answer is None or time.monotonic() - self._since > FRESH_SECONDS:
-            self._since = time.monotonic()
-            self._answer = asyncio.ensure_future(self._asked())
-        return await asyncio.shield(self._answer)
+    async def get(self, since: float = 0.0) -> _T | None:
+        """Return an answer that was asked for after a moment of time.monotonic; None if there is none."""
+        while self._held is None or self._held[0] <= since:
+            if self._asking is None:
+                self._asking = asyncio.create_task(self._gather())
+            await asyncio.shield(self._asking)
+        return self._held[1]
 
-    async def _asked(self) -> _T | None:
+    async def _gather(self) -> None:
+        began = time.monotonic()
         try:
-            return await self._ask()
+            answer = await self._ask()
         except ClusterError:
-            return None
+            answer = None
+        finally:
+            self._asking = None
+        self._held = held = (began, answer)
+        asyncio.get_running_loop().call_later(FRESH_SECONDS, self._drop, held)
 
-
-def _cut(pod: Object) -> Object:
-    """Keep of a pod what `survey` reads: a large cluster has many, and all of them are held at once."""
-    spec = pod["spec"]
-    kept = {name: spec[name] for name in _POD if name in spec}
-    for kind in ("containers", "initContainers"):
-        kept[kind] = [{name: each[name] for name in _CONTAINER if name in each} for each in spec.get(kind) or ()]
-    metadata = {name: pod["metadata"][name] for name in ("name", "namespace")}
-    return {"metadata": metadata, "spec": kept, "status": {"phase": (pod.get("status") or {}).get("phase")}}
+    def _drop(self, held: tuple[float, _T | None]) -> None:
+        if self._held is held:
+            self._held = None
 
 
 async def loads(routers: Iterable[Child]) -> Mapping[str, int] | None:

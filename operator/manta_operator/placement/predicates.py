@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from manta_operator.placement.quantities import Amounts, render
+from manta_operator.placement.quantities import Amounts, parse, render
 from manta_operator.placement.requests import ZERO, requests
 from manta_operator.placement.selectors import matches_expression
 
 Body = Mapping[str, Any]
+_HARD = ("NoSchedule", "NoExecute")
+_CONDITIONS = "node.kubernetes.io"
+"""Prefix of the taints that Kubernetes itself sets for what a node is in at the moment."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,15 @@ def misfits(pod: Body, node: Body, allocatable: Amounts, used: Amounts) -> list[
 def unsuitable(pod: Body, node: Body) -> list[Misfit]:
     """Everything but resources that keeps the pod, or every pod of a template, off the node."""
     return [*_unschedulable(node, pod), *_selector(pod, node), *_taints(pod, node)]
+
+
+def belongs(pod: Body, node: Body) -> bool:
+    """Whether the node is one of those that the pods are meant for, were it only well, in use, and empty."""
+    if _selector(pod, node) or any(taint["key"].split("/")[0] != _CONDITIONS for taint in _refused(pod, node)):
+        return False
+    given = (node.get("status") or {}).get("allocatable") or {}
+    devices = {name: amount for name, amount in requests(pod).items() if "/" in name}
+    return all(parse(given.get(name, 0)) >= amount for name, amount in devices.items())
 
 
 def _resources(pod: Body, allocatable: Amounts, used: Amounts) -> list[Misfit]:
@@ -89,14 +101,18 @@ def _term(term: Mapping[str, Any], node: Body) -> bool:
 
 
 def _taints(pod: Body, node: Body) -> list[Misfit]:
-    tolerations = pod["spec"].get("tolerations") or []
-    for taint in (node.get("spec") or {}).get("taints") or []:
-        hard = taint["effect"] in {"NoSchedule", "NoExecute"}
-        if hard and not any(_tolerates(toleration, taint) for toleration in tolerations):
-            text = f"{taint['key']}: {taint.get('value', '')}"
-            detail = f"add a toleration for {taint['key']} ({taint['effect']}) to the pod, or remove the taint"
-            return [Misfit(f"node(s) had untolerated taint {{{text}}}", detail)]
+    for taint in _refused(pod, node)[:1]:
+        text = f"{taint['key']}: {taint.get('value', '')}"
+        detail = f"add a toleration for {taint['key']} ({taint['effect']}) to the pod, or remove the taint"
+        return [Misfit(f"node(s) had untolerated taint {{{text}}}", detail)]
     return []
+
+
+def _refused(pod: Body, node: Body) -> list[Mapping[str, Any]]:
+    """Return the taints that keep the pod away."""
+    tolerations = pod["spec"].get("tolerations") or []
+    hard = [taint for taint in (node.get("spec") or {}).get("taints") or [] if taint["effect"] in _HARD]
+    return [taint for taint in hard if not any(_tolerates(toleration, taint) for toleration in tolerations)]
 
 
 def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:

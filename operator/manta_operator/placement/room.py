@@ -1,6 +1,7 @@
 """How many more replicas the cluster has place for: what a surge needs against what is free. Pure.
 
-    survey   nodes and pods of the whole cluster -> what every node has left      once for many questions
+    hold     pods of the whole cluster -> what they hold, by node       a page at a time: they are too many to keep
+    spaces   nodes, and what is held on them -> what every node has left     once for many questions
     places   = min over resources (left // request), 0 on a node that does not suit
     groups   = sum of places // pods of a group
 
@@ -10,14 +11,17 @@ It answers for now: the scheduler decides, and may be asked by somebody else fir
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from manta_operator.placement.nodes import is_ready
 from manta_operator.placement.predicates import unsuitable
 from manta_operator.placement.quantities import Amounts, parse, render
-from manta_operator.placement.requests import ZERO, add, holds, requests
+from manta_operator.placement.requests import ZERO, holds, requests
 
 Body = Mapping[str, Any]
+Used = dict[str, dict[str, Fraction]]
+"""What pods hold, by node and resource."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +43,34 @@ class NodeSpace:
     left: Amounts
 
 
+def hold(used: Used, pods: Iterable[Body]) -> None:
+    """Add to what is used on each node what these pods hold.
+
+    Args:
+        used: By node and resource; changed.
+        pods: Of each, spec (nodeName, containers' resources, overhead) and status.phase are read.
+    """
+    for pod in pods:
+        if holds(pod):
+            on_node = used.setdefault(pod["spec"]["nodeName"], {})
+            for name, amount in requests(pod).items():
+                on_node[name] = on_node.get(name, ZERO) + amount
+
+
 def survey(nodes: Iterable[Body], pods: Iterable[Body]) -> tuple[NodeSpace, ...]:
+    """Return what every node has left, where the pods of the whole cluster are at hand."""
+    used: Used = {}
+    hold(used, pods)
+    return spaces(nodes, used)
+
+
+def spaces(nodes: Iterable[Body], used: Used) -> tuple[NodeSpace, ...]:
     """Return what every node has left.
 
     Args:
-        nodes: All Nodes of the cluster; of each, metadata (name, labels), spec (taints, unschedulable) and status
-            (allocatable, conditions) are read.
-        pods: All pods of the cluster: of each, spec (nodeName, containers' resources, overhead) and status.phase.
+        nodes: All Nodes of the cluster, whole or as `nodes.slim_node` leaves them.
+        used: What `hold` made of all pods of the cluster.
     """
-    used: dict[str, Amounts] = {}
-    for pod in pods:
-        if holds(pod):
-            node = pod["spec"]["nodeName"]
-            used[node] = add([used.get(node, {}), requests(pod)])
     return tuple(_space(node, used.get(node["metadata"]["name"], {})) for node in nodes)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from manta_operator.placement.nodes import lost_at, lost_nodes
+from manta_operator.placement.nodes import lost_at, lost_nodes, slim_node
 from manta_operator.placement.predicates import misfits
 from manta_operator.placement.requests import requests
 from manta_operator.placement.room import room, survey
@@ -134,8 +134,8 @@ READY, DOWN = [node("a"), node("b")], node("c", ready="Unknown", since="1970-01-
     ("case", "nodes", "used", "now", "lost"),
     [
         ("all are ready", READY, ["a"], 700, set()),
-        ("not ready for a minute", [*READY, DOWN], [], 660, {"c"}),
-        ("not ready for less", [*READY, DOWN], [], 659, set()),
+        ("not ready for five minutes", [*READY, DOWN], [], 900, {"c"}),
+        ("not ready for less", [*READY, DOWN], [], 899, set()),
         ("gone", READY, ["a", "z"], 700, {"z"}),
         ("most are not ready: the fault is elsewhere", [DOWN, node("d", ready="False"), node("a")], [], 9999, set()),
         ("the only one", [DOWN], ["c"], 9999, set()),
@@ -147,5 +147,54 @@ def test_lost_nodes(case, nodes, used, now, lost):
 
 
 def test_when_a_node_will_be_lost():
-    assert lost_at([*READY, DOWN], 610) == 660
-    assert lost_at([*READY, DOWN], 700) is None
+    assert lost_at([*READY, DOWN], 610) == 900
+    assert lost_at([*READY, DOWN], 900) is None
+
+
+UNREACHABLE = {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}
+OTHERS = [node(f"cpu-{n}", 0) for n in range(100)] + [node(f"a10-{n}", labels={PRODUCT: "A10"}) for n in range(50)]
+
+
+def h100(name, ready):
+    taints = [TAINT] if ready else [TAINT, UNREACHABLE]
+    return node(name, ready="True" if ready else "Unknown", labels={PRODUCT: "H100"}, taints=taints)
+
+
+@pytest.mark.parametrize(
+    ("case", "ready", "away", "cordoned", "lost"),
+    [
+        ("one of ten", 9, 1, False, 1),
+        ("half of them", 5, 5, False, 5),
+        ("most: the fault is elsewhere", 4, 6, False, 0),
+        ("all", 0, 10, False, 0),
+        ("all but cordoned ones, which are well all the same", 6, 4, True, 4),
+    ],
+)
+def test_only_nodes_that_could_run_the_pods_tell_whether_too_many_are_away(case, ready, away, cordoned, lost):
+    well = [h100(f"w{n}", ready=True) for n in range(ready)]
+    for each in well:
+        each["spec"]["unschedulable"] = cordoned
+    bad = [h100(f"b{n}", ready=False) for n in range(away)]
+    wanted = template(affinity=AFFINITY, tolerations=[TOLERATION])
+    nodes = [slim_node(each) for each in [*OTHERS, *well, *bad]]
+    assert len(lost_nodes(nodes, [], 9999, wanted)) == lost, case
+
+
+def test_a_node_that_pods_run_on_counts_whatever_their_template_says_by_now():
+    wanted = template(affinity=AFFINITY)
+    assert lost_nodes([node("old", ready="Unknown"), *OTHERS], ["old"], 9999, wanted) == set()
+    new = [h100("w0", ready=True) | {"spec": {}}]
+    assert lost_nodes([node("old", ready="Unknown"), *OTHERS, *new], ["old"], 9999, wanted) == {"old"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [node("a", taints=[TAINT], labels={PRODUCT: "H100"}), node("b", cordoned=True), node("c", ready="Unknown"), DOWN],
+)
+def test_a_slim_node_is_judged_as_the_whole(body):
+    whole = body | {"status": body["status"] | {"images": ["x"], "capacity": {"cpu": "65"}}}
+    slim = slim_node(whole)
+    assert "images" not in slim["status"]
+    for wanted in (template(), template(affinity=AFFINITY, tolerations=[TOLERATION])):
+        assert room(wanted, 1, survey([slim], [])) == room(wanted, 1, survey([whole], []))
+        assert lost_nodes([slim, *READY], [], 1000, wanted) == lost_nodes([whole, *READY], [], 1000, wanted)
