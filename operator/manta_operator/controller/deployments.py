@@ -7,6 +7,7 @@ from typing import Any
 
 from manta_operator.controller.applier import Applied
 from manta_operator.controller.children import Key
+from manta_operator.planning.rollout_words import Decision
 
 Object = dict[str, Any]
 
@@ -19,6 +20,8 @@ class Memory:
     token: bool = False
     """Whether the groups' token was made, or found made, by this process."""
     said: tuple[str, ...] = ()
+    decided: tuple[Decision, ...] = ()
+    """Decisions that no status tells yet."""
     complaints: tuple[str, ...] = ()
     status: Object | None = None
     """What was written last, until the watch shows it; `version` is its resourceVersion."""

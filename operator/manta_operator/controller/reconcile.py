@@ -7,7 +7,7 @@ raises for what the API server says about children: it becomes a condition, and 
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pydantic
@@ -35,6 +35,7 @@ from manta_operator.planning.observe import Observed
 from manta_operator.planning.plan import Circumstances
 from manta_operator.planning.previous import recall
 from manta_operator.planning.problems import Failure, Problem
+from manta_operator.planning.rollout_words import gathered
 from manta_operator.planning.status import status, unreadable
 
 Object = dict[str, Any]
@@ -73,6 +74,8 @@ class _Round:
     model_error: str | None
     model_read: bool
     failures: list[ClusterError] = field(default_factory=list)
+    groupless: bool = False
+    """Something that the groups need was not written."""
     integrations: list[Integration] = field(default_factory=list)
     moved: bool = False
     look_again: float | None = None
@@ -112,6 +115,7 @@ class Reconciler:
         facts, trouble = await self._facts.read(deployment.spec.model.uri)
         for _ in range(ROUNDS):
             done = await self._round(deployment, before, entry.memory, facts, trouble)
+            _gather(entry.memory, done)
             if not done.moved or done.failures:
                 break
         _complain(entry, done.failures)
@@ -158,7 +162,7 @@ class Reconciler:
         return Circumstances(room, busy)
 
     async def _bring_about(self, deployment: LLMDeployment, desired: Desired, memory: Memory, done: _Round) -> None:
-        """Write what differs; take away only if everything was accepted."""
+        """Write what differs; take away only if what the groups need was accepted, whatever else was refused."""
         missing = not memory.token or reported_missing(deployment, done.observed)
         tokenless = desired.plan.shape.pods > 1 and missing
         for obj in desired.objects:
@@ -174,7 +178,7 @@ class Reconciler:
                 if obj["kind"] in OPTIONAL:
                     done.integrations.append(Integration(obj["kind"]))
         done.failures += await self._effects.adopt(deployment, desired)
-        if done.failures:
+        if done.groupless:
             return
         for effect in (self._effects.restart, self._effects.prune):
             moved, failures = await effect(deployment, desired)
@@ -185,6 +189,7 @@ class Reconciler:
         """Note a failure; one of an optional kind stops nothing else."""
         if obj["kind"] not in OPTIONAL:
             done.failures.append(error)
+            done.groupless |= obj["kind"] == "StatefulSet" or _names_groups(obj)
             return
         kind = next(each for each in OPTIONAL_KINDS if each.kind == obj["kind"])
         failed = Integration(kind.kind, Failure(error.reason, error.message))
@@ -211,6 +216,7 @@ class Reconciler:
         )
         _tell(entry, situation)
         there = await self.statuses.write(entry, status(deployment, situation, before, timestamp()))
+        memory.decided = ()
         return outcome if there else GONE
 
     def _unseen(self, deployment: LLMDeployment, planned: Desired | None) -> list[ClusterError]:
@@ -226,6 +232,20 @@ class Reconciler:
             return Outcome(0.0)
         due = [self._rhythm.resync(), planned.plan.again_in if planned else None, done.look_again]
         return Outcome(max(MOMENT_SECONDS, min(seconds for seconds in due if seconds is not None)))
+
+
+def _names_groups(obj: Object) -> bool:
+    metadata = obj["metadata"]
+    owner = metadata["labels"][names.LABEL_DEPLOYMENT]
+    return bool(obj["kind"] == "Service" and metadata["name"] == names.group_service_name(owner))
+
+
+def _gather(memory: Memory, done: _Round) -> None:
+    """Keep what was decided until a status tells of it: the next look sees a world in which it is done."""
+    if isinstance(done.desired, Desired):
+        plan = done.desired.plan
+        memory.decided = gathered((memory.decided, plan.decisions))
+        done.desired = replace(done.desired, plan=replace(plan, decisions=memory.decided))
 
 
 def _complain(entry: Entry, failures: list[ClusterError]) -> None:

@@ -1,5 +1,6 @@
 """What a rollout says: its standing in one value for conditions and events, and its decisions in sentences. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,7 +8,10 @@ from manta_operator.placement.room import Room
 from manta_operator.planning.health import BUDGET, Restart
 from manta_operator.planning.observed import ObservedGroup
 from manta_operator.planning.rollout import Steps
-from manta_operator.planning.rollout_limits import Wish
+from manta_operator.planning.rollout_limits import Wish, stuck_at
+
+_APART = 3
+"""Restarts up to which each has its own decision, and so its own event; a status holds 64."""
 
 
 @dataclass(frozen=True)
@@ -18,13 +22,27 @@ class Decision:
     message: str
 
 
+_STANDING = frozenset({"Shaped", "Fit", "NoRoom", "Paused", "RollingOut"})
+"""Decisions that say how things stand; the others say what is done."""
+
+
+def gathered(looks: Sequence[Sequence[Decision]]) -> tuple[Decision, ...]:
+    """Return what several looks at one deployment, one after the other, have decided.
+
+    What was done by any of them is said once; how things stand, as the last one saw it.
+    """
+    *earlier, last = looks
+    done = [decision for look in earlier for decision in look if decision.reason not in _STANDING]
+    return tuple(dict.fromkeys([*last, *done]))
+
+
 @dataclass(frozen=True)
 class Rollout:
     """Where the groups stand before the steps of this pass, in numbers, for conditions and events.
 
     settled   all that was asked for serves, and nothing else is there
     starting  every group of this revision that should be there is or is being started, not all serve
-    scaling   groups leave, or drain, because fewer are asked for
+    scaling   groups are pruned, or drain, because fewer are asked for
     rolling   groups of other revisions are replaced
     waiting   the same, but there is neither room to surge nor leave to take one out of service
     paused    the same, but a new group is in trouble
@@ -43,7 +61,7 @@ class Rollout:
     old: int = 0
     old_ready: int = 0
     draining: int = 0
-    """Groups of any revision whose pods are on their way out, those that leave in this pass included."""
+    """Groups of any revision whose pods are on their way out, those that are pruned in this pass included."""
     surge: int = 0
     unavailable: int = 0
 
@@ -51,7 +69,7 @@ class Rollout:
 def standing(revision: str, wish: Wish, steps: Steps, draining: int, room: Room | None) -> Rollout:
     """Return where the rollout stands; `draining` counts the groups of any revision that had left before."""
     kind, reason, message = _verdict(revision, wish, steps, draining, room)
-    old = steps.old + steps.relieved + steps.useless
+    old = steps.old + steps.replaced + steps.useless
     return Rollout(
         state=kind,
         reason=reason,
@@ -61,7 +79,7 @@ def standing(revision: str, wish: Wish, steps: Steps, draining: int, room: Room 
         new_ready=_ready(steps.new),
         old=len(old),
         old_ready=_ready(old),
-        draining=draining + len(steps.leave),
+        draining=draining + len(steps.prune),
         surge=steps.limits.surge if steps.rolls else 0,
         unavailable=steps.limits.unavailable(wish.replicas) if steps.rolls else 0,
     )
@@ -79,7 +97,7 @@ def decisions(
         found.append(Decision("ScalingDown", f"{asked} asked for: {_leaving(steps.surplus)}"))
     if steps.useless:
         found.append(Decision("MakingRoom", _making_room(steps.useless, revision)))
-    if steps.relieved:
+    if steps.replaced:
         found.append(Decision("HandingOver", _handing_over(revision, wish, steps)))
     found += _restarting(steps, restarts)
     if told.state in ("rolling", "waiting", "paused"):
@@ -96,21 +114,33 @@ def _verdict(
     words = "; ".join(f"{each.group}: {each.message}" for each in in_trouble[:2])
     if steps.paused:
         kept = f"{_count(len(steps.old), 'older one')} kept"
-        return "paused", reason, f"paused, nothing more is started or taken away: {serve}, {kept}; {words}"
+        return "paused", reason, f"paused, {_paused(wish, steps)}: {serve}, {kept}; {words}"
     if steps.waits:
         return "waiting", "NoRoom", f"{serve}; {_no_room(wish, steps, room)}"
     if steps.rolls:
         return "rolling", "RollingOut", f"{serve}; {_rolling(wish, steps, room)}"
     if _ready(steps.new) < wish.replicas:
         return "starting", reason if in_trouble else "Starting", f"{serve}; {words}" if in_trouble else serve
-    if steps.leave or draining:
-        return "scaling", "ScalingDown", f"{serve}; {_count(len(steps.leave) + draining, 'other')} still to leave"
+    if steps.prune or draining:
+        return "scaling", "ScalingDown", f"{serve}; {_count(len(steps.prune) + draining, 'other')} still to leave"
     return "settled", "Settled", serve
+
+
+def _paused(wish: Wish, steps: Steps) -> str:
+    if steps.start:
+        return f"nothing more is taken away, and only the missing {steps.start} started"
+    missing = wish.replicas - len(steps.new) - len(steps.old) - steps.draining
+    if missing <= 0:
+        return "nothing more is started or taken away"
+    return (
+        f"nothing more is taken away, and the missing {missing} of {_count(wish.replicas, 'replica')} not started "
+        "before a new one serves"
+    )
 
 
 def _rolling(wish: Wish, steps: Steps, room: Room | None) -> str:
     kept = f"{_count(len(steps.old), 'older one')} kept"
-    drain = f", {steps.draining + len(steps.relieved)} draining" if steps.draining or steps.relieved else ""
+    drain = f", {steps.draining + len(steps.replaced)} draining" if steps.draining or steps.replaced else ""
     return f"{kept}{drain}; {_means(wish, steps, room)}"
 
 
@@ -118,7 +148,7 @@ def _means(wish: Wish, steps: Steps, room: Room | None) -> str:
     surge, out = steps.limits.surge, steps.limits.unavailable(wish.replicas)
     seen = f" ({room.sentence})" if room else ""
     if steps.limits.stuck and out:
-        return f"surging by {surge} found no place: {out} of {wish.replicas} may be out of service meanwhile"
+        return f"a new one waits for its place: {out} of {wish.replicas} may be out of service meanwhile"
     if surge and out:
         return f"surging by {surge}{seen}, with {out} out of service at most"
     if surge:
@@ -128,8 +158,11 @@ def _means(wish: Wish, steps: Steps, room: Room | None) -> str:
 
 def _no_room(wish: Wish, steps: Steps, room: Room | None) -> str:
     kept = f"{_count(len(steps.old), 'older one')} kept"
+    if room and not room.suitable:
+        remedy = "check spec.accelerator, spec.scheduling and spec.podTemplate, or add such nodes"
+        return f"{kept}, waiting for nodes that suit the new template, for none does: {room.sentence}; {remedy}"
     if steps.limits.stuck:
-        seen = next(pod.problem for group in steps.new for pod in group.members if pod.unschedulable_since is not None)
+        seen = next(_waits_for(group) for group in steps.new if stuck_at(group) is not None)
     elif wish.surge == 0:
         seen = "spec.rollout.surge is 0"
     else:
@@ -140,32 +173,44 @@ def _no_room(wish: Wish, steps: Steps, room: Room | None) -> str:
     return f"{kept}, waiting for room: {seen}; {remedy}"
 
 
+def _waits_for(group: ObservedGroup) -> str:
+    problems = (pod.problem for pod in group.members if pod.unschedulable_since is not None)
+    missing = f"{len(group.members)} of {_count(group.pods, 'pod')} of {group.name} made"
+    return next(problems, None) or f"{missing}, which the events of its StatefulSet explain (often a quota)"
+
+
 def _making_room(groups: tuple[ObservedGroup, ...], revision: str) -> str:
     stale = ", ".join(sorted({group.revision for group in groups}))
-    go = "they leave" if len(groups) > 1 else "it leaves"
+    go = "they are pruned" if len(groups) > 1 else "it is pruned"
     verb = "do not serve" if len(groups) > 1 else "does not serve"
     return f"{_named(groups)} {verb}, and revision {stale} is outdated: {go} at once, to make room for {revision}"
 
 
 def _handing_over(revision: str, wish: Wish, steps: Steps) -> str:
-    serving = _ready(steps.new) + _ready(steps.old + steps.relieved)
+    serving = _ready(steps.new) + _ready(steps.old + steps.replaced)
     floor = steps.limits.floor if not steps.paused else wish.replicas
     numbers = f"{serving} replicas serve, {_ready(steps.new)} of them of revision {revision}, and {floor} must"
-    return f"{numbers}: {_leaving(steps.relieved)}"
+    return f"{numbers}: {_leaving(steps.replaced)}"
 
 
 def _restarting(steps: Steps, restarts: tuple[Restart, ...]) -> list[Decision]:
-    """Say of every group that was restarted, until it serves again: a decision told once would be missed."""
+    """Say which groups were restarted, until they serve again: a decision told once would be missed."""
     counts = {group.name: group.restart.count for group in steps.new + steps.old if group.restart and not group.ready}
-    counts |= {restart.group: restart.count for restart in restarts}
-    why = "ran and did not serve within its deadline"
-    return [
-        Decision("Restarting", f"{name} {why}: restart {count} of {BUDGET}")
-        if count
-        else Decision("Healed", f"{name} has served long enough: its restarts are forgiven")
-        for name, count in sorted(counts.items())
-        if count or name in {restart.group for restart in restarts}
-    ]
+    counts |= {restart.group: restart.count for restart in restarts if restart.count}
+    counted = [(name, count) for name, count in sorted(counts.items()) if count]
+    why = "ran and did not serve within"
+    if len(counted) > _APART:
+        named = _listed([f"{name} ({count} of {BUDGET})" for name, count in counted])
+        found = [Decision("Restarting", f"{len(counted)} groups {why} their deadlines: restart of {named}")]
+    else:
+        found = [
+            Decision("Restarting", f"{name} {why} its deadline: restart {count} of {BUDGET}") for name, count in counted
+        ]
+    healed = sorted(restart.group for restart in restarts if not restart.count)
+    if healed:
+        have = "has" if len(healed) == 1 else "have"
+        found.append(Decision("Healed", f"{_listed(healed)} {have} served long enough: restarts are forgiven"))
+    return found
 
 
 def _ready(groups: tuple[ObservedGroup, ...]) -> int:
@@ -173,7 +218,10 @@ def _ready(groups: tuple[ObservedGroup, ...]) -> int:
 
 
 def _named(groups: tuple[ObservedGroup, ...]) -> str:
-    names = [group.name for group in groups]
+    return _listed([group.name for group in groups])
+
+
+def _listed(names: list[str]) -> str:
     return ", ".join(names) if len(names) <= 5 else f"{', '.join(names[:4])} and {len(names) - 4} more"
 
 

@@ -47,6 +47,14 @@ async def run(one, passes, monkeypatch=None, resync=600):
     return passes.made
 
 
+async def until(condition):
+    for _ in range(200):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("not within 2 s")
+
+
 async def test_a_pass_is_made_when_it_is_due_or_when_something_happens(one):
     passes = Passes(Outcome(0.02), Outcome(3600))
     task = asyncio.create_task(run(one, passes))
@@ -84,15 +92,11 @@ async def test_one_refusal_of_the_status_ends_no_loop(one, monkeypatch, error):
     one.client.apply = apply
     entry = one.deployments.get(KEY)
     task = asyncio.create_task(Loop(one.reconciler, one.store, Rhythm(600)).run(entry))
-    async with asyncio.timeout(2):
-        while not one.cluster.get("LLMDeployment", *KEY).get("status"):
-            await asyncio.sleep(0.01)
+    await until(lambda: one.cluster.get("LLMDeployment", *KEY).get("status"))
     assert hits
     one.change(replicas=2)
     one.see()
-    async with asyncio.timeout(2):
-        while len(one.cluster.list("StatefulSet", "default")) < 2:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(one.cluster.list("StatefulSet", "default")) == 2)
     entry.end()
     await task
 

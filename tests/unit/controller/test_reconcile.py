@@ -183,8 +183,9 @@ async def test_a_broken_checkpoint_is_a_problem_of_the_spec():
     assert one.client.writes == {"status": 1}
 
 
-async def test_one_refusal_does_not_stop_the_others_but_nothing_is_pruned(one):
+async def test_without_what_groups_need_the_others_are_written_but_nothing_is_pruned(one):
     await one.settle()
+    one.cluster.delete("Service", "default", "demo-group")
     one.client.refuse["Service"] = classify(403, "not allowed", "apply Service default/demo")
     one.change(replicas=0, router={"replicas": 3, "port": 8001})
     await one.run()
@@ -193,6 +194,52 @@ async def test_one_refusal_does_not_stop_the_others_but_nothing_is_pruned(one):
     one.client.refuse.clear()
     await one.run()
     assert one.cluster.list("StatefulSet") == []
+
+
+@pytest.mark.parametrize("kind", ["PodDisruptionBudget", "Role", "Deployment"])
+async def test_what_groups_do_not_need_keeps_none_from_leaving(one, kind):
+    one.change(replicas=3)
+    await one.settle()
+    one.client.refuse[kind] = classify(403, "not allowed", f"apply {kind}")
+    one.cluster.delete(kind, "default", one.cluster.list(kind, "default")[0]["metadata"]["name"])
+    one.change(replicas=1)
+    await one.run()
+    assert one.client.writes["delete StatefulSet"] == 2
+    assert one.condition("Reconciled")["reason"] == "Forbidden"
+
+
+async def test_what_a_pass_decided_is_told_although_its_last_look_sees_it_done(one, caplog):
+    caplog.set_level("INFO")
+    one.change(replicas=2)
+    await one.settle()
+    one.client.events.clear()
+    one.change(replicas=1)
+    await one.settle()
+    [event] = one.client.events
+    assert event["reason"] == "ScalingDown"
+    assert sum(event["message"] in message for message in caplog.messages) == 1
+    decisions = one.cluster.get("LLMDeployment", *KEY)["status"]["decisions"]
+    assert [decision["reason"] for decision in decisions] == ["Shaped", "Fit"], "told, and over"
+
+
+async def test_what_was_decided_is_told_by_the_first_status_that_can_be_written(one, monkeypatch):
+    one.change(replicas=2)
+    await one.settle()
+    one.client.events.clear()
+    one.change(replicas=1)
+    apply = one.client.apply
+
+    async def refuse(obj, subresource=None, *args, **kwargs):
+        if subresource:
+            raise Transient("apply status: away")
+        return await apply(obj, subresource, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(one.client, "apply", refuse)
+        with pytest.raises(Transient):
+            await one.run()
+    await one.settle()
+    assert [event["reason"] for event in one.client.events] == ["ScalingDown"]
 
 
 @pytest.mark.parametrize("how", ["absent", "being deleted"])
