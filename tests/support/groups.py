@@ -77,11 +77,11 @@ def stopped(made: Group, at: float) -> Group:
     return made
 
 
-def unschedulable(made: Group, since: float) -> Group:
+def unschedulable(made: Group, since: float, reason: str = "Unschedulable") -> Group:
     """The group whose pods wait for a place."""
     for body in made.pods:
         body["spec"] = {}
-        waits = condition("PodScheduled", "False", since, reason="Unschedulable", message="0/3 nodes are available")
+        waits = condition("PodScheduled", "False", since, reason=reason, message="0/3 nodes are available")
         body["status"] = {"phase": "Pending", "conditions": [waits]}
     return made
 

@@ -1,7 +1,8 @@
 """A small world to walk through with plans: pods start, crash, blink, hang and drain, nodes get lost, views are stale.
 
 Every tick is ten seconds. The operator of this world sees its own writes at once (as the real one does) and pods as
-they were up to three ticks ago. Groups of a revision whose name begins with "bad" never serve.
+they were up to three ticks ago. Groups of a revision whose name begins with "bad" never serve. There may be a quota of
+pods, and somebody who gates their scheduling.
 """
 
 import json
@@ -39,6 +40,7 @@ class Pod:
     hangs: bool = False
     blinks_until: float = 0.0
     restarts: int = 0
+    served: bool = False
 
 
 @dataclass
@@ -64,6 +66,10 @@ class World:
     views: list[list[dict[str, Any]]] = field(default_factory=list)
     serial: int = 0
     started: int = 0
+    quota: int | None = None
+    """Pods that may exist."""
+    gated: bool = False
+    """Whether pods that have no place yet are held back from the scheduler."""
 
     def tick(self) -> None:
         """Let ten seconds pass: kubelets, scheduler, StatefulSet controller and garbage collection do their part."""
@@ -77,7 +83,7 @@ class World:
         for group in self.groups.values():
             names = {(pod.group, pod.ordinal) for pod in self.pods.values()}
             for ordinal in range(self.size):
-                if (group.name, ordinal) not in names:
+                if (group.name, ordinal) not in names and (self.quota is None or len(self.pods) < self.quota):
                     self.serial += 1
                     uid = f"p{self.serial}"
                     self.pods[uid] = Pod(uid, group.name, ordinal, group.uid, self.now)
@@ -95,14 +101,14 @@ class World:
             return
         if pod.node is None:
             free = (name for name in sorted(self.places) if name not in self.lost and self.free(name) > 0)
-            pod.node = next(free, None)
+            pod.node = None if self.gated else next(free, None)
             pod.unschedulable = None if pod.node else pod.unschedulable or self.now
             pod.bound_at = pod.engine_at = pod.turned = self.now
             return
         able = pod.node not in self.lost and not pod.hangs and self.now >= pod.blinks_until
         ready = able and self.now >= pod.engine_at + START_TICKS * TICK and "bad" not in pod.group
         if ready != pod.ready:
-            pod.ready, pod.turned = ready, self.now
+            pod.ready, pod.turned, pod.served = ready, self.now, pod.served or ready
 
     def free(self, node: str) -> int:
         return self.places[node] - sum(pod.node == node for pod in self.pods.values())
@@ -111,11 +117,23 @@ class World:
         places = sum(max(0, self.free(node)) for node in self.places if node not in self.lost)
         return Room(places // self.size, f"{places} places are free")
 
-    def draining(self, revision: str) -> set[str]:
-        """Groups of other revisions whose pods are still there, on nodes that are too."""
+    def draining(self, revision: str, lag: int) -> set[str]:
+        """Groups of other revisions whose pods are still there, on nodes that are too, as far as the view showed."""
         live = {group.uid for group in self.groups.values()}
+        seen = {pod["metadata"]["uid"] for pod in self.views[-1 - min(lag, len(self.views) - 1)]}
         left = (pod for pod in self.pods.values() if pod.owner not in live and pod.node not in self.lost)
-        return {pod.group for pod in left if f"-{revision}-" not in pod.group}
+        return {pod.group for pod in left if f"-{revision}-" not in pod.group and pod.uid in seen}
+
+    def may_come_back(self) -> set[str]:
+        """Groups that served and stopped so lately that their engines may just be starting again."""
+        found = set()
+        for group in self.groups.values():
+            pods = [pod for pod in self.pods.values() if pod.owner == group.uid]
+            absent = [pod for pod in pods if not pod.ready]
+            well = len(pods) == self.size and all(pod.served and pod.node not in self.lost for pod in pods)
+            if well and all(self.now < pod.turned + DEADLINES.startup for pod in absent):
+                found.add(group.name)
+        return found
 
     def serving(self, revision: str | None = None) -> int:
         """Groups that serve in truth, whatever anybody saw."""
@@ -182,7 +200,8 @@ class World:
         if pod.gone_at is not None:
             metadata["deletionTimestamp"] = stamp(pod.gone_at)
         if pod.node is None:
-            waits = condition("PodScheduled", "False", pod.unschedulable or 0, reason="Unschedulable", message="full")
+            why = "SchedulingGated" if self.gated else "Unschedulable"
+            waits = condition("PodScheduled", "False", pod.unschedulable or 0, reason=why, message="full")
             return {"metadata": metadata, "spec": {}, "status": {"phase": "Pending", "conditions": [waits]}}
         running = {"running": {"startedAt": stamp(pod.engine_at)}}
         return {

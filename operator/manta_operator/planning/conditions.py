@@ -152,10 +152,10 @@ def _degraded(situation: Situation) -> Condition:
         back = ", or roll back by applying the former spec" if plan.rollout.state == "paused" else ""
         message = _with_pod_problems(plan.rollout.message, situation.observed)
         return Condition("Degraded", "True", plan.rollout.reason, f"{message}; mend what the pods say{back}")
-    lost = [pod for pod in situation.observed.pods if pod.lost]
+    lost = [pod for group in situation.observed.groups for pod in group.members if pod.lost]
     if lost:
         said = _some([f"pod {pod.name} is on node {pod.node}, which is lost" for pod in lost])
-        return Condition("Degraded", "True", "NodeLost", f"{said}; its replica is replaced; look at the node")
+        return Condition("Degraded", "True", "NodeLost", f"{said}; its replica is to be replaced; look at the node")
     return Condition("Degraded", "False", "Sound", "nothing is broken that waiting will not mend")
 
 

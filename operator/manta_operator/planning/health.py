@@ -6,7 +6,7 @@
     starting  anything else that does not serve
     failing   a group that does not serve, with words for why: a pod has a problem or restarted often, or it is late
 
-    since     = max over pods (started, stopped being ready)          the youngest pod, the latest mishap
+    since     = max over pods (created, started, stopped being ready)    the youngest pod, the latest mishap
     allowed   = (startupSeconds, or HUNG_SECONDS if the processes that served hang) + BACK_OFF x (2^count - 1)
     restart   : every pod exists and runs, the group does not serve, now >= since + allowed, count < BUDGET
     healed    : count > 0 and the group has served for HEALED_SECONDS: count = 0 again
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from manta_operator.placement.nodes import LOST_SECONDS
-from manta_operator.planning.observed import Observed, ObservedGroup
+from manta_operator.planning.observed import Observed, ObservedGroup, ObservedPod
 
 BUDGET = 5
 BACK_OFF_SECONDS = 60.0
@@ -31,6 +31,8 @@ HEALED_SECONDS = 600.0
 BLINK_SECONDS = 60.0
 """Some failed probes. A longer absence is no blink while others serve."""
 FAILING_RESTARTS = 3
+NEVER_SERVED_RESTARTS = 2
+"""The same of an engine that has never served: then its kubelet backs off already, and it fails until it serves."""
 NODE_SECONDS = LOST_SECONDS + 5
 """A pod that does not serve may have lost its node, which is known for certain only then."""
 
@@ -59,6 +61,8 @@ class Trouble:
     """Its budget of restarts is spent: a person has to look."""
     late: bool = False
     """It has not served by the progress deadline."""
+    waits: bool = False
+    """It has no place, or no pods: nothing is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +88,26 @@ def restart_due(group: ObservedGroup, deadlines: Deadlines) -> float | None:
         return None
     if group.restart and any(pod.created < group.restart.at for pod in group.members):
         return None  # the last restart is still under way
+    return hopeless_at(group, deadlines)
+
+
+def hopeless_at(group: ObservedGroup, deadlines: Deadlines) -> float | None:
+    """Return when a group that does not serve has had the time that its pods need to, in epoch seconds.
+
+    None while a pod is on its way out, or while one is missing and the others serve on: it is made again now.
+    """
     absent = [pod for pod in group.members if not pod.ready]
-    started = [pod.created if pod.started is None else pod.started for pod in group.members]
-    since = max(*started, *(pod.unready_since or 0.0 for pod in absent), 0.0)
-    hung = all(pod.only_unready for pod in absent)
+    if any(pod.deleting for pod in group.members) or (group.members and not absent):
+        return None
+    since = max(group.created, *map(_began, group.members), *(pod.unready_since or 0.0 for pod in absent))
+    hung = bool(absent) and all(pod.only_unready for pod in absent)
     allowed = min(HUNG_SECONDS, deadlines.startup) if hung else deadlines.startup
     return since + allowed + BACK_OFF_SECONDS * (2.0 ** _count(group) - 1)
+
+
+def dies(group: ObservedGroup) -> bool:
+    """Whether an engine of the group ends as often as it is started: waiting for it is in vain."""
+    return any(pod.problem is not None and pod.restarts >= FAILING_RESTARTS for pod in group.members)
 
 
 def restarts(groups: Iterable[ObservedGroup], deadlines: Deadlines, now: float) -> tuple[Restart, ...]:
@@ -128,21 +146,25 @@ def trouble(group: ObservedGroup, deadlines: Deadlines, now: float) -> Trouble |
         words = f"restarted {count} times in vain; {words or 'its pods run, but it does not serve'}"
     elif count:
         words = f"restarted {count} of {BUDGET} times; {words or 'it does not serve yet'}"
+    elif late and not words and len(group.members) < group.pods:
+        words = f"{len(group.members)} of its {group.pods} pods are made: see the events of StatefulSet {group.name}"
     elif late and not words:
         words = f"its pods do not serve {deadlines.progress:.0f} s after they were due to start"
-    if not words or not (spent or late or count or _hurt(group)):
+    hurt = _hurt(group)
+    if not words or not (spent or late or count or hurt):
         return None
-    return Trouble(group.name, words, count, spent, late)
+    return Trouble(group.name, words, count, spent, late, waits=group.waits_since is not None and not hurt)
 
 
 def late_at(group: ObservedGroup, deadlines: Deadlines) -> float:
     """Return when a group that does not serve misses the progress deadline, in epoch seconds.
 
-    A pod that something else than a restart replaced starts anew, and so does one that served before.
+    A pod that something else than a restart replaced starts anew, and so does one that served before, or got its place
+    late.
     """
     moments = [group.created, *(pod.unready_since or 0.0 for pod in group.members if pod.served)]
     if not _count(group):
-        moments += [pod.created for pod in group.members]
+        moments += map(_began, group.members)
     return max(moments) + deadlines.progress
 
 
@@ -151,7 +173,6 @@ def moments(groups: Iterable[ObservedGroup], deadlines: Deadlines) -> tuple[floa
     found: list[float | None] = []
     for group in groups:
         found.append(_healed_at(group))
-        found += [pod.lost_at for pod in group.members]
         found += [(pod.unready_since or pod.created) + NODE_SECONDS for pod in group.members if not pod.ready]
         if not group.ready:
             found += [late_at(group, deadlines), restart_due(group, deadlines)]
@@ -168,6 +189,11 @@ def state(group: ObservedGroup, observed: Observed) -> Literal["serving", "lost"
     return "blinking" if until is not None and observed.now < until else "starting"
 
 
+def _began(pod: ObservedPod) -> float:
+    """A node's clock may be behind: no pod starts before it is created."""
+    return max(pod.created, pod.started or 0.0)
+
+
 def _count(group: ObservedGroup) -> int:
     return group.restart.count if group.restart else 0
 
@@ -181,17 +207,17 @@ def _healed_at(group: ObservedGroup) -> float | None:
 def _hurt(group: ObservedGroup) -> bool:
     """Whether a pod has a problem of its own; to wait for a place is none."""
     return any(
-        (pod.problem is not None and pod.unschedulable_since is None)
-        or (not pod.ready and pod.restarts >= FAILING_RESTARTS)
-        for pod in group.members
+        (pod.problem is not None and pod.unschedulable_since is None) or _ends_often(pod) for pod in group.members
     )
+
+
+def _ends_often(pod: ObservedPod) -> bool:
+    return not pod.ready and pod.restarts >= (FAILING_RESTARTS if pod.served else NEVER_SERVED_RESTARTS)
 
 
 def _words(group: ObservedGroup) -> str:
     for pod in group.members:
         if pod.problem:
             return f"pod {pod.name}: {pod.problem}"
-    often = max(group.members, key=lambda pod: pod.restarts, default=None)
-    if often is not None and often.restarts >= FAILING_RESTARTS:
-        return f"pod {often.name}: its engine ended {often.restarts} times"
-    return ""
+    often = max(filter(_ends_often, group.members), key=lambda pod: pod.restarts, default=None)
+    return f"pod {often.name}: its engine ended {often.restarts} times" if often is not None else ""

@@ -13,7 +13,7 @@ Object = dict[str, Any]
 LOST_MARGIN_SECONDS = 60.0
 """A pod that is still there this long after its grace has ended will not go by itself: its node does not answer."""
 _BENIGN = (None, "ContainerCreating", "PodInitializing")
-_UNSCHEDULABLE = ("Unschedulable", "SchedulerError")
+_UNSCHEDULABLE = ("Unschedulable", "SchedulerError", "SchedulingGated")
 
 
 def observe_pod(body: Body, now: float, lost_nodes: frozenset[str]) -> ObservedPod:

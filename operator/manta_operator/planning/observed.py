@@ -9,6 +9,8 @@ SAME_MOMENT_SECONDS = 5.0
 """A kubelet says that a pod is not ready as it takes it; Kubernetes writes times in whole seconds."""
 SUSPICIOUS_SECONDS = 60.0
 """A pod that has not been ready for this long may be on a node that is lost."""
+REPLACED_SECONDS = 60.0
+"""A pod that is so much younger than its group has replaced one."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,23 @@ class ObservedGroup:
     def lost(self) -> bool:
         """Whether a pod of it is lost: the others wait for it in vain."""
         return any(pod.lost for pod in self.members)
+
+    @property
+    def waits_since(self) -> float | None:
+        """Since when it waits for a place, or for pods that nobody makes (a quota); None if it does not."""
+        waits = [pod.unschedulable_since for pod in self.members if pod.unschedulable_since is not None]
+        if len(self.members) < self.pods:
+            waits.append(max(self.created, *(max(pod.created, pod.unready_since or 0.0) for pod in self.members), 0.0))
+        return min(waits) if waits else None
+
+    @property
+    def served(self) -> bool:
+        """Whether it does not serve now but did before, as far as its pods tell: they did, or replace others."""
+        fresh = self.restart is None or not self.restart.count
+        return not self.ready and any(
+            pod.ready_since is not None or pod.served or (fresh and pod.created > self.created + REPLACED_SECONDS)
+            for pod in self.members
+        )
 
     @property
     def complete(self) -> bool:

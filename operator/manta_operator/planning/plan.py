@@ -2,7 +2,7 @@
 
     health.py           how each group is: who hangs, who is lost, who is late
     rollout_limits.py   how many groups beyond replicas, how many out of service
-    rollout.py          who starts and who leaves
+    rollout.py          who is started and who is pruned
     victims.py          in which order
     rollout_words.py    the sentences
 
@@ -96,7 +96,7 @@ def plan(
         fit=choice.fit,
         revision=revision,
         groups=_groups(name, revision, steps, observed),
-        prune=tuple(sorted(steps.leave, key=lambda group: group.name)),
+        prune=tuple(sorted(steps.prune, key=lambda group: group.name)),
         decisions=(
             Decision("Shaped", f"each replica is {choice.shape}"),
             Decision("Fit", choice.fit.message),
@@ -129,6 +129,8 @@ def _again_in(steps: Steps, deadlines: Deadlines, observed: Observed) -> float |
     moments = [*health.moments(kept, deadlines), *(pod.lost_at for pod in observed.pods if pod.lost_at is not None)]
     moments += [moment for moment in (health.blinking_until(group, observed) for group in kept) if moment is not None]
     moments += [moment for moment in map(stuck_at, steps.new) if moment is not None]
+    waited_for = (health.hopeless_at(group, deadlines) for group in steps.old if not group.ready)
+    moments += [moment for moment in waited_for if moment is not None]
     if steps.hands_over:
         moments += [moment for moment in map(rollout.known_at, kept) if moment is not None]
     if steps.waits:

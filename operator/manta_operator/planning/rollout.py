@@ -1,26 +1,29 @@
-"""Which groups are started and which leave, so that a changed template never costs more than the spec allows. Pure.
+"""Which groups are started and which pruned, so that a changed template never costs more than the spec allows. Pure.
 
     N groups of this revision, O of others (what serves, starts or blinks), D of others that drain and are waited for
     R replicas, S surge, floor: rollout_limits.py
 
-    leave at once   lost groups; of O those that neither serve nor blink: nobody gets an answer from them
-                    N beyond R, in the order of victims.py
+    prune at once   lost groups; N beyond R, in the order of victims.py; useless ones of O:
+      useless       it neither serves nor blinks, and it never served, or its engine ends again and again, or it has
+                    had its time to come back (health.hopeless_at), or those that serve make the floor without it
     start           min(R - N, R + S - N - O - D)           rollout: O or D
                     R - N                                   otherwise: a first start, or a scale-up
     hand over       of O that serve, as many as serve beyond the floor, for KNOWN_SECONDS already
-    paused          O, and a group of N is in trouble: nothing is started, and O only follows a scale-down
+    paused          O, and a group of N is in trouble, other than that it waits for a place: O only follows a
+                    scale-down, and nothing is started, but R - N - O - D once a group of N has served: what is
+                    missing is replaced, and a scale-up is followed, by a revision that is known to serve
 
-It keeps no state. A group never changes its revision, and groups of this revision only leave when there are more than
-R of them: so every pass either waits for something that will happen, or brings N nearer to R or O nearer to 0, and a
-rollback is the same walk with the revisions exchanged. Groups that drain count as long as their pods are there, for
-they hold their accelerators; R + S is never exceeded.
+It keeps no state. A group never changes its revision, and groups of this revision are only pruned when there are more
+than R of them: so every pass either waits for something that will happen, or brings N nearer to R or O nearer to 0,
+and a rollback is the same walk with the revisions exchanged. Groups that drain count as long as their pods are there,
+for they hold their accelerators; R + S is never exceeded.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from manta_operator.placement.room import Room
-from manta_operator.planning.health import Deadlines, Trouble, state, trouble
+from manta_operator.planning.health import Deadlines, Trouble, dies, hopeless_at, state, trouble
 from manta_operator.planning.observed import Observed, ObservedGroup
 from manta_operator.planning.rollout_limits import Limits, Wish, limits, stuck_at
 from manta_operator.planning.victims import competing, order
@@ -58,7 +61,7 @@ class Steps:
     """Of other revisions, and not serving: they make room."""
     surplus: Groups
     """Of this revision, beyond what is asked for."""
-    relieved: Groups
+    replaced: Groups
     """Of other revisions, serving, and no longer needed."""
     draining: int
     limits: Limits
@@ -70,19 +73,19 @@ class Steps:
     wants_loads: bool
 
     @property
-    def leave(self) -> Groups:
-        """Every group that leaves in this pass."""
-        return self.lost + self.useless + self.surplus + self.relieved
+    def prune(self) -> Groups:
+        """Every group that is pruned in this pass, and drains."""
+        return self.lost + self.useless + self.surplus + self.replaced
 
     @property
     def rolls(self) -> bool:
         """Whether groups of other revisions are still there, serving or draining."""
-        return bool(self.old or self.relieved or self.draining)
+        return bool(self.old or self.replaced or self.draining)
 
     @property
     def waits(self) -> bool:
         """Whether the rollout can go no further by itself: nothing moves, and nothing is about to."""
-        moves = self.start or self.leave or self.draining
+        moves = self.start or self.prune or self.draining
         starting = any(not group.ready and stuck_at(group) is None for group in self.new) or self.hands_over
         blinking = any(not group.ready for group in self.old)
         return bool(self.old) and not (self.paused or moves or starting or blinking)
@@ -99,38 +102,53 @@ def decide(revision: str, wish: Wish, deadlines: Deadlines, observed: Observed, 
     excess = max(0, len(every_new) - wish.replicas)
     new = every_new[excess:]
     every_old = tuple(group for group in kept if group.revision != revision)
-    paused = bool(every_old) and any(group.name in broken for group in new)
-    useless = () if paused else _useless(every_old, new, wish, observed)
-    old = tuple(group for group in every_old if group not in useless)
-    draining = len(useless) + sum(group.revision != revision and not group.stays for group in observed.leaving)
-    total = len(new) + len(old) + draining
+    hurt = frozenset(each.group for each in troubles if not each.waits)
+    paused = bool(every_old) and any(group.name in hurt for group in new)
+    draining = sum(group.revision != revision and not group.stays for group in observed.leaving)
+    total = len(new) + len(every_old) + draining
     bounds = limits(wish, total, new, draining, observed.now, circumstances.room)
-    go = _spare(new, old, wish, bounds, observed.now, paused=paused)
+    useless = () if paused else _useless(every_old, new, wish, bounds.floor, deadlines, observed)
+    if useless:
+        draining += len(useless)
+        bounds = limits(wish, total, new, draining, observed.now, circumstances.room)
+    old = tuple(group for group in every_old if group not in useless)
+    spare = _spare(new, old, wish, bounds, observed.now, paused=paused)
     serving_old = order((group for group in old if group.ready), broken, circumstances.loads)
     rolls = bool(every_old or draining)
     return Steps(
         new=new,
-        old=tuple(group for group in old if group not in serving_old[:go]),
-        start=_start(len(new), total, wish, bounds, rolls=rolls, paused=paused),
+        old=tuple(group for group in old if group not in serving_old[:spare]),
+        start=_start(new, total, wish, bounds, rolls=rolls, paused=paused),
         lost=lost,
         useless=useless,
         surplus=every_new[:excess],
-        relieved=serving_old[:go],
+        replaced=serving_old[:spare],
         draining=draining,
         limits=bounds,
         troubles=troubles,
         paused=paused,
         hands_over=bool(old) and any((known_at(group) or 0.0) > observed.now for group in new + old),
-        wants_room=bounds.asks_room and rolls and not paused and len(new) < wish.replicas,
-        wants_loads=competing(every_new, excess) or competing(serving_old, go),
+        wants_room=bounds.asks_room and rolls and not paused and (len(new) < wish.replicas or bounds.stuck),
+        wants_loads=competing(every_new, excess) or competing(serving_old, spare),
     )
 
 
-def _useless(old: Groups, new: Groups, wish: Wish, observed: Observed) -> Groups:
-    """Return the old groups that give no answer: none of theirs is missed, and the new ones need their places."""
+def _useless(old: Groups, new: Groups, wish: Wish, floor: int, deadlines: Deadlines, observed: Observed) -> Groups:
+    """Return the old groups that give no answer and will not be missed: the new ones need their places."""
     if sum(group.ready for group in new) >= wish.replicas:
         return tuple(group for group in old if not group.ready)
-    return tuple(group for group in old if state(group, observed) == "starting")
+    serving = sum(group.ready for group in old + new)
+    found = (group for group in old if state(group, observed) == "starting")
+    return tuple(
+        group
+        for group in found
+        if serving >= floor or not group.served or dies(group) or _hopeless(group, deadlines, observed.now)
+    )
+
+
+def _hopeless(group: ObservedGroup, deadlines: Deadlines, now: float) -> bool:
+    moment = hopeless_at(group, deadlines)
+    return moment is not None and now >= moment
 
 
 def known_at(group: ObservedGroup) -> float | None:
@@ -139,16 +157,18 @@ def known_at(group: ObservedGroup) -> float | None:
 
 
 def _spare(new: Groups, old: Groups, wish: Wish, bounds: Limits, now: float, *, paused: bool) -> int:
-    """Count the old groups that serve and may leave."""
+    """Count the old groups that serve and may be pruned."""
     serving_old = sum(group.ready for group in old)
     serving = sum(moment is not None and now >= moment for moment in map(known_at, new + old))
     beyond = serving_old - wish.replicas if paused else serving - bounds.floor
     return min(serving_old, max(0, beyond))
 
 
-def _start(new: int, total: int, wish: Wish, bounds: Limits, *, rolls: bool, paused: bool) -> int:
+def _start(new: Groups, total: int, wish: Wish, bounds: Limits, *, rolls: bool, paused: bool) -> int:
     """Count the new groups to start."""
+    missing = wish.replicas - len(new)
     if paused:
-        return 0
-    places = wish.replicas + bounds.surge - total if rolls else wish.replicas - new
-    return max(0, min(wish.replicas - new, places))
+        places = wish.replicas - total if any(group.ready for group in new) else 0
+    else:
+        places = wish.replicas + bounds.surge - total if rolls else missing
+    return max(0, min(missing, places))

@@ -4,8 +4,9 @@ R replicas   total = new + old groups + those of other revisions that still drai
 
 surge        as given;  auto: 1 while one surges (total > R), or where there is room for one more group beside
 those that are missing, or the room is not known (then the scheduler is asked by trying); else 0
-stuck        a new group has waited for a place for TRY_SECONDS, and nothing drains that would free one
+stuck        a new group has waited for a place, or for pods at all, for TRY_SECONDS, and nothing drains for it
 unavailable  as given;  auto: 0 where it surges, unless that is auto too and stuck; otherwise 1, but 0 of one
+             0 in any case where no node suits the new template: a place that is freed would help nobody
 floor        = R - unavailable groups that serve; at least 1 while it surges and is not stuck: an outage that
 is allowed is only taken where there is no other way
 """
@@ -63,14 +64,16 @@ def limits(
     stuck = not draining and any(moment is not None and now >= moment for moment in moments)
     surge, asks = _surge(wish, total, stuck=stuck, room=room)
     unavailable = _unavailable(wish, surging=surge > 0 and not (stuck and wish.surge == "auto"))
+    asks = asks or (unavailable > 0 and room is None)
+    if room is not None and not room.suitable:
+        unavailable = 0
     floor = max(wish.replicas - unavailable, min(1, wish.replicas) if surge and not stuck else 0)
     return Limits(surge, floor, stuck, asks)
 
 
 def stuck_at(group: ObservedGroup) -> float | None:
     """Return when a group that waits for a place counts as stuck, in epoch seconds; None if it does not wait."""
-    waits = [pod.unschedulable_since for pod in group.members if pod.unschedulable_since is not None]
-    return min(waits) + TRY_SECONDS if waits else None
+    return group.waits_since + TRY_SECONDS if group.waits_since is not None else None
 
 
 def _surge(wish: Wish, total: int, *, stuck: bool, room: Room | None) -> tuple[int, bool]:

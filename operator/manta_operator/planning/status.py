@@ -7,10 +7,13 @@ from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
 from manta_operator.planning.conditions import MESSAGE_LIMIT, Condition, Situation, conditions, merge
 from manta_operator.planning.fit import Fit
+from manta_operator.planning.plan import Decision
 from manta_operator.planning.previous import remember
 
 _DECISION_LIMIT = 1024
 """Characters of a decision that are kept."""
+_DECISIONS = 64
+"""How many decisions the schema takes."""
 _KEPT = ("revision", "plan", "shape", "fit")
 """What stays as it was while the spec cannot be planned: the replicas of then are still there."""
 
@@ -40,10 +43,16 @@ def status(deployment: LLMDeployment, situation: Situation, before: Mapping[str,
         result["plan"] = str(plan.shape)
         result["shape"] = remember(deployment.spec, plan.shape, plan.fit)
         result["fit"] = _fit(plan.fit)
-        result["decisions"] = [
-            {"reason": decision.reason, "message": decision.message[:_DECISION_LIMIT]} for decision in plan.decisions
-        ]
+        result["decisions"] = _decisions(plan.decisions)
     return result
+
+
+def _decisions(decided: tuple[Decision, ...]) -> list[dict[str, str]]:
+    """Cut to what the API server takes: a status that it refuses is no status at all."""
+    if len(decided) > _DECISIONS:
+        left_out = len(decided) - _DECISIONS + 1
+        decided = (*decided[: _DECISIONS - 1], Decision("More", f"and {left_out} more decisions"))
+    return [{"reason": each.reason, "message": each.message[:_DECISION_LIMIT]} for each in decided]
 
 
 def unreadable(error: str, body: Mapping[str, Any], now: str) -> dict[str, Any]:

@@ -44,6 +44,7 @@ def group(revision="new", ready=1, index=0) -> ObservedGroup:
 
 
 NEW, BORN, OLD = group(), group(ready=0), group("old")
+STRANDED = replace(BORN, members=(pod(node="n1", lost=True),))
 FORBIDDEN = Failure("Forbidden", "apply Service default/demo: no")
 TAKEN = Failure("NotOwned", "Service default/demo belongs to somebody else")
 BUSY = Failure("Transient", "apply Service default/demo: 429 too many requests")
@@ -130,7 +131,12 @@ def test_all_conditions(given, expected):
             situation(groups=[BORN], troubles=(replace(SPENT, spent=False),), rollout=STARTING),
             "Degraded: False Sound",
         ),
-        ("a lost node", situation(groups=[BORN], pods=[pod(node="n1", lost=True)]), "Degraded: True NodeLost"),
+        ("a lost node", situation(groups=[STRANDED]), "Degraded: True NodeLost"),
+        (
+            "a lost node, and its replica is replaced",
+            situation(groups=[NEW], pods=[pod(node="n1", lost=True)]),
+            "Ready: True AllServing",
+        ),
         ("refused", situation(groups=[NEW], failures=(FORBIDDEN,)), "Reconciled: False Forbidden"),
         ("refused is not ready", situation(groups=[NEW], failures=(FORBIDDEN,)), "Ready: False Forbidden"),
         ("refused, and clients are served", situation(groups=[NEW], failures=(FORBIDDEN,)), "Available: True Serving"),
@@ -196,7 +202,7 @@ def test_condition(case, given, expected):
             "delete StatefulSet demo-new-0 or change the spec",
         ),
         ("Degraded", situation(groups=[OLD], rollout=PAUSED), "roll back by applying the former spec"),
-        ("Degraded", situation(pods=[pod(node="n1", lost=True)]), "pod demo-new-0-0 is on node n1, which is lost"),
+        ("Degraded", situation(groups=[STRANDED]), "pod demo-new-0-0 is on node n1, which is lost"),
         ("Integrated", situation(integrations=(absent(POD_MONITOR),)), "install the CRDs of the Prometheus operator"),
         ("ModelAvailable", situation(pods=[pod(problem=GATED)]), "GatedRepoError: 403 Client Error; check spec.model"),
         ("Progressing", situation(groups=[BORN], rollout=NO_ROOM), "a replica needs 2 GPUs, 0 are free"),

@@ -16,6 +16,26 @@ def see(made, now, lost=frozenset()):
     return observed.groups[0], observed
 
 
+def unmade(age):
+    """Its pods are not made, perhaps because of a quota."""
+    made = group("new", 0, ready=False, created=BORN + age)
+    made.pods = []
+    return made
+
+
+def running(made, restarts, **status):
+    """An engine that runs after it ended a few times."""
+    for body in made.pods:
+        body["status"]["containerStatuses"][0]["restartCount"] = restarts
+        body["status"] |= status
+    return made
+
+
+def slow_clock(made):
+    """Its node's clock is a quarter of an hour behind: that of the API server says when it was created."""
+    return running(made, 0, startTime=stamp(BORN - 900), conditions=[condition("Ready", "False", BORN - 900)])
+
+
 def starting(pods=1):
     return group("new", 0, ready=False, pods=pods, created=BORN)
 
@@ -46,6 +66,7 @@ def revived(made, at):
         ("served, and the same engine stopped: it hangs", stopped(serving(), BORN + 900), BORN + 1200),
         ("of two pods one stopped", half(serving(pods=2), BORN + 900), BORN + 1200),
         ("served, and its engine starts anew: startupSeconds", revived(serving(), BORN + 900), BORN + 2700),
+        ("the clock of its node is behind", slow_clock(starting()), BORN + 1800),
         ("serves", group("new", 0, created=BORN), None),
         ("waits for a place: a restart would not help", unschedulable(starting(), BORN), None),
         ("the last restart is under way", restarted(starting(), 1, BORN + 1), None),
@@ -122,6 +143,14 @@ def test_ten_minutes_of_service_forgive_everything(since, count):
         ("waits for a place", unschedulable(starting(), BORN), BORN + 60, None),
         ("waits too long", unschedulable(starting(), BORN), BORN + 2400,
          "pod demo-new-0-0: Unschedulable: 0/3 nodes are available"),
+        ("it crashes for the second time", crashing(starting(), 1), BORN + 60,
+         "pod demo-new-0-0: CrashLoopBackOff: back-off 40s; it last said: CUDA out of memory"),
+        ("and runs again: it fails until it serves", running(starting(), 2), BORN + 60,
+         "pod demo-new-0-0: its engine ended 2 times"),
+        ("one that served may end twice", running(revived(serving(), BORN + 900), 2), BORN + 960, None),
+        ("no pods for too long", unmade(0), BORN + 2400,
+         "0 of its 1 pods are made: see the events of StatefulSet demo-new-0"),
+        ("gated", unschedulable(starting(), BORN, "SchedulingGated"), BORN + 60, None),
         ("ends again and again", crashing(starting()), BORN + 60,
          "pod demo-new-0-0: CrashLoopBackOff: back-off 40s; it last said: CUDA out of memory"),
         ("restarted before", restarted(starting(), 2, BORN - 1), BORN + 60,
@@ -140,6 +169,7 @@ def test_trouble(case, made, now, said):
         ("from its creation", starting(), BORN + 2400),
         ("a pod that was evicted starts anew", group("new", 0, ready=False, created=BORN + 500), BORN + 2900),
         ("a restart of ours is no excuse", restarted(starting(), 1, BORN + 1), BORN + 2400),
+        ("it got its place late", running(starting(), 0, startTime=stamp(BORN + 3000)), BORN + 5400),
         ("it served until", stopped(group("new", 0, created=BORN), BORN + 5000), BORN + 7400),
     ],
 )
@@ -168,4 +198,4 @@ def test_a_pod_that_does_not_end_is_lost(after, lost):
 
 def test_moments_to_look_again():
     seen, _ = see(stopped(group("old", 0, created=BORN), BORN + 900), BORN + 901)
-    assert set(health.moments([seen], DEADLINES)) == {BORN + 965, BORN + 1200, BORN + 3300}
+    assert set(health.moments([seen], DEADLINES)) == {BORN + 900 + health.NODE_SECONDS, BORN + 1200, BORN + 3300}

@@ -1,7 +1,7 @@
 """Which groups are started and which leave, for every situation a start, a scale or a rollout can meet."""
 
 import pytest
-from groups import bodies, crashing, group, restarted, stopped, unschedulable
+from groups import bodies, crashing, group, pod, restarted, stamp, stopped, unschedulable
 
 from manta_operator.placement.room import Room
 from manta_operator.planning.fit import Choice, Fit
@@ -12,6 +12,7 @@ from manta_operator.planning.shape import Shape
 CHOICE = Choice(Shape(1, 1, 1, "uni"), Fit("True", "it fits"))
 NOW = 10_000.0
 FULL = Room(0, "0 of 8 nvidia.com/gpu are free")
+UNSUITED = Room(0, "0 of 0 free on 0 of 3 nodes: no place for one", suitable=0)
 FREE = Room(9, "8 of 8 nvidia.com/gpu are free")
 
 
@@ -27,12 +28,48 @@ def blink(index, revision="old"):
     return stopped(group(revision, index), NOW - 10)
 
 
+def revived(index, at):
+    """An old group whose engine ended, and is started again."""
+    made = stopped(old(index), at)
+    made.pods[0]["status"]["containerStatuses"][0] |= {
+        "restartCount": 1,
+        "state": {"running": {"startedAt": stamp(at + 2)}},
+    }
+    return made
+
+
+def halved(made):
+    """The group that lacks a pod."""
+    made.pods.pop()
+    return made
+
+
+def evicted(made):
+    """The group whose pods drain, but not the group."""
+    for body in made.pods:
+        body["metadata"]["deletionTimestamp"] = stamp(NOW + 30)
+    return made
+
+
+def replaced(made, at):
+    """The group whose pods were made anew."""
+    made.pods = [pod(made.statefulset, ordinal, created=at) for ordinal in range(len(made.pods))]
+    return made
+
+
+def unmade(index, at):
+    """A new group whose pods a quota refuses."""
+    made = group("new", index, ready=False, created=at)
+    made.pods = []
+    return made
+
+
 def gone(index, revision="old"):
     """A group whose StatefulSet was pruned and whose pods drain."""
     made = group(revision, index)
     made.statefulset["metadata"]["deletionTimestamp"] = "1970-01-01T02:46:40Z"
-    for pod in made.pods:
-        pod["metadata"]["deletionTimestamp"] = "1970-01-01T02:47:40Z"
+    for body in made.pods:
+        body["metadata"]["deletionTimestamp"] = "1970-01-01T02:47:40Z"
     return made
 
 
@@ -73,10 +110,21 @@ LOST.pods[0]["metadata"]["deletionTimestamp"] = "1970-01-01T01:00:00Z"
         ("the old does not serve: it makes room", [old(0, ready=False)], 1, "-old-0 +new-0"),
         ("the old one blinks: it stays", [blink(0), BORN], 1, ""),
         ("the old one hangs for long: it makes room", [stopped(old(0), NOW - 400), BORN], 1, "-old-0"),
-        ("while others serve, a minute is long", [stopped(old(0), NOW - 90), old(1), BORN], 2, "-old-0"),
+        ("while others suffice, a minute is long", [stopped(old(0), NOW - 90), old(1), SERVES], 2, "-old-0"),
+        ("they do not suffice: it has its time", [stopped(old(0), NOW - 90), old(1), BORN], 2, ""),
+        ("they do not, and it has had its time", [stopped(old(0), NOW - 400), old(1), BORN], 2, "-old-0"),
+        ("all old ones crashed a moment ago: all stay", [revived(i, NOW - 5) for i in range(4)] + [BORN], 4, ""),
+        ("crashed, and not back in time: it makes room", [revived(0, NOW - 1900), BORN], 1, "-old-0"),
+        ("it crashes again and again: it makes room", [crashing(revived(0, NOW - 9)), BORN], 1, "-old-0"),
+        ("one pod of the only old group was evicted", [halved(old(0, pods=2))], 1, "+new-0"),
+        ("the pod of the only old group drains", [evicted(old(0))], 1, "+new-0"),
+        ("it drained, and is made anew", [replaced(old(0), NOW - 100), BORN], 1, ""),
         ("a third revision: the second never served", [old(0), group("mid", 0, ready=False)], 1, "-mid-0"),
         ("the new one fails: paused", [old(0), old(1), crashing(new(0, ready=False))], 2, ""),
         ("paused, scaled down: what is too much leaves", [old(0), old(1), crashing(new(0, ready=False))], 1, "-old-1"),
+        ("paused, scaled up: nothing is started", [old(0), crashing(new(0, ready=False))], 4, ""),
+        ("paused, one serves: what is missing starts", [old(0), crashing(new(0, ready=False)), new(1)], 4, "+new-2"),
+        ("paused, one serves: no surge", [old(0), crashing(new(0, ready=False)), new(1)], 3, ""),
         ("paused: broken old ones stay too", [old(0, ready=False), old(1), crashing(new(0, ready=False))], 2, ""),
     ],
 )  # fmt: skip
@@ -110,6 +158,19 @@ def test_steps(case, groups, replicas, expected):
         ("the surge waits for a place: patience", [old(0), old(1), unschedulable(new(0), NOW - 30)], 2, {}, ""),
         ("no place for long: one leaves for it", [old(0), old(1), unschedulable(new(0), NOW - 90)], 2, {}, "-old-1"),
         ("no place, a single replica: wait", [old(0), unschedulable(new(0), NOW - 90)], 1, {}, ""),
+        ("no place beyond the deadline: one leaves for it all the same",
+         [old(0), old(1), unschedulable(new(0), NOW - 3000)], 2, {}, "-old-1"),
+        ("no place, an outage is allowed: in place",
+         [old(0), unschedulable(new(0), NOW - 3000)], 1, {"unavailable": 1}, "-old-0"),
+        ("no place, surge 0, an outage is allowed: in place",
+         [old(0), unschedulable(new(0), NOW - 3000)], 1, {"surge": 0, "unavailable": 1}, "-old-0"),
+        ("gated, as by Kueue: as if there were no place",
+         [old(0), old(1), unschedulable(new(0), NOW - 3000, "SchedulingGated")], 2, {}, "-old-1"),
+        ("a quota refuses its pods: patience", [old(0), old(1), unmade(0, NOW - 30)], 2, {}, ""),
+        ("a quota refuses its pods: one leaves for it", [old(0), old(1), unmade(0, NOW - 3000)], 2, {}, "-old-1"),
+        ("no node suits the new template: nothing leaves for it", [old(0), old(1)], 2, {"room": UNSUITED}, ""),
+        ("nor where it is allowed to", [old(0)], 1, {"room": UNSUITED, "surge": 0, "unavailable": 1}, ""),
+        ("nor where the surge was tried", [old(0), old(1), PENDING], 2, {"room": UNSUITED}, ""),
         ("a surge that is asked for waits for its place", [old(0), old(1), PENDING], 2, {"surge": 1}, ""),
         ("a scale-up with the rollout", [old(0), old(1)], 4, {"room": FREE}, "+new-0 +new-1 +new-2"),
         ("a scale-down with the rollout", [old(0), old(1), old(2)], 1, {"room": FREE}, "-old-1 -old-2"),
@@ -129,6 +190,8 @@ def test_rollout(case, groups, replicas, how, expected):
         ("it is known", [old(0)], 1, {"room": FULL}, set()),
         ("it surges already", [old(0), BORN], 1, {}, set()),
         ("surge is given", [old(0)], 1, {"surge": 1}, set()),
+        ("an outage is allowed: whether it would help", [old(0)], 1, {"surge": 0, "unavailable": 1}, {"room"}),
+        ("it found no place: whether another leaving would help", [old(0), old(1), PENDING], 2, {}, {"room", "loads"}),
         ("no rollout", [new(0)], 2, {}, set()),
         ("scale-down: loads decide between two", [new(0), new(1)], 1, {}, {"loads"}),
         ("one of them does not serve: they do not", [new(0, ready=False), new(1)], 1, {}, set()),
@@ -206,7 +269,7 @@ def test_numbers_for_conditions():
     [
         ("settled: nothing to wait for", [new(0)], 1, {}, None),
         ("no room: look again", [old(0)], 1, {"room": FULL}, 30),
-        ("a pod that stopped serving may have lost its node", [blink(0), BORN], 1, {}, 55),
+        ("a pod that has stopped serving: when its group makes room", [blink(0), BORN], 1, {}, 290),
         ("a blink is judged when it is none any more", [stopped(old(0), NOW - 100), BORN], 1, {}, 200),
         ("a new group has until its restart", [BORN], 1, {}, 1300),
         ("routers are to hear of the new one first", [old(0), FRESH], 1, {}, 3),

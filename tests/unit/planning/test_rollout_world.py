@@ -2,11 +2,13 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plan_world import World
+from plan_world import Pod, World
 
 from manta_operator.planning.plan import Wish
 
-MISHAPS = ("crash", "blink", "hang", "evict", "lose a node", "revision", "scale", "nothing")
+MISHAPS = (
+    "crash", "all crash", "blink", "hang", "evict", "lose a node", "revision", "scale", "quota", "gates", "nothing",
+)  # fmt: skip
 REVISIONS = ("a", "b", "bad1")
 CALM_TICKS = 260
 
@@ -47,6 +49,7 @@ class Walk:
     def settle(self) -> None:
         """Walk on without mishaps until nothing is left to do, or for long."""
         for _ in range(CALM_TICKS):
+            self.world.quota, self.world.gated = None, False
             self._tick(0)
             if self.state == "settled":
                 return
@@ -54,7 +57,7 @@ class Walk:
     def _tick(self, lag: int) -> int:
         world = self.world
         world.tick()
-        before = dict(world.groups)
+        before, paused_for_breath = dict(world.groups), world.may_come_back()
         made = world.step(self.revision, self.wish, lag, knows_room=self.knows_room)
         self.state = made.rollout.state
         assert made.again_in is None or made.again_in >= 1
@@ -69,8 +72,11 @@ class Walk:
             assert after >= least(self.wish), "a serving group was taken away below the floor"
         others = sum(group.revision != self.revision for group in world.groups.values())
         if started and others:  # else it is a start or a scale-up
-            held = len(world.groups) + len(world.draining(self.revision))
+            held = len(world.groups) + len(world.draining(self.revision, lag))
             assert held <= limit(self.wish), "more groups than replicas and surge"
+        if lag == 0 and made.rollout.new_ready + made.rollout.old_ready < least(self.wish):
+            hasty = {group.name for group in made.prune if group.revision != self.revision} & paused_for_breath
+            assert not hasty, "groups that may come back were taken away although too few serve"
         return len(pruned) + len(started)
 
     def mishap(self, kind: str, pick: int) -> None:
@@ -80,18 +86,27 @@ class Walk:
             self.revision = REVISIONS[pick % len(REVISIONS)]
         elif kind == "scale":
             self.wish = Wish(pick % 4, self.wish.surge, self.wish.unavailable)
+        elif kind == "quota":
+            world.quota = None if world.quota is not None else len(world.pods)
+        elif kind == "gates":
+            world.gated = not world.gated
         elif kind == "lose a node" and len(world.places) - len(world.lost) > self.wish.replicas:
             world.lost.add(sorted(world.places)[pick % len(world.places)])
-        elif pods:
-            pod = pods[pick % len(pods)]
-            if kind == "crash":
+        elif kind == "all crash":
+            for pod in pods:
                 world.crash(pod)
-            elif kind == "blink":
-                pod.blinks_until = world.now + 20
-            elif kind == "hang":
-                pod.hangs = True
-            elif kind == "evict":
-                world.delete(pod)
+        elif pods:
+            self._befall(kind, pods[pick % len(pods)])
+
+    def _befall(self, kind: str, pod: Pod) -> None:
+        if kind == "crash":
+            self.world.crash(pod)
+        elif kind == "blink":
+            pod.blinks_until = self.world.now + 20
+        elif kind == "hang":
+            pod.hangs = True
+        elif kind == "evict":
+            self.world.delete(pod)
 
 
 @settings(max_examples=40, deadline=None)

@@ -44,7 +44,7 @@ def refused(value):
 
 
 ENDLESS = Plan(
-    Shape(1, 1, 1, "uni"), Fit("True", LONG), "a" * 8, (), (), tuple(Decision("Shaped", LONG) for _ in range(9))
+    Shape(1, 1, 1, "uni"), Fit("True", LONG), "a" * 8, (), (), tuple(Decision("Shaped", LONG) for _ in range(99))
 )
 
 
