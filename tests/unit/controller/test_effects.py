@@ -1,6 +1,7 @@
 """Restarts, evictions and what lies around a deployment, as the requests that are made."""
 
 import json
+import time
 
 import pytest
 from aiohttp import web
@@ -9,11 +10,20 @@ from one_deployment import OneDeployment
 from manta_operator.api import names
 from manta_operator.controller import surroundings
 from manta_operator.controller.errors import Forbidden, Transient
+from manta_operator.controller.statuses import timestamp
 
 
 @pytest.fixture
 def one():
     return OneDeployment()
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """An hour has passed."""
+    now = time.time() + 3600
+    monkeypatch.setattr("manta_operator.controller.observing.time.time", lambda: now)
+    monkeypatch.setattr("manta_operator.controller.observing.timestamp", lambda: timestamp(now))
 
 
 def node(one, cpu):
@@ -23,14 +33,14 @@ def node(one, cpu):
 
 
 async def hung(one):
-    """A group whose only pod has run for years and does not serve; return group and pod."""
+    """A group whose only pod runs and does not serve; return group and pod."""
     node(one, "8")
     await one.settle()
     [group] = one.groups()
-    return group, one.pod(group, phase="Running", startTime="2020-01-01T00:00:00Z")
+    return group, one.pod(group, phase="Running")
 
 
-async def test_a_restart_is_written_down_before_the_pod_is_deleted(one):
+async def test_a_restart_is_written_down_before_the_pod_is_deleted(one, later):
     group, pod = await hung(one)
     one.client.sent.clear()
     await one.run()
@@ -44,7 +54,7 @@ async def test_a_restart_is_written_down_before_the_pod_is_deleted(one):
     assert gone == ("delete", pod["metadata"]["name"], pod["metadata"]["uid"])
 
 
-async def test_what_was_written_down_and_not_done_is_done_by_the_next_pass(one, monkeypatch):
+async def test_what_was_written_down_and_not_done_is_done_by_the_next_pass(one, later, monkeypatch):
     """A crash between the two writes."""
     _, pod = await hung(one)
 
@@ -61,14 +71,14 @@ async def test_what_was_written_down_and_not_done_is_done_by_the_next_pass(one, 
     assert ("delete", pod["metadata"]["name"], pod["metadata"]["uid"]) in one.client.sent
 
 
-async def test_nothing_is_deleted_while_it_cannot_be_written_down(one):
+async def test_nothing_is_deleted_while_it_cannot_be_written_down(one, later):
     await hung(one)
     one.client.refuse["StatefulSet"] = Forbidden("apply StatefulSet: no")
     await one.run()
     assert one.client.writes["delete Pod"] == 0
 
 
-async def test_an_evicted_pod_is_not_deleted_twice_although_the_store_lags(one):
+async def test_an_evicted_pod_is_not_deleted_twice_although_the_store_lags(one, later):
     await hung(one)
     await one.run()
     assert one.client.writes["delete Pod"] == 1
