@@ -22,15 +22,15 @@ FIRST, OTHER = "manta-first", "manta-other"
 
 
 @functools.cache
-def rendered():
-    """Roles, ClusterRoles and their bindings of the operator's account, as the chart installs them for a namespace."""
+def rendered(namespace=OTHER):
+    """Roles, ClusterRoles and their bindings of the operator's account, as the chart installs them; None: for all."""
     beside = Path(sys.executable).parent / "helm"
     helm = str(beside) if beside.exists() else shutil.which("helm")
     if helm is None:
         reason = "helm is not installed: `make install-dev` brings it"
         raise RuntimeError(reason)
     command = [helm, "template", "manta", str(ROOT / "charts" / "manta"), f"--namespace={FIRST}"]
-    command += [f"--set=namespaces={{{OTHER}}}"]
+    command += [f"--set=namespaces={{{namespace}}}"] if namespace else []
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     installed = [each for each in yaml.safe_load_all(text) if each]
     bindings = [each for each in installed if any(map(_is_operator, each.get("subjects") or ()))]
@@ -48,15 +48,22 @@ def grant(server, home, spaces, account):
     meta = {"name": account, "namespace": home}
     cluster.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}, "tests")
     subject = {"kind": "ServiceAccount", "name": account, "namespace": home}
-    for obj in rights(home, spaces, subject):
+    for obj in rights(rendered(), home, spaces, subject):
         cluster.apply(obj, "tests")
     return token(cluster, home, account)
 
 
-def rights(home, spaces, subject):
+def grant_everywhere(server, home, account):
+    """Give the account, too, the rights that the chart gives where all namespaces are served."""
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": home}
+    for obj in rights(rendered(None), home, (), subject):
+        server.cluster.apply(obj, "tests")
+
+
+def rights(rules, home, spaces, subject):
     """The chart's rules for these namespaces, under names of their own."""
     found = []
-    for obj in rendered():
+    for obj in rules:
         made = copy.deepcopy(obj)
         made["metadata"] = {"name": f"{home}-{obj['metadata']['name']}"}
         if "Binding" in obj["kind"]:

@@ -1,7 +1,11 @@
 """Deleting: who ends before whom, what is left (nothing), what orphaning leaves, and how orphans are adopted."""
 
+import subprocess
+import sys
 import time
 
+from cluster_operator import ACCOUNT
+from cluster_rights import grant_everywhere
 from cluster_space import CHILD_KINDS, KIND
 
 
@@ -73,8 +77,22 @@ def test_orphans_go_on_serving_and_are_adopted(space):
     assert {pod["metadata"]["uid"] for pod in (*space.pods("demo"), *space.pods("demo", "router"))} == pods
 
 
-def test_a_namespace_goes_with_all_that_is_in_it(space):
-    """`kubectl delete namespace` is not held up: finalizers are released while everything goes at once."""
+def test_a_namespace_that_takes_the_operators_rights_along_is_released(space):
+    """Served alone, a namespace takes the operator's RoleBinding along; `manta release` lets what is stuck go."""
+    space.make("demo", replicas=2)
+    space.serving("demo")
+    space.cluster.delete("Namespace", None, space.name)
+    space.until("its pods have gone", lambda: not space.list("Pod"), seconds=30)
+    command = [sys.executable, "-m", "manta_operator.cli", "release", "--all", "--yes", "--force"]
+    command += [f"--kubeconfig={space.server.kubeconfig}", f"--namespace={space.name}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    space.until("it is gone", lambda: space.cluster.find("Namespace", None, space.name) is None, seconds=30)
+
+
+def test_a_namespace_goes_with_all_that_is_in_it(space, server):
+    """All namespaces served, `kubectl delete namespace` is not held up: finalizers are released by themselves."""
+    grant_everywhere(server, space.operator.home, ACCOUNT)
     space.make("demo", replicas=2)
     space.serving("demo")
     space.cluster.delete("Namespace", None, space.name)
