@@ -58,7 +58,7 @@ def render_path(path: Path) -> str:
     text = ""
     for part in path:
         if isinstance(part, int) or not _PLAIN_KEY.match(part):
-            text += f"[{part}]"
+            text += f"[{printable(str(part))}]"
         else:
             text += f".{part}" if text else part
     return text
@@ -67,7 +67,12 @@ def render_path(path: Path) -> str:
 def render_value(value: Any) -> str:
     """Return `value` as JSON, shortened where it would fill the screen."""
     text = json.dumps(value, ensure_ascii=False, default=str, separators=(",", ":"))
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return printable(text if len(text) <= 200 else f"{text[:200]}…")
+
+
+def printable(text: str) -> str:
+    """Return `text` with what no encoding can carry, halves of surrogate pairs, written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

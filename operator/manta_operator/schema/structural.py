@@ -12,6 +12,7 @@ from manta_operator.schema.errors import FieldError, Path, SchemaError
 from manta_operator.schema.olds import MISSING
 from manta_operator.schema.rules import RuleTree
 from manta_operator.schema.structure import check_structural
+from manta_operator.schema.text import check_text
 from manta_operator.schema.values import check_values
 
 __all__ = ["FieldError", "SchemaError", "StructuralSchema"]
@@ -50,7 +51,7 @@ class StructuralSchema:
                 transition rules compare with it. None for a create.
         """
         before = MISSING if old is None else old
-        found = list(check_values(self._schema, obj, before))
+        found = [*check_text(obj), *check_values(self._schema, obj, before)]
         broken = _prefixes(path for path, error in found if error.blocks_rules)
         if self._rules is not None:
             found += self._rules.check(obj, before, (), lambda path: path in broken)

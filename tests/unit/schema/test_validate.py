@@ -231,3 +231,30 @@ def test_rules_at_the_root_see_the_name_and_no_labels() -> None:
     whole = StructuralSchema({"type": "object", "properties": {"metadata": name}} | rule(seen))
     assert whole.validate({"metadata": {"name": "x", "labels": {"l": "v"}}}) == ()
     assert [error.path for error in whole.validate({"metadata": {"name": "y"}})] == [""]
+
+
+HALF = "holds half of a surrogate pair, which is no character: write the whole character, or leave it out"
+HALVES = {
+    "a text": ({"args": ["x", "\ud800"]}, f"a.args[1]: Invalid value: {HALF}"),
+    "a key": ({"labels": {"k\udfff": "v"}}, f"a.labels[k\\udfff]: Invalid value: the key {HALF}"),
+    "under a key": ({"labels": {"k": "\udfff"}}, f"a.labels.k: Invalid value: {HALF}"),
+    "where any field may be": ({"free": {"x": [{"y": "\ud800"}]}}, f"a.free.x[0].y: Invalid value: {HALF}"),
+}
+
+
+@pytest.mark.parametrize(("value", "expected"), HALVES.values(), ids=HALVES)
+def test_half_a_character_is_named_and_no_rule_is_asked(value: dict[str, Any], expected: str) -> None:
+    properties = {
+        "args": {"type": "array", "items": {"type": "string"}},
+        "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    }
+    schema = {"type": "object", "properties": properties} | rule("size(self) == 0")
+    assert said(schema, value) == [expected]
+    assert said(schema, {"args": ["\U0001f600"]}) == ["a: Invalid value: no"]
+
+
+def test_an_error_about_half_a_character_can_be_printed() -> None:
+    said_of_it = said({"type": "string", "pattern": "^x$"}, "\ud800")
+    assert said_of_it == [f"a: Invalid value: {HALF}", f"a: Invalid value: \"\\ud800\": {IN_BODY} should match '^x$'"]
+    assert "\n".join(said_of_it).encode()
