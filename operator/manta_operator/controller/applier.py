@@ -82,4 +82,4 @@ class Applier:
         owners = live["metadata"].get("ownerReferences") or ()
         ours = metadata["ownerReferences"][0]["uid"]
         if not any(ref.get("controller") and ref["uid"] == ours for ref in owners):
-            raise not_owned(obj["kind"], metadata["namespace"], metadata["name"], owners)
+            raise not_owned(obj, owners)

@@ -30,6 +30,8 @@ class Child:
     version: int
     owner: str
     """uid of its controller; empty: it has none."""
+    controller: str
+    """Kind and name of its controller."""
     deployment: str
     """Name of the LLMDeployment whose label it carries."""
     digest: bytes
@@ -56,14 +58,15 @@ def child(kind: str, body: Mapping[str, Any]) -> Child:
     metadata = body["metadata"]
     labels = metadata.get("labels") or {}
     component = labels.get(names.LABEL_COMPONENT, "") if kind == "Pod" else ""
-    owner = next((ref["uid"] for ref in metadata.get("ownerReferences") or () if ref.get("controller")), "")
+    owner = next((ref for ref in metadata.get("ownerReferences") or () if ref.get("controller")), None)
     return Child(
         kind=intern(kind),
         namespace=intern(metadata["namespace"]),
         name=metadata["name"],
         uid=metadata["uid"],
         version=number(metadata),
-        owner=owner,
+        owner=owner["uid"] if owner else "",
+        controller=intern(f"{owner['kind']} {owner['name']}") if owner else "",
         deployment=intern(labels.get(names.LABEL_DEPLOYMENT, "")),
         digest=b"" if kind == "Pod" else digest(body),
         deleting="deletionTimestamp" in metadata,

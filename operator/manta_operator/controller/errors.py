@@ -3,13 +3,18 @@
 ClusterError            reason for the condition, message for people, seconds until it is worth trying again
 +-- NotOwned            the name is taken by an object that is not ours: never touched
 +-- Forbidden           the operator lacks a permission: retried slowly, a human has to act
+|   +-- Unauthorized    the API server does not know the operator: its token is invalid
 |   +-- Terminating     the namespace is being deleted, and we with it: no alarm
 +-- InvalidObject       the API server refuses what we built: a bug or an admission policy
 +-- Missing             the kind or the object is not there
 +-- Transient           overload, network: the next pass tries again
+    +-- Leaving         the name is taken by what a deleted LLMDeployment of ours has left to the garbage collector
     +-- Conflict        somebody else was faster, or holds a field
     +-- Expired         the watch is too far behind: list again
 """
+
+LONGEST_ASKED_SECONDS = 60.0
+"""No longer than this anybody is waited for, whatever a Retry-After says: a proxy may say a day."""
 
 
 class ClusterError(Exception):
@@ -20,7 +25,8 @@ class ClusterError(Exception):
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.retry_after = retry_after
+        sane = retry_after is None or 0.0 <= retry_after <= LONGEST_ASKED_SECONDS
+        self.retry_after = retry_after if sane else LONGEST_ASKED_SECONDS
 
 
 class NotOwned(ClusterError):
@@ -33,6 +39,10 @@ class Forbidden(ClusterError):
     """The operator's ServiceAccount may not do this."""
 
     reason = "Forbidden"
+
+
+class Unauthorized(Forbidden):
+    """The API server does not accept the operator's token: nothing will go until it does."""
 
 
 class Terminating(Forbidden):
@@ -59,6 +69,10 @@ class Transient(ClusterError):
     reason = "Transient"
 
 
+class Leaving(Transient):
+    """The child of an LLMDeployment that is gone, of the name of the one at hand: wait until it is gone, too."""
+
+
 class Conflict(Transient):
     """Somebody else wrote first, or owns a field that was not to be won by force."""
 
@@ -69,7 +83,7 @@ class Expired(Transient):
 
 _BY_CODE: dict[int, type[ClusterError]] = {
     400: InvalidObject,
-    401: Forbidden,
+    401: Unauthorized,
     403: Forbidden,
     404: Missing,
     409: Conflict,

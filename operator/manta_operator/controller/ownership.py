@@ -9,9 +9,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from manta_operator.api import names
 from manta_operator.controller.children import Child
 from manta_operator.controller.client import KubeClient
-from manta_operator.controller.errors import NotOwned
+from manta_operator.controller.errors import ClusterError, Leaving, NotOwned
 from manta_operator.controller.kinds import OTHERS
 
 FRESH_SECONDS = 3.0
@@ -30,6 +31,7 @@ class Strangers:
 
         Raises:
             NotOwned: it belongs to somebody else.
+            Leaving: it belonged to an LLMDeployment of this name that is gone.
             ClusterError: it cannot be known.
         """
         api_version, kind, metadata = obj["apiVersion"], obj["kind"], obj["metadata"]
@@ -41,7 +43,7 @@ class Strangers:
             return
         owners = live["metadata"].get("ownerReferences") or ()
         if not any(ref.get("controller") and ref["uid"] == uid for ref in owners):
-            raise not_owned(kind, namespace, name, owners)
+            raise not_owned(obj, owners)
 
     async def _names(self, api_version: str, kind: str, namespace: str) -> frozenset[str]:
         now, place = time.monotonic(), (kind, namespace)
@@ -63,22 +65,30 @@ def ensure_ours(found: Child, uid: str, name: str) -> None:
 
     Raises:
         NotOwned: it belongs to somebody else.
+        Leaving: it belonged to an LLMDeployment of this name that is gone.
     """
     if found.owner == uid or (not found.owner and found.deployment == name):
         return
-    holder = f"LLMDeployment {found.deployment}" if found.deployment else "somebody else"
-    raise NotOwned(_sentence(found.kind, found.namespace, found.name, holder))
+    holder = found.controller or (f"{names.KIND} {found.deployment}" if found.deployment else "")
+    raise _refusal(f"{found.kind} {found.namespace}/{found.name}", holder, found.controller == f"{names.KIND} {name}")
 
 
-def not_owned(kind: str, namespace: str, name: str, owners: Any) -> NotOwned:
-    """Return the refusal of an object that is not ours, naming its controller."""
+def not_owned(obj: Mapping[str, Any], owners: Any) -> ClusterError:
+    """Return the refusal of an object that has the name of the given one and is not ours, naming its controller.
+
+    It is NotOwned, or Leaving if it belonged to an LLMDeployment of this name that is gone.
+    """
     owner: Mapping[str, Any] | None = next((ref for ref in owners if ref.get("controller")), None)
-    holder = f"{owner['kind']} {owner['name']}" if owner else "nobody, so not to this LLMDeployment"
-    return NotOwned(_sentence(kind, namespace, name, holder))
+    holder = f"{owner['kind']} {owner['name']}" if owner else ""
+    metadata = obj["metadata"]
+    ours = f"{names.KIND} {metadata['ownerReferences'][0]['name']}"
+    return _refusal(f"{obj['kind']} {metadata['namespace']}/{metadata['name']}", holder, holder == ours)
 
 
-def _sentence(kind: str, namespace: str, name: str, holder: str) -> str:
-    return (
-        f"{kind} {namespace}/{name} exists already and belongs to {holder}; "
-        "delete or rename it, or rename the LLMDeployment"
-    )
+def _refusal(what: str, holder: str, former: bool) -> ClusterError:
+    if former:  # of the same name, and another uid
+        return Leaving(
+            f"{what} still belongs to the deleted {holder}; waiting until the garbage collector has taken it"
+        )
+    belongs = f"{what} exists already and belongs to {holder or 'nobody, so not to this LLMDeployment'}"
+    return NotOwned(f"{belongs}; delete or rename it, or rename the LLMDeployment")

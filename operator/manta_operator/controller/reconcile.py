@@ -19,7 +19,7 @@ from manta_operator.controller.applier import Applier
 from manta_operator.controller.client import KubeClient
 from manta_operator.controller.deployments import Entry, Memory
 from manta_operator.controller.effects import Effects
-from manta_operator.controller.errors import ClusterError, Missing, Terminating
+from manta_operator.controller.errors import ClusterError, Leaving, Missing, Terminating
 from manta_operator.controller.facts_reader import FactsReader
 from manta_operator.controller.kinds import OBSERVED, OPTIONAL
 from manta_operator.controller.observing import Observer
@@ -253,7 +253,7 @@ def _complain(entry: Entry, failures: list[ClusterError]) -> None:
     messages = tuple(failure.message for failure in failures)
     for failure in failures:
         if failure.message not in entry.memory.complaints:
-            level = logging.INFO if isinstance(failure, Terminating) else logging.WARNING
+            level = logging.INFO if isinstance(failure, Terminating | Leaving) else logging.WARNING
             log.log(level, "%s/%s: %s", *entry.key, failure)
     entry.memory.complaints = messages
 

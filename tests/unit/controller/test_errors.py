@@ -8,10 +8,12 @@ from manta_operator.controller.errors import (
     Expired,
     Forbidden,
     InvalidObject,
+    Leaving,
     Missing,
     NotOwned,
     Terminating,
     Transient,
+    Unauthorized,
     classify,
 )
 from manta_operator.controller.ownership import ensure_ours
@@ -21,7 +23,7 @@ from manta_operator.controller.ownership import ensure_ours
     ("code", "kind"),
     [
         (400, InvalidObject),
-        (401, Forbidden),
+        (401, Unauthorized),
         (403, Forbidden),
         (404, Missing),
         (409, Conflict),
@@ -36,7 +38,8 @@ from manta_operator.controller.ownership import ensure_ours
 def test_classify(code, kind):
     error = classify(code, "it said no", "apply Service prod/demo", 7.0)
     assert type(error) is kind
-    assert error.reason == ("Transient" if issubclass(kind, Transient) else kind.__name__)
+    family = next(each for each in (Transient, Forbidden, kind) if issubclass(kind, each))
+    assert error.reason == family.__name__
     assert error.message == str(error) == "apply Service prod/demo: it said no"
     assert error.retry_after == 7.0
 
@@ -52,8 +55,8 @@ def service(deployment="demo", *owners):
     return child("Service", {"metadata": metadata})
 
 
-def owner(uid, controller=True):
-    return {"kind": "LLMDeployment", "name": "other", "uid": uid, "controller": controller}
+def owner(uid, controller=True, name="other"):
+    return {"kind": "LLMDeployment", "name": name, "uid": uid, "controller": controller}
 
 
 @pytest.mark.parametrize(
@@ -70,11 +73,24 @@ def test_ours_or_orphaned_may_be_used(found):
     [
         (service("other", owner("x")), "LLMDeployment other"),
         (service("other"), "LLMDeployment other"),
-        (service("demo", owner("x")), "LLMDeployment demo"),
-        (service(""), "somebody else"),
+        (service("demo", owner("x")), "LLMDeployment other"),
+        (service(""), "nobody"),
     ],
-    ids=["another's", "an orphan of another", "one of this name before", "no label"],
+    ids=["another's", "an orphan of another", "another's with our label", "no label"],
 )
 def test_what_belongs_to_somebody_else_is_refused(found, holder):
     with pytest.raises(NotOwned, match=rf"Service prod/demo exists already and belongs to {holder}.*delete or rename"):
         ensure_ours(found, "u", "demo")
+
+
+def test_what_one_of_this_name_has_left_is_waited_for():
+    with pytest.raises(Leaving, match="Service prod/demo still belongs to the deleted LLMDeployment demo; waiting"):
+        ensure_ours(service("demo", owner("x", name="demo")), "u", "demo")
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited"),
+    [(None, None), (0.0, 0.0), (33.0, 33.0), (86400.0, 60.0), (float("inf"), 60.0), (float("nan"), 60.0), (-1.0, 60.0)],
+)
+def test_nobody_is_waited_for_longer_than_a_minute(asked, waited):
+    assert classify(429, "too many requests", "apply Service", asked).retry_after == waited

@@ -96,3 +96,47 @@ async def test_a_child_that_lost_its_labels_is_ours_all_the_same(one):
     after = one.cluster.get("Service", "default", "demo")
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["metadata"]["labels"] == before["metadata"]["labels"]
+
+
+async def test_what_a_deleted_one_of_the_same_name_left_is_waited_for(one, caplog):
+    """Delete and create again: the garbage collector has not come by yet. Nobody has to do anything."""
+    await one.settle()
+    one.client.events.clear()
+    body = one.cluster.get("LLMDeployment", *KEY)
+    one.cluster.delete("LLMDeployment", *KEY)
+    metadata = {"name": "demo", "namespace": "default"}
+    one.cluster.create({name: body[name] for name in ("apiVersion", "kind", "spec")} | {"metadata": metadata})
+    caplog.clear()
+    assert (await one.run()).pause <= 1.0
+    reconciled = one.condition("Reconciled")
+    assert (reconciled["status"], reconciled["reason"]) == ("False", "Transient")
+    assert "still belongs to the deleted LLMDeployment demo" in reconciled["message"]
+    assert "rename" not in reconciled["message"]
+    assert one.client.events == []
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    for kind in (
+        "ServiceAccount",
+        "Role",
+        "RoleBinding",
+        "ConfigMap",
+        "Service",
+        "PodDisruptionBudget",
+        "NetworkPolicy",
+        "StatefulSet",
+        "Deployment",
+    ):
+        for each in one.cluster.list(kind, "default"):
+            one.cluster.delete(kind, "default", each["metadata"]["name"])
+    one.woken.clear()
+    one.hear()
+    assert KEY in one.woken, "that they go wakes it"
+    await one.settle()
+    assert one.condition("Reconciled")["status"] == "True"
+
+
+async def test_so_is_what_has_lost_its_labels(one):
+    former = {"kind": "LLMDeployment", "name": "demo", "uid": "x", "apiVersion": "manta.dev/v1alpha1"}
+    metadata = {"name": "demo-router", "namespace": "default", "ownerReferences": [former | {"controller": True}]}
+    one.cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    await one.run()
+    assert "still belongs to the deleted LLMDeployment demo" in one.condition("Reconciled")["message"]

@@ -20,7 +20,7 @@ def service(name="demo", version=1, uid="u1", deployment="demo", owner="o", **sp
             "uid": uid,
             "resourceVersion": str(version),
             "labels": {"manta.dev/deployment": deployment},
-            "ownerReferences": [{"uid": owner, "controller": True}],
+            "ownerReferences": [{"kind": "LLMDeployment", "name": deployment, "uid": owner, "controller": True}],
         },
         "spec": spec,
     }
