@@ -18,9 +18,9 @@ from manta_operator.planning import fit
 from manta_operator.planning.observe import Observed
 from manta_operator.planning.plan import Circumstances, Deadlines, Plan, Wish, plan
 from manta_operator.planning.problems import Problem
+from manta_operator.planning.rollout import NOTHING_ELSE
 
 Object = dict[str, Any]
-NOTHING_ELSE = Circumstances()
 START_MARGIN_SECONDS = 600
 """What a new replica gets beyond startupSeconds by default: its pods are scheduled, its image is pulled."""
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from manta_operator.api import names
+from manta_operator.planning.integrations import OPTIONAL_KINDS
 
 OURS = f"{names.LABEL_MANAGED_BY}=manta"
 """Label selector of children, so that the API server sends nobody else's objects."""
@@ -29,8 +30,7 @@ CHILD_KINDS = (
     ChildKind("apps/v1", "StatefulSet"),
     ChildKind("apps/v1", "Deployment"),
     ChildKind("v1", "Pod"),
-    ChildKind("monitoring.coreos.com/v1", "PodMonitor", optional=True),
-    ChildKind("gateway.networking.k8s.io/v1", "HTTPRoute", optional=True),
+    *(ChildKind(kind.api_version, kind.kind, optional=True) for kind in OPTIONAL_KINDS),
 )
 
 OBSERVED = frozenset({"StatefulSet", "Deployment", "Pod"})
