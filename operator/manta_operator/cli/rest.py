@@ -127,8 +127,11 @@ def path_of(api_version: str, kind: str, namespace: str | None, name: str = "", 
 
 
 def unknown_kind(error: CallFailed) -> bool:
-    """Whether a 404 is about the kind, which this API server does not serve, and not about one object."""
-    return error.code == 404 and "could not find the requested resource" in error.message
+    """Whether a 404 is about the kind, which this API server does not serve, and not about one object.
+
+    Of a group that it does not serve at all it knows only a path: the answer is no Status and has no reason.
+    """
+    return error.code == 404 and (not error.reason or "could not find the requested resource" in error.message)
 
 
 @asynccontextmanager

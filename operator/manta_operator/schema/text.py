@@ -1,4 +1,4 @@
-"""Text that is none: YAML and JSON can spell half of a surrogate pair (`\\ud800`), which no encoding can carry.
+r"""Text that is none: YAML and JSON can spell half of a surrogate pair (`\ud800`), which no encoding can carry.
 
 A Kubernetes API server puts U+FFFD in its place without a word; here it is an error, named before CEL, which cannot
 take such a text at all, is asked about anything around it.

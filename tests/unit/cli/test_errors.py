@@ -1,7 +1,9 @@
 """What goes wrong between a terminal and an API server: one sentence, what to do, exit code 2, never a traceback."""
 
+import http.server
 import socket
 import stat
+import threading
 
 import pytest
 import yaml
@@ -40,6 +42,32 @@ def test_expired_credentials(command, cluster, manta):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_manta_is_not_installed(command, bare_cluster, manta):
     refused(manta(*command, kubeconfig=bare_cluster.kubeconfig()), "CustomResourceDefinition", "docs/install.md")
+
+
+class _NoSuchPath(http.server.BaseHTTPRequestHandler):
+    """Answers as kube-apiserver does where nothing at all is served under a path, for a group without a CRD."""
+
+    def do_GET(self):
+        self.send_response(404)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(b"404 page not found\n")
+
+    do_PATCH = do_GET  # noqa: N815 - names of http.server
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_not_even_the_group_is_known(command, cluster, manta):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _NoSuchPath) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
+        path = cluster.kubeconfig(server=f"http://127.0.0.1:{server.server_port}")
+        try:
+            refused(manta(*command, kubeconfig=path), "CustomResourceDefinition", "docs/install.md")
+        finally:
+            server.shutdown()
 
 
 def test_no_kubeconfig(manta):
