@@ -13,9 +13,13 @@ from typing import Any
 from manta_operator.controller.children import Child, ChildName, Key, child, number
 from manta_operator.controller.errors import ClusterError
 from manta_operator.controller.kinds import CHILD_KINDS, OBSERVED
+from manta_operator.controller.recent import Recent
 
 Source = tuple[str, str | None]
 """Kind and namespace of one watch; None: all namespaces."""
+NEWER_THAN_ALL = 1 << 63
+RECENT_SECONDS = 120.0
+"""How long it is remembered that something is gone: no answer to a request is so late."""
 
 
 class Store:
@@ -26,6 +30,8 @@ class Store:
         self._children: dict[tuple[str, str, str], Child] = {}
         self._of: dict[Key, dict[ChildName, Child]] = defaultdict(dict)
         self._going: set[str] = set()
+        self._gone: Recent[str] = Recent(RECENT_SECONDS)
+        self._freed: Recent[Key] = Recent(RECENT_SECONDS)
         self._writing: set[tuple[str, str, str]] = set()
         self._unlisted: set[Source] = {(each.kind, place) for each in CHILD_KINDS for place in namespaces}
         self._troubles: dict[Source, ClusterError] = {}
@@ -54,8 +60,13 @@ class Store:
         return found.deleting or found.uid in self._going
 
     def expect_gone(self, uid: str) -> None:
-        """Note that the API server has accepted our deletion of this object."""
-        self._going.add(uid)
+        """Note that the API server has accepted our deletion of this object; the watch may have been faster."""
+        if not self._gone.when(uid):
+            self._going.add(uid)
+
+    def freed(self, key: Key) -> float:
+        """Return when a pod of an LLMDeployment was last seen gone (time.monotonic); 0: not lately."""
+        return self._freed.when(key)
 
     @contextmanager
     def writing(self, kind: str, namespace: str, name: str) -> Iterator[None]:
@@ -67,21 +78,37 @@ class Store:
         finally:
             self._writing.discard(place)
 
-    def put(self, kind: str, body: Mapping[str, Any], *, answer: bool = False) -> Child:
-        """Take in an object as the API server has it, from a watch or as the `answer` to a write of ours."""
+    def put(self, kind: str, body: Mapping[str, Any], *, answer: bool = False, rewound: bool = False) -> Child:
+        """Take in an object as the API server has it.
+
+        Args:
+            kind: Its kind.
+            body: As the API server sent it.
+            answer: To a write of ours; else it comes from a watch or a list.
+            rewound: Older than what is known, and right all the same: the API server has gone back in time.
+        """
         metadata = body["metadata"]
         place = (kind, metadata["namespace"], metadata["name"])
         old = self._children.get(place)
-        if old is not None and old.version and (old.uid, old.version) == (metadata["uid"], number(metadata)):
+        if (
+            old is not None
+            and old.version
+            and not rewound
+            and (old.uid, old.version) == (metadata["uid"], number(metadata))
+        ):
             return old  # the echo of our own write, which need not be read
         new = child(kind, body)
-        if old is not None and new.version and new.version < old.version:
+        if answer and self._gone.when(new.uid):
+            self._wake(new.key)  # it was deleted again before we heard that it was written
+            return new
+        if old is not None and new.version and new.version < old.version and not rewound:
             if answer and not _same(old, new):
                 self._wake(new.key)  # somebody has written after us
             return old
         self._children[place] = new
         if old is not None and old.key != new.key:
             self._drop_from(old)
+            self._wake(old.key)
         if new.deployment:
             self._of[new.key][kind, new.name] = new
         expected = answer or place in self._writing
@@ -92,9 +119,12 @@ class Store:
     def remove(self, kind: str, namespace: str, name: str, uid: str) -> None:
         """Take out an object that is gone; another one of that name stays."""
         self._going.discard(uid)
+        self._gone.note(uid)
         old = self._children.get((kind, namespace, name))
         if old is None or old.uid != uid:
             return
+        if kind == "Pod":
+            self._freed.note(old.key)
         del self._children[kind, namespace, name]
         self._drop_from(old)
         self._wake(old.key)
@@ -106,21 +136,21 @@ class Store:
             if not siblings:
                 del self._of[old.key]
 
+    def newest(self, source: Source) -> int:
+        """Return the highest resourceVersion that is known: a list that begins now cannot have a lower one."""
+        return max((each.version for each in self._from(source)), default=0)
+
     def listed(self, source: Source, uids: set[str], version: int) -> None:
         """Note that a list is complete: what it did not show and is not newer than it is gone."""
-        kind, namespace = source
-        gone = [
-            each
-            for each in self._children.values()
-            if each.kind == kind
-            and namespace in (None, each.namespace)
-            and each.uid not in uids
-            and each.version <= version
-        ]
-        for each in gone:
-            self.remove(each.kind, each.namespace, each.name, each.uid)
+        for each in self._from(source):
+            if each.uid not in uids and each.version <= version:
+                self.remove(each.kind, each.namespace, each.name, each.uid)
         self._unlisted.discard(source)
         self._judge()
+
+    def _from(self, source: Source) -> list[Child]:
+        kind, namespace = source
+        return [each for each in self._children.values() if each.kind == kind and namespace in (None, each.namespace)]
 
     def watched(self, source: Source) -> bool:
         """Note that a watch is open; return whether it could not be before."""
@@ -132,7 +162,7 @@ class Store:
         What decisions are made from is waited for; without an eye for the others, they are only not seen to drift.
         """
         if error is None:
-            self.listed(source, set(), 1 << 63)
+            self.listed(source, set(), NEWER_THAN_ALL)
             return self.watched(source)
         new = source not in self._troubles
         self._troubles[source] = error

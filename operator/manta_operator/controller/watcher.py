@@ -9,11 +9,11 @@ import random
 import time
 from collections.abc import Callable
 
-from manta_operator.controller.client import KubeClient, Object
-from manta_operator.controller.errors import ClusterError, Expired, Forbidden, Missing, Transient
+from manta_operator.controller.client import SILENCE_SECONDS, KubeClient, Object
+from manta_operator.controller.errors import ClusterError, Expired, Forbidden, Missing, Transient, Unauthorized
 from manta_operator.controller.kinds import OURS, ChildKind
 from manta_operator.controller.probes import progress
-from manta_operator.controller.store import Source, Store
+from manta_operator.controller.store import NEWER_THAN_ALL, Source, Store
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,8 @@ LONGEST_RETRY_SECONDS = 5.0
 """So that an outage of hours costs little and is over within seconds of its end."""
 ABSENT_SECONDS = 60.0
 """How often it is looked whether a CRD has come."""
+UNLISTED_SECONDS = 10.0
+"""How long a list may fail before the kind counts as one that cannot be seen: the others need not wait for it."""
 
 
 class Watcher:
@@ -40,7 +42,7 @@ class Watcher:
         self._outage, self._turned, self._absent = outage, turned, False
         self._source: Source = (kind.kind, namespace)
         self._version = ""
-        self._failures, self._said = 0, ""
+        self._failures, self._since, self._said = 0, 0.0, ""
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -57,19 +59,25 @@ class Watcher:
                 if isinstance(error, Missing | Forbidden):
                     self._version = ""
                 await asyncio.sleep(self._pause(error))
-            except Exception:
+            except Exception as error:
                 log.exception("watching %s failed, which is a bug; it starts again", self._kind.kind)
                 self._version = ""
+                self._blind(ClusterError(f"watching {self._kind.kind} failed, which is a bug: {error!r}"))
                 await asyncio.sleep(LONGEST_RETRY_SECONDS)
 
     async def _list(self) -> None:
         uids: set[str] = set()
-        version = ""
+        version, newest = "", self._store.newest(self._source)
         pages = self._client.pages(self._kind.api_version, self._kind.kind, self._namespace, OURS)
-        async for items, version in pages:  # noqa: B007 - of the last page
+        rewound = False
+        async for items, version in pages:
+            rewound = version.isdecimal() and int(version) < newest
             for body in items:
-                uids.add(self._store.put(self._kind.kind, body).uid)
-        self._store.listed(self._source, uids, int(version) if version.isdecimal() else 0)
+                uids.add(self._store.put(self._kind.kind, body, rewound=rewound).uid)
+        if rewound:
+            log.warning("%s: the API server knows less than before, as after a restore; it is right", self._kind.kind)
+        listed = int(version) if version.isdecimal() else 0
+        self._store.listed(self._source, uids, NEWER_THAN_ALL if rewound else listed)
         self._version = version
         if self._absent:
             log.info("%s has come", self._kind.kind)
@@ -78,11 +86,16 @@ class Watcher:
         self._heard()
 
     async def _follow(self) -> None:
-        kind, began = self._kind, time.monotonic()
+        kind, began, heard = self._kind, time.monotonic(), False
         stream = self._client.watch(kind.api_version, kind.kind, self._namespace, OURS, self._version, self._opened)
-        async for event in stream:
-            self._take(event)
-            self._version = event["object"]["metadata"]["resourceVersion"]
+        try:
+            async for event in stream:
+                heard = True
+                self._take(event)
+                self._version = event["object"]["metadata"]["resourceVersion"]
+        finally:
+            if not heard and time.monotonic() - began >= SILENCE_SECONDS:
+                self._version = ""  # not even a bookmark: to a restored API server our version lies in the future
         if time.monotonic() - began < FIRST_RETRY_SECONDS:  # a stream that ends at once must not become a busy loop
             await asyncio.sleep(FIRST_RETRY_SECONDS)
 
@@ -96,20 +109,27 @@ class Watcher:
             self._store.remove(self._kind.kind, metadata["namespace"], metadata["name"], metadata["uid"])
 
     def _pause(self, error: ClusterError) -> float:
+        if not self._failures:
+            self._since = time.monotonic()
         self._failures += 1
         if isinstance(error, Missing) and self._kind.optional:
             self._absent = True
             self._store.unseen(self._source, None)
             return ABSENT_SECONDS
-        if isinstance(error, Forbidden) and self._store.unseen(self._source, error):
-            self._turned()
+        lasts = not self._version and time.monotonic() - self._since >= UNLISTED_SECONDS
+        if isinstance(error, Forbidden) or lasts:
+            self._blind(error)
         self._say(error)
         longest = min(FIRST_RETRY_SECONDS * 2.0 ** min(self._failures - 1, 8), LONGEST_RETRY_SECONDS)
         return max(longest * random.uniform(0.5, 1.0), error.retry_after or 0.0)  # noqa: S311 - spreads load
 
+    def _blind(self, error: ClusterError) -> None:
+        if self._store.unseen(self._source, error):
+            self._turned()
+
     def _say(self, error: ClusterError) -> None:
-        """Log trouble once for as long as it lasts; that the API server is away concerns everybody and is said once."""
-        if type(error) is Transient:
+        """Log trouble once for as long as it lasts; that the API server is away, or does not know us, once for all."""
+        if type(error) is Transient or isinstance(error, Unauthorized):
             self._outage.begins(self, error.message)
         elif not self._said:
             log.warning("%s", error.message)

@@ -6,8 +6,8 @@ import logging
 import pytest
 
 from manta_operator.controller import watcher as watchers
-from manta_operator.controller.errors import Expired, Forbidden, Missing, Transient
-from manta_operator.controller.kinds import ChildKind
+from manta_operator.controller.errors import Expired, Forbidden, Missing, Transient, classify
+from manta_operator.controller.kinds import CHILD_KINDS, ChildKind
 from manta_operator.controller.store import Store
 from manta_operator.controller.watcher import Outage, Watcher
 
@@ -123,3 +123,74 @@ async def test_a_bug_does_not_end_it(store, caplog):
     server = Server(([service("a", 1)], "4"), [{"type": "ADDED", "object": {}}], ([service("b", 5)], "6"))
     assert await watch(store, server) == {"b"}
     assert "which is a bug" in caplog.text
+
+
+def all_but(store, kind):
+    for each in CHILD_KINDS:
+        if each.kind != kind:
+            store.listed((each.kind, None), set(), 1)
+
+
+async def test_a_list_that_fails_keeps_nobody_waiting_for_ever(store, monkeypatch):
+    monkeypatch.setattr(watchers, "UNLISTED_SECONDS", 0.03)
+    all_but(store, "Service")
+    told, refused = [], classify(500, "etcd: corrupt object", "list services")
+    turned = lambda: told.append([each.reason for each in store.troubles({"Service"}, "prod")])  # noqa: E731
+    server = Server(*[refused] * 12, ([service("a", 1)], "4"))
+    task = asyncio.create_task(watch(store, server, turned=turned))
+    await asyncio.sleep(0.005)
+    assert not store._ready.is_set(), "it may only be starting"
+    await store.ready()
+    assert store.troubles({"Service"}, "prod")
+    assert await task == {"a"}
+    assert told == [["Transient"], []]
+
+
+async def test_what_decisions_are_made_from_is_waited_for_and_it_is_told_why(store, monkeypatch):
+    monkeypatch.setattr(watchers, "UNLISTED_SECONDS", 0.01)
+    all_but(store, "Pod")
+    ready = []
+    turned = lambda: ready.append(store._ready.is_set())  # noqa: E731
+    server = Server(*[classify(500, "no", "list pods")] * 8, ([], "4"))
+    await watch(store, server, ChildKind("v1", "Pod"), turned)
+    assert ready == [False, True]
+
+
+async def test_a_bug_in_one_kind_keeps_nobody_waiting_either(store, caplog):
+    all_but(store, "Service")
+    messages = []
+    turned = lambda: messages.extend(each.message for each in store.troubles({"Service"}, "prod"))  # noqa: E731
+    task = asyncio.create_task(watch(store, Server(*[KeyError("uid")] * 9, ([], "4")), turned=turned))
+    await asyncio.wait_for(store.ready(), 1)
+    assert not task.done()
+    assert messages == ["watching Service failed, which is a bug: KeyError('uid')"]
+    await task
+    assert caplog.text.count("KeyError") >= 9
+
+
+async def test_an_invalid_token_is_told_once_for_all(store, caplog):
+    caplog.set_level(logging.INFO)
+    outage, refused = Outage(), classify(401, "Unauthorized", "list services in all namespaces")
+    servers = [Server(*[refused] * 3, ([], "4")) for _ in range(5)]
+    tasks = [asyncio.create_task(Watcher(each, store, SERVICE, None, outage).run()) for each in servers]
+    await asyncio.sleep(0.15)
+    for task in tasks:
+        task.cancel()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "list services in all namespaces: Unauthorized" in caplog.text
+
+
+async def test_a_restored_api_server_is_believed(store, caplog):
+    server = Server(
+        ([service("a", 900), service("b", 800)], "950"), [Expired("watch: too old")], ([service("a", 90)], "95")
+    )
+    assert await watch(store, server) == {"a"}
+    assert store.find("Service", "prod", "a").version == 90
+    assert "as after a restore" in caplog.text
+
+
+async def test_where_not_even_bookmarks_come_it_lists_again(store, monkeypatch):
+    monkeypatch.setattr(watchers, "SILENCE_SECONDS", 0.0)
+    server = Server(([service("a", 900)], "950"), [Transient("watch: silence")], ([service("a", 90)], "95"))
+    await watch(store, server)
+    assert server.calls[:3] == ["list", "watch 950", "list"]
