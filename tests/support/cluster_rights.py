@@ -5,34 +5,21 @@ The rules come from what is installed: charts/manta, rendered for one namespace,
 
 import copy
 import functools
-import shutil
-import subprocess
-import sys
 import time
-from pathlib import Path
 
-import yaml
+from helm import render
 
 from manta_operator.box.cluster import ApiError
 
-ROOT = Path(__file__).parents[2]
 RBAC = "rbac.authorization.k8s.io/v1"
 TOKEN_SECONDS = 7200
-FIRST, OTHER = "manta-first", "manta-other"
+OTHER = "manta-other"
 
 
 @functools.cache
 def rendered(namespace=OTHER):
     """Roles, ClusterRoles and their bindings of the operator's account, as the chart installs them; None: for all."""
-    beside = Path(sys.executable).parent / "helm"
-    helm = str(beside) if beside.exists() else shutil.which("helm")
-    if helm is None:
-        reason = "helm is not installed: `make install-dev` brings it"
-        raise RuntimeError(reason)
-    command = [helm, "template", "manta", str(ROOT / "charts" / "manta"), f"--namespace={FIRST}"]
-    command += [f"--set=namespaces={{{namespace}}}"] if namespace else []
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    installed = [each for each in yaml.safe_load_all(text) if each]
+    installed = render({"namespaces": [namespace]} if namespace else {})
     bindings = [each for each in installed if any(map(_is_operator, each.get("subjects") or ()))]
     bound = {(each["roleRef"]["kind"], each["roleRef"]["name"]) for each in bindings}
     return [*bindings, *(each for each in installed if (each["kind"], each["metadata"]["name"]) in bound)]

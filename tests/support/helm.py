@@ -27,9 +27,13 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
+IMAGE = {"image.repository": "registry.example/manta/operator"}
+"""The one value that has no default."""
+
+
 def render(values: dict[str, Any] | None = None, *, release: str = "manta") -> list[dict[str, Any]]:
-    """Render the chart, hooks included, and return the objects. Raises Refused."""
-    given = [f"--set-json={key}={json.dumps(value)}" for key, value in (values or {}).items()]
+    """Render the chart, hooks included, with an image unless one is named, and return the objects. Raises Refused."""
+    given = [f"--set-json={key}={json.dumps(value)}" for key, value in (IMAGE | (values or {})).items()]
     return [body for body in yaml.safe_load_all(_rendered(release, *given)) if body]
 
 
