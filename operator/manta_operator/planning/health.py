@@ -1,7 +1,7 @@
 """How each group is, and which are restarted: Kubernetes sees pods that run, not a group that hangs. Pure.
 
     serving   all its pods are ready
-    lost      a pod is on a lost node: the group leaves, and another is started elsewhere
+    lost      a pod is on a lost node: the group is pruned, and another is started elsewhere
     blinking  not ready, but the very processes that served are there, and that for less than `patience`
     starting  anything else that does not serve
     failing   a group that does not serve, with words for why: a pod has a problem or restarted often, or it is late

@@ -31,7 +31,7 @@ from manta_operator.planning.victims import competing, order
 Groups = tuple[ObservedGroup, ...]
 
 KNOWN_SECONDS = 5.0
-"""Every router has heard by then that a group serves, and it was no flicker: now another may go for it."""
+"""Every router has heard by then that a group serves, and it was no flicker: now another may be pruned for it."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Steps:
     troubles: tuple[Trouble, ...]
     paused: bool
     hands_over: bool
-    """A group serves so newly that nobody may go for it yet."""
+    """A group serves so newly that nobody may be pruned for it yet."""
     wants_room: bool
     wants_loads: bool
 

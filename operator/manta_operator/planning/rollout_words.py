@@ -94,7 +94,7 @@ def decisions(
         found.append(Decision("Replacing", f"{_named(steps.lost)}: a node is lost, another group is started elsewhere"))
     if steps.surplus:
         asked = "1 replica is" if wish.replicas == 1 else f"{wish.replicas} replicas are"
-        found.append(Decision("ScalingDown", f"{asked} asked for: {_leaving(steps.surplus)}"))
+        found.append(Decision("ScalingDown", f"{asked} asked for: {_pruned(steps.surplus)}"))
     if steps.useless:
         found.append(Decision("MakingRoom", _making_room(steps.useless, revision)))
     if steps.replaced:
@@ -122,7 +122,7 @@ def _verdict(
     if _ready(steps.new) < wish.replicas:
         return "starting", reason if in_trouble else "Starting", f"{serve}; {words}" if in_trouble else serve
     if steps.prune or draining:
-        return "scaling", "ScalingDown", f"{serve}; {_count(len(steps.prune) + draining, 'other')} still to leave"
+        return "scaling", "ScalingDown", f"{serve}; {_count(len(steps.prune) + draining, 'other')} still to drain"
     return "settled", "Settled", serve
 
 
@@ -181,16 +181,16 @@ def _waits_for(group: ObservedGroup) -> str:
 
 def _making_room(groups: tuple[ObservedGroup, ...], revision: str) -> str:
     stale = ", ".join(sorted({group.revision for group in groups}))
-    go = "they are pruned" if len(groups) > 1 else "it is pruned"
+    pruned = "they are pruned" if len(groups) > 1 else "it is pruned"
     verb = "do not serve" if len(groups) > 1 else "does not serve"
-    return f"{_named(groups)} {verb}, and revision {stale} is outdated: {go} at once, to make room for {revision}"
+    return f"{_named(groups)} {verb}, and revision {stale} is outdated: {pruned} at once, to make room for {revision}"
 
 
 def _handing_over(revision: str, wish: Wish, steps: Steps) -> str:
     serving = _ready(steps.new) + _ready(steps.old + steps.replaced)
     floor = steps.limits.floor if not steps.paused else wish.replicas
     numbers = f"{serving} replicas serve, {_ready(steps.new)} of them of revision {revision}, and {floor} must"
-    return f"{numbers}: {_leaving(steps.replaced)}"
+    return f"{numbers}: {_pruned(steps.replaced)}"
 
 
 def _restarting(steps: Steps, restarts: tuple[Restart, ...]) -> list[Decision]:
@@ -225,8 +225,8 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names) if len(names) <= 5 else f"{', '.join(names[:4])} and {len(names) - 4} more"
 
 
-def _leaving(groups: tuple[ObservedGroup, ...]) -> str:
-    return f"{_named(groups)} {'drain and leave' if len(groups) > 1 else 'drains and leaves'}"
+def _pruned(groups: tuple[ObservedGroup, ...]) -> str:
+    return f"{_named(groups)} {'are pruned and drain' if len(groups) > 1 else 'is pruned and drains'}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""Which groups go first when some must: broken, then not ready, then least loaded, then youngest. Pure."""
+"""Which groups are pruned first when some must be: broken, then not ready, then least loaded, then youngest. Pure."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,10 +8,10 @@ from manta_operator.planning.observed import ObservedGroup
 def order(
     groups: Iterable[ObservedGroup], broken: frozenset[str], loads: Mapping[str, int] | None
 ) -> tuple[ObservedGroup, ...]:
-    """Return the groups, who goes first first.
+    """Return the groups, who is pruned first first.
 
     Args:
-        groups: Who may have to go.
+        groups: Who may have to be pruned.
         broken: Names of groups that are in trouble.
         loads: Requests in flight, by name; a group that says nothing counts as idle. None: not known.
     """
@@ -25,7 +25,7 @@ def order(
 
 
 def competing(groups: Iterable[ObservedGroup], count: int) -> bool:
-    """Whether loads would decide: some of the groups that serve must go when `count` go, and some stay."""
+    """Whether loads would decide: some of the groups that serve are pruned when `count` are, and some stay."""
     members = tuple(groups)
     serving = sum(group.ready for group in members)
     of_serving = count - (len(members) - serving)

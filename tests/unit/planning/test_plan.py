@@ -222,7 +222,7 @@ def test_the_same_observation_gives_the_same_plan():
         ([new(0)], 1, {}, "settled Settled", "1 of 1 replica of revision new serve"),
         ([BORN], 2, {}, "starting Starting", "0 of 2 replicas of revision new serve"),
         ([new(0), new(1)], 1, {}, "scaling ScalingDown",
-         "1 of 1 replica of revision new serve; 1 other still to leave"),
+         "1 of 1 replica of revision new serve; 1 other still to drain"),
         ([old(0), old(1)], 2, {"room": FREE}, "rolling RollingOut",
          "0 of 2 replicas of revision new serve; 2 older ones kept; surging by 1 (8 of 8 nvidia.com/gpu are free), "
          "none is taken out of service before its successor serves"),
