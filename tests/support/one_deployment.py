@@ -137,7 +137,9 @@ class OneDeployment:
             self.hear()
         self.client.writes.clear()
         self.client.reads.clear()
-        return await self.reconciler.run(self.deployments.get(KEY))
+        entry = self.deployments.get(KEY)
+        await self.reconciler.prepare(entry)
+        return await self.reconciler.run(entry)
 
     async def settle(self):
         """Make passes until one writes nothing."""

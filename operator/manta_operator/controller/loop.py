@@ -14,8 +14,8 @@ from manta_operator.controller.store import Store
 
 log = logging.getLogger(__name__)
 
-PASSES_AT_ONCE = 16
-"""More would not be faster: the API server is the slower one, and those that wait cost nothing."""
+PASSES_AT_ONCE = 40
+"""A bare loop is a third faster with 64 requests at once than with 16; these leave some of the connections free."""
 COLLECT_SECONDS = 0.02
 """What comes within this time after a wakeup is judged with it."""
 STOP_SECONDS = 1.0
@@ -40,9 +40,13 @@ class Loop:
         try:
             while not entry.leaving:
                 await self._sight(entry)
+                await self._reconciler.prepare(entry)
                 outcome = await self._turn(entry)
                 if outcome.gone:
                     metrics.forgotten(entry.key)
+                if outcome.until is not None:
+                    await asyncio.wait({outcome.until})  # without a turn: others need not wait for it, too
+                    continue
                 await asyncio.sleep(outcome.deaf)
                 try:
                     # Not wait_for: in Python 3.11 it loses a cancellation that comes together with the flag.

@@ -4,6 +4,7 @@ Everything is read before anything is judged; the judging is `builders.desired` 
 raises for what the API server says about children: it becomes a condition, and the next pass tries again.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from manta_operator.controller.observing import Observer
 from manta_operator.controller.rhythm import Rhythm
 from manta_operator.controller.statuses import Statuses, timestamp
 from manta_operator.controller.store import Store
-from manta_operator.controller.surroundings import Surroundings, loads
+from manta_operator.controller.surroundings import NotYet, Surroundings, loads
 from manta_operator.controller.tokens import Tokens, reported_missing
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.conditions import Situation
@@ -59,6 +60,8 @@ class Outcome:
     deaf: float = 0.0
     gone: bool = False
     """The API server has no such object, or has another one of that name; a watch will say so."""
+    until: asyncio.Future[Any] | None = None
+    """The pass could not go on before this has ended: then it is made anew, without a pause."""
 
 
 GONE = Outcome(60.0, gone=True)
@@ -96,6 +99,14 @@ class Reconciler:
         self._tokens = Tokens(client, store)
         self.statuses = Statuses(client)
 
+    async def prepare(self, entry: Entry) -> None:
+        """Read the checkpoint, which may take long; before the pass, which others wait for. Never raises."""
+        try:
+            uri = entry.body["spec"]["model"]["uri"]
+            await self._facts.read(uri)
+        except Exception:  # noqa: BLE001 - the pass meets it again, and tells of it
+            log.debug("%s/%s: its checkpoint cannot be read ahead", *entry.key)
+
     async def run(self, entry: Entry) -> Outcome:
         """Make one pass.
 
@@ -112,9 +123,12 @@ class Reconciler:
         if self._bereft(entry) and not await self._alive(entry):
             return GONE
         before = entry.status()
-        facts, trouble = await self._facts.read(deployment.spec.model.uri)
+        facts, trouble = await self._facts.last(deployment.spec.model.uri)
         for _ in range(ROUNDS):
-            done = await self._round(deployment, before, entry.memory, facts, trouble)
+            try:
+                done = await self._round(deployment, before, entry.memory, facts, trouble)
+            except NotYet as wait:
+                return Outcome(until=wait.gathered)
             _gather(entry.memory, done)
             if not done.moved or done.failures:
                 break
@@ -139,12 +153,15 @@ class Reconciler:
     async def _round(
         self, deployment: LLMDeployment, before: Object, memory: Memory, facts: ModelFacts | None, trouble: str
     ) -> _Round:
-        observed, moment = await self._observer.look(deployment)
+        observed, moment = self._observer.look(deployment), None
         if trouble:
             problem = Problem("spec.model.uri", trouble, "repair the checkpoint or name another one")
             return _Round(observed, (problem,), trouble, model_read=False)
         previous = recall(deployment.spec, before)
         desired = desire(deployment, facts, observed, previous)
+        if isinstance(desired, Desired) and observed.suspects:
+            observed, moment = self._observer.look_closer(deployment, observed, desired.template)
+            desired = desire(deployment, facts, observed, previous)
         if isinstance(desired, Desired) and desired.plan.wants:
             known = await self._ask(deployment, desired)
             desired = desire(deployment, facts, observed, previous, known)
@@ -156,7 +173,8 @@ class Reconciler:
     async def _ask(self, deployment: LLMDeployment, desired: Desired) -> Circumstances:
         room = busy = None
         if "room" in desired.plan.wants:
-            room = await self._surroundings.room(desired.template, desired.plan.shape.pods)
+            freed = self._store.freed((deployment.namespace, deployment.name))
+            room = self._surroundings.room(desired.template, desired.plan.shape.pods, freed)
         if "loads" in desired.plan.wants:
             busy = await loads(self._observer.routers(deployment))
         return Circumstances(room, busy)

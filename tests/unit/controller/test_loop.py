@@ -19,6 +19,9 @@ class Passes:
         self._outcomes, self.made, self.reports = list(outcomes), 0, []
         self.statuses = self
 
+    async def prepare(self, entry):
+        pass
+
     async def run(self, entry):
         self.made += 1
         if not self._outcomes:
