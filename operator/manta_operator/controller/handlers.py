@@ -68,6 +68,8 @@ def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
         entry = deployments.see(body)
         if "deletionTimestamp" in body["metadata"]:
             await parts[0].farewell.run(entry)
+        else:
+            await parts[0].farewell.hold(body)
 
     @kopf.daemon(
         names.GROUP, names.VERSION, names.PLURAL, registry=registry, id="reconcile",

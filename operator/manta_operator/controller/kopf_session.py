@@ -8,13 +8,13 @@ new.
 """
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import aiohttp
+from msgspec import json
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def _trouble(line: bytes) -> str:
     if not line:
         return ""
     try:
-        event = json.loads(line)
+        event = json.decode(line)
         kind, body = event["type"], event["object"]
         if kind == "ERROR":
             return "" if body.get("code") == 410 else f"ERROR {body.get('code')}: {body.get('message')}"

@@ -8,7 +8,7 @@ from one_deployment import KEY, OneDeployment
 
 from manta_operator.controller import deletion
 from manta_operator.controller.deletion import FINALIZER, Farewell
-from manta_operator.controller.errors import Forbidden
+from manta_operator.controller.errors import Conflict, Forbidden
 
 
 @pytest.fixture
@@ -65,6 +65,28 @@ async def test_the_router_goes_first_and_the_groups_when_its_pods_are_gone(one):
     await heard(one)
     await asyncio.wait_for(leaving, 1)
     assert one.cluster.find("Service", *KEY), "the rest is the garbage collector's"
+
+
+async def test_an_object_is_held_before_anything_is_made_of_it_and_others_hold_it_too():
+    one = OneDeployment()
+    one.cluster.patch("LLMDeployment", *KEY, {"metadata": {"finalizers": ["somebody/else"]}})
+    farewell = Farewell(one.client, one.store)
+    body = one.cluster.get("LLMDeployment", *KEY)
+    await farewell.hold(body)
+    await farewell.hold(body)
+    held = one.cluster.get("LLMDeployment", *KEY)["metadata"]["finalizers"]
+    assert held == body["metadata"]["finalizers"] == ["somebody/else", FINALIZER]
+    assert one.client.writes == {"merge LLMDeployment": 1}
+
+
+async def test_what_cannot_be_held_is_left_to_kopf_which_does_not_see_the_finalizer():
+    one = OneDeployment()
+    stale = one.cluster.get("LLMDeployment", *KEY)
+    one.cluster.patch("LLMDeployment", *KEY, {"metadata": {"finalizers": ["somebody/else"]}})
+    one.client.refuse["LLMDeployment"] = Conflict("somebody has written since")
+    await Farewell(one.client, one.store).hold(stale)
+    assert FINALIZER not in stale["metadata"].get("finalizers", ())
+    assert one.cluster.get("LLMDeployment", *KEY)["metadata"]["finalizers"] == ["somebody/else"]
 
 
 async def test_no_pass_is_made_from_then_on(one):
