@@ -24,8 +24,8 @@
 {{- end }}
 
 {{- define "manta.instanceLabels" -}}
-app.kubernetes.io/name: {{ include "manta.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "manta.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "manta.selectorLabels" -}}
@@ -56,6 +56,7 @@ app.kubernetes.io/component: release
 {{- end }}
 
 {{- define "manta.image" -}}
+{{- $_ := required "image.repository: name the operator's image in a registry of yours, for example --set image.repository=registry.example/manta/operator; nobody publishes one, docs/install.md says how to build it" .Values.image.repository }}
 {{- if .Values.image.digest }}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
 {{- else }}
@@ -63,22 +64,66 @@ app.kubernetes.io/component: release
 {{- end }}
 {{- end }}
 
-{{/* PodSecurity "restricted", for the pod and for its containers. */}}
-{{- define "manta.podSecurityContext" -}}
-runAsNonRoot: true
-runAsUser: 1000
-runAsGroup: 1000
-fsGroup: 1000
-seccompProfile:
-  type: RuntimeDefault
+{{/* Where pods may run and what they pull with: the operator's, and the hook's after it. */}}
+{{- define "manta.placement" -}}
+enableServiceLinks: false
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . | quote }}
+  {{- end }}
+{{- end }}
+{{- with .Values.operator.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- with .Values.operator.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.operator.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
-{{- define "manta.securityContext" -}}
-allowPrivilegeEscalation: false
-capabilities:
-  drop: [ALL]
-privileged: false
-readOnlyRootFilesystem: true
+{{/* Whether rights beyond the served namespaces are given; empty: no. */}}
+{{- define "manta.clusterWide" -}}
+{{- if or (not .Values.namespaces) .Values.clusterRead.enabled }}yes{{ end }}
+{{- end }}
+
+{{/*
+The served namespaces that can take a Role, as a YAML list. One that is gone must not stop an upgrade. Where nothing
+can be looked up (helm template, Argo CD, the first installation with --create-namespace, no rights): all of them.
+*/}}
+{{- define "manta.served" -}}
+{{- $found := list }}
+{{- $see := and .Values.clusterRead.enabled (lookup "v1" "Namespace" "" .Release.Namespace) }}
+{{- range .Values.namespaces }}
+{{- $there := dict "metadata" dict }}
+{{- if $see }}
+{{- $there = lookup "v1" "Namespace" "" . }}
+{{- end }}
+{{- if and $there (not $there.metadata.deletionTimestamp) }}
+{{- $found = append $found . }}
+{{- end }}
+{{- end }}
+{{- toYaml $found }}
+{{- end }}
+
+{{/* Two operators for the same LLMDeployments would undo each other's work: fails if another release serves them. */}}
+{{- define "manta.alone" -}}
+{{- if include "manta.clusterWide" . }}
+{{- range (lookup "rbac.authorization.k8s.io/v1" "ClusterRoleBinding" "" "").items }}
+{{- $labels := .metadata.labels | default dict }}
+{{- $subject := first (.subjects | default list) | default dict }}
+{{- $operator := and (eq (index $labels "app.kubernetes.io/part-of" | default "") "manta") (eq (index $labels "app.kubernetes.io/component" | default "") "operator") }}
+{{- $ours := and (eq (index $labels "app.kubernetes.io/instance" | default "") $.Release.Name) (eq ($subject.namespace | default "") $.Release.Namespace) }}
+{{- $everywhere := not (hasSuffix "-read" .metadata.name) }}
+{{- if and $operator (not $ours) (or $everywhere (not $.Values.namespaces)) }}
+{{- fail (printf "another operator is installed, release %s in namespace %s (ClusterRoleBinding %s): two would work against each other; one serves all namespaces, or each serves its own (namespaces)" (index $labels "app.kubernetes.io/instance") $subject.namespace .metadata.name) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* The release hook runs after everything else is gone, its own permissions included. */}}

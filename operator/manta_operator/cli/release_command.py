@@ -34,7 +34,8 @@ _NOT_DONE = (
 def release(name: str | None, everything: bool, yes: bool, force: bool, choose: Callable[[], Where]) -> None:
     """Take the operator's finalizer off LLMDeployments, so that they can be deleted without it.
 
-    For uninstalling, or when the operator is gone for good. Nothing else is changed: no spec, no child.
+    For uninstalling, or when the operator is gone for good. Nothing else is changed: no spec, no child. With --all
+    several namespaces may be given: -n team-a,team-b.
     """
     if bool(name) == everything:
         raise Refused(["say which: give the NAME of one LLMDeployment, or --all"])
@@ -58,7 +59,8 @@ def release(name: str | None, everything: bool, yes: bool, force: bool, choose: 
 async def _chosen(api: Api, where: Where, name: str | None) -> list[Object]:
     if name:
         return [await the_deployment(api, where, name)]
-    return await api.list(names.API_VERSION, names.KIND, where.namespace)
+    places = where.namespace.split(",") if where.namespace else [None]
+    return [body for place in places for body in await api.list(names.API_VERSION, names.KIND, place)]
 
 
 async def _refuse_while_led(api: Api) -> None:

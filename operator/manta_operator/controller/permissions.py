@@ -49,6 +49,14 @@ CLUSTER = (
 )
 """Reading beyond the namespaces. Without it the operator runs, and does not know about room and lost nodes."""
 
+PARENTS = (
+    Permission(
+        names.GROUP, ("llmdeployments",), ("get", "list", "watch", "patch"),
+        "one whose namespace is deleted must be let go, and the Role there goes first",
+    ),
+)  # fmt: skip
+"""Beyond the namespaces too, where only some are served."""
+
 LEASE = (
     Permission("coordination.k8s.io", ("leases",), ("create",), "leader election; a name cannot be asked for here"),
     Permission("coordination.k8s.io", ("leases",), ("get", "update"), "leader election, the one Lease"),
@@ -57,6 +65,26 @@ LEASE = (
 
 RELEASE = (Permission(names.GROUP, ("llmdeployments",), ("get", "list", "patch"), "take the finalizer off"),)
 """What the hook of the uninstallation may do where the operator watched."""
+
+
+def guarded() -> list[dict[str, Any]]:
+    """Return the `resourceRules` of an admission policy: every write to what is, or should be, of the operator's own.
+
+    Left out: its LLMDeployments, whose owners are people, and events, which anybody may make.
+    """
+    groups: dict[str, set[str]] = {}
+    for each in NAMESPACED:
+        if {"create", "delete"} & set(each.verbs) and each.resources != ("events",):
+            groups.setdefault(each.group, set()).update(each.resources)
+    return [
+        {
+            "apiGroups": [group],
+            "apiVersions": ["*"],
+            "operations": ["CREATE", "UPDATE", "DELETE"],
+            "resources": sorted(resources),
+        }
+        for group, resources in groups.items()
+    ]
 
 
 def rules(permissions: Sequence[Permission]) -> list[dict[str, Any]]:

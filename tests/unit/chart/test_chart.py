@@ -21,7 +21,7 @@ CASES: dict[str, dict[str, Any]] = {
         "image": {"repository": "registry.example:5000/a/operator", "digest": f"sha256:{'0' * 64}",
                   "pullSecrets": ["pull"]},
         "operator": {
-            "replicas": 3, "logFormat": "text", "hostPaths": {"/models": "/mnt/models"},
+            "replicas": 3, "logFormat": "text",
             "priorityClassName": "system-cluster-critical", "nodeSelector": {"kubernetes.io/os": "linux"},
             "tolerations": [{"key": "control", "operator": "Exists"}], "podAnnotations": {"a": "b"},
             "podLabels": {"team": "ml"}, "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy"}],
@@ -73,6 +73,7 @@ def test_names_are_unique_and_namespaces_given(objects: list[dict]) -> None:
     keys = [(body["kind"], body["metadata"].get("namespace"), body["metadata"]["name"]) for body in objects]
     assert len(keys) == len(set(keys))
     cluster = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+    cluster |= {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
     assert all((kind in cluster) == (namespace is None) for kind, namespace, _ in keys)
 
 
@@ -115,11 +116,52 @@ def test_the_hook_runs_when_the_operator_can_write_no_more(objects: list[dict]) 
     assert {body["metadata"]["annotations"]["helm.sh/hook"] for body in hooks} <= {"post-delete"}
     assert not {body["kind"] for body in hooks} & {"Deployment", "CustomResourceDefinition"}
     for job in every("Job", hooks):
-        for container in job["spec"]["template"]["spec"]["containers"]:
-            assert container["command"] == ["manta", "release"]
-            assert {"--all", "--yes", "--force"} <= set(container["args"])
+        [container] = job["spec"]["template"]["spec"]["containers"]
+        assert container["command"] == ["manta", "release"]
+        assert {"--all", "--yes", "--force"} <= set(container["args"])
+        assert job["spec"]["activeDeadlineSeconds"] < 300, "helm gives up after 5 minutes, and takes its account away"
+        assert job["spec"]["ttlSecondsAfterFinished"]
         account = job["spec"]["template"]["spec"]["serviceAccountName"]
         assert account in {body["metadata"]["name"] for body in every("ServiceAccount", hooks)}
+
+
+def test_the_hook_runs_where_and_as_the_operator_does() -> None:
+    objects = render(CASES["everything"])
+    [operator, job] = (every(kind, objects)[0]["spec"]["template"]["spec"] for kind in ("Deployment", "Job"))
+    for key in ("nodeSelector", "tolerations", "priorityClassName", "imagePullSecrets", "securityContext"):
+        assert job[key] == operator[key], key
+    [theirs, ours] = ({each["name"]: each for each in pod["containers"][0]["env"]} for pod in (operator, job))
+    assert ours["HTTPS_PROXY"] == theirs["HTTPS_PROXY"]
+    given = every("Job", render(CASES["namespaces"]))[0]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert given[-1] == "--namespace=team-a,team-b"
+
+
+def test_the_cluster_may_choose_the_user() -> None:
+    """What helm calls deleting a default: null."""
+    objects = render({f"operator.podSecurityContext.{key}": None for key in ("runAsUser", "runAsGroup", "fsGroup")})
+    for kind in ("Deployment", "Job"):
+        context = every(kind, objects)[0]["spec"]["template"]["spec"]["securityContext"]
+        assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+def test_an_account_that_is_there_already() -> None:
+    objects = render({"serviceAccount": {"create": False, "name": "theirs"}})
+    assert "theirs" not in {body["metadata"]["name"] for body in every("ServiceAccount", objects)}
+    assert every("Deployment", objects)[0]["spec"]["template"]["spec"]["serviceAccountName"] == "theirs"
+    assert {"theirs", "manta-operator-release"} == {
+        subject["name"]
+        for body in every("RoleBinding", objects) + every("ClusterRoleBinding", objects)
+        for subject in body["subjects"]
+    }
+
+
+@pytest.mark.parametrize("name", ["true", "123", "1e3"])
+def test_names_that_yaml_would_read_as_something_else(name: str) -> None:
+    objects = render({"fullnameOverride": name, "namespaces": [name], "image.pullSecrets": [name]}, release=name)
+    for body in objects:
+        assert isinstance(body["metadata"]["name"], str)
+        assert isinstance(body["metadata"].get("namespace", ""), str)
+        assert all(isinstance(label, str) for label in body["metadata"]["labels"].values()), body
 
 
 def test_bindings_bind_what_is_there(objects: list[dict]) -> None:
@@ -147,11 +189,30 @@ def test_kustomize_takes_all_of_it() -> None:
     assert names == {(body["kind"], body["metadata"]["name"]) for body in listed if body}
 
 
+def test_deleting_what_kubectl_installs_deletes_no_model() -> None:
+    """The namespace and the CRD, with every LLMDeployment, are in a kustomization of their own."""
+    outlives = {"Namespace", "CustomResourceDefinition"}
+    for folder, kinds in ((ROOT / "deploy", set()), (ROOT / "deploy/prepare", outlives)):
+        command = [HELM.with_name("kubectl"), "kustomize", str(folder)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        assert {body["kind"] for body in yaml.safe_load_all(done.stdout)} & outlives == kinds
+
+
+def test_an_image_that_nobody_named_cannot_be_a_strangers() -> None:
+    with pytest.raises(Refused, match=r"set image\.repository=registry\.example/manta/operator"):
+        render({"image.repository": ""})
+    kubectl = [body for body in yaml.safe_load_all((ROOT / "deploy/install.yaml").read_text()) if body]
+    image = every("Deployment", kubectl)[0]["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert image.startswith("registry.invalid/"), "RFC 6761: no such host, ever"
+
+
 def test_generated_parts_are_up_to_date() -> None:
     crd = (ROOT / "crds/manta.dev_llmdeployments.yaml").read_text()
     assert (CHART / "templates/crds/llmdeployments.yaml").read_text() == generator.crd_template(crd), "run make chart"
     for name, listed in generator.RULES.items():
         assert (CHART / f"files/{name}.yaml").read_text() == generator.rules(listed), "run make chart"
+    assert (CHART / "files/guarded.yaml").read_text() == generator.guarded(), "run make chart"
+    assert (ROOT / "deploy/prepare/prepare.yaml").read_text() == generator.prepare(crd), "run make chart"
 
 
 def test_braces_in_the_crd_survive() -> None:
@@ -178,12 +239,16 @@ def test_crd_is_upgraded_and_kept() -> None:
         ({"namespaces": ["Team_A"]}, "at '/namespaces/0': 'Team_A' does not match pattern"),
         ({"operator.logFormat": "xml"}, "at '/operator/logFormat': value must be one of 'text', 'json'"),
         ({"crd.enabled": False}, "additional properties 'crd' not allowed"),
-        ({"image.repository": ""}, "at '/image/repository'"),
+        ({"image.repository": "Registry.example/x"}, "at '/image/repository'"),
         ({"operator.podLabels": {"app.kubernetes.io/name": "x"}}, "at '/operator/podLabels/app.kubernetes.io~1name'"),
         ({"commonLabels": {"helm.sh/chart": "x"}}, "at '/commonLabels/helm.sh~1chart'"),
         ({"podMonitor.interval": "soon"}, "at '/podMonitor/interval'"),
         ({"operator.resources.requests": {"cpu": "lots"}}, "at '/operator/resources/requests/cpu'"),
-        ({"operator.hostPaths": {"models": "/m"}}, "at '/operator/hostPaths': additional properties 'models'"),
+        ({"operator.hostPaths": {"/m": "/m"}}, "at '/operator': additional properties 'hostPaths'"),
+        ({"operator.extraEnv": [{"name": "HOME", "value": "/"}]}, "at '/operator/extraEnv/0/name'"),
+        ({"serviceAccount.create": False}, "at '/serviceAccount/name': minLength: got 0, want 1"),
+        ({"operator": None}, "missing property 'operator'"),
+        ({"namespaces": None}, "missing property 'namespaces'"),
         ({"operator.resources.requests": {"nvidia.com/gpu": 1}}, "at '/operator/resources/requests'"),
     ],
     ids=str,
@@ -218,8 +283,9 @@ def test_one_namespace_or_all() -> None:
     assert roles("ClusterRole", everywhere) == {"manta-operator", "manta-operator-read", edit, hook}
     assert roles("Role", everywhere) == {"manta-system/manta-operator-lease"}
     assert arguments(everywhere) == []
-    assert roles("ClusterRole", some) == {"manta-operator-read", edit}
+    assert roles("ClusterRole", some) == {"manta-operator-read", edit, hook}
     assert roles("ClusterRole", alone) == {edit}
-    wanted = {f"{team}/{name}" for team in NAMESPACES for name in ("manta-operator", hook)}
-    assert roles("Role", some) == roles("Role", alone) == {"manta-system/manta-operator-lease", *wanted}
+    lease, serving = "manta-system/manta-operator-lease", {f"{team}/manta-operator" for team in NAMESPACES}
+    assert roles("Role", some) == {lease, *serving}, "the hook's rights must not go with a namespace"
+    assert roles("Role", alone) == {lease, *serving, *(f"{team}/{hook}" for team in NAMESPACES)}
     assert arguments(some) == ["--namespace=team-a", "--namespace=team-b"]

@@ -80,8 +80,32 @@ def test_the_operator_holds_what_it_grants_to_the_router() -> None:
     assert allowed(role(deployment())["rules"]) <= NAMESPACED
 
 
-def test_cluster_wide_it_only_reads() -> None:
+def test_cluster_wide_it_only_reads_and_lets_llmdeployments_go() -> None:
     assert {verb for *_, verb in allowed(permissions.rules(permissions.CLUSTER))} <= {"get", "list", "watch"}
+
+    def read(values: dict) -> set[tuple[str, str, str]]:
+        [found, _] = [body for body in render(values) if body["metadata"]["name"] == "manta-operator-read"]
+        return allowed(found["rules"])
+
+    assert read({"namespaces": ["team-a"]}) - read({}) == {
+        ("manta.dev", "llmdeployments", verb) for verb in ("get", "list", "watch", "patch")
+    }
+
+
+def test_the_admission_policy_looks_at_every_write_to_a_child() -> None:
+    [policy] = [body for body in render() if body["kind"] == "ValidatingAdmissionPolicy"]
+    rules = policy["spec"]["matchConstraints"]["resourceRules"]
+    looked = {(group, resource) for rule in rules for group in rule["apiGroups"] for resource in rule["resources"]}
+    written = {(group, resource) for group, resource, verb in NAMESPACED if verb in ("create", "patch", "delete")}
+    assert looked == written - {("manta.dev", "llmdeployments"), ("manta.dev", "llmdeployments/status"), ("", "events")}
+    [condition] = policy["spec"]["matchConditions"]
+    assert condition["expression"].endswith("'system:serviceaccount:manta-system:manta-operator'")
+
+
+def test_without_rights_in_the_cluster_nothing_of_the_cluster_is_installed() -> None:
+    alone = {"clusterRead.enabled": False, "crds.enabled": False, "userRoles.enabled": False}
+    objects = render({"namespaces": ["team-a"]} | alone)
+    assert {body["metadata"].get("namespace") for body in objects} == {"team-a", "manta-system"}
 
 
 def test_the_controller_speaks_of_no_other_resource() -> None:

@@ -48,6 +48,10 @@ def test_all_of_a_namespace_or_of_all(cluster, manta):
     here = manta("release", "--all", "-y", kubeconfig=kubeconfig)
     assert here.stdout.splitlines() == ["default/a released", "default/b released"]
     assert manta("release", "--all", "-A", "-y", kubeconfig=kubeconfig).stdout == "team/c released\n"
+    cluster.deployment("d", namespace="system", finalizers=[FINALIZER])
+    cluster.deployment("e", namespace="team", finalizers=[FINALIZER])
+    some = manta("release", "--all", "-n", "team,system,gone", "-y", kubeconfig=kubeconfig)
+    assert some.stdout.splitlines() == ["team/e released", "system/d released"]
     again = manta("release", "--all", "-A", "-y", kubeconfig=kubeconfig)
     assert (again.exit_code, "nothing to release" in again.stdout) == (0, True)
 
