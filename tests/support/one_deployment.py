@@ -4,6 +4,7 @@ The box's API server holds the objects; `Direct` stands where the HTTP client do
 test decides what the operator has heard of.
 """
 
+import asyncio
 from collections import Counter
 
 from manta_operator.api.crd import custom_resource_definition
@@ -139,7 +140,9 @@ class OneDeployment:
         self.client.reads.clear()
         entry = self.deployments.get(KEY)
         await self.reconciler.prepare(entry)
-        return await self.reconciler.run(entry)
+        while (outcome := await self.reconciler.run(entry)).until is not None:
+            await asyncio.wait({outcome.until})
+        return outcome
 
     async def settle(self):
         """Make passes until one writes nothing."""

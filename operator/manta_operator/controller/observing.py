@@ -13,6 +13,8 @@ from manta_operator.placement.nodes import lost_at, lost_nodes
 from manta_operator.planning.observe import Observed, observe
 
 Object = dict[str, Any]
+LOOK_AGAIN_SECONDS = 150.0
+"""A node that falls silent wakes nobody whose pods are in trouble already; so it is seen before it counts as lost."""
 
 
 class Observer:
@@ -21,24 +23,31 @@ class Observer:
     def __init__(self, store: Store, surroundings: Surroundings) -> None:
         self._store, self._surroundings = store, surroundings
 
-    async def look(self, deployment: LLMDeployment) -> tuple[Observed, float | None]:
-        """Return what there is, and in how many seconds a node may count as lost that is only away now.
-
-        Only where a pod has trouble the nodes are asked for: most passes read nothing.
-        """
-        now = time.time()
+    def look(self, deployment: LLMDeployment, lost: frozenset[str] = frozenset()) -> Observed:
+        """Return what there is, given the nodes that are lost."""
         statefulsets = self._bodies(deployment, "StatefulSet")
         pods = self._bodies(deployment, "Pod", names.COMPONENT_ENGINE)
-        deployments = self._bodies(deployment, "Deployment")
-        observed = observe(statefulsets, pods, deployments, now)
-        nodes = await self._surroundings.nodes() if observed.suspects else None
+        return observe(statefulsets, pods, self._bodies(deployment, "Deployment"), time.time(), lost)
+
+    def look_closer(
+        self, deployment: LLMDeployment, observed: Observed, template: Object
+    ) -> tuple[Observed, float | None]:
+        """Look again where a pod has trouble, at the nodes too: most passes ask nothing.
+
+        Returns:
+            What there is, and in how many seconds the nodes are worth another look: one may be lost by then.
+
+        Raises:
+            NotYet: the nodes are being listed.
+        """
+        nodes = self._surroundings.known_nodes() if observed.suspects else None
         if nodes is None:
             return observed, None
-        moment = lost_at([node for node in nodes if node["metadata"]["name"] in observed.suspects], now)
-        lost = lost_nodes(nodes, observed.suspects, now)
-        if lost:
-            observed = observe(statefulsets, pods, deployments, now, lost)
-        return observed, moment - now if moment is not None else None
+        now, suspects = observed.now, observed.suspects
+        lost = lost_nodes(nodes, suspects, now, template)
+        moment = lost_at([node for node in nodes if node["metadata"]["name"] in suspects], now)
+        pause = min(LOOK_AGAIN_SECONDS, moment - now if moment is not None else LOOK_AGAIN_SECONDS)
+        return (self.look(deployment, lost) if lost else observed), pause
 
     def routers(self, deployment: LLMDeployment) -> list[Child]:
         """Return the router's pods."""

@@ -33,6 +33,14 @@ LOADS_SECONDS = 2.0
 _T = TypeVar("_T")
 
 
+class NotYet(Exception):
+    """An answer is being gathered; `gathered` ends when it is there, then it is worth asking again."""
+
+    def __init__(self, gathered: "asyncio.Future[Any]") -> None:
+        super().__init__("being gathered")
+        self.gathered = gathered
+
+
 class Surroundings:
     """The cluster's nodes and pods."""
 
@@ -45,15 +53,22 @@ class Surroundings:
         """Return every Node as `slim_node` leaves it; None if they cannot be listed."""
         return await self._nodes.get()
 
-    async def room(self, template: Object, size: int, since: float = 0.0) -> Room | None:
+    def known_nodes(self) -> Sequence[Mapping[str, Any]] | None:
+        """Return the same at once. Raises NotYet."""
+        return self._nodes.known()
+
+    def room(self, template: Object, size: int, since: float = 0.0) -> Room | None:
         """Return how many more groups of `size` pods fit; None if that cannot be known.
 
         Args:
             template: The pod template of the group's pods.
             size: Pods of a group.
             since: When a place was last freed that has to be seen (time.monotonic): older answers do not count.
+
+        Raises:
+            NotYet: so much has to be read for it that nobody should wait with a turn in hand.
         """
-        found = await self._spaces.get(since)
+        found = self._spaces.known(since)
         return None if found is None else room(template, size, found)
 
     async def _list(self) -> list[Mapping[str, Any]]:
@@ -85,29 +100,43 @@ class _Shared(Generic[_T]):
     def __init__(self, ask: Callable[[], Awaitable[_T | None]]) -> None:
         self._ask = ask
         self._asking: asyncio.Task[None] | None = None
-        self._held: tuple[float, _T | None] | None = None
+        self._held: tuple[float, _T | Exception | None] | None = None
         """When it was asked for, and the answer."""
 
     async def get(self, since: float = 0.0) -> _T | None:
         """Return an answer that was asked for after a moment of time.monotonic; None if there is none."""
-        while self._held is None or self._held[0] <= since:
+        while True:
+            try:
+                return self.known(since)
+            except NotYet as wait:
+                await asyncio.shield(wait.gathered)
+
+    def known(self, since: float = 0.0) -> _T | None:
+        """Return the same if it is there, else see to it that it will be. Raises NotYet."""
+        if self._held is None or self._held[0] <= since:
             if self._asking is None:
                 self._asking = asyncio.create_task(self._gather())
-            await asyncio.shield(self._asking)
-        return self._held[1]
+            raise NotYet(self._asking)
+        answer = self._held[1]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def _gather(self) -> None:
         began = time.monotonic()
+        answer: _T | Exception | None
         try:
             answer = await self._ask()
         except ClusterError:
             answer = None
+        except Exception as bug:  # noqa: BLE001 - who asks raises it
+            answer = bug
         finally:
             self._asking = None
         self._held = held = (began, answer)
         asyncio.get_running_loop().call_later(FRESH_SECONDS, self._drop, held)
 
-    def _drop(self, held: tuple[float, _T | None]) -> None:
+    def _drop(self, held: tuple[float, _T | Exception | None]) -> None:
         if self._held is held:
             self._held = None
 
