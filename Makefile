@@ -12,6 +12,8 @@ MODEL := .models/tiny
 CRD := crds/manta.dev_llmdeployments.yaml
 SOURCES := operator runtime tools tests benchmarks
 FAST_TESTS := tests/unit tests/golden tests/contract
+# These tests mostly wait, so that two cores carry four processes; tests/integration/conftest.py orders the files.
+INTEGRATION := --numprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=10 tests/integration
 # Any Python from 3.9 on can run the installer; it looks for 3.11 itself and says how to get it.
 ANY_PYTHON := $(shell for p in $(PYTHON) python3.11 python3 python; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null && echo $$p && break; done)
@@ -47,7 +49,9 @@ demo: model ## Serve the tiny model twice, replicated and sharded, and talk to i
 
 .PHONY: test
 test: model lint type ## Run everything: lint, types, and all tests with the box and real engines
-	$(BIN)/pytest -q --durations=10 $(FAST_TESTS) tests/integration tests/e2e
+	$(BIN)/pytest -q --numprocesses=2 $(FAST_TESTS)
+	$(BIN)/pytest -q $(INTEGRATION)
+	$(BIN)/pytest -q --durations=10 tests/e2e
 
 .PHONY: check
 check: install-dev lint type unit ## Format, lint, types, import contracts, fast tests (under 60 s)
@@ -77,8 +81,7 @@ golden-update: install-dev ## Rewrite the golden files from what the code render
 
 .PHONY: integration
 integration: install-dev ## The operator on a real API server if one is found, else on the box; lists what it proved
-	$(BIN)/pytest -q tests/integration --ignore=tests/integration/cluster
-	$(BIN)/pytest -q --numprocesses=2 --dist=loadfile tests/integration/cluster
+	$(BIN)/pytest -q $(INTEGRATION)
 
 .PHONY: envtest
 envtest: ## Download etcd and kube-apiserver for `make integration`, where the network allows

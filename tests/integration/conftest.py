@@ -9,6 +9,12 @@ import pytest
 from manta_operator.box.box import Box, BoxConfig
 
 SLEEP = ["sleep", "600"]
+LONG = ("test_traffic", "test_health", "test_rollout", "test_deletion", "test_operator_faults", "test_operator_chaos")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest, so that the other processes do not wait for one at the end."""
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 def container(*command, name="main", **more):
