@@ -50,8 +50,13 @@ class Strangers:
         since, asking = self._known.get(place, (0.0, None))
         if asking is None or now - since > FRESH_SECONDS or (asking.done() and _failed(asking)):
             asking = asyncio.create_task(self._client.names_of(api_version, kind, namespace, OTHERS))
-            self._known[place] = (now, asking)
+            self._known[place] = known = (now, asking)
+            asyncio.get_running_loop().call_later(FRESH_SECONDS, self._forget, place, known)
         return await asyncio.shield(asking)
+
+    def _forget(self, place: tuple[str, str], known: tuple[float, asyncio.Task[frozenset[str]]]) -> None:
+        if self._known.get(place) is known:
+            del self._known[place]
 
 
 def _failed(task: asyncio.Task[Any]) -> bool:

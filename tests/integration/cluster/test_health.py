@@ -5,7 +5,7 @@ import json
 from manta_operator.api.names import ANNOTATION_RESTART
 
 SOON = {"startupSeconds": 30}
-LONG = 120
+LONG = 600
 """Seconds after which a node that is not ready is no hiccup."""
 
 

@@ -1,7 +1,11 @@
 """Foreign objects are left alone, ours that lost their way are taken up again."""
 
+import asyncio
+
 import pytest
 from one_deployment import KEY, OneDeployment
+
+from manta_operator.controller import ownership
 
 SERVICE = {
     "apiVersion": "v1",
@@ -140,3 +144,12 @@ async def test_so_is_what_has_lost_its_labels(one):
     one.cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
     await one.run()
     assert "still belongs to the deleted LLMDeployment demo" in one.condition("Reconciled")["message"]
+
+
+async def test_names_are_not_kept_for_longer_than_they_are_believed(one, monkeypatch):
+    monkeypatch.setattr(ownership, "FRESH_SECONDS", 0.02)
+    await one.run()
+    strangers = one.reconciler._applier._strangers
+    assert strangers._known
+    await asyncio.sleep(0.05)
+    assert not strangers._known
