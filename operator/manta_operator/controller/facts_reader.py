@@ -33,26 +33,30 @@ class FactsReader:
     def __init__(self, read: Callable[[str], ModelFacts | None]) -> None:
         self._read = read
         self._known: dict[str, tuple[float, Facts]] = {}
-        self._reading: dict[str, asyncio.Task[Facts]] = {}
-        self._hung: set[str] = set()
+        self._asking: dict[str, asyncio.Task[Facts]] = {}
+        self._hung: dict[str, asyncio.Task[Facts]] = {}
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
 
     async def read(self, uri: str) -> Facts:
         """Return the facts, None where they cannot be seen, and what is wrong with the checkpoint, empty if nothing."""
         if (known := self._fresh(uri)) is not None:
             return known
-        async with self._turns:
-            if (known := self._fresh(uri)) is not None:  # somebody else was waiting for the same
-                return known
-            if uri not in self._reading:
-                self._reading[uri] = asyncio.create_task(self._look(uri))
-            reading = self._reading[uri]
-            done, _ = await asyncio.wait({reading}, timeout=PATIENCE_SECONDS)
+        if uri not in self._asking:
+            self._asking[uri] = asyncio.create_task(self._ask(uri))
+        return await asyncio.shield(self._asking[uri])
+
+    async def _ask(self, uri: str) -> Facts:
+        """Read with patience, for everybody who asks meanwhile."""
+        try:
+            async with self._turns:
+                reading = asyncio.create_task(self._look(uri))
+                done, _ = await asyncio.wait({reading}, timeout=PATIENCE_SECONDS)
+        finally:
+            del self._asking[uri]
         if done:
             return reading.result()
-        if uri not in self._hung:
-            self._hung.add(uri)
-            log.warning("%s: reading it hangs; it counts as not seen from here until that has ended", uri)
+        self._hung[uri] = reading
+        log.warning("%s: reading it hangs; it counts as not seen from here until that has ended", uri)
         return UNSEEN
 
     def _fresh(self, uri: str) -> Facts | None:
@@ -73,9 +77,7 @@ class FactsReader:
         except FactsError as error:
             found = (None, str(error))
         finally:
-            del self._reading[uri]
-            if uri in self._hung:
-                self._hung.discard(uri)
+            if self._hung.pop(uri, None) is not None:
                 log.info("%s: reading it has ended", uri)
         while len(self._known) >= KEPT:
             del self._known[next(iter(self._known))]

@@ -60,6 +60,16 @@ async def test_one_that_hangs_counts_as_not_seen_and_is_not_read_again(disk, cap
     assert await reader.last("file:///hangs") == ("file:///hangs", "")
 
 
+async def test_many_who_wait_for_the_same_hold_up_nobody(disk, monkeypatch):
+    monkeypatch.setattr(facts_reader, "PATIENCE_SECONDS", 1.0)
+    reader = FactsReader(disk.read)
+    hung = [asyncio.create_task(reader.read("file:///hangs")) for _ in range(100)]
+    await asyncio.sleep(0)
+    assert await asyncio.wait_for(reader.read("file:///a"), 0.5) == ("file:///a", "")
+    disk.gate.set()
+    assert set(await asyncio.gather(*hung)) == {("file:///hangs", "")}
+
+
 async def test_those_that_hang_hold_up_no_other_for_long(disk):
     reader = FactsReader(disk.read)
     hung = [asyncio.create_task(reader.read(f"file:///hangs/{number}")) for number in range(40)]
