@@ -38,22 +38,30 @@ def simulate(flags: tuple[str, ...]) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s simulator: %(message)s")
     try:
         settings = parse(flags, os.environ)
+        journal = _open(settings)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     import uvloop  # noqa: PLC0415 - --help need not wait for it
 
-    uvloop.run(run(settings))
+    try:
+        uvloop.run(run(settings, journal))
+    except CannotListen as error:
+        raise click.ClickException(str(error)) from error
 
 
-async def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then end as vLLM does."""
+class CannotListen(Exception):
+    """The address cannot be had; the message says why."""
+
+
+async def run(settings: Settings, journal: int | None) -> None:
+    """Serve until SIGTERM or SIGINT, then end as vLLM does; `journal` is an open file. Raises CannotListen."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     log.warning("this SIMULATES vLLM %s on %s:%d: answers are made up", settings.model, settings.host, settings.port)
     if await _within(stop, settings.startup_seconds):
         return
-    server = Server(settings, Engine(settings), _open(settings))
+    server = Server(settings, Engine(settings), journal)
     server.engine.start()
     runner = web.AppRunner(
         server.application(),
@@ -64,12 +72,21 @@ async def run(settings: Settings) -> None:
     )
     await runner.setup()
     site = web.TCPSite(runner, settings.host, settings.port, backlog=2048)
-    await site.start()
     try:
+        await _listen(settings, site)
         await stop.wait()
         await _end(settings, server, site)
     finally:
         await runner.cleanup()
+
+
+async def _listen(settings: Settings, site: web.TCPSite) -> None:
+    try:
+        await site.start()
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        where = f"{settings.host}:{settings.port}"
+        raise CannotListen(f"cannot listen on {where}: {reason}; give another --host or --port") from error
 
 
 async def _end(settings: Settings, server: Server, site: web.TCPSite) -> None:
@@ -111,4 +128,7 @@ async def _within(event: asyncio.Event, seconds: float) -> bool:
 def _open(settings: Settings) -> int | None:
     if settings.journal is None:
         return None
-    return os.open(settings.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        return os.open(settings.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise SettingsError(f"--simulate-journal={settings.journal} cannot be written: {error.strerror}") from error

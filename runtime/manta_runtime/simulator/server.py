@@ -14,7 +14,8 @@ from aiohttp import web
 
 from manta_runtime.simulator import bodies
 from manta_runtime.simulator.answers import detokenize, tokenize
-from manta_runtime.simulator.protocol import Asked, Kind, Refused, check_model, parse, read_json, render_chat
+from manta_runtime.simulator.forms import Refused, missing, text, tokens
+from manta_runtime.simulator.protocol import Asked, Kind, check_model, parse, read_json, render_chat
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -87,19 +88,22 @@ class Server:
     async def _tokenize(self, request: web.Request) -> web.Response:
         body = read_json(await request.read(), request.content_type)
         check_model(body, self.settings)
-        text = render_chat(body["messages"]) if "messages" in body else str(body.get("prompt", ""))
-        tokens = tokenize(text)
-        limit = self.settings.max_model_len
-        return _answer({"count": len(tokens), "max_model_len": limit, "tokens": tokens, "token_strs": None})
+        if "messages" not in body and "prompt" not in body:
+            raise missing(body, "prompt")
+        prompt = render_chat(body["messages"]) if "messages" in body else text(body["prompt"], "body.prompt")
+        found, limit = tokenize(prompt), self.settings.max_model_len
+        return _answer({"count": len(found), "max_model_len": limit, "tokens": found, "token_strs": None})
 
     async def _detokenize(self, request: web.Request) -> web.Response:
         body = read_json(await request.read(), request.content_type)
         check_model(body, self.settings)
+        if "tokens" not in body:
+            raise missing(body, "tokens")
         try:
-            text = detokenize(body.get("tokens") or ())
+            prompt = detokenize(tokens(body["tokens"], "body.tokens"))
         except ValueError as error:
             raise Refused(400, str(error), "BadRequestError", None) from error
-        return _answer({"prompt": text})
+        return _answer({"prompt": prompt})
 
     def _generator(self, kind: Kind) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handler(request: web.Request) -> web.StreamResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ OWN_FLAGS = {
     "--simulate-journal": "",
 }
 """The simulator's own flags and their defaults; 400,000 tokens are what an 8B model leaves of 80 GB."""
+
+_LAST_PORT = 65535
 
 
 class SettingsError(ValueError):
@@ -59,7 +62,7 @@ def parse(flags: Sequence[str], environ: Mapping[str, str]) -> Settings:
         model=model,
         served_names=_served_names(flags) or (model,),
         host=find_flag(flags, "--host") or "127.0.0.1",
-        port=int(_number(flags, "--port", 8000)),
+        port=_port(flags),
         max_model_len=int(_number(flags, "--max-model-len", 8192)),
         shutdown_timeout=_number(flags, "--shutdown-timeout", 0),
         startup_seconds=_number(flags, "--simulate-startup-seconds"),
@@ -108,12 +111,21 @@ def _own(flags: Sequence[str], name: str) -> str:
     return find_flag(flags, name) or OWN_FLAGS[name]
 
 
+def _port(flags: Sequence[str]) -> int:
+    text = find_flag(flags, "--port") or "8000"
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= _LAST_PORT):
+        raise SettingsError(f"--port={text} is no port: give a whole number from 1 to {_LAST_PORT}")
+    return int(text)
+
+
 def _number(flags: Sequence[str], name: str, default: float | None = None) -> float:
     text = find_flag(flags, name) or (OWN_FLAGS[name] if default is None else str(default))
     try:
         number = float(text)
     except ValueError:
-        raise SettingsError(f"{name}={text} is not a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise SettingsError(f"{name}={text} is not a number")
     if number < 0:
         raise SettingsError(f"{name}={text} is negative")
     return number

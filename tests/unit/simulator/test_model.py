@@ -185,7 +185,7 @@ def test_vllms_flags_are_read_and_unknown_ones_ignored():
     ("flags", "words"),
     [
         ([], "no --model"),
-        (["--model=m", "--port=http"], "--port=http is not a number"),
+        (["--model=m", "--port=http"], "--port=http is no port"),
         (["--model=m", "--simulate-speeed=2"], "--simulate-speeed=2 is not one of the simulator's flags"),
         (["--model=m", "--simulate-kv-cache-tokens=100"], "holds less than one request"),
     ],

@@ -102,27 +102,14 @@ async def test_whole_and_streamed_answers_are_the_same_and_the_right_one(start):
     assert texts == [answer(prompt, max_tokens=3, natural=128).text for prompt in "ab"]
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "kind", "words"),
-    [
-        ({"model": "other"}, 404, "NotFoundError", "The model `other` does not exist. Valid aliases: tiny, alias."),
-        ({"messages": None}, 400, "Bad Request", "'loc': 'body.messages', 'msg': 'Field required'"),
-        ({"max_tokens": 0}, 400, "BadRequestError", "max_tokens must be at least 1, got 0."),
-        ({"max_tokens": 3000}, 400, "BadRequestError", "max_tokens=3000 cannot be greater than max_model_len=1024."),
-        ({"temperature": -1}, 400, "BadRequestError", "temperature must be non-negative, got -1.0."),
-        ({"messages": [{"content": "a" * 9000}]}, 400, "BadRequestError", "maximum context length is 1024 tokens"),
-    ],
-)
-def test_refusals_have_vllms_words(body, status, kind, words):
-    from manta_runtime.simulator.protocol import Refused, parse
-    from manta_runtime.simulator.settings import parse as parse_flags
-
-    settings = parse_flags(["--model=/m", "--served-model-name", "tiny", "alias", "--max-model-len=1024"], {})
-    with pytest.raises(Refused) as refused:
-        parse({"model": "tiny", "messages": MESSAGES} | body, "chat", settings)
-    error = refused.value.body["error"]
-    assert (refused.value.status, error["type"], error["code"]) == (status, kind, status)
-    assert words in error["message"]
+async def test_tokens_are_asked_for_with_a_text_or_messages(start):
+    simulator = await start()
+    wrong = {"/tokenize": [{"messages": 5}, {"prompt": 5}, {}], "/detokenize": [{"tokens": 5}, {"tokens": ["x"]}, {}]}
+    for path, body in [(path, body) for path, bodies in wrong.items() for body in bodies]:
+        status, answered = await simulator.post(path, body)
+        assert (status, answered["error"]["type"]) == (400, "Bad Request")
+    status, answered = await simulator.post("/tokenize", {"prompt": "hello"})
+    assert (status, answered["count"]) == (200, 2)
 
 
 async def test_the_launcher_reads_its_metrics_and_requests_abort_when_their_clients_leave(start):

@@ -1,5 +1,6 @@
 """MANTA_ENGINE=simulate: the launcher starts the simulator in vLLM's place, and a stand-in for each Ray node."""
 
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,4 +69,25 @@ def test_another_engine_is_refused(monkeypatch):
 def test_the_command_ends_with_2_and_a_remedy(arguments):
     result = CliRunner().invoke(main, ["simulate", *arguments])
     assert result.exit_code == 2
-    assert "--model" in result.output or "--port=x is not a number" in result.output
+    assert "--model" in result.output or "--port=x is no port" in result.output
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--port=99999"], "--port=99999 is no port: give a whole number from 1 to 65535"),
+        (["--port=80.5"], "--port=80.5 is no port"),
+        (["--simulate-journal=/nowhere/at/all"], "--simulate-journal=/nowhere/at/all cannot be written: No such file"),
+        (["--host=127.0.0.1", "--port={taken}"], "cannot listen on 127.0.0.1:"),
+        (["--simulate-speed=nan"], "--simulate-speed=nan is not a number"),
+    ],
+)
+def test_what_cannot_work_is_said_at_the_start(flags, words):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        given = [flag.format(taken=taken.getsockname()[1]) for flag in flags]
+        result = CliRunner().invoke(main, ["simulate", "--model=/m", *given])
+    assert result.exit_code != 0
+    assert words in result.output
+    assert isinstance(result.exception, SystemExit)
