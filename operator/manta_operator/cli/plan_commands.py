@@ -1,14 +1,12 @@
 """`manta plan` and `manta render`: what would be done, without a cluster. They print the pure core's answer."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from manta_operator.api import names
 from manta_operator.cli import diff_command, options
@@ -16,6 +14,7 @@ from manta_operator.cli.cluster import Where, options_of_cluster
 from manta_operator.cli.documents import documents
 from manta_operator.cli.failures import Refused
 from manta_operator.cli.manifests import Planned, plan_files
+from manta_operator.cli.table import GAP, fold, terminal_width
 from manta_operator.planning.fit import gib
 from manta_operator.planning.status import endpoint
 
@@ -41,9 +40,8 @@ def plan(paths: tuple[Path, ...], maps: tuple[str, ...], output: str, diff: bool
     if output == "json":
         click.echo(json.dumps([as_json(entry) for entry in planned], indent=2))
         return
-    console = Console()
     for entry in planned:
-        print_plan(console, entry)
+        print_plan(entry)
 
 
 @click.command()
@@ -86,18 +84,30 @@ def as_json(entry: Planned) -> dict[str, Any]:
     }
 
 
-def print_plan(console: Console, entry: Planned) -> None:
-    """Print one plan for people."""
+def print_plan(entry: Planned) -> None:
+    """Print one plan for people: on a terminal folded to its width, else one line a fact."""
+    rows = {name: text for name, text in _facts(entry).items() if text}
+    widest = max(map(len, rows)) + GAP
+    click.secho(f"{entry.deployment.namespace}/{entry.deployment.name}", italic=True)
+    for name, text in rows.items():
+        first, *more = fold(text, terminal_width() - widest) if sys.stdout.isatty() else [text]
+        if name == "fit":
+            verdict, colour = _VERDICTS[entry.desired.plan.fit.fits]
+            first = click.style(verdict, fg=colour) + first.removeprefix(verdict)
+        click.echo(click.style(name.ljust(widest), bold=True) + first)
+        for line in more:
+            click.echo(" " * widest + line)
+
+
+def _facts(entry: Planned) -> dict[str, str]:
+    """Return what is said of a plan, by name; empty where there is nothing to say."""
     deployment, plan_ = entry.deployment, entry.desired.plan
-    table = Table(title=f"{deployment.namespace}/{deployment.name}", title_justify="left", show_header=False, box=None)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
     router = deployment.spec.router
     pods = len(plan_.groups) * plan_.shape.pods
-    rows = {
-        "model": escape(f"{deployment.spec.model.uri}{_architecture(entry)}"),
+    return {
+        "model": f"{deployment.spec.model.uri}{_architecture(entry)}",
         "replicas": f"{len(plan_.groups)}, each {plan_.shape}: {pods} pods on {deployment.spec.accelerator.type}",
-        "fit": f"{_VERDICTS[plan_.fit.fits]}: {escape(plan_.fit.message)}",
+        "fit": f"{_VERDICTS[plan_.fit.fits][0]}: {plan_.fit.message}",
         "memory": f"{gib(plan_.fit.memory_per_pod)} of host memory for each engine pod, unless resources say otherwise"
         if plan_.fit.memory_per_pod
         else "",
@@ -105,13 +115,9 @@ def print_plan(console: Console, entry: Planned) -> None:
         "endpoint": endpoint(deployment),
         "revision": f"{plan_.revision}, {len(entry.desired.objects)} objects (see them with `manta render`)",
     }
-    for name, value in rows.items():
-        if value:
-            table.add_row(name, value)
-    console.print(table)
 
 
-_VERDICTS = {"True": "[green]fits[/green]", "False": "[red]does not fit[/red]", "Unknown": "[yellow]unknown[/yellow]"}
+_VERDICTS = {"True": ("fits", "green"), "False": ("does not fit", "red"), "Unknown": ("unknown", "yellow")}
 
 
 def _architecture(entry: Planned) -> str:

@@ -69,6 +69,22 @@ def test_plan_for_people_says_why(tmp_path, model):
     assert "fits:" in result.output
 
 
+def test_plan_in_a_pipe_is_one_line_a_fact(tmp_path, model):
+    lines = run("plan", models=model, tmp=tmp_path).output.splitlines()
+    assert lines[0].endswith("/demo")
+    assert [line.split()[0] for line in lines[1:]] == [
+        "model",
+        "replicas",
+        "fit",
+        "memory",
+        "router",
+        "endpoint",
+        "revision",
+    ]
+    assert max(map(len, lines)) > 80
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
 def test_render_prints_what_is_applied(tmp_path, model):
     result = run("render", models=model, tmp=tmp_path)
     kinds = [document["kind"] for document in yaml.safe_load_all(result.output)]
