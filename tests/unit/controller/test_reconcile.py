@@ -212,40 +212,6 @@ async def test_what_groups_do_not_need_keeps_none_from_leaving(one, kind):
     assert one.condition("Reconciled")["reason"] == "Forbidden"
 
 
-async def test_what_a_pass_decided_is_told_although_its_last_look_sees_it_done(one, caplog):
-    caplog.set_level("INFO")
-    one.change(replicas=2)
-    await one.settle()
-    one.client.events.clear()
-    one.change(replicas=1)
-    await one.settle()
-    [event] = one.client.events
-    assert event["reason"] == "ScalingDown"
-    assert sum(event["message"] in message for message in caplog.messages) == 1
-    decisions = one.cluster.get("LLMDeployment", *KEY)["status"]["decisions"]
-    assert [decision["reason"] for decision in decisions] == ["Shaped", "Fit"], "told, and over"
-
-
-async def test_what_was_decided_is_told_by_the_first_status_that_can_be_written(one, monkeypatch):
-    one.change(replicas=2)
-    await one.settle()
-    one.client.events.clear()
-    one.change(replicas=1)
-    apply = one.client.apply
-
-    async def refuse(obj, subresource=None, *args, **kwargs):
-        if subresource:
-            raise Transient("apply status: away")
-        return await apply(obj, subresource, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(one.client, "apply", refuse)
-        with pytest.raises(Transient):
-            await one.run()
-    await one.settle()
-    assert [event["reason"] for event in one.client.events] == ["ScalingDown"]
-
-
 @pytest.mark.parametrize("how", ["absent", "being deleted"])
 async def test_children_of_what_is_gone_are_not_made_again(one, how):
     """A watch that lags shows an LLMDeployment that is gone; its children vanish first."""
@@ -279,12 +245,3 @@ async def test_a_kind_that_is_not_served_stops_nothing_else(one):
     integrated = one.condition("Integrated")
     assert (integrated["status"], integrated["reason"]) == ("False", "CRDMissing")
     assert one.condition("Reconciled")["status"] == "True"
-
-
-async def test_events_tell_of_transitions_once(one):
-    one.client.refuse["Service"] = classify(403, "not allowed", "apply Service default/demo")
-    await one.run()
-    await one.run()
-    [event] = one.client.events
-    assert (event["type"], event["reason"]) == ("Warning", "Forbidden")
-    assert event["involvedObject"]["uid"] == one.cluster.get("LLMDeployment", *KEY)["metadata"]["uid"]
