@@ -61,6 +61,9 @@ def lost_nodes(nodes: Iterable[Body], used: Iterable[str], now: float, template:
     if not bodies:
         return frozenset()
     gone = ours - {str(node["metadata"]["name"]) for node in bodies}
+    unready = [node for node in bodies if not is_ready(node)]
+    if not any(now >= _since(node) + LOST_SECONDS for node in unready):
+        return gone  # in most looks; the rest takes longer where nodes are many
     matter = [
         node for node in bodies if template is None or node["metadata"]["name"] in ours or belongs(template, node)
     ]
