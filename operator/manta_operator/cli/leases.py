@@ -8,12 +8,13 @@ import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+from manta_operator.api import names
 from manta_operator.cli.kubeconfig import Object
 from manta_operator.cli.picture import age
 from manta_operator.cli.rest import Api, CallFailed
 
 MARK = "manta"
-"""What the name of an operator's Lease contains."""
+"""What the name of an operator's Lease contains, if it is from before Leases had the label."""
 LOOK_SECONDS = 1.0
 _STALE = timedelta(minutes=1)
 _NODES = "kube-node-lease"
@@ -66,7 +67,9 @@ def hint(leases: list[Object] | None, now: datetime) -> str:
 
 
 def _is_operators(lease: Object) -> bool:
-    return MARK in lease["metadata"]["name"] and lease["metadata"]["namespace"] != _NODES
+    metadata = lease["metadata"]
+    labelled = (metadata.get("labels") or {}).get(names.LABEL_NAME) == "manta"
+    return labelled or (MARK in metadata["name"] and metadata["namespace"] != _NODES)
 
 
 def _holder(lease: Object) -> str:

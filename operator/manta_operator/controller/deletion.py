@@ -86,14 +86,14 @@ class Farewell:
 
     async def _step(self, entry: Entry, kind: str, component: str, deadline: float) -> None:
         """Delete the children of a kind, however late it is, then wait for their pods until the deadline."""
-        await _within(self._store.ready(), max(SIGHT_SECONDS, deadline - time.time()))
+        await _within(self._store.ready(entry.key[0]), max(SIGHT_SECONDS, deadline - time.time()))
         told, again, lost = "", 0.0, frozenset[str]()
         while True:
             if time.monotonic() >= again:
                 lost = await self._lost(entry, component) if again else lost
                 told = await self._delete(entry, kind, told)
                 again = time.monotonic() + RETRY_SECONDS
-            seen = await _within(self._store.ready(), LOOK_SECONDS)
+            seen = await _within(self._store.ready(entry.key[0]), LOOK_SECONDS)
             if seen and not any(self._mine(entry, kind)) and not any(self._awaited(entry, kind, component, lost)):
                 return
             if time.time() >= deadline:

@@ -16,6 +16,9 @@ from typing import Any, cast
 import aiohttp
 from msgspec import json
 
+from manta_operator.api import names
+from manta_operator.controller.probes import progress
+
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 1.0
@@ -35,6 +38,8 @@ async def patiently(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
     what = f"{request.method} {request.url.path}"
     try:
         answer = await handler(request)
+        if request.method == "GET" and request.url.path.endswith(f"/{names.PLURAL}"):
+            await _note_sight(request.url.path, answer)
         if answer.status < 400 and "watch" in request.url.query:
             answer.content = cast("aiohttp.StreamReader", _Lines(answer.content, what))
             return answer
@@ -48,6 +53,14 @@ async def patiently(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
     elif not _understood(request.method, answer):
         raise aiohttp.ClientConnectionError(f"{what}: HTTP {answer.status}: {(await answer.text())[:300]}")
     return answer
+
+
+async def _note_sight(path: str, answer: aiohttp.ClientResponse) -> None:
+    """Tell `/readyz` whether LLMDeployments may be listed and watched: kopf itself only tries again."""
+    if answer.status == 403:
+        progress.blind(path, f"GET {path}: {(await answer.text())[:300]}")
+    elif answer.status < 400:
+        progress.sees(path)
 
 
 def _understood(method: str, answer: aiohttp.ClientResponse) -> bool:

@@ -9,11 +9,14 @@ from typing import Any
 
 import aiohttp
 
+from manta_operator.api import names
 from manta_operator.controller import metrics
 from manta_operator.controller.errors import Missing, classify
 from manta_operator.controller.leader import Terms
 
 Object = dict[str, Any]
+LABELS = {names.LABEL_NAME: "manta", names.LABEL_COMPONENT: "operator"}
+"""By these the command line finds an operator, whatever its Lease is called."""
 
 
 class KubeLeases:
@@ -39,7 +42,7 @@ class KubeLeases:
         return await self._request("PUT", f"{self._url}/{self._terms.name}", "update", self._body(spec, version))
 
     def _body(self, spec: Object, version: str | None = None) -> Object:
-        metadata = {"name": self._terms.name, "namespace": self._terms.namespace}
+        metadata: Object = {"name": self._terms.name, "namespace": self._terms.namespace, "labels": LABELS}
         if version is not None:
             metadata["resourceVersion"] = version
         return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}

@@ -63,7 +63,7 @@ class Loop:
         while True:
             try:
                 async with asyncio.timeout(BLIND_SECONDS):
-                    await self._store.ready()
+                    await self._store.ready(entry.key[0])
                     return
             except TimeoutError:
                 for trouble in self._store.troubles(OBSERVED, entry.key[0])[:1]:

@@ -28,6 +28,7 @@ _requests = Counter(
 )  # fmt: skip
 _deployments = Gauge("manta_deployments", "LLMDeployments by their condition Ready", ["ready"], registry=REGISTRY)
 _leading = Gauge("manta_leader", "1 in the replica that holds the lease, 0 in a standby", registry=REGISTRY)
+_forbidden = Gauge("manta_watches_forbidden", "Watches that the API server does not allow", registry=REGISTRY)
 _judged: dict[Hashable, Judgement] = {}
 
 
@@ -63,6 +64,11 @@ def forgotten(key: Hashable) -> None:
 def leads(holds: bool) -> None:
     """Say whether this replica holds the lease."""
     _leading.set(int(holds))
+
+
+def watches_forbidden(count: int) -> None:
+    """Say how many watches the API server refuses."""
+    _forbidden.set(count)
 
 
 def exposition() -> bytes:

@@ -37,9 +37,26 @@ class Progress:
         self._passes: dict[Hashable, float] = {}
         self._unheard: dict[str, float] = {}
         self._heard: dict[str, float] = {}
+        self._forbidden: dict[Hashable, str] = {}
         self._lease: tuple[Callable[[], float], float] | None = None
-        self.unready: Callable[[], str] = lambda: "the API server has not answered yet"
-        """Why `/readyz` does not agree; empty if it does. A standby that could take the lease is ready."""
+        self.waits: Callable[[], str] = lambda: "the API server has not answered yet"
+        """What this process waits for before it can act; empty: nothing. A standby that could take the lease waits for
+        nothing."""
+
+    def blind(self, source: Hashable, message: str) -> None:
+        """Note that the API server refuses to let this process list or watch a `source`."""
+        self._forbidden[source] = message
+        metrics.watches_forbidden(len(self._forbidden))
+
+    def sees(self, source: Hashable) -> None:
+        """Note that a source can be watched, or need not be."""
+        if self._forbidden.pop(source, None) is not None:
+            metrics.watches_forbidden(len(self._forbidden))
+
+    def unready(self) -> tuple[str, ...]:
+        """Return why `/readyz` does not agree; empty if it does: who is not let see may not be trusted to act."""
+        waits = self.waits()
+        return (*([waits] if waits else ()), *self._forbidden.values())
 
     @contextmanager
     def passing(self, key: Hashable) -> Iterator[Pass]:

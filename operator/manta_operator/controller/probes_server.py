@@ -23,8 +23,7 @@ async def serving(progress: Progress, host: str, port: int) -> AsyncIterator[int
         return _verdict(progress.problems())
 
     async def readyz(_: web.Request) -> web.Response:
-        reason = progress.unready()
-        return _verdict((reason,) if reason else ())
+        return _verdict(progress.unready())
 
     async def numbers(_: web.Request) -> web.Response:
         return _closing(web.Response(body=metrics.exposition(), headers={"Content-Type": METRICS_TYPE}))

@@ -51,11 +51,11 @@ async def _run(settings: Settings) -> int:
         if not await _unless(stop, reach(to)):
             return 0
         if settings.lease is None:
-            progress.unready = str
+            progress.waits = str
             metrics.leads(True)
             return await _operate(settings, stop)
         elector = Elector(KubeLeases(to.session, to.server, settings.lease), settings.lease)
-        progress.unready = elector.trouble
+        progress.waits = elector.trouble
         if not await _unless(stop, elector.acquire()):
             return 0
         return await _lead(settings, settings.lease, elector, stop)

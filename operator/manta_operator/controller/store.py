@@ -35,11 +35,19 @@ class Store:
         self._writing: set[tuple[str, str, str]] = set()
         self._unlisted: set[Source] = {(each.kind, place) for each in CHILD_KINDS for place in namespaces}
         self._troubles: dict[Source, ClusterError] = {}
-        self._ready = asyncio.Event()
+        self._judged = asyncio.Event()
 
-    async def ready(self) -> None:
-        """Wait until every kind that decisions are made from is known, and each other has been listed or cannot be."""
-        await self._ready.wait()
+    async def ready(self, namespace: str) -> None:
+        """Wait until a namespace is seen: what decisions are made from, and all else was listed or cannot be.
+
+        A namespace that cannot be seen, because the rights there went with it, holds up no other.
+        """
+        while not self.sees(namespace):
+            await self._judged.wait()
+
+    def sees(self, namespace: str) -> bool:
+        """Return whether `ready` would not wait."""
+        return not any(place in (None, namespace) for _, place in self._unlisted)
 
     def troubles(self, kinds: Collection[str], namespace: str) -> list[ClusterError]:
         """Return what keeps these kinds from being watched in a namespace: a person has to put it right."""
@@ -174,10 +182,9 @@ class Store:
         return new
 
     def _judge(self) -> None:
-        if self._unlisted:
-            self._ready.clear()
-        else:
-            self._ready.set()
+        """Let everybody who waits look again."""
+        self._judged.set()
+        self._judged = asyncio.Event()
 
 
 def _same(old: Child, new: Child) -> bool:

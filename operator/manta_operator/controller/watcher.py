@@ -124,6 +124,8 @@ class Watcher:
         return max(longest * random.uniform(0.5, 1.0), error.retry_after or 0.0)  # noqa: S311 - spreads load
 
     def _blind(self, error: ClusterError) -> None:
+        if isinstance(error, Forbidden):
+            progress.blind(self._source, error.message)
         if self._store.unseen(self._source, error):
             self._turned()
 
@@ -136,6 +138,7 @@ class Watcher:
             self._said = error.message
 
     def _opened(self) -> None:
+        progress.sees(self._source)
         if self._store.watched(self._source):
             self._turned()
         self._heard()

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from manta_operator.cli.leases import hint
+from manta_operator.cli.leases import held, hint
 from manta_operator.cli.release_command import FINALIZER, removal
+from manta_operator.controller.leader_api import LABELS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -70,6 +71,19 @@ def test_an_operator_that_renews_its_lease_is_left_in_charge(cluster, manta):
     assert finalizers(cluster) == [FINALIZER]
     assert manta("release", "tiny", "--yes", "--force", kubeconfig=cluster.kubeconfig()).exit_code == 0
     assert finalizers(cluster) == []
+
+
+async def test_an_operator_is_found_by_the_label_that_it_gives_its_lease():
+    class Leases:
+        async def list(self, *_):
+            spec = {"holderIdentity": "llm-1"}
+            names = {"llm": LABELS, "manta-operator": None, "llm-other": {"app.kubernetes.io/name": "other"}}
+            return [
+                {"metadata": {"name": name, "namespace": "system", "labels": labels}, "spec": spec}
+                for name, labels in names.items()
+            ]
+
+    assert [each["metadata"]["name"] for each in await held(Leases())] == ["llm", "manta-operator"]
 
 
 @pytest.mark.parametrize(("case", "holder"), [("its holder died", "operator-1"), ("it was given back", "")])

@@ -13,6 +13,7 @@ from kopf._cogs.structs.references import Resource
 
 from manta_operator.controller import kopf_session
 from manta_operator.controller.kopf_session import patiently
+from manta_operator.controller.probes import Progress
 
 RESOURCE = Resource("manta.dev", "v1alpha1", "llmdeployments", namespaced=True)
 log = logging.getLogger(__name__)
@@ -171,3 +172,18 @@ async def test_a_long_list_arrives_whole(server, settings):
         page async for page, _ in fetching.fetch_objs(settings=settings, resource=RESOURCE, namespace=None, logger=log)
     ]
     assert len(pages[0]) == 5000
+
+
+async def test_readyz_tells_that_llmdeployments_may_not_be_seen(server, settings, monkeypatch):
+    known = Progress()
+    known.waits = str
+    monkeypatch.setattr(kopf_session, "progress", known)
+    refused = (403, '{"kind":"Status","code":403,"message":"llmdeployments is forbidden"}')
+    server.script = [refused, refused, EMPTY, (200, event("a", 2), "hang")]
+    told = []
+    blind = known.blind
+    monkeypatch.setattr(known, "blind", lambda *each: (blind(*each), told.append(known.unready())))
+    assert await seen(settings, 1) == ["a"]
+    assert len(told) == 2
+    assert "llmdeployments is forbidden" in told[0][0]
+    assert known.unready() == ()

@@ -112,12 +112,26 @@ def test_a_changed_label_moves_a_child(store, woken):
     assert ("Service", "demo") in store.of(("prod", "other"))
 
 
-async def ready(store):
+async def ready(store, namespace="prod"):
     try:
-        await asyncio.wait_for(store.ready(), 0.01)
+        await asyncio.wait_for(store.ready(namespace), 0.01)
     except TimeoutError:
         return False
     return True
+
+
+async def test_a_namespace_whose_rights_are_gone_holds_up_no_other(woken):
+    store = Store(woken.append, ("prod", "gone"))
+    for kind in CHILD_KINDS:
+        store.listed((kind.kind, "prod"), set(), 1)
+        store.unseen((kind.kind, "gone"), Forbidden("list: forbidden"))
+    assert await ready(store, "prod")
+    assert not await ready(store, "gone")
+    waiting = asyncio.create_task(store.ready("gone"))
+    await asyncio.sleep(0)
+    for kind in CHILD_KINDS:
+        store.listed((kind.kind, "gone"), set(), 1)
+    await asyncio.wait_for(waiting, 1)
 
 
 async def test_it_is_ready_when_every_kind_was_listed_or_is_not_served(store):

@@ -139,8 +139,8 @@ async def test_a_list_that_fails_keeps_nobody_waiting_for_ever(store, monkeypatc
     server = Server(*[refused] * 12, ([service("a", 1)], "4"))
     task = asyncio.create_task(watch(store, server, turned=turned))
     await asyncio.sleep(0.005)
-    assert not store._ready.is_set(), "it may only be starting"
-    await store.ready()
+    assert not store.sees("prod"), "it may only be starting"
+    await store.ready("prod")
     assert store.troubles({"Service"}, "prod")
     assert await task == {"a"}
     assert told == [["Transient"], []]
@@ -150,7 +150,7 @@ async def test_what_decisions_are_made_from_is_waited_for_and_it_is_told_why(sto
     monkeypatch.setattr(watchers, "UNLISTED_SECONDS", 0.01)
     all_but(store, "Pod")
     ready = []
-    turned = lambda: ready.append(store._ready.is_set())  # noqa: E731
+    turned = lambda: ready.append(store.sees("prod"))  # noqa: E731
     server = Server(*[classify(500, "no", "list pods")] * 8, ([], "4"))
     await watch(store, server, ChildKind("v1", "Pod"), turned)
     assert ready == [False, True]
@@ -161,7 +161,7 @@ async def test_a_bug_in_one_kind_keeps_nobody_waiting_either(store, caplog):
     messages = []
     turned = lambda: messages.extend(each.message for each in store.troubles({"Service"}, "prod"))  # noqa: E731
     task = asyncio.create_task(watch(store, Server(*[KeyError("uid")] * 9, ([], "4")), turned=turned))
-    await asyncio.wait_for(store.ready(), 1)
+    await asyncio.wait_for(store.ready("prod"), 1)
     assert not task.done()
     assert messages == ["watching Service failed, which is a bug: KeyError('uid')"]
     await task

@@ -32,7 +32,22 @@ def progress(clock: Clock) -> Progress:
 
 def test_a_fresh_process_is_healthy_and_not_ready(progress: Progress) -> None:
     assert progress.problems() == ()
-    assert "not answered yet" in progress.unready()
+    assert progress.unready() == ("the API server has not answered yet",)
+
+
+def test_who_is_not_let_see_is_not_ready(progress: Progress) -> None:
+    progress.waits = str
+    progress.blind(("Pod", "team"), "list Pod team: forbidden")
+    progress.blind("/apis/manta.dev/v1alpha1/llmdeployments", "GET …: forbidden")
+    progress.blind(("Pod", "team"), "list Pod team: forbidden")
+    assert progress.unready() == ("list Pod team: forbidden", "GET …: forbidden")
+    assert value("manta_watches_forbidden") == 2
+    progress.sees(("Pod", "team"))
+    progress.sees(("Service", "team"))
+    assert value("manta_watches_forbidden") == 1
+    progress.sees("/apis/manta.dev/v1alpha1/llmdeployments")
+    assert progress.unready() == ()
+    assert value("manta_watches_forbidden") == 0
 
 
 def test_a_pass_that_hangs(progress: Progress, clock: Clock) -> None:
@@ -127,7 +142,7 @@ async def test_over_http(progress: Progress, clock: Clock) -> None:
 
         assert await get("/healthz") == (200, "ok\n")
         assert await get("/readyz") == (503, "the API server has not answered yet\n")
-        progress.unready = str
+        progress.waits = str
         assert await get("/readyz") == (200, "ok\n")
         progress.wrote("Pod")
         clock.now = 1000
