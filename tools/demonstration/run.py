@@ -9,8 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from demonstration.box import EXAMPLES, MODELS, Up, free_state, up
 from demonstration.chat import Answer, Chat
 from demonstration.failure import Load, Outcome, engine_of
@@ -74,9 +72,8 @@ async def _tell(story: Story, options: Options, folder: Path, before: frozenset[
 
 
 def _plan() -> None:
-    console = Console(width=110)
     for entry in plan_files(EXAMPLES, parse_maps((MODELS,)), local=True):
-        print_plan(console, entry)
+        print_plan(entry)
 
 
 @asynccontextmanager
