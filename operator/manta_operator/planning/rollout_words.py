@@ -159,7 +159,10 @@ def _means(wish: Wish, steps: Steps, room: Room | None) -> str:
 def _no_room(wish: Wish, steps: Steps, room: Room | None) -> str:
     kept = f"{_count(len(steps.old), 'older one')} kept"
     if room and not room.suitable:
-        remedy = "check spec.accelerator, spec.scheduling and spec.podTemplate, or add such nodes"
+        remedy = (
+            "check spec.accelerator, spec.scheduling and spec.podTemplate, or add such nodes "
+            "(spec.rollout.surge: 1 asks an autoscaler to)"
+        )
         return f"{kept}, waiting for nodes that suit the new template, for none does: {room.sentence}; {remedy}"
     if steps.limits.stuck:
         seen = next(_waits_for(group) for group in steps.new if stuck_at(group) is not None)

@@ -106,7 +106,11 @@ def clear(cluster):
 @pytest.fixture
 def served(cluster):
     clear(cluster)
+    cluster.do("create", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}})
+    ready = {"conditions": [{"type": "Ready", "status": "True"}], "allocatable": {"cpu": "64", "pods": "110"}}
+    cluster.do("patch_status", "Node", None, "node-1", {"status": ready})
     yield live(cluster)
+    cluster.do("delete", "Node", None, "node-1")
     clear(cluster)
 
 
@@ -149,7 +153,7 @@ def test_a_foreign_child_is_told_before_the_operator_meets_it(cluster, planned):
         ("wrong field", {"engine": {"maxmodellen": 1}}, [], 'did you mean "maxModelLen"'),
         ("another namespace", {"namespace": "team"}, ["-n", "default"], "metadata.namespace is team"),
         ("both outputs", {}, ["-o", "json"], "exclude each other"),
-        ("no such namespace", {"namespace": "nowhere"}, [], "nowhere"),
+        ("no such namespace", {"namespace": "nowhere"}, [], "no namespace nowhere: make it with `kubectl create names"),
     ],
 )
 def test_what_is_wrong_is_exit_code_2(case, spec, options, words, planned):
