@@ -10,19 +10,17 @@ from typing import Any
 from manta_operator.api.models import parse
 from manta_operator.builders.desired import Desired, desire
 from manta_operator.controller.client import connect
+from manta_operator.controller.handlers import REQUESTS_AT_ONCE
 from manta_operator.planning.observe import Observed
-
-CONCURRENCIES = (4, 16, 64)
 
 
 @dataclass(frozen=True)
 class Bare:
-    """Rates of the bare loop at its best concurrency; CPU is the client's, user and system."""
+    """Rates of the bare loop; CPU is the client's, user and system."""
 
     objects_per_s: float
     deployments_per_s: float
     cpu_ms_per_object: float
-    concurrency: int
 
 
 def children(body: dict[str, Any]) -> tuple[dict[str, Any], ...]:
@@ -34,18 +32,14 @@ def children(body: dict[str, Any]) -> tuple[dict[str, Any], ...]:
 
 
 async def apply_all(kubeconfig: Path, scratch: Path, owners: list[dict[str, Any]]) -> Bare:
-    """Apply the children of `owners`, a share of them at each concurrency; return the best."""
-    share = max(1, len(owners) // len(CONCURRENCIES))
-    rates = []
+    """Apply the children of `owners`, as many at once as the operator has connections."""
     async with connect(scratch, kubeconfig) as client:
-        await _rate(client, list(children(owners[0])), 1, 1)  # discovery and the first connection are not the loop
-        for place, concurrency in enumerate(CONCURRENCIES):
-            objects = [child for owner in owners[place * share : (place + 1) * share] for child in children(owner)]
-            rates.append(await _rate(client, objects, concurrency, share))
-    return max(rates, key=lambda rate: rate.objects_per_s)
+        await _rate(client, list(children(owners[0])), 1)  # discovery and the first connection are not the loop
+        objects = [child for owner in owners[1:] for child in children(owner)]
+        return await _rate(client, objects, len(owners) - 1)
 
 
-async def _rate(client: Any, objects: list[dict[str, Any]], concurrency: int, deployments: int) -> Bare:
+async def _rate(client: Any, objects: list[dict[str, Any]], deployments: int) -> Bare:
     waiting = iter(objects)
 
     async def worker() -> None:
@@ -53,7 +47,7 @@ async def _rate(client: Any, objects: list[dict[str, Any]], concurrency: int, de
             await client.apply(obj)
 
     began, cpu = time.perf_counter(), sum(os.times()[:2])
-    await asyncio.gather(*(worker() for _ in range(concurrency)))
+    await asyncio.gather(*(worker() for _ in range(REQUESTS_AT_ONCE)))
     seconds = time.perf_counter() - began
     spent = sum(os.times()[:2]) - cpu
-    return Bare(len(objects) / seconds, deployments / seconds, 1000 * spent / len(objects), concurrency)
+    return Bare(len(objects) / seconds, deployments / seconds, 1000 * spent / len(objects))

@@ -28,7 +28,7 @@ from manta_operator.api.crd import custom_resource_definition
 
 BUSY, BARE = "manta-bench", "manta-bench-bare"
 BARE_COUNT = 300
-"""LLMDeployments of the bare loop, half of them before and half after; with fewer, a run is over within a second."""
+"""LLMDeployments of the bare loop, half of them before and half after; fewer do not fill the API server's queues."""
 RESYNC_SECONDS = 60
 REST_SECONDS = 130.0
 """Two resyncs of every object and a margin: as many as happen in twenty minutes at the default of 600 s."""
