@@ -20,8 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from manta_operator.placement.nodes import LOST_SECONDS
-from manta_operator.planning.observed import Observed, ObservedGroup, ObservedPod
+from manta_operator.planning.observed import SUSPICIOUS_SECONDS, Observed, ObservedGroup, ObservedPod
 
 BUDGET = 5
 BACK_OFF_SECONDS = 60.0
@@ -33,8 +32,8 @@ BLINK_SECONDS = 60.0
 FAILING_RESTARTS = 3
 NEVER_SERVED_RESTARTS = 2
 """The same of an engine that has never served: then its kubelet backs off already, and it fails until it serves."""
-NODE_SECONDS = LOST_SECONDS + 5
-"""A pod that does not serve may have lost its node, which is known for certain only then."""
+NODE_SECONDS = SUSPICIOUS_SECONDS + 5
+"""A pod that does not serve may have lost its node: then it is looked at, too."""
 
 
 @dataclass(frozen=True)
