@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import aiohttp
 import click
@@ -53,19 +54,31 @@ def chat(
 
     With PROMPT one question; without, a conversation, or where standard input is no terminal one question read from it.
     """
-    style = Style(model, system, max_tokens, temperature)
+    style, straight = Style(model, system, max_tokens, temperature), _straight(url) if url else None
     question = " ".join(prompt) or ("" if sys.stdin.isatty() else sys.stdin.read().strip())
     if not question and not sys.stdin.isatty():
         raise Refused(["no prompt: give one after the NAME or on standard input"])
     try:
-        if url:
-            talk_straight(Straight(url.rstrip("/")), name, style, question)
+        if straight:
+            talk_straight(straight, name, style, question)
         else:
             _talk_on_cluster(choose(), name, style, question)
     except BadAnswer as error:
         click.secho("error: ", fg="red", bold=True, nl=False, err=True)
         click.echo(str(error), err=True)
         sys.exit(EXIT_BAD_ANSWER)
+
+
+def _straight(url: str) -> Straight:
+    """Return the way to a URL. Raises Refused."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise Refused([f"--url {url}: write it as http://host:port/v1 or https://host/v1"])
+    return Straight(url.rstrip("/"))
 
 
 def talk_straight(way: Way, name: str, style: Style, question: str) -> None:

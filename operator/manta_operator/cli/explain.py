@@ -1,9 +1,12 @@
 """An API server's refusal in one sentence that says what to do. Pure."""
 
+import re
+
 from manta_operator.api import names
 from manta_operator.cli.rest import CallFailed, unknown_kind
 
 _CERTIFICATE_WORDS = ("certificate", "SSL")
+_NO_NAMESPACE = re.compile(r'namespaces "([^"]+)" not found')
 
 
 def explain(error: CallFailed, title: str, server: str) -> str:
@@ -24,6 +27,11 @@ def explain(error: CallFailed, title: str, server: str) -> str:
         return (
             f"{title} does not know {names.KIND}: Manta's CustomResourceDefinition is not installed there; "
             "install Manta (docs/install.md), or choose another cluster with --context"
+        )
+    if error.code == 404 and (lost := _NO_NAMESPACE.match(error.message)):
+        return (
+            f"{title} has no namespace {lost[1]}: make it with `kubectl create namespace {lost[1]}`, "
+            "or choose another one, in metadata.namespace or with --namespace"
         )
     if error.code == 429 or error.code >= 500:
         return f"{title} is in trouble ({error.code}: {error.message}); try again in a minute"

@@ -17,6 +17,7 @@ from manta_operator.cli.cluster import Where, options_of_cluster, run, the_deplo
 from manta_operator.cli.failures import Refused
 from manta_operator.cli.kubeconfig import Object
 from manta_operator.cli.rest import Api, CallFailed, path_of
+from manta_operator.planning.observe import pod_problem
 
 LOOK_SECONDS = 2.0
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_cyan", "bright_magenta", "bright_green")
@@ -88,8 +89,25 @@ def logs(
 
 def sources(pods: Iterable[Object], wanted: Wanted) -> list[Source]:
     """Return the containers to read, in the order of replicas and ranks. Pure."""
-    chosen = sorted((pod for pod in pods if _is_wanted(pod, wanted)), key=lambda pod: str(pod["metadata"]["name"]))
+    chosen = [pod for pod in _chosen(pods, wanted) if pod["spec"].get("nodeName")]
     return [source for pod in chosen for source in _of_pod(pod, wanted)]
+
+
+def pending(pods: Iterable[Object], wanted: Wanted) -> list[str]:
+    """Return a sentence for each pod without a node. Pure.
+
+    An API server answers for it with a log that is empty and ends at once, as if it had run and said nothing.
+    """
+    waiting = [pod for pod in _chosen(pods, wanted) if not pod["spec"].get("nodeName")]
+    return [
+        f"pod {pod['metadata']['name']} is Pending: "
+        + (pod_problem(pod.get("status") or {}) or "no node has been chosen for it yet")
+        for pod in waiting
+    ]
+
+
+def _chosen(pods: Iterable[Object], wanted: Wanted) -> list[Object]:
+    return sorted((pod for pod in pods if _is_wanted(pod, wanted)), key=lambda pod: str(pod["metadata"]["name"]))
 
 
 def _is_wanted(pod: Object, wanted: Wanted) -> bool:
@@ -124,12 +142,12 @@ async def _pods(api: Api, body: Object) -> list[Object]:
 
 async def _print_all(api: Api, body: Object, wanted: Wanted) -> None:
     pods = await _pods(api, body)
-    found = sources(pods, wanted)
-    if not found:
+    found, failed = sources(pods, wanted), pending(pods, wanted)
+    wanting = len(found) + len(failed)
+    if not wanting:
         raise Refused([_nothing(body, pods, wanted)])
-    failed = []
     for source, colour in zip(found, itertools.cycle(_COLOURS)):
-        prefix, silent = _prefix(source, colour) if len(found) > 1 else "", True
+        prefix, silent = _prefix(source, colour) if wanting > 1 else "", True
         try:
             async for line in lines(api, source, wanted, follow=False):
                 click.echo(prefix + line)
@@ -140,7 +158,7 @@ async def _print_all(api: Api, body: Object, wanted: Wanted) -> None:
             if error.code not in (400, 404):  # 400: not started yet, or no previous run; 404: the pod has just gone
                 raise
             failed.append(f"{source.title}: {error.message}")
-    if len(failed) == len(found):
+    if len(failed) == wanting:
         raise Refused(failed)
     for each in failed:
         click.echo(each, err=True)
@@ -149,7 +167,7 @@ async def _print_all(api: Api, body: Object, wanted: Wanted) -> None:
 async def _follow(api: Api, body: Object, wanted: Wanted) -> None:
     """Follow every source, and those that appear, until interrupted or the LLMDeployment is gone with its pods."""
     running: dict[Source, asyncio.Task[None]] = {}
-    colours, told = itertools.cycle(_COLOURS), False
+    colours, told = itertools.cycle(_COLOURS), set[str]()
     while True:
         try:
             pods = await _pods(api, body)
@@ -164,9 +182,11 @@ async def _follow(api: Api, body: Object, wanted: Wanted) -> None:
             click.echo(f"LLMDeployment {body['metadata']['name']} and its pods are gone", err=True)
             return
         found = sources(pods, wanted)
-        if not found and not running and not told:
-            click.echo(f"{_nothing(body, pods, wanted)}; waiting for one", err=True)
-            told = True
+        missing = pending(pods, wanted) or ([] if found or running else [_nothing(body, pods, wanted)])
+        for sentence in missing:
+            if sentence not in told:
+                click.echo(f"{sentence}; waiting", err=True)
+        told.update(missing)
         # What starts later is told from its beginning: it began while we looked.
         amount = replace(wanted, tail=-1) if running else wanted
         for source in found:

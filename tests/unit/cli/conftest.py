@@ -100,14 +100,24 @@ class Cluster:
             self.do("patch_status", "LLMDeployment", namespace, name, {"status": status})
         return made
 
-    def pod(self, name, deployment="tiny", component="engine", namespace="default", containers=("engine",), **labels):
+    def pod(
+        self,
+        name,
+        deployment="tiny",
+        component="engine",
+        namespace="default",
+        containers=("engine",),
+        node="n",
+        **labels,
+    ):
         labels |= {"deployment": deployment}
         every = {f"manta.dev/{key}": value for key, value in labels.items()}
         every |= {"app.kubernetes.io/component": component, "app.kubernetes.io/managed-by": "manta"}
         if component == "engine":
             every["apps.kubernetes.io/pod-index"] = name.rpartition("-")[2]
             every.setdefault("manta.dev/replica", name.split("-")[-2])
-        spec = {"nodeName": "n", "containers": [{"name": each, "image": "manta/x"} for each in containers]}
+        spec = {"containers": [{"name": each, "image": "manta/x"} for each in containers]}
+        spec |= {"nodeName": node} if node else {}
         metadata = {"name": name, "namespace": namespace, "labels": every}
         return self.do("create", {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
 

@@ -135,6 +135,14 @@ def test_a_question_and_its_answer(router, manta):
     }
 
 
+@pytest.mark.parametrize(
+    "url", ["foo", "localhost:8000/v1", "ftp://host/v1", "http://", "http://h:x/v1", "http://[/v1"]
+)
+def test_a_url_that_is_none(url, manta):
+    result = manta("chat", "tiny", "hi", "--url", url)
+    assert (result.exit_code, f"--url {url}: write it as http://host:port/v1" in result.stderr) == (2, True)
+
+
 def test_the_prompt_may_come_from_a_pipe(router, manta):
     assert manta("chat", "tiny", "--url", router.url, stdin="hi\n").stdout == "Hello 1\n"
     nothing = manta("chat", "tiny", "--url", router.url, stdin="")

@@ -77,6 +77,47 @@ def test_silence_is_told(world, manta):
     assert result.stderr.endswith("tiny-r-2-0 has said nothing yet\n")
 
 
+NO_GPU = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+
+
+def wait_for_a_node(cluster, name):
+    cluster.pod(name, node="")
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": NO_GPU}
+    cluster.do("patch_status", "Pod", "default", name, {"status": {"phase": "Pending", "conditions": [condition]}})
+
+
+def test_a_pod_without_a_node_is_pending_and_it_is_said_why(cluster, manta):
+    cluster.deployment("tiny")
+    wait_for_a_node(cluster, "tiny-r-0-0")
+    result = manta("logs", "tiny", kubeconfig=cluster.kubeconfig())
+    why = f"pod tiny-r-0-0 is Pending: Unschedulable: {NO_GPU}"
+    assert (result.exit_code, why in result.stderr) == (2, True)
+    cluster.pod("tiny-r-1-0")
+    cluster.logs.write("tiny-r-1-0", "serves\n")
+    result = manta("logs", "tiny", kubeconfig=cluster.kubeconfig())
+    assert (result.exit_code, result.stdout, why in result.stderr) == (0, "tiny-r-1-0 | serves\n", True)
+
+
+def test_following_waits_for_a_node(cluster, manta, monkeypatch):
+    monkeypatch.setattr("manta_operator.cli.logs_command.LOOK_SECONDS", 0.1)
+    cluster.deployment("tiny")
+    wait_for_a_node(cluster, "tiny-r-0-0")
+
+    def later():
+        cluster.logs.write("tiny-r-0-0", "at last\n")
+        cluster.do("patch", "Pod", "default", "tiny-r-0-0", {"spec": {"nodeName": "n"}})
+        time.sleep(0.4)
+        cluster.do("delete", "Pod", "default", "tiny-r-0-0", grace_seconds=0)
+        cluster.do("delete", "LLMDeployment", "default", "tiny")
+
+    helper = threading.Timer(0.5, later)
+    helper.start()
+    result = manta("logs", "tiny", "-f", kubeconfig=cluster.kubeconfig())
+    helper.join()
+    assert result.stdout.splitlines() == ["tiny-r-0-0 | at last"]
+    assert result.stderr.count(f"Pending: Unschedulable: {NO_GPU}; waiting") == 1
+
+
 def test_a_deployment_without_pods_points_to_its_status(cluster, manta):
     cluster.deployment("tiny")
     result = manta("logs", "tiny", kubeconfig=cluster.kubeconfig())
@@ -105,7 +146,8 @@ def test_following_takes_in_pods_that_come_later(world, manta, monkeypatch):
 
 def test_a_restarted_container_is_a_new_source():
     labels = {"app.kubernetes.io/component": "engine", "apps.kubernetes.io/pod-index": "0"}
-    pod = {"metadata": {"name": "p", "namespace": "n", "labels": labels}, "spec": {"containers": [{"name": "engine"}]}}
+    spec = {"nodeName": "n", "containers": [{"name": "engine"}]}
+    pod = {"metadata": {"name": "p", "namespace": "n", "labels": labels}, "spec": spec}
     (before,) = sources([pod], Wanted())
     pod["status"] = {"containerStatuses": [{"name": "engine", "restartCount": 1}]}
     assert sources([pod], Wanted()) != [before]
