@@ -19,6 +19,23 @@ def python(container, script, *arguments, **more):
     return container(sys.executable, "-c", script, *arguments, **more)
 
 
+# What a pod asks the API server for: pods, then Secrets; it prints the answers' codes.
+ASKS = """
+import os, ssl, urllib.error, urllib.request, yaml
+config = yaml.safe_load(open(os.environ["KUBECONFIG"]))
+cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+tls, said = ssl.create_default_context(cafile=cluster["certificate-authority"]), []
+for kind in ("pods", "secrets"):
+    url = f"{cluster['server']}/api/v1/namespaces/default/{kind}"
+    request = urllib.request.Request(url, headers={"Authorization": "Bearer " + user["token"]})
+    try:
+        said.append(urllib.request.urlopen(request, context=tls).status)
+    except urllib.error.HTTPError as error:
+        said.append(error.code)
+print(*said)
+"""
+
+
 async def test_a_service_leads_to_a_pod(world, container):
     probe = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
     world.pod(python(container, SERVE, readinessProbe=probe, **IP))
@@ -130,3 +147,17 @@ async def test_the_status_is_written_only_when_it_changes(world, container):
     started = time.monotonic()
     await world.until(lambda: time.monotonic() - started > 2.2)
     assert world.get("Pod", "pod")["metadata"]["resourceVersion"] == changed
+
+
+async def test_a_pod_may_do_what_its_service_account_may(world, container):
+    """RBAC holds for pods: nothing without a Role, and with one exactly what that says."""
+    rbac, account = "rbac.authorization.k8s.io/v1", {"kind": "ServiceAccount", "name": "reader", "namespace": "default"}
+    world.make("v1", "ServiceAccount", "reader")
+    world.make(rbac, "Role", "reader", rules=[{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}])
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"}
+    world.make(rbac, "RoleBinding", "reader", roleRef=role, subjects=[account])
+    asks = container(sys.executable, "-c", ASKS)
+    world.pod(asks, serviceAccountName="reader")
+    assert (await world.until(lambda: world.log().endswith("\n") and world.log())).split() == ["200", "403"]
+    world.pod(asks, name="other")
+    assert (await world.until(lambda: world.log("other").endswith("\n") and world.log("other"))).split() == ["403"] * 2

@@ -24,7 +24,7 @@ from manta_operator.box.apiserver.server import ApiServer
 from manta_operator.box.cluster import Cluster
 from manta_operator.box.endings import end_tasks
 from manta_operator.box.kubelet.backoff import Backoff, BackoffPolicy
-from manta_operator.box.kubelet.config import NodeConfig, inherited_env
+from manta_operator.box.kubelet.config import Access, NodeConfig, inherited_env
 from manta_operator.box.kubelet.images import ImageResolver
 from manta_operator.box.kubelet.kubelet import Kubelet
 from manta_operator.box.kubelet.process import Launch, Process
@@ -128,7 +128,7 @@ class Box:
         server = ApiServer(token=token, service_addresses=services, logs=self)
         self._server = server
         await server.start(self._claimed.address, self._claimed.port, tls, self._claimed.listener)
-        self._kubelet = Kubelet(server.cluster, self._node(token))
+        self._kubelet = Kubelet(server.cluster, self._node(Access(self.url, certificate, server.token_of)))
         self._background("the controllers", Controllers(server.cluster).run())
         self._background("the names", HostsFile(server.cluster, self._config.state / "hosts").run())
         self._background("the Service proxy", ServiceProxy(server.cluster).run())
@@ -201,7 +201,7 @@ class Box:
         except OSError as error:
             raise BoxError(f"the state folder {state} cannot be used: {error.strerror}: {error.filename}") from error
 
-    def _node(self, token: str) -> NodeConfig:
+    def _node(self, access: Access) -> NodeConfig:
         state = self._config.state
         return NodeConfig(
             name=NODE,
@@ -212,12 +212,11 @@ class Box:
             images=ImageResolver(),
             cluster_env=self._cluster_env() | {"PYTHONPATH": str(_PYSITE), "MANTA_HOSTS": str(state / "hosts")},
             host_paths=self._config.host_paths,
-            token=token,
+            access=access,
         )
 
     def _cluster_env(self) -> dict[str, str]:
         return {
-            "KUBECONFIG": str(self.kubeconfig),
             "KUBERNETES_SERVICE_HOST": self._claimed.address,
             "KUBERNETES_SERVICE_PORT": str(self._claimed.port),
         }

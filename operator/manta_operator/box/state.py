@@ -76,7 +76,7 @@ def lock(folder: Path) -> int | None:
     return descriptor
 
 
-def write_kubeconfig(folder: Path, url: str, certificate: str, token: str) -> Path:
+def write_kubeconfig(folder: Path, url: str, certificate: str, token: str, namespace: str = "default") -> Path:
     """Write the kubeconfig with the CA's certificate (PEM) and the token; returns its path."""
     (folder / "ca.pem").write_text(certificate)
     document = {
@@ -84,7 +84,7 @@ def write_kubeconfig(folder: Path, url: str, certificate: str, token: str) -> Pa
         "kind": "Config",
         "clusters": [{"name": "box", "cluster": {"server": url, "certificate-authority": str(folder / "ca.pem")}}],
         "users": [{"name": "box", "user": {"token": token}}],
-        "contexts": [{"name": "box", "context": {"cluster": "box", "user": "box", "namespace": "default"}}],
+        "contexts": [{"name": "box", "context": {"cluster": "box", "user": "box", "namespace": namespace}}],
         "current-context": "box",
     }
     path = folder / "kubeconfig"

@@ -13,6 +13,7 @@ from manta_operator.box.addresses import AddressPool
 from manta_operator.box.cluster import ApiError, Event
 from manta_operator.box.kubelet import ImageResolver, Kubelet, NodeConfig, Timing
 from manta_operator.box.kubelet.backoff import BackoffPolicy
+from manta_operator.box.kubelet.config import Access
 
 SECOND = 0.05
 
@@ -151,6 +152,13 @@ def alive_fixture():
     return alive
 
 
+def tokens(namespace, account):
+    """A token of each ServiceAccount but of one that is not there."""
+    if account == "absent":
+        raise ApiError(404, "NotFound", "not found")
+    return f"secret-token-of-{account}"
+
+
 @pytest.fixture
 async def node(tmp_path):
     config = NodeConfig(
@@ -160,9 +168,9 @@ async def node(tmp_path):
         run=tmp_path / "r",
         pod_addresses=AddressPool.for_pods(240),
         images=ImageResolver(),
-        cluster_env={"KUBECONFIG": "/somewhere/kubeconfig"},
+        cluster_env={"MANTA_HOSTS": "/somewhere/hosts"},
         host_paths={"/var/lib/manta/models": tmp_path / "models"},
-        token="secret-token",
+        access=Access("https://127.1.240.1:6443", "its certificate", tokens),
         backoff=BackoffPolicy(initial=SECOND, maximum=SECOND * 4, reset_after=60),
         timing=Timing(second=SECOND, retry=SECOND),
     )

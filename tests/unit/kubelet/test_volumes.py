@@ -1,6 +1,7 @@
 """Volumes and environments as containers see them."""
 
 import pytest
+import yaml
 
 CONFIG = {
     "kind": "ConfigMap",
@@ -46,7 +47,7 @@ async def test_projected_and_downward(node, sh):
     ]
     script = "for f in /p/b /p/key /p/name /p/token /d/n; do cat $f; echo; done"
     assert (await output(node, sh, script, volumes, [("p", "/p"), ("d", "/d")])).split() == [
-        "B", "secret", "pod", "secret-token", "pod",
+        "B", "secret", "pod", "secret-token-of-default", "pod",
     ]  # fmt: skip
 
 
@@ -105,7 +106,7 @@ async def test_environment(node, sh, monkeypatch):
     first, second = text.splitlines()[:2]
     assert first == "pod test pod-secret-$(NAME)-$(NONE) /conf/a.txt pod"
     assert second.startswith("A")
-    assert "KUBECONFIG=/somewhere/kubeconfig" in text
+    assert "MANTA_HOSTS=/somewhere/hosts" in text
     assert "SECRET_OF_THE_USER" not in text
 
 
@@ -129,3 +130,23 @@ async def test_working_folder(node, sh, wanted, found):
         node, sh, "basename $(pwd)", volumes, [("v", "/v")], **({"workingDir": wanted} if wanted else {})
     )
     assert text == f"{found}\n"
+
+
+async def test_a_pod_is_its_service_account_for_the_api_server(node, sh):
+    """Its kubeconfig holds a token of its account and its namespace; a pod that mounts no token has none."""
+    said = await output(node, sh, "cat $KUBECONFIG", pod={"serviceAccountName": "router"})
+    config = yaml.safe_load(said)
+    assert config["users"][0]["user"] == {"token": "secret-token-of-router"}
+    assert config["contexts"][0]["context"]["namespace"] == "default"
+    assert config["clusters"][0]["cluster"]["server"] == "https://127.1.240.1:6443"
+
+
+async def test_a_pod_that_mounts_no_token_has_no_credentials(node, sh):
+    pod = {"automountServiceAccountToken": False, "serviceAccountName": "absent"}
+    assert await output(node, sh, 'echo "<$KUBECONFIG>"', pod=pod) == "<>\n"
+
+
+async def test_a_pod_waits_for_its_service_account(node, sh):
+    node.run_pod(sh("true"), serviceAccountName="absent")
+    event = (await node.until(lambda: node.events("FailedMount")))[0]
+    assert "ServiceAccount default/absent: not found: create it" in event["message"]

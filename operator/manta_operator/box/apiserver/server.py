@@ -26,6 +26,7 @@ from manta_operator.box.apiserver.store import Store
 from manta_operator.box.cluster import ApiError, Cluster
 
 _LARGEST_BODY = 8 * 1024 * 1024
+_POD_TOKEN_SECONDS = 10 * 365 * 86400  # nobody renews them, and they end with the box
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _OPEN = frozenset({"/healthz", "/livez", "/readyz", "/version"})
 _log = logging.getLogger(__name__)
@@ -75,6 +76,12 @@ class ApiServer:
         if self._runner is None or not self._runner.addresses:
             raise ValueError("the API server does not listen: start it first")
         return int(self._runner.addresses[0][1])
+
+    def token_of(self, namespace: str, account: str) -> str:
+        """Return a new token of a ServiceAccount, as its pods have; ApiError 404 if there is none."""
+        found = self.cluster.get("ServiceAccount", namespace, account)
+        request = {"spec": {"expirationSeconds": _POD_TOKEN_SECONDS}}
+        return str(self._tokens.issue(found, request)["status"]["token"])
 
     async def stop(self) -> None:
         """End all watches and stop listening."""

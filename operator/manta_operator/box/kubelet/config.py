@@ -1,7 +1,7 @@
 """What the kubelet is told once, at start, and the errors that keep a container from starting."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,16 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Access:
+    """How pods come to the API server: its URL, its CA's certificate (PEM), and tokens."""
+
+    url: str
+    certificate: str
+    token: Callable[[str, str], str]
+    """Gives a token of a ServiceAccount (namespace, name); ApiError if there is none."""
+
+
+@dataclass(frozen=True)
 class NodeConfig:
     """One node. `run` must be short: processes put Unix sockets there, whose paths end at 107 bytes."""
 
@@ -34,8 +44,8 @@ class NodeConfig:
     """Given to every container, after the inherited variables and before the pod's own."""
     host_paths: Mapping[str, Path] = field(default_factory=dict)
     """hostPath prefix in manifests → folder of this machine (`manta up --map`)."""
-    token: str = ""
-    """Written where a pod projects a service account token."""
+    access: Access | None = None
+    """For the pods' ServiceAccounts; without it, pods have no credentials."""
     backoff: BackoffPolicy = field(default_factory=BackoffPolicy)
     timing: Timing = field(default_factory=Timing)
 

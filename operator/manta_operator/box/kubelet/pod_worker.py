@@ -11,6 +11,7 @@ from typing import Any
 
 from manta_operator.box.addresses import AddressesExhausted
 from manta_operator.box.cluster import ApiError, Object
+from manta_operator.box.kubelet.account import write_credentials
 from manta_operator.box.kubelet.config import StartError
 from manta_operator.box.kubelet.container import Container, Restart
 from manta_operator.box.kubelet.events import timestamp
@@ -140,12 +141,9 @@ class PodWorker:
                 if not self._sandbox.address:
                     self._sandbox.address = self._sandbox.config.pod_addresses.allocate()
                 self._publish()
-                volumes = prepare_volumes(
-                    self._sandbox.cluster,
-                    self._sandbox.config,
-                    self._sandbox.body,
-                    self._sandbox.folder / "volumes",
-                )
+                box, folder = self._sandbox, self._sandbox.folder
+                write_credentials(box.config, box.pod, folder)
+                volumes = prepare_volumes(box.cluster, box.config, box.body, folder / "volumes")
             except AddressesExhausted as error:
                 self._event("Warning", "FailedCreatePodSandBox", str(error))
             except (VolumeError, StartError) as error:

@@ -1,6 +1,6 @@
 """What files a ConfigMap, Secret, downward API or projected volume holds. Reads the cluster, writes nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,7 @@ def downward_files(pod: Object, source: Mapping[str, Any]) -> Files:
     return files
 
 
-def projected_files(cluster: Cluster, pod: Object, source: Mapping[str, Any], token: str) -> Files:
+def projected_files(cluster: Cluster, pod: Object, source: Mapping[str, Any], token: Callable[[], str]) -> Files:
     """Files of a projected volume; later sources win. VolumeError for a source the box does not know."""
     namespace = pod["metadata"]["namespace"]
     mode = source.get("defaultMode") or _DEFAULT_MODE
@@ -73,7 +73,7 @@ def projected_files(cluster: Cluster, pod: Object, source: Mapping[str, Any], to
             elif kind == "downwardAPI":
                 files |= downward_files(pod, with_mode)
             elif kind == "serviceAccountToken":
-                files[body["path"]] = File(token.encode(), 0o600)
+                files[body["path"]] = File(token().encode(), 0o600)
             else:
                 raise VolumeError(f"projected source {kind} is not supported by the box")
     return files

@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 
 from manta_operator.box.cluster import Cluster, Object
+from manta_operator.box.kubelet.account import credentials_env
 from manta_operator.box.kubelet.config import NodeConfig, StartError, inherited_env
 from manta_operator.box.kubelet.env import container_env
 from manta_operator.box.kubelet.events import EventRecorder
@@ -99,6 +100,7 @@ class Sandbox:
             **service_env(services),
             **inherited_env(),
             **self.config.cluster_env,
+            **credentials_env(self.folder),
             "HOSTNAME": str(spec.get("hostname") or metadata["name"]),
             "HOME": str(self.folder / "home"),
             "TMPDIR": str(scratch),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from manta_operator.box.cluster import Cluster, Object
+from manta_operator.box.kubelet.account import account_token
 from manta_operator.box.kubelet.config import NodeConfig
 from manta_operator.box.kubelet.projections import (
     Files,
@@ -49,7 +50,7 @@ def _prepare(cluster: Cluster, config: NodeConfig, pod: Object, volume: Mapping[
         case "downwardAPI":
             return _write(downward_files(pod, source), folder)
         case "projected":
-            return _write(projected_files(cluster, pod, source, config.token), folder)
+            return _write(projected_files(cluster, pod, source, lambda: account_token(config, pod)), folder)
         case "hostPath":
             return _host_path(config.host_paths, source)
         case "persistentVolumeClaim":
