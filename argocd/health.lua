@@ -27,16 +27,20 @@ local function is(kind, value)
 end
 
 local function because(kind)
-  return conditions[kind].reason .. ": " .. conditions[kind].message
+  local found = conditions[kind]
+  return (found.reason or kind) .. ": " .. (found.message or "")
 end
+
+-- What passes by itself: retries, what comes later, a namespace that goes, a replica that is being replaced.
+local passing = {Transient = true, Missing = true, NamespaceTerminating = true, NodeLost = true}
 
 -- What waiting will not mend comes first, even while the replicas of before still serve.
 for _, kind in ipairs({"Planned", "ModelAvailable", "Reconciled"}) do
-  if is(kind, "False") and conditions[kind].reason ~= "Transient" then
+  if is(kind, "False") and not passing[conditions[kind].reason] then
     return health("Degraded", because(kind))
   end
 end
-if is("Degraded", "True") then
+if is("Degraded", "True") and not passing[conditions.Degraded.reason] then
   return health("Degraded", because("Degraded"))
 end
 

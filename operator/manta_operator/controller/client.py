@@ -14,6 +14,7 @@ from manta_operator.controller import metrics
 from manta_operator.controller.credentials import Credentials
 from manta_operator.controller.discovery import Discovery
 from manta_operator.controller.errors import ClusterError, Conflict, Missing, classify
+from manta_operator.controller.probes import progress
 
 Object = dict[str, Any]
 TIMEOUT_SECONDS = 30.0
@@ -218,6 +219,8 @@ class KubeClient:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             metrics.requested(*counted, None)
             raise classify(None, str(error) or type(error).__name__, what) from error
+        finally:
+            progress.answered()
         return result
 
 

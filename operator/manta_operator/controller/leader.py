@@ -2,8 +2,9 @@
 
 A candidate never compares its clock with another's. It watches the Lease, and takes it only when the Lease has not
 changed for as long as its holder asked for, measured by the candidate's own monotonic clock. The holder gives up
-sooner than that (`deadline` < `duration`), so for a moment nobody leads, and never two. Every write names the version
-that was read, so of two candidates the API server lets one through. See docs/adr/0011.
+sooner than that (`deadline` < `duration`), so for a moment nobody leads. Every write names the version that was read,
+so of two candidates the API server lets one through. A process that was frozen may still send what it had under way
+before it notices that another leads: ADR 0011 says why that does no harm.
 """
 
 import asyncio

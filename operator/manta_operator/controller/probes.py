@@ -10,16 +10,21 @@ import asyncio
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from manta_operator.controller import metrics
 
 PASS_SECONDS = 600.0
-"""A pass makes bounded requests (30 s each) and few of them: one that takes longer than this hangs."""
+"""A request of a pass takes 30 s at most: a pass that gets no answer for so long hangs. It may be longer than that."""
 ECHO_SECONDS = 300.0
 """How long a write may go without any event of its kind. kopf opens a silent watch anew after 70 seconds."""
 REQUEST_SECONDS = 30.0
 """A write takes no longer, and its event may come before its answer."""
+
+
+_under_way: ContextVar[Hashable] = ContextVar("under_way", default=None)
+"""The key of the pass that runs in this task, or that has started it."""
 
 
 @dataclass
@@ -63,6 +68,7 @@ class Progress:
         """Surround one pass over the LLMDeployment `key`: counts and times it, and notices when it hangs."""
         began = self._clock()
         self._passes[key] = began
+        under_way = _under_way.set(key)
         result = Pass()
         try:
             yield result
@@ -73,8 +79,15 @@ class Progress:
             result.failure = result.failure or "Bug"
             raise
         finally:
+            _under_way.reset(under_way)
             del self._passes[key]
             metrics.passed(self._clock() - began, result.failure)
+
+    def answered(self) -> None:
+        """Note that a request was answered, or given up: the pass that sent it, if one did, does not hang."""
+        key = _under_way.get()
+        if key in self._passes:
+            self._passes[key] = self._clock()
 
     def wrote(self, kind: str) -> None:
         """Expect an event of a watched `kind`: call it after a write that gave the object a new resourceVersion.
@@ -98,9 +111,9 @@ class Progress:
         """Return why the process should be started again; empty if it is healthy."""
         now = self._clock()
         found = [
-            f"the pass over {_named(key)} has taken {now - began:.0f} s"
-            for key, began in self._passes.items()
-            if now - began > PASS_SECONDS
+            f"the pass over {_named(key)} has had no answer for {now - since:.0f} s"
+            for key, since in self._passes.items()
+            if now - since > PASS_SECONDS
         ]
         found += [
             f"no event of any {kind} has come for {now - since:.0f} s, although one was written"

@@ -9,9 +9,11 @@ import logging
 import os
 import ssl
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -20,10 +22,14 @@ from kubernetes.aio import config as kube_config
 
 from manta_operator.api import names
 from manta_operator.controller.credentials import Credentials
+from manta_operator.controller.probes import progress
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
+REFUSED_SECONDS = 60.0
+"""How long a 401 is waited for: an API server that starts may not know yet who signs its tokens."""
+_REFUSED = "401 Unauthorized"
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 _BROKEN = (kube_config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError, KeyError)
 """What the loader lets out: it does not check the shape of a kubeconfig before it reads it."""
@@ -70,11 +76,18 @@ async def reach(to: Link) -> None:
     Raises:
         CannotStart: it does not accept who we are, or is not who it should be.
     """
-    told = ""
+    told, since = "", None
     while problem := await _try(to):
         if problem != told:
             log.warning("API server %s: %s; trying again every %g s", to.server, problem, RETRY_SECONDS)
         told = problem
+        progress.waits = partial(str, f"waiting for the API server {to.server}: {problem}")
+        since = (since or time.monotonic()) if problem == _REFUSED else None
+        if since and time.monotonic() - since >= REFUSED_SECONDS:
+            raise CannotStart(
+                f"{to.server} refuses the credentials from {_place()} ({problem}) for {REFUSED_SECONDS:g} s: "
+                "renew the token or certificate"
+            )
         await asyncio.sleep(RETRY_SECONDS)
 
 
@@ -91,9 +104,7 @@ async def _try(to: Link) -> str:
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         return str(error) or type(error).__name__
     if status == 401:
-        raise CannotStart(
-            f"{to.server} refuses the credentials from {_place()} (401 Unauthorized): renew the token or certificate"
-        )
+        return _REFUSED
     if status == 404:
         return f"{names.PLURAL}.{names.GROUP} {names.VERSION} is not served: install the CRD"
     return f"HTTP {status}" if status >= 500 or status == 429 else ""

@@ -94,6 +94,29 @@ def test_new_objects_and_changes_not_seen_yet() -> None:
     assert health(changed) == ("Progressing", "the operator has not seen the newest change yet")
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "reason"),
+    [
+        ("Reconciled", "False", "Missing"),
+        ("Reconciled", "False", "NamespaceTerminating"),
+        ("Degraded", "True", "NodeLost"),
+    ],
+)
+def test_what_passes_by_itself_is_not_degraded(kind: str, value: str, reason: str) -> None:
+    body = written(groups=[STARTS], rollout=Rollout("starting", "Starting", "0 of 1 replicas serve"))
+    kept = [each for each in body["status"]["conditions"] if each["type"] != kind]
+    body["status"]["conditions"] = [*kept, {"type": kind, "status": value, "reason": reason, "message": "x"}]
+    assert health(body)[0] == "Progressing"
+
+
+@pytest.mark.parametrize("lacking", ["message", "reason"])
+def test_a_condition_that_lacks_something_is_no_error(lacking: str) -> None:
+    body = written(problems=[Problem("spec.model.uri", "no such scheme", "use hf://")])
+    for condition in body["status"]["conditions"]:
+        del condition[lacking]
+    assert health(body)[0] == "Degraded"
+
+
 def test_deletion() -> None:
     body = written()
     body["metadata"]["deletionTimestamp"] = NOW

@@ -1,4 +1,4 @@
-"""Leader election: never two, soon one. A clock we turn, and a Lease with optimistic locking as the API server has."""
+"""Leader election: one, and soon. A clock we turn, and a Lease with optimistic locking as the API server has."""
 
 import asyncio
 from datetime import UTC, datetime

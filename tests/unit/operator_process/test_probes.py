@@ -53,8 +53,24 @@ def test_who_is_not_let_see_is_not_ready(progress: Progress) -> None:
 def test_a_pass_that_hangs(progress: Progress, clock: Clock) -> None:
     with progress.passing(("team", "llama")):
         clock.now = PASS_SECONDS + 1
-        assert progress.problems() == ("the pass over team/llama has taken 601 s",)
+        assert progress.problems() == ("the pass over team/llama has had no answer for 601 s",)
     assert progress.problems() == ()
+
+
+async def test_a_pass_that_is_long_and_gets_answers_does_not_hang(progress: Progress, clock: Clock) -> None:
+    """Also by requests of tasks that it has started; those of another pass say nothing about it."""
+
+    async def other() -> None:
+        with progress.passing("other"):
+            progress.answered()
+
+    with progress.passing("long"):
+        for clock.now in range(0, 3000, 500):
+            await asyncio.gather(asyncio.to_thread(progress.answered))
+            assert progress.problems() == ()
+        clock.now += PASS_SECONDS + 1
+        await asyncio.create_task(other())
+        assert len(progress.problems()) == 1
 
 
 def test_a_watch_that_is_not_heard(progress: Progress, clock: Clock) -> None:

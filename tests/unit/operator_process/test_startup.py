@@ -11,6 +11,7 @@ from kubernetes.aio.config import kube_config
 
 from manta_operator.cli.operator_command import operator
 from manta_operator.controller import run_startup
+from manta_operator.controller.probes import Progress
 from manta_operator.controller.run_startup import CannotStart, link, reach
 
 CONFIG = """
@@ -81,11 +82,32 @@ async def test_what_passes_is_waited_for_and_said_once(
     assert ("install the CRD" if status == 404 else f"HTTP {status}") in warnings[0]
 
 
-async def test_refused_credentials_are_not_waited_for(server: Server) -> None:
+async def test_refused_credentials_are_waited_for_a_minute(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_startup, "REFUSED_SECONDS", 0.03)
     server.statuses = [401]
     async with link() as to:
         with pytest.raises(CannotStart, match=r"refuses the credentials from KUBECONFIG=.*renew the token"):
             await asyncio.wait_for(reach(to), 5)
+    assert len(server.asked) > 2
+
+
+async def test_one_refusal_at_the_start_is_no_end(server: Server) -> None:
+    server.statuses = [401, 401, 200]
+    async with link() as to:
+        await asyncio.wait_for(reach(to), 5)
+
+
+async def test_readyz_says_what_the_start_waits_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Progress()
+    monkeypatch.setattr(run_startup, "progress", known)
+    server.statuses = [404]
+    async with link() as to:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reach(to), 0.1)
+        [said] = known.unready()
+        assert said == f"waiting for the API server {to.server}: llmdeployments.manta.dev v1alpha1 is not served: " + (
+            "install the CRD"
+        )
 
 
 async def test_a_server_that_is_away_is_waited_for(server: Server, caplog: pytest.LogCaptureFixture) -> None:
