@@ -158,14 +158,17 @@ def _print_plan(plan: Any, status: Object, *, unseen: bool) -> None:
 
 
 def _print_rollout(outcome: Rehearsal, status: Object, room: str) -> None:
-    if not outcome.steps:
-        return
     rolls = status.get("revision") not in (None, outcome.first.plan.revision)
-    click.echo(f"\n{'Rollout' if rolls else 'Steps'}, if every new replica comes to serve:")
+    stands = rolls and bool(outcome.end) and not outcome.steps
+    if not outcome.steps and not stands:
+        return
+    click.echo(
+        f"\n{'Rollout' if rolls else 'Steps'}, {'which waits' if stands else 'if every new replica comes to serve'}:"
+    )
     for line in [f"room: {room}"] * bool(room) + rehearsal.sentences(outcome.steps):
         _say(line)
     if outcome.end:
-        _say(f"then: {outcome.end}")
+        _say(outcome.end if stands else f"then: {outcome.end}")
 
 
 def _say(text: str, indent: int = 2) -> None:

@@ -126,6 +126,14 @@ def test_a_changed_template_is_a_rollout_and_its_steps_are_told(cluster, planned
     assert versions(cluster) == before
 
 
+def test_a_rollout_without_a_place_says_why_it_waits(cluster, planned, served):
+    cluster.do("patch", "Node", None, "node-1", {"spec": {"unschedulable": True}})
+    result = planned(replicas=2, engine={"maxModelLen": 512})
+    waits = result.stdout.partition("Rollout, which waits:")[2]
+    assert "waiting for nodes that suit the new template" in waits, result.stdout
+    assert "drain and remove" not in waits
+
+
 def test_scaling_down_replaces_no_pod_and_names_what_is_pruned(cluster, planned, served):
     result = planned(replicas=1)
     assert f"Revision {served} stays: no engine pod is replaced" in result.stdout
