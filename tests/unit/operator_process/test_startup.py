@@ -9,7 +9,7 @@ from aiohttp import web
 from click.testing import CliRunner
 from kubernetes.aio.config import kube_config
 
-from manta_operator.cli.operator_command import operator
+from manta_operator.cli.main import main
 from manta_operator.controller import run_startup
 from manta_operator.controller.probes import Progress
 from manta_operator.controller.run_startup import CannotStart, link, reach
@@ -136,7 +136,7 @@ def test_broken_credentials_are_one_line_and_exit_code_2(
     if content is not None:
         config.write_text(content)
     use(monkeypatch, config)
-    result = CliRunner().invoke(operator, [])
+    result = CliRunner().invoke(main, ["operator"])
     assert result.exit_code == 2
     lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
@@ -154,6 +154,6 @@ def test_broken_credentials_are_one_line_and_exit_code_2(
 )
 def test_options_that_cannot_be_meant(arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("POD_NAMESPACE", raising=False)
-    result = CliRunner().invoke(operator, arguments)
+    result = CliRunner().invoke(main, ["operator", *arguments])
     assert result.exit_code == 2
     assert said in result.stderr
