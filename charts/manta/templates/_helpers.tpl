@@ -110,18 +110,34 @@ can be looked up (helm template, Argo CD, the first installation with --create-n
 {{- toYaml $found }}
 {{- end }}
 
-{{/* Two operators for the same LLMDeployments would undo each other's work: fails if another release serves them. */}}
+{{/*
+Two operators for the same LLMDeployments would undo each other's work: fails if another release serves them, as far as
+its bindings can be looked up. Every binding in a namespace of ours counts; of those of the cluster the ones that serve
+it all, or any where we serve it all.
+*/}}
 {{- define "manta.alone" -}}
+{{- $bindings := list }}
 {{- if include "manta.clusterWide" . }}
 {{- range (lookup "rbac.authorization.k8s.io/v1" "ClusterRoleBinding" "" "").items }}
+{{- if or (not $.Values.namespaces) (not (hasSuffix "-read" .metadata.name)) }}
+{{- $bindings = append $bindings . }}
+{{- end }}
+{{- end }}
+{{- range $place := .Values.namespaces }}
+{{- range (lookup "rbac.authorization.k8s.io/v1" "RoleBinding" $place "").items }}
+{{- if not (hasSuffix "-lease" .metadata.name) }}
+{{- $bindings = append $bindings . }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $bindings }}
 {{- $labels := .metadata.labels | default dict }}
 {{- $subject := first (.subjects | default list) | default dict }}
 {{- $operator := and (eq (index $labels "app.kubernetes.io/part-of" | default "") "manta") (eq (index $labels "app.kubernetes.io/component" | default "") "operator") }}
 {{- $ours := and (eq (index $labels "app.kubernetes.io/instance" | default "") $.Release.Name) (eq ($subject.namespace | default "") $.Release.Namespace) }}
-{{- $everywhere := not (hasSuffix "-read" .metadata.name) }}
-{{- if and $operator (not $ours) (or $everywhere (not $.Values.namespaces)) }}
-{{- fail (printf "another operator is installed, release %s in namespace %s (ClusterRoleBinding %s): two would work against each other; one serves all namespaces, or each serves its own (namespaces)" (index $labels "app.kubernetes.io/instance") $subject.namespace .metadata.name) }}
-{{- end }}
+{{- if and $operator (not $ours) }}
+{{- fail (printf "another operator is installed, release %s in namespace %s (%s %s): two would work against each other; one serves all namespaces, or each serves its own (namespaces)" (index $labels "app.kubernetes.io/instance") $subject.namespace .kind .metadata.name) }}
 {{- end }}
 {{- end }}
 {{- end }}
