@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from manta_operator import __version__
+from manta_operator.cli.failures import Refused
 from manta_operator.cli.options import PLUGIN
 
 _COMMANDS = {
@@ -42,8 +43,25 @@ class _Lazy(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, attribute = _COMMANDS[cmd_name]
-        command: click.Command = getattr(importlib.import_module(f"manta_operator.cli.{module}"), attribute)
+        try:
+            command: click.Command = getattr(importlib.import_module(f"manta_operator.cli.{module}"), attribute)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith("manta_operator"):
+                raise
+            return _unavailable(cmd_name, error.name)
         return command
+
+
+def _unavailable(command: str, package: str) -> click.Command:
+    """Return what stands in for a command whose packages are not installed: it says so, and what to do."""
+    extra = "operator,box" if command == "up" else "operator"
+    sentence = f"`manta {command}` needs {package}, which is not installed: pip install 'manta[{extra}]'"
+
+    def refuse() -> None:
+        raise Refused([sentence])
+
+    lenient = {"ignore_unknown_options": True, "allow_extra_args": True}
+    return click.Command(command, callback=refuse, help=f"Not here: {sentence}", context_settings=lenient)
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,19 @@ def test_plan_for_people_says_why(tmp_path, model):
     assert result.exit_code == 0
     assert "8 heads" in result.output
     assert "fits:" in result.output
+
+
+def test_without_the_packages_of_the_box_up_says_what_to_install(monkeypatch):
+    for name in ("manta_operator.cli.up_command", "manta_operator.box.box"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "trustme", None)
+    result = CliRunner().invoke(main, ["up", "-f", "x.yaml"])
+    assert result.exit_code == 2
+    assert result.output == (
+        "error: `manta up` needs trustme, which is not installed: pip install 'manta[operator,box]'\n"
+    )
+    assert "Not here" in CliRunner().invoke(main, ["--help"]).output
+    assert CliRunner().invoke(main, ["plan", "--help"]).exit_code == 0
 
 
 def test_plan_in_a_pipe_is_one_line_a_fact(tmp_path, model):
