@@ -41,6 +41,8 @@ class Child:
     """Of a pod: engine or router."""
     address: str = ""
     """IP address of a router pod."""
+    node: str = ""
+    """Of a pod: where it runs."""
 
     @property
     def key(self) -> Key:
@@ -73,6 +75,7 @@ def child(kind: str, body: Mapping[str, Any]) -> Child:
         seen=_text(slim(kind, body)) if kind in OBSERVED else b"",
         component=intern(component),
         address=(body.get("status") or {}).get("podIP", "") if component == names.COMPONENT_ROUTER else "",
+        node=intern(body["spec"].get("nodeName") or "") if kind == "Pod" else "",
     )
 
 

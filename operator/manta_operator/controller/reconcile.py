@@ -173,8 +173,8 @@ class Reconciler:
     async def _ask(self, deployment: LLMDeployment, desired: Desired) -> Circumstances:
         room = busy = None
         if "room" in desired.plan.wants:
-            freed = self._store.freed((deployment.namespace, deployment.name))
-            room = self._surroundings.room(desired.template, desired.plan.shape.pods, freed)
+            moved = self._store.moved((deployment.namespace, deployment.name))
+            room = self._surroundings.room(desired.template, desired.plan.shape.pods, moved)
         if "loads" in desired.plan.wants:
             busy = await loads(self._observer.routers(deployment))
         return Circumstances(room, busy)

@@ -31,7 +31,7 @@ class Store:
         self._of: dict[Key, dict[ChildName, Child]] = defaultdict(dict)
         self._going: set[str] = set()
         self._gone: Recent[str] = Recent(RECENT_SECONDS)
-        self._freed: Recent[Key] = Recent(RECENT_SECONDS)
+        self._moved: Recent[Key] = Recent(RECENT_SECONDS)
         self._writing: set[tuple[str, str, str]] = set()
         self._unlisted: set[Source] = {(each.kind, place) for each in CHILD_KINDS for place in namespaces}
         self._troubles: dict[Source, ClusterError] = {}
@@ -72,9 +72,9 @@ class Store:
         if not self._gone.when(uid):
             self._going.add(uid)
 
-    def freed(self, key: Key) -> float:
-        """Return when a pod of an LLMDeployment was last seen gone (time.monotonic); 0: not lately."""
-        return self._freed.when(key)
+    def moved(self, key: Key) -> float:
+        """Return when a pod of an LLMDeployment last took a place or left one (time.monotonic); 0: not lately."""
+        return self._moved.when(key)
 
     @contextmanager
     def writing(self, kind: str, namespace: str, name: str) -> Iterator[None]:
@@ -114,6 +114,8 @@ class Store:
                 self._wake(new.key)  # somebody has written after us
             return old
         self._children[place] = new
+        if new.node and (old is None or old.node != new.node):
+            self._moved.note(new.key)
         if old is not None and old.key != new.key:
             self._drop_from(old)
             self._wake(old.key)
@@ -132,7 +134,7 @@ class Store:
         if old is None or old.uid != uid:
             return
         if kind == "Pod":
-            self._freed.note(old.key)
+            self._moved.note(old.key)
         del self._children[kind, namespace, name]
         self._drop_from(old)
         self._wake(old.key)

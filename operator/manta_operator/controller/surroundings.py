@@ -24,7 +24,7 @@ from manta_operator.placement.nodes import slim_node
 from manta_operator.placement.room import NodeSpace, Room, Used, hold, room, spaces
 
 Object = dict[str, Any]
-FRESH_SECONDS = 5.0
+FRESH_SECONDS = 2.0
 """How long an answer is shared, from when it is there: to gather it may take longer."""
 CHUNK = 500
 """Nodes that are judged at a stretch: others want the loop, too."""

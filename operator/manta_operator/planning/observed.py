@@ -110,6 +110,11 @@ class ObservedGroup:
         )
 
     @property
+    def placed(self) -> bool:
+        """Whether every pod has its node: one that has none yet will take a place that still looks free."""
+        return self.ready or (len(self.members) >= self.pods and all(pod.node for pod in self.members))
+
+    @property
     def complete(self) -> bool:
         """Whether every pod that it should have exists and none is on its way out."""
         return len(self.members) >= self.pods and not any(pod.deleting for pod in self.members)

@@ -3,7 +3,7 @@
 R replicas   total = new + old groups + those of other revisions that still drain
 
 surge        as given;  auto: 1 while one surges (total > R), or where there is room for one more group beside
-those that are missing, or the room is not known (then the scheduler is asked by trying); else 0
+those that are missing or have no place yet, or the room is not known (then the scheduler is asked by trying); else 0
 stuck        a new group has waited for a place, or for pods at all, for TRY_SECONDS, and nothing drains for it
 unavailable  as given;  auto: 0 where it surges, unless that is auto too and stuck; otherwise 1, but 0 of one
              0 in any case where no node suits the new template: a place that is freed would help nobody
@@ -60,9 +60,11 @@ def limits(
         now: Epoch seconds.
         room: Free places, if known.
     """
-    moments = [stuck_at(group) for group in new]
+    groups = tuple(new)
+    moments = [stuck_at(group) for group in groups]
+    unplaced = sum(not group.placed for group in groups)
     stuck = not draining and any(moment is not None and now >= moment for moment in moments)
-    surge, asks = _surge(wish, total, stuck=stuck, room=room)
+    surge, asks = _surge(wish, total - unplaced, total, stuck=stuck, room=room)
     unavailable = _unavailable(wish, surging=surge > 0 and not (stuck and wish.surge == "auto"))
     asks = asks or (unavailable > 0 and room is None)
     if room is not None and not room.suitable:
@@ -76,14 +78,14 @@ def stuck_at(group: ObservedGroup) -> float | None:
     return group.waits_since + TRY_SECONDS if group.waits_since is not None else None
 
 
-def _surge(wish: Wish, total: int, *, stuck: bool, room: Room | None) -> tuple[int, bool]:
+def _surge(wish: Wish, placed: int, total: int, *, stuck: bool, room: Room | None) -> tuple[int, bool]:
     if wish.surge != "auto":
         return wish.surge, False
     if total > wish.replicas:
         return 1, False
     if stuck:
         return 0, False
-    missing = wish.replicas - total
+    missing = wish.replicas - placed
     return (1, True) if room is None else (int(room.groups > missing), False)
 
 

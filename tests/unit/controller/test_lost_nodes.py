@@ -98,9 +98,20 @@ async def test_a_survey_has_to_be_younger_than_the_end_of_a_pod_of_ours(one, gon
     [pod] = one.cluster.list("Pod", "default")
     one.pod(one.groups()[0])
     one.change(engine={"maxModelLen": 512})
-    began = time.monotonic()
     one.hear()
+    began = time.monotonic()
     if gone:
         one.store.remove("Pod", "default", pod["metadata"]["name"], pod["metadata"]["uid"])
     await one.run()
     assert [since >= began for since in asked] == [gone]
+
+
+async def test_a_survey_has_to_be_younger_than_the_place_of_a_pod_of_ours(one, monkeypatch):
+    asked = []
+    monkeypatch.setattr(one.reconciler._surroundings, "room", lambda template, size, since: asked.append(since))
+    one.pod(one.groups()[0])
+    one.change(engine={"maxModelLen": 512})
+    began = time.monotonic()
+    one.hear()
+    await one.run()
+    assert [since >= began for since in asked] == [True]

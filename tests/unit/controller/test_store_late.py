@@ -75,14 +75,14 @@ def test_a_restored_api_server_is_believed(store, woken):
 def test_when_a_place_was_freed(store):
     pod = service("pod", uid="p1")
     pod["status"] = {}
-    assert store.freed(KEY) == 0
+    assert store.moved(KEY) == 0
     store.put("Pod", pod)
     store.put("Service", service())
     store.remove("Service", "prod", "demo", "u1")
-    assert store.freed(KEY) == 0
+    assert store.moved(KEY) == 0
     store.remove("Pod", "prod", "pod", "p1")
-    assert store.freed(KEY) > 0
-    assert store.freed(("prod", "other")) == 0
+    assert store.moved(KEY) > 0
+    assert store.moved(("prod", "other")) == 0
 
 
 def test_what_happened_lately_takes_no_memory_for_ever(monkeypatch):

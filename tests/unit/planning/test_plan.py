@@ -147,6 +147,8 @@ def test_steps(case, groups, replicas, expected):
         ("in place: one starts, the other stays", [old(0), BORN], 2, {"room": FULL}, ""),
         ("in place: it serves, the next leaves", [old(0), new(0)], 2, {"room": FULL}, "-old-0"),
         ("the place freed a moment ago is no room to surge", [old(0)], 2, {"room": Room(1, "")}, "+new-0"),
+        ("nor while its successor has no node yet",
+         [old(0), unschedulable(new(0), NOW - 1)], 2, {"room": Room(1, "")}, ""),
         ("surging: it starts, nothing leaves", [old(0), old(1), BORN], 2, {"room": FULL}, ""),
         ("surging: it serves, one leaves", [old(0), old(1), SERVES], 2, {}, "-old-1"),
         ("surging: it serves for a moment only", [old(0), old(1), FRESH], 2, {}, ""),
