@@ -49,7 +49,7 @@ demo: model ## Serve the tiny model twice, replicated and sharded, and talk to i
 
 .PHONY: test
 test: model lint type ## Run everything: lint, types, and all tests with the box and real engines
-	$(BIN)/pytest -q --numprocesses=2 $(FAST_TESTS)
+	$(BIN)/pytest -q --numprocesses=2 --dist=loadfile $(FAST_TESTS)
 	$(BIN)/pytest -q $(INTEGRATION)
 	$(BIN)/pytest -q --durations=10 tests/e2e
 
