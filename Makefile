@@ -11,7 +11,7 @@ BIN := .venv/bin
 MODEL := .models/tiny
 CRD := crds/manta.dev_llmdeployments.yaml
 SOURCES := operator runtime tools tests benchmarks
-FAST_TESTS := tests/unit tests/golden tests/contract
+FAST := --numprocesses=2 --dist=loadfile tests/unit tests/golden tests/contract
 # These tests mostly wait, so that two cores carry four processes; tests/integration/conftest.py orders the files.
 INTEGRATION := --numprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=10 tests/integration
 # Any Python from 3.9 on can run the installer; it looks for 3.11 itself and says how to get it.
@@ -49,7 +49,7 @@ demo: model ## Serve the tiny model twice, replicated and sharded, and talk to i
 
 .PHONY: test
 test: model lint type ## Run everything: lint, types, and all tests with the box and real engines
-	$(BIN)/pytest -q --numprocesses=2 --dist=loadfile $(FAST_TESTS)
+	$(BIN)/pytest -q $(FAST)
 	$(BIN)/pytest -q $(INTEGRATION)
 	$(BIN)/pytest -q --durations=10 tests/e2e
 
@@ -73,7 +73,7 @@ type: install-dev ## mypy, strict
 
 .PHONY: unit
 unit: install-dev ## Unit, golden and contract tests
-	$(BIN)/pytest -q $(FAST_TESTS)
+	$(BIN)/pytest -q $(FAST)
 
 .PHONY: golden-update
 golden-update: install-dev ## Rewrite the golden files from what the code renders now (then read the diff)
