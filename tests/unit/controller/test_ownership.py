@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from one_deployment import KEY, OneDeployment
+from operator_world import CHILD_KINDS
 
 from manta_operator.controller import ownership
 
@@ -118,17 +119,7 @@ async def test_what_a_deleted_one_of_the_same_name_left_is_waited_for(one, caplo
     assert "rename" not in reconciled["message"]
     assert one.client.events == []
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
-    for kind in (
-        "ServiceAccount",
-        "Role",
-        "RoleBinding",
-        "ConfigMap",
-        "Service",
-        "PodDisruptionBudget",
-        "NetworkPolicy",
-        "StatefulSet",
-        "Deployment",
-    ):
+    for kind in CHILD_KINDS:
         for each in one.cluster.list(kind, "default"):
             one.cluster.delete(kind, "default", each["metadata"]["name"])
     one.woken.clear()
