@@ -13,24 +13,60 @@ from pydantic.alias_generators import to_camel
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Text = Annotated[str, Field(min_length=1)]
+# Lower case, as Envoy and the picker compare names; none of the headers that steer Envoy.
+HeaderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 
 class ConfigError(Exception):
     """router.yaml cannot be used; the message names the file, the fields and what is wrong with each."""
 
 
-class RouterConfig(BaseModel):
-    """What the operator tells a router. Sizes are bytes, times are seconds."""
-
+class _Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, alias_generator=to_camel, validate_by_name=False
     )
+
+
+class HoldConfig(_Section):
+    """How long a request may wait for a replica, and how many may wait at once. 0 seconds or places: none waits."""
+
+    seconds: Annotated[int, Field(ge=0, le=3600)] = 60
+    queue_size: Annotated[int, Field(ge=0, le=100_000)] = 1000
+
+
+class CacheConfig(_Section):
+    """The response cache's bounds."""
+
+    max_bytes: Annotated[int, Field(ge=1 << 16)]
+    ttl_seconds: Annotated[int, Field(ge=1, le=30 * 86400)] = 3600
+
+
+class TimeoutsConfig(_Section):
+    """`request_seconds`: a whole request, retries and streaming included. `first_byte_seconds`: one try's headers."""
+
+    request_seconds: Annotated[int, Field(ge=1, le=7 * 86400)] = 3600
+    first_byte_seconds: Annotated[int, Field(ge=1, le=86400)] = 600
+
+
+class TracingConfig(_Section):
+    """Where Envoy sends OpenTelemetry spans (OTLP over HTTP: http://host:port[/path]) and of how many requests."""
+
+    endpoint: Annotated[str, Field(pattern=r"^http://[A-Za-z0-9.\-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/\-]*)?$")]
+    sampling_percent: Annotated[int, Field(ge=0, le=100)] = 100
+
+
+class RouterConfig(_Section):
+    """What the operator tells a router. Sizes are bytes, times are seconds."""
 
     deployment: Text
     namespace: Text
     served_names: Annotated[tuple[Text, ...], Field(min_length=1, strict=False)]
     selector: Text
-    policy: Literal["least-load"] = "least-load"
+    mode: Literal["envoy", "inference-pool"] = "envoy"
+    policy: Literal["prefix", "least-load", "round-robin", "session"] = "prefix"
+    session_header: HeaderName = "x-session-id"
+    max_num_seqs: Annotated[int, Field(ge=1)] | None = None
+    router_selector: Text | None = None
     listen_port: Port = 8000
     picker_port: Port = 9002
     access_log_port: Port = 9003
@@ -38,6 +74,16 @@ class RouterConfig(BaseModel):
     engine_port: Port = 8000
     drain_seconds: Annotated[int, Field(ge=0, le=86400)] = 60
     max_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 16 << 20
+    hold: HoldConfig = HoldConfig()
+    auth: bool = False
+    keys_dir: Annotated[Path, Field(strict=False)] = Path("/etc/manta/keys")
+    tenants_file: Annotated[Path, Field(strict=False)] = Path("/etc/manta/router/tenants.yaml")
+    cache: CacheConfig | None = None
+    cache_port: Port = 9004
+    ext_proc_port: Port = 9005
+    timeouts: TimeoutsConfig = TimeoutsConfig()
+    retries: Annotated[int, Field(ge=0, le=5)] = 2
+    tracing: TracingConfig | None = None
 
 
 def parse(text: str, source: str = "router.yaml") -> RouterConfig:

@@ -44,7 +44,7 @@ class Picks:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
-        self._policy = POLICIES[config.policy]
+        self._policy = POLICIES.get(config.policy, POLICIES["least-load"])
         self._members = members
         self._ledger = ledger
         self._metrics = metrics
