@@ -80,10 +80,14 @@ class World:
         """Pod name → (ready, serving, terminating)."""
         found = {}
         for item in self.cluster.list("EndpointSlice", "default", {"kubernetes.io/service-name": service}):
-            for endpoint in item.get("endpoints") or []:
-                told = endpoint["conditions"]
-                found[endpoint["targetRef"]["name"]] = (told["ready"], told["serving"], told["terminating"])
+            found |= self.conditions_in(item)
         return found
+
+    @staticmethod
+    def conditions_in(item):
+        """The same of one EndpointSlice."""
+        told = {e["targetRef"]["name"]: e["conditions"] for e in item.get("endpoints") or []}
+        return {name: (c["ready"], c["serving"], c["terminating"]) for name, c in told.items()}
 
     def log(self, name="pod", previous=False):
         path = self.box.log_path("default", name, "main", previous)

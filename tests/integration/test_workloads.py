@@ -70,6 +70,21 @@ async def _story(world, count):
     return story
 
 
+async def _leaving(world, count):
+    """Which pods began to leave and which were gone, in the order the store saw it, until so many are gone."""
+    story, leaving = [], set()
+    async for event in world.cluster.watch("Pod"):
+        metadata = event.object["metadata"]
+        if event.type == "DELETED":
+            story.append(f"{metadata['name']} gone")
+        elif metadata.get("deletionTimestamp") and metadata["name"] not in leaving:
+            leaving.add(metadata["name"])
+            story.append(f"{metadata['name']} leaves")
+        if sum(line.endswith("gone") for line in story) == count:
+            break
+    return story
+
+
 async def test_an_ordered_set_grows_and_shrinks_one_by_one(world):
     told = asyncio.create_task(_story(world, 3))
     await asyncio.sleep(0)
@@ -82,17 +97,11 @@ async def test_an_ordered_set_grows_and_shrinks_one_by_one(world):
         "+set-2",
         "set-2 ready",
     ]
+    told = asyncio.create_task(_leaving(world, 2))
+    await asyncio.sleep(0)
     change(world, "StatefulSet", "set", replicas=1)
-    gone = []
-
-    def shrink():
-        leaving = [n for n, p in world.pods().items() if p["metadata"].get("deletionTimestamp")]
-        assert len(leaving) <= 1
-        gone.extend(name for name in leaving if name not in gone)
-        return sorted(world.pods()) == ["set-0"]
-
-    await world.until(shrink)
-    assert gone == ["set-2", "set-1"]
+    assert await asyncio.wait_for(told, 15) == ["set-2 leaves", "set-2 gone", "set-1 leaves", "set-1 gone"]
+    assert sorted(world.pods()) == ["set-0"]
 
 
 async def test_a_parallel_set_starts_at_once_and_remakes_a_deleted_pod_under_its_name(world, template, container):
@@ -108,14 +117,28 @@ async def test_a_parallel_set_starts_at_once_and_remakes_a_deleted_pod_under_its
     assert labels["statefulset.kubernetes.io/pod-name"] == "set-1"
 
 
+async def _last_endpoint(world, pod):
+    """(ready, serving, terminating) of a pod just before the Service forgets it."""
+    last = None
+    async for event in world.cluster.watch("EndpointSlice"):
+        if pod in (now := world.conditions_in(event.object)):
+            last = now[pod]
+        elif last is not None:
+            return last
+    return None
+
+
 async def test_endpoints_follow_readiness_and_show_who_leaves(world, container, template):
-    slow = container("sh", "-c", "trap 'sleep 0.5; exit 0' TERM; while :; do sleep 0.05; done")
+    # The hook, not a trap: a shell that is told to end before it has set its trap ends at once.
+    hook = {"preStop": {"exec": {"command": ["sleep", "0.5"]}}}
     world.service()
-    world.stateful_set(2, template(slow), podManagementPolicy="Parallel")
+    world.stateful_set(2, template(container(lifecycle=hook)), podManagementPolicy="Parallel")
     both = {"set-0": (True, True, False), "set-1": (True, True, False)}
     await world.until(lambda: world.endpoints() == both)
+    told = asyncio.create_task(_last_endpoint(world, "set-1"))
+    await asyncio.sleep(0)
     change(world, "StatefulSet", "set", replicas=1)
-    ready, _, terminating = await world.until(lambda: (e := world.endpoints().get("set-1")) and e[2] and e)
+    ready, _, terminating = await asyncio.wait_for(told, 15)
     assert (ready, terminating) == (False, True)
     await world.until(lambda: world.endpoints() == {"set-0": (True, True, False)})
 
