@@ -1,0 +1,154 @@
+"""The way of a miss: from Envoy to the replicas its ticket names, the answer passed on as it comes and copied aside.
+
+Streaming both ways: nothing of an answer is held back, a slow client slows its engine down, and one that leaves ends
+its engine's work. While nothing has been sent on, the next replica is tried when one cannot be reached, breaks off or
+has no room.
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import aiohttp
+from aiohttp import web
+from multidict import CIMultiDict
+
+from manta_runtime.router import openai_errors
+from manta_runtime.router.cache.copies import Copy
+from manta_runtime.router.cache.response_cache import CACHE_HEADER, Destination, ResponseCache, Ticket
+
+log = logging.getLogger(__name__)
+
+_OK = 200
+_FULL = 503
+_CONNECT_SECONDS = 2.0
+# Below uvicorn's keep-alive of 5 s: were the engine the one to close an idle connection, requests would race with it.
+_IDLE_SECONDS = 3.0
+_HOP_BY_HOP = frozenset(
+    ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding")
+    + ("upgrade", "host", "content-length", "expect")
+)
+_NEVER_ON = ("x-gateway-", "x-manta-", "x-envoy-")
+_KIND = "service_unavailable"
+
+
+def _ignore(_: str) -> None:
+    """Nobody wants to know."""
+
+
+class Proxy:
+    """Forwards requests that have a ticket. `failed(address)` is told of replicas that cannot be reached."""
+
+    def __init__(
+        self,
+        cache: ResponseCache,
+        session: aiohttp.ClientSession,
+        failed: Callable[[str], None] = _ignore,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cache = cache
+        self._session = session
+        self._failed = failed
+        self._clock = clock
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request of Envoy's."""
+        identity = request.headers.get("x-request-id", "")
+        ticket = self._cache.ticket(identity, self._clock())
+        if ticket is None:
+            return _error(403, "only the router's own requests come this way", "no_ticket")
+        body = await request.read()
+        try:
+            return await self._first_that_answers(request, body, ticket)
+        finally:
+            self._cache.done(identity)
+
+    async def _first_that_answers(self, request: web.Request, body: bytes, ticket: Ticket) -> web.StreamResponse:
+        last = len(ticket.destinations) - 1
+        for number, destination in enumerate(ticket.destinations):
+            try:
+                upstream = await self._ask(request, body, destination)
+            except aiohttp.ClientConnectorError as error:
+                log.info("%s cannot be reached: %s", destination.address, error)
+                self._failed(destination.address)
+                continue
+            except (aiohttp.ClientError, TimeoutError) as error:
+                log.info("%s broke off before it answered: %s", destination.address, error)
+                continue
+            async with upstream:
+                if upstream.status == _FULL and number < last:
+                    continue
+                return await self._pass_on(request, upstream, ticket, destination.revision)
+        return _error(503, "no engine can be reached; retry", "engine_unreachable")
+
+    async def _ask(self, request: web.Request, body: bytes, destination: Destination) -> aiohttp.ClientResponse:
+        headers = _forwarded(request.headers)
+        url = f"http://{destination.address}{request.rel_url.raw_path_qs}"
+        return await self._session.request(request.method, url, data=body, headers=headers, allow_redirects=False)
+
+    async def _pass_on(
+        self, request: web.Request, upstream: aiohttp.ClientResponse, ticket: Ticket, revision: str
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(status=upstream.status, reason=upstream.reason)
+        response.headers.update(_forwarded(upstream.headers))
+        response.headers[CACHE_HEADER] = "miss"
+        response.content_length = upstream.content_length
+        copy = self._cache.copy(ticket, upstream.headers.get("content-type", "")) if upstream.status == _OK else None
+        try:
+            await response.prepare(request)
+            await _stream(upstream, response, copy)
+            if copy is not None:
+                self._cache.keep(ticket, revision, copy, self._clock())
+            await response.write_eof()
+        except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError) as error:
+            log.info("an answer broke off: %s", error)
+            # The client must see that it is not whole: no end in HTTP's sense, just an end of the connection.
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            if copy is not None:
+                copy.close()
+        return response
+
+
+@asynccontextmanager
+async def serve(
+    cache: ResponseCache, host: str, port: int, max_body: int, failed: Callable[[str], None] = _ignore
+) -> AsyncIterator[Proxy]:
+    """Serve the proxy on host:port; bodies beyond `max_body` bytes are refused. OSError if the port is taken."""
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)  # Envoy limits the rest
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
+        proxy = Proxy(cache, session, failed)
+        application = web.Application(client_max_size=max_body)
+        application.router.add_route("*", "/{path:.*}", proxy.answer)
+        runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port, backlog=1024).start()
+            yield proxy
+        finally:
+            await runner.cleanup()
+
+
+async def _stream(upstream: aiohttp.ClientResponse, response: web.StreamResponse, copy: Copy | None) -> None:
+    async for piece in upstream.content.iter_any():
+        await response.write(piece)
+        if copy is not None:
+            copy.add(piece)
+
+
+def _forwarded(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    """The headers that go on: not those of one connection, and not what the router's parts tell each other."""
+    found: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers.items():
+        lower = name.lower()
+        if lower not in _HOP_BY_HOP and not lower.startswith(_NEVER_ON):
+            found.add(name, value)
+    return found
+
+
+def _error(status: int, message: str, code: str) -> web.Response:
+    body = openai_errors.body(message, kind=_KIND, code=code)
+    return web.Response(status=status, body=body, content_type="application/json")
