@@ -1,4 +1,7 @@
-"""How a replica is chosen: filters → scorers → picker, as pure functions of values. `ledger.py` keeps the values."""
+"""The values of a decision: replicas as the picker sees them now, and which of them may be chosen at all.
+
+`ledger.py` keeps the values, `chooser.py` decides. Pure.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,9 +11,12 @@ from dataclasses import dataclass
 class Candidate:
     """One ready replica as the picker sees it now.
 
-    `load`: requests it has in flight, ours and other routers'. `last_pick`: number of the pick that last
-    chose it, 0 for never.
-    `suspect`: a connection to it failed a moment ago.
+    `load`: requests in flight, of all routers. `waiting`, `running`, `kv_usage` (0..1): what the engine said last.
+    `pending_tokens`: prompt tokens to be computed of requests we sent there whose first byte has not come.
+    `prefill_rate`: prompt tokens it computes in a second, 0 if not known yet. `capacity`: how many requests it runs
+    at once, 0 if unknown. `adapters`: those it has loaded; None if it did not say.
+    `suspect`: a connection to it failed a moment ago. `saturated`: it would only queue. `last_pick`: number of the
+    pick that last chose it, 0 for never. `revision`: of its template.
     """
 
     replica: str
@@ -18,39 +24,55 @@ class Candidate:
     load: int = 0
     last_pick: int = 0
     suspect: bool = False
+    waiting: int = 0
+    running: int = 0
+    kv_usage: float = 0.0
+    pending_tokens: int = 0
+    prefill_rate: float = 0.0
+    capacity: int = 0
+    adapters: frozenset[str] | None = None
+    saturated: bool = False
+    revision: str = ""
 
 
-Filter = Callable[[Sequence[Candidate]], Sequence[Candidate]]
-Scorer = Callable[[Candidate], float]
+LeftOut = tuple[tuple[Candidate, str], ...]
 
 
-@dataclass(frozen=True)
-class Policy:
-    """Filters narrow the candidates in order; the highest sum of scores wins, ties go to the least recently picked."""
+def eligible(candidates: Sequence[Candidate], model: str | None) -> tuple[Sequence[Candidate], LeftOut]:
+    """The candidates that may serve `model`, and the others with the reason why not.
 
-    filters: tuple[Filter, ...]
-    scorers: tuple[Scorer, ...]
-
-
-def not_suspect(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-    """Leave out replicas whose connections just failed; when all did, trying one is better than refusing."""
-    return [c for c in candidates if not c.suspect] or candidates
-
-
-def least_load(candidate: Candidate) -> float:
-    """The fewer requests in flight, the higher."""
-    return -float(candidate.load)
+    A filter that would leave nobody is not applied: trying one is better than refusing.
+    """
+    left_out: list[tuple[Candidate, str]] = []
+    if model is not None:
+        having = [c for c in candidates if c.adapters and model in c.adapters]
+        candidates = _keep(candidates, having, "no adapter", left_out)
+    candidates = _keep(candidates, [c for c in candidates if not c.suspect], "suspect", left_out)
+    candidates = _keep(candidates, [c for c in candidates if not c.saturated], "saturated", left_out)
+    return candidates, tuple(left_out)
 
 
-POLICIES = {"least-load": Policy(filters=(not_suspect,), scorers=(least_load,))}
+def _keep(
+    candidates: Sequence[Candidate], kept: Sequence[Candidate], why: str, left_out: list[tuple[Candidate, str]]
+) -> Sequence[Candidate]:
+    if not kept or len(kept) == len(candidates):
+        return candidates
+    keep = {c.replica for c in kept}
+    left_out += [(c, why) for c in candidates if c.replica not in keep]
+    return kept
 
 
-def choose(policy: Policy, candidates: Sequence[Candidate]) -> Candidate | None:
+def least_loaded(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The one with the fewest requests in flight, the least recently picked of equals; None if there is none."""
+    return min(candidates, key=lambda c: (c.load, c.last_pick), default=None)
+
+
+# Until answers.py asks a Chooser.
+POLICIES = {"least-load": least_loaded}
+
+
+def choose(
+    policy: Callable[[Sequence[Candidate]], Candidate | None], candidates: Sequence[Candidate]
+) -> Candidate | None:
     """The candidate that should serve the next request; None if there is none."""
-    for narrow in policy.filters:
-        candidates = narrow(candidates)
-    return max(candidates, key=lambda c: (_score(policy, c), -c.last_pick), default=None)
-
-
-def _score(policy: Policy, candidate: Candidate) -> float:
-    return sum(scorer(candidate) for scorer in policy.scorers)
+    return policy(eligible(candidates, None)[0])

@@ -1,0 +1,83 @@
+"""One request of a client as the picker sees it, out of its path and body; the first step of every decision.
+
+Nothing here trusts the body: whatever is in it gives a Request or a BadRequestError.
+"""
+
+from dataclasses import dataclass
+
+from manta_runtime.router.picker import bodies, prompts
+
+_INVALID_JSON = "invalid_json"
+_INVALID_VALUE = "invalid_value"
+
+
+class BadRequestError(ValueError):
+    """The body cannot be what any engine accepts. `text` says why, `code` is OpenAI's error code."""
+
+    def __init__(self, text: str, code: str) -> None:
+        super().__init__(text)
+        self.text = text
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a decision needs to know of a request.
+
+    `wants_usage`: the client sees token counts in its stream (true wherever the API sends them anyway).
+    `deterministic`: the client asked for it, by temperature 0 or a seed. `max_tokens`: 0 if not given.
+    `prompt_tokens`: an estimate, characters / 4. `blocks`: chained hashes of the prompt's blocks (`prompts.py`).
+    `anchor`: digest of the start of the prompt that all routers agree on; 0 without a prompt.
+    """
+
+    path: str
+    model: str | None = None
+    stream: bool = False
+    wants_usage: bool = True
+    deterministic: bool = False
+    max_tokens: int = 0
+    prompt_tokens: int = 0
+    blocks: tuple[int, ...] = ()
+    session: str = ""
+    anchor: int = 0
+
+
+def parse(path: str, content_type: bytes, body: bytes, session: str = "", method: str = "POST") -> Request:
+    """The request in `body`, which came to `path` (`/v1/…`). BadRequestError if it is not a JSON object.
+
+    Multipart forms (audio) are for the engine to read: their Request has neither model nor blocks.
+    """
+    if not body:
+        if method == "POST" and not path.endswith("/cancel"):
+            raise BadRequestError("the request has no body; send JSON", _INVALID_JSON)
+        return Request(path, session=session)
+    if content_type[:10].lower() == b"multipart/":
+        return Request(path, session=session)
+    try:
+        found = bodies.decode(body)
+        text = prompts.text_of(found)
+    except RecursionError:
+        raise BadRequestError("the body is nested too deeply", _INVALID_JSON) from None
+    except TypeError as error:
+        raise BadRequestError(f"the body must be a JSON object with a model name: {error}", _INVALID_VALUE) from None
+    except ValueError as error:
+        raise BadRequestError(f"the body is not a JSON object: {error}", _INVALID_JSON) from None
+    stream = bool(found.stream)
+    return Request(
+        path,
+        found.model,
+        stream,
+        _wants_usage(path, stream, found),
+        found.seed is not None or found.temperature == 0,
+        found.max_completion_tokens or found.max_tokens or found.max_output_tokens or 0,
+        -(-len(text) // prompts.CHARS_PER_TOKEN),
+        prompts.blocks_of(text),
+        session,
+        prompts.anchor_of(text),
+    )
+
+
+def _wants_usage(path: str, stream: bool, body: bodies.Body) -> bool:
+    if not stream or not path.endswith("/completions"):
+        return True
+    return body.stream_options is not None and bool(body.stream_options.include_usage)
