@@ -16,6 +16,13 @@ _EXIT_USAGE = 2
 
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     function = click.option("--pod-ip", required=True, help="The pod's address: the only one bound to.")(function)
+    function = click.option(
+        "--run-dir",
+        type=click.Path(path_type=Path),
+        default=Path("/var/run/manta-router"),
+        show_default=True,
+        help="Folder that both containers share: the picker writes the replicas there.",
+    )(function)
     return click.option(
         "--config",
         "file",
@@ -34,8 +41,9 @@ def router() -> None:
 
 @router.command()
 @_options
-def envoy(file: Path, pod_ip: str) -> None:
+def envoy(file: Path, pod_ip: str, run_dir: Path) -> None:
     """Run Envoy and drain it on SIGTERM."""
+    _ = run_dir
     from manta_runtime.router.envoy import run  # noqa: PLC0415 - each container loads its own half only
 
     try:
@@ -47,14 +55,19 @@ def envoy(file: Path, pod_ip: str) -> None:
 
 @router.command()
 @_options
-def picker(file: Path, pod_ip: str) -> None:
+@click.option("--keys-dir", type=click.Path(path_type=Path), help="The mounted Secret of API keys; wins over keysDir.")
+@click.option("--tenants-file", type=click.Path(path_type=Path), help="tenants.yaml; wins over tenantsFile.")
+def picker(file: Path, pod_ip: str, run_dir: Path, keys_dir: Path | None, tenants_file: Path | None) -> None:
     """Run the endpoint picker."""
+    _ = run_dir
     import uvloop  # noqa: PLC0415 - as above
 
     from manta_runtime.router.picker.run import run  # noqa: PLC0415
 
     try:
-        uvloop.run(run(load(file), pod_ip))
+        places = {"keys_dir": keys_dir, "tenants_file": tenants_file}
+        config = load(file).model_copy(update={name: path for name, path in places.items() if path is not None})
+        uvloop.run(run(config, pod_ip))
     except ConfigError as error:
         _refuse(error)
 
