@@ -1,4 +1,4 @@
-"""Requests and tokens per minute and concurrency of tenants. No clock, no I/O: time is passed in, `peers.py` brings news.
+"""Requests and tokens per minute and concurrency of tenants. Pure: time is passed in, `peers.py` brings news.
 
     check → started → … → ended      without waiting between check and started; ended once, however it ended
 
@@ -21,8 +21,6 @@ RESERVE_UNKNOWN = 256
 """Tokens charged at the start for an answer whose length the client does not limit."""
 RESERVE_MOST = 2048
 """And at most, since many clients ask for as much as the model could ever write."""
-STREAM_BYTES_PER_TOKEN = 256
-"""Of a streamed answer: about what one chunk with one token takes on the wire."""
 SILENT_SECONDS = 5.0
 """A peer that has told nothing for so long no longer holds places of the concurrency."""
 _SILENT_ENDPOINTS = ("/embeddings", "/rerank", "/score")
@@ -86,16 +84,16 @@ class Limits:
         account.tokens.add(tokens, second)
         return Charge(tenant.name, second, request.prompt_tokens, tokens, request.stream)
 
-    def ended(self, charge: Charge | None, tokens: int | None, now: float, sent_bytes: int = 0) -> None:
+    def ended(self, charge: Charge | None, tokens: int | None, now: float, sent: int = 0) -> None:
         """Correct the charge; the second time it is ignored.
 
         Args:
             charge: From `started`.
             tokens: Prompt and completion as the engine counted, 0 if it never worked on the request, None if unknown:
-                then a stream that was cut off costs its prompt and about what was sent of it, and anything else
-                what was estimated.
+                then a stream that was cut off costs its prompt and what was sent of it, anything else what was
+                estimated.
             now: The time.
-            sent_bytes: Of the answer, to the client.
+            sent: Events of a stream that passed, which hold a token each, or more.
         """
         if charge is None or not charge.open:
             return
@@ -105,7 +103,7 @@ class Limits:
         if tokens is None:
             tokens = charge.tokens
             if charge.stream:
-                tokens = charge.prompt + sent_bytes // STREAM_BYTES_PER_TOKEN
+                tokens = charge.prompt + sent
         # Too much is given back where it was taken; too little is charged now, however long the answer took.
         change = tokens - charge.tokens
         account.tokens.add(change, charge.second if change < 0 else int(now))
@@ -203,7 +201,7 @@ def estimate(request: Request, limit: int | None = None) -> int:
 
 def _refusal(tenant: Tenant, request: Request, account: Account, now: float) -> Over:
     """The limit that takes longest to free; `check` has found one at least."""
-    found = []
+    found: list[Over | None] = []
     if (most := tenant.concurrency) is not None and (running := account.running + account.others) >= most:
         text = f"tenant {tenant.name}: {running} of {most} requests at a time are running; wait until one ends"
         found.append(Over(text, "concurrency", 1 if most else None))
@@ -211,9 +209,8 @@ def _refusal(tenant: Tenant, request: Request, account: Account, now: float) -> 
         found.append(_over(tenant.name, "requests", account.requests, rpm, 1, now))
     if (tpm := tenant.tokens_per_minute) is not None:
         found.append(_over(tenant.name, "tokens", account.tokens, tpm, estimate(request, tpm), now))
-    return max(
-        (over for over in found if over), key=lambda over: math.inf if over.retry_after is None else over.retry_after
-    )
+    refused = [over for over in found if over is not None]
+    return max(refused, key=lambda over: math.inf if over.retry_after is None else over.retry_after)
 
 
 def _over(tenant: str, kind: Kind, window: Window, limit: int, needed: int, now: float) -> Over | None:

@@ -35,7 +35,7 @@ class Peers:
         self._silent: set[str] = set()
 
     async def run(self) -> None:
-        """Ask for ever. Starts on the whole second of no clock: routers need not agree on any."""
+        """Ask for ever; what an address answers wrongly or not at all is logged once."""
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
             while True:
                 began = self._clock()
@@ -46,8 +46,10 @@ class Peers:
     async def _ask(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> None:
         try:
             async with session.get(f"http://{endpoint.address}/usage", raise_for_status=True) as response:
-                usage = _decoder.decode(await response.content.read(_MOST_BYTES))
-        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
+                if (response.content_length or 0) > _MOST_BYTES:
+                    raise ValueError(f"{response.content_length} bytes are too many")  # noqa: TRY301 - handled below
+                usage = _decoder.decode(await response.read())
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             self._failed(endpoint, error)
             return
         self._silent.discard(endpoint.name)

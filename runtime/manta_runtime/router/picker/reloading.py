@@ -20,7 +20,7 @@ def stamp(path: Path) -> Stamp:
         if not path.is_dir():
             return _file(path)
         if (path / "..data").is_symlink():
-            return (os.readlink(path / "..data"), *_file(path / "..data"))
+            return (str((path / "..data").readlink()), *_file(path / "..data"))
         return tuple((name, *_file(path / name)) for name in sorted(os.listdir(path)))  # noqa: PTH208 - names alone
     except OSError as error:
         return () if isinstance(error, FileNotFoundError) else (error.errno,)
