@@ -99,6 +99,10 @@ bench-operator: install-dev ## Measure the operator with 1,000 LLMDeployments (C
 traffic: install-dev ## Send requests while things change, and count the lost ones (RATE=40 a second; 3 minutes)
 	@PYTHONPATH=benchmarks $(BIN)/python -m traffic.main $(if $(RATE),--rate=$(RATE))
 
+.PHONY: bench-affinity
+bench-affinity: install-dev ## Compare routing policies on simulated engines (TRACE=file.jsonl; ARGS='--engines=16 …')
+	@PYTHONPATH=benchmarks:runtime $(BIN)/python -m affinity.main $(if $(TRACE),--trace='$(TRACE)') $(ARGS)
+
 .PHONY: chaos
 chaos: install-dev ## kill -9 the operator at 200 random points (KILLS=50, SEED=7), hold every end against the desired
 	@PYTHONPATH=operator:tests/support $(BIN)/python tests/support/chaos_kills.py --kills=$(or $(KILLS),200) \
