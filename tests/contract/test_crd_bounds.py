@@ -16,8 +16,12 @@ FILL = {
     "spec.model.uri": "hf://a/" + "b" * 2000,
     "spec.model.cache.hostPath": "/" + "a" * 2000,
     "spec.engine.args[*]": "--a=" + "b" * 2000,
+    "spec.router.cache.size": "1" * 2000,
+    "spec.router.tracing.endpoint": "http://" + "a" * 2000,
 }
 """Texts that other rules accept, cut to the length that is tried; elsewhere it is a row of `a`."""
+ENDS = {"spec.router.cache.size": "Mi"}
+"""How they have to end."""
 
 
 def having(*words: str) -> list[Any]:
@@ -25,7 +29,8 @@ def having(*words: str) -> list[Any]:
 
 
 def text(path: str, length: int) -> str:
-    return FILL.get(path, "a" * length)[:length]
+    end = ENDS.get(path, "")
+    return FILL.get(path, "a" * length)[: length - len(end)] + end
 
 
 @pytest.mark.parametrize(("path", "node"), having("enum"))
@@ -80,7 +85,7 @@ def test_min_length(path: str, node: dict[str, Any]) -> None:
 def test_max_items(path: str, node: dict[str, Any]) -> None:
     most = node["maxItems"]
     assert problems(body_with(path, items(path, most))) == []
-    refused = f"{path}: Too many: {most + 1}: must have at most {most} items"
+    refused = f"{at(path)}: Too many: {most + 1}: must have at most {most} items"
     assert problems(body_with(path, items(path, most + 1))) == [refused]
 
 
@@ -88,7 +93,7 @@ def test_max_items(path: str, node: dict[str, Any]) -> None:
 def test_max_properties(path: str, node: dict[str, Any]) -> None:
     most = node["maxProperties"]
     assert problems(body_with(path, {f"k{i}": "" for i in range(most)})) == []
-    refused = f"{path}: Too many: {most + 1}: must have at most {most} items"
+    refused = f"{at(path)}: Too many: {most + 1}: must have at most {most} items"
     assert problems(body_with(path, {f"k{i}": "" for i in range(most + 1)})) == [refused]
 
 
@@ -104,7 +109,7 @@ def test_list_type(path: str, node: dict[str, Any]) -> None:
     one = items(path, 1)[0]
     keys = node.get("x-kubernetes-list-map-keys")
     shown = json.dumps({key: one[key] for key in keys} if keys else one, separators=(",", ":"))
-    assert problems(body_with(path, [one, one])) == [f"{path}[1]: Duplicate value: {shown}"]
+    assert problems(body_with(path, [one, one])) == [f"{at(path)}[1]: Duplicate value: {shown}"]
 
 
 @pytest.mark.parametrize(("path", "node"), having("format"))
@@ -135,5 +140,5 @@ def items(path: str, count: int) -> list[Any]:
         return [f"--flag-{i}" for i in range(count)]
     if path not in ITEMS:
         return [f"a{i}" for i in range(count)]
-    key = {"spec.engine.env": "name", "status.conditions": "type"}.get(path)
+    key = {"spec.engine.env": "name", "spec.router.tenants": "name", "status.conditions": "type"}.get(path)
     return [ITEMS[path] | ({key: f"A{i}"} if key else {}) for i in range(count)]

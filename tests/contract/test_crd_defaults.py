@@ -8,7 +8,11 @@ from crd_cases import ITEMS, MINIMAL, admitted, body_with, walk
 from manta_operator.api.crd import open_api_schema
 from manta_operator.api.models import LLMDeploymentSpec
 
-DEFAULTS = [(path, node["default"]) for path, node in walk(open_api_schema()) if "default" in node]
+NODES = dict(walk(open_api_schema()))
+OPTIONAL = [path for path in ITEMS if path.startswith("spec") and NODES[path]["type"] == "object"]
+"""Objects that have no default, and so no fields where they are left out."""
+ALL_DEFAULTS = [(path, node["default"]) for path, node in NODES.items() if "default" in node]
+DEFAULTS = [entry for entry in ALL_DEFAULTS if not entry[0].startswith(tuple(f"{path}." for path in OPTIONAL))]
 
 
 def found(spec: dict[str, Any], path: str) -> Any:
@@ -28,12 +32,23 @@ def test_the_minimal_body_gets_every_default() -> None:
     assert [path for path in objects if not isinstance(found(spec, path), dict)] == []
 
 
+@pytest.mark.parametrize("holder", OPTIONAL)
+def test_an_optional_object_gets_its_defaults_when_it_is_there(holder: str) -> None:
+    below = {path.rpartition(".")[2]: default for path, default in ALL_DEFAULTS if path.startswith(f"{holder}.")}
+    assert found(admitted(body_with(holder, ITEMS[holder])), holder) == ITEMS[holder] | below
+    *parents, name = holder.split(".")
+    assert name not in found(admitted(MINIMAL), ".".join(parents))
+
+
 def test_items_of_lists_have_no_defaults() -> None:
     # Server-side apply writes an item as it was applied and then fills it in: every apply would be a write, for ever.
-    assert [path for path, _ in DEFAULTS if "[*]" in path] == []
+    assert [path for path, _ in ALL_DEFAULTS if "[*]" in path] == []
 
 
-@pytest.mark.parametrize(("holder", "item"), [(path, item) for path, item in ITEMS.items() if path.startswith("spec")])
+@pytest.mark.parametrize(
+    ("holder", "item"),
+    [(path, item) for path, item in ITEMS.items() if path.startswith("spec") and path not in OPTIONAL],
+)
 def test_items_are_stored_as_they_were_applied(holder: str, item: dict[str, Any]) -> None:
     assert found(admitted(body_with(holder, [item])), holder) == [item]
 

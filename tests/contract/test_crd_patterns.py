@@ -31,6 +31,25 @@ CASES = {
         ("", "A.com", "*", "a..b", "a.*.b", "a.", "-a", "a_b", "a:80"),
     ),
     fields.AUTO_PATTERN: Case(("auto", 0, 1), ("", "1", "Auto", "auto ", "none")),
+    fields.CACHE_SIZE_PATTERN: Case(
+        ("64Mi", "1.5Gi", "2G", "1M"), ("", "0Mi", "0.5Gi", "64Ki", "1000", "64MB", "64 Mi", "-1Mi", "Mi", "1mi")
+    ),
+    fields.TENANT_PATTERN: Case(("a", "team-a", "Team_A.1", "1"), ("", "-a", "a-", ".a", "a b", "a/b", "ä")),
+    fields.HEADER_PATTERN: Case(("x-session-id", "a", "x1"), ("", "X-Session", "x_y", "-x", "x-", "x:", "a b")),
+    fields.COLLECTOR_PATTERN: Case(
+        ("http://collector:4318", "http://a", "http://10.0.0.1:4318/v1/traces", "http://otel.mon.svc/"),
+        (
+            "",
+            "collector:4318",
+            "https://a",
+            "grpc://a",
+            "http://",
+            "http://A",
+            "http://a:",
+            "http://a b",
+            "http://a/?q",
+        ),
+    ),
     fields.ENV_NAME_PATTERN: Case(("A", "_A1", "a.b-c"), ("", "1A", "A B", "A=B", "Ä")),
 }
 

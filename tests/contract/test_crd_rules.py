@@ -38,6 +38,10 @@ def split(tensor: int, pipeline: int, per_pod: int, executor: str = "auto") -> d
     }
 
 
+def router(**fields: Any) -> dict[str, Any]:
+    return {"router": fields}
+
+
 def toleration(**fields: Any) -> dict[str, Any]:
     return {"scheduling": {"tolerations": [fields]}}
 
@@ -122,6 +126,19 @@ CASES = [
          engine(startupSeconds=30) | {"rollout": {"progressDeadlineSeconds": 60}}),
     Case("host without a gateway", "host names are served by a gateway", "spec.gateway.hostnames",
          {"gateway": {"hostnames": ["a.b"]}}, {"gateway": {"hostnames": ["a.b"], "parentRefs": [{"name": "g"}]}}),
+    Case("tenants without keys", "without API keys everybody is", "spec.router.tenants",
+         router(tenants=[{"name": "anonymous"}, {"name": "a"}]), router(tenants=[{"name": "anonymous"}])),
+    Case("tenants with keys", "without API keys everybody is", "spec.router.tenants",
+         router(tenants=[{"name": "a"}]), router(tenants=[{"name": "a"}], auth={"secret": "s"})),
+    *(
+        Case(f"session by {header}", "clients cannot send headers", "spec.router.session.header",
+             router(session={"header": header}), router(session={"header": header.replace("-", "", 1)}))
+        for header in ("x-manta-session", "x-envoy-session", "x-gateway-session")
+    ),
+    Case("cache behind a gateway", "in mode inference-pool answers", "spec.router.cache",
+         router(mode="inference-pool", cache={"size": "1Gi"}), router(mode="envoy", cache={"size": "1Gi"})),
+    Case("traces behind a gateway", "in mode inference-pool the gateway", "spec.router.tracing",
+         router(mode="inference-pool", tracing={"endpoint": "http://a"}), router(tracing={"endpoint": "http://a"})),
     Case("name with a digit first", "the name must start with", "metadata.name", {}, {}, metadata={"name": "1a"}),
     Case("name with a dot", "the name must start with", "metadata.name", {}, {}, metadata={"name": "a.b"}),
     Case("long name", "the name must have at most 38", "metadata.name", {}, {}, metadata={"name": "a" * 39}),

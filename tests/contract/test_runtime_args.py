@@ -1,4 +1,4 @@
-"""What the operator renders is what the runtime understands: arguments, environment, router.yaml, probes, labels."""
+"""What the operator renders for engines is what the runtime understands: arguments, environment, probes."""
 
 import ast
 from pathlib import Path
@@ -17,11 +17,6 @@ from manta_runtime.engine.commands import engine_environment, vllm_command
 from manta_runtime.engine.settings import GROUP_TOKEN, EngineSettings, check_group_token, check_settings
 from manta_runtime.engine.vllm_flags import find_flag, has_flag
 from manta_runtime.main import main
-from manta_runtime.router.bootstrap import build
-from manta_runtime.router.command import router
-from manta_runtime.router.config import RouterConfig, parse
-from manta_runtime.router.picker.http import Question
-from manta_runtime.router.picker.run import Picker
 
 DEPLOYMENTS = every_deployment()
 every = pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS.keys())
@@ -166,108 +161,6 @@ def test_the_engines_probes_exist(deployment):
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             assert container[probe]["httpGet"]["path"] in served
             assert container[probe]["httpGet"]["port"] == names.CONTROL_PORT
-
-
-@every
-def test_router_yaml_arrives_field_by_field(deployment):
-    _, objects = render(deployment)
-    config = config_of(objects)
-    assert config == RouterConfig(
-        deployment=deployment.name,
-        namespace=deployment.namespace,
-        servedNames=deployment.spec.model.served_names or (deployment.name,),
-        selector=f"manta.dev/deployment={deployment.name},app.kubernetes.io/component=engine,"
-        "apps.kubernetes.io/pod-index=0",
-        policy=deployment.spec.router.policy,
-        listenPort=names.ROUTER_PORT,
-        pickerPort=names.PICKER_PORT,
-        accessLogPort=names.ACCESS_LOG_PORT,
-        healthPort=names.ENVOY_HEALTH_PORT,
-        enginePort=names.ENGINE_PORT,
-        drainSeconds=deployment.spec.rollout.drain_seconds,
-    )
-
-
-@every
-def test_the_router_selects_the_heads_and_nobody_else(deployment):
-    _, objects = render(deployment)
-    wanted = dict(pair.split("=") for pair in config_of(objects).selector.split(","))
-    for statefulset in of_kind(objects, "StatefulSet"):
-        labels = statefulset["spec"]["template"]["metadata"]["labels"]
-        assert wanted.items() <= (labels | {names.LABEL_POD_INDEX: "0"}).items()
-        assert not wanted.items() <= (labels | {names.LABEL_POD_INDEX: "1"}).items()
-    [workload] = of_kind(objects, "Deployment")
-    labels = workload["spec"]["template"]["metadata"]["labels"]
-    assert not wanted.items() <= (labels | {names.LABEL_POD_INDEX: "0"}).items()
-
-
-@every
-def test_the_router_containers_are_commands_of_the_runtime(deployment):
-    [workload] = of_kind(render(deployment)[1], "Deployment")
-    volumes = {volume["name"]: volume for volume in workload["spec"]["template"]["spec"]["volumes"]}
-    for name, container in containers(workload).items():
-        assert container["command"][:2] == ["manta-runtime", "router"]
-        command = router.get_command(None, container["command"][2])
-        assert command.name == name
-        parameters = command.make_context(
-            name, [expand(arg, {"POD_IP": "10.0.0.8"}) for arg in container["args"]]
-        ).params
-        assert parameters["pod_ip"] == "10.0.0.8"
-        [mount] = container["volumeMounts"]
-        assert parameters["file"] == Path(mount["mountPath"]) / "router.yaml"
-        assert volumes[mount["name"]]["configMap"]["name"] == names.router_name(deployment.name)
-
-
-@every
-def test_the_routers_probes_and_ports_exist(deployment):
-    _, objects = render(deployment)
-    bootstrap = build(config_of(objects), "10.0.0.8", Path("/tmp/admin"))
-    [http] = bootstrap["static_resources"]["listeners"]
-    [workload] = of_kind(objects, "Deployment")
-    envoy, pick = containers(workload)["envoy"], containers(workload)["picker"]
-    listening = http["address"]["socket_address"]["port_value"]
-    assert envoy["readinessProbe"]["httpGet"] == {"path": health_path(http), "port": listening}
-    assert envoy["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": config_of(objects).health_port}
-    assert bootstrap["admin"]["address"] == {"pipe": {"path": "/tmp/admin", "mode": 0o600}}, "nobody else may reach it"
-    ports = {port["name"]: port["containerPort"] for port in envoy["ports"] + pick["ports"]}
-    clusters = {cluster["name"]: cluster for cluster in bootstrap["static_resources"]["clusters"]}
-    assert ports == {
-        "http": listening,
-        "health": config_of(objects).health_port,
-        "picker": port_of(clusters["picker"]),
-        "access-log": port_of(clusters["picker-log"]),
-    }
-    assert pick["readinessProbe"]["httpGet"]["port"] == port_of(clusters["picker"])
-    question = Question("GET", pick["readinessProbe"]["httpGet"]["path"], {}, b"")
-    assert Picker(config_of(objects))._answer(question).status == 503, "known, and not ready before it has synced"
-
-
-def health_path(http):
-    """The path Envoy answers itself."""
-    [chain] = http["filter_chains"]
-    filters = chain["filters"][0]["typed_config"]["http_filters"]
-    [health] = [entry for entry in filters if entry["name"] == "envoy.filters.http.health_check"]
-    return health["typed_config"]["headers"][0]["string_match"]["exact"]
-
-
-def port_of(cluster):
-    [endpoint] = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
-    return endpoint["endpoint"]["address"]["socket_address"]["port_value"]
-
-
-def config_of(objects):
-    [config] = of_kind(objects, "ConfigMap")
-    return parse(config["data"]["router.yaml"])
-
-
-def test_the_service_reaches_envoy_and_the_policy_lets_it():
-    _, objects = render(DEPLOYMENTS["hub"])
-    [workload] = of_kind(objects, "Deployment")
-    [service] = [obj for obj in of_kind(objects, "Service") if obj["metadata"]["name"] == "demo"]
-    [port] = service["spec"]["ports"]
-    named = {entry["name"]: entry["containerPort"] for entry in containers(workload)["envoy"]["ports"]}
-    assert named[port["targetPort"]] == config_of(objects).listen_port
-    assert service["spec"]["selector"].items() <= workload["spec"]["template"]["metadata"]["labels"].items()
 
 
 def test_the_table_covers_every_executor():

@@ -18,7 +18,11 @@ MINIMAL: dict[str, Any] = {
 ITEMS: dict[str, Any] = {
     "spec.engine.env": {"name": "A"},
     "spec.gateway.parentRefs": {"name": "g"},
+    "spec.router.auth": {"secret": "s"},
+    "spec.router.cache": {"size": "64Mi"},
     "spec.router.scheduling.tolerations": {"key": "k", "effect": "NoExecute"},
+    "spec.router.tenants": {"name": "anonymous"},
+    "spec.router.tracing": {"endpoint": "http://collector:4318"},
     "spec.scheduling.tolerations": {"key": "k", "effect": "NoExecute"},
     "status.conditions": {
         "type": "Ready",
@@ -34,6 +38,7 @@ ITEMS: dict[str, Any] = {
 
 BESIDE: dict[str, tuple[str, Any]] = {
     "spec.gateway.hostnames": ("spec.gateway.parentRefs", [{"name": "g"}]),
+    "spec.router.tenants": ("spec.router.auth", {"secret": "s"}),
     "spec.rollout.progressDeadlineSeconds": ("spec.engine.startupSeconds", 30),
 }
 """What else has to be there for a rule to accept a field: its path and its value."""

@@ -83,7 +83,9 @@ AttentionBackend = Literal[
 
 Executor = Literal["auto", "ray", "mp"]
 
-RouterPolicy = Literal["least-load"]
+RouterMode = Literal["envoy", "inference-pool"]
+
+RouterPolicy = Literal["prefix", "least-load", "round-robin", "session"]
 
 TolerationOperator = Literal["Equal", "Exists"]
 

@@ -10,18 +10,29 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from manta_operator.api.choices import RouterPolicy
 from manta_operator.api.engine import EngineSpec, EnvVar, ModelCache, ModelSpec, Resources
 from manta_operator.api.fields import ACCELERATOR_PATTERN, AutoOrCount, Frozen, ShortText
 from manta_operator.api.integrations import GatewaySpec, MonitoringSpec, ParentRef
-from manta_operator.api.names import RUNTIME_IMAGE
+from manta_operator.api.router import RouterSpec
+from manta_operator.api.router_parts import (
+    AuthSpec,
+    CacheSpec,
+    HoldSpec,
+    SessionSpec,
+    TenantSpec,
+    TimeoutsSpec,
+    TracingSpec,
+)
 from manta_operator.api.scheduling import RouterSchedulingSpec, SchedulingSpec, Toleration
 
 __all__ = [
     "AcceleratorSpec",
+    "AuthSpec",
+    "CacheSpec",
     "EngineSpec",
     "EnvVar",
     "GatewaySpec",
+    "HoldSpec",
     "LLMDeployment",
     "LLMDeploymentSpec",
     "ModelCache",
@@ -34,7 +45,11 @@ __all__ = [
     "RouterSchedulingSpec",
     "RouterSpec",
     "SchedulingSpec",
+    "SessionSpec",
+    "TenantSpec",
+    "TimeoutsSpec",
     "Toleration",
+    "TracingSpec",
     "parse",
 ]
 
@@ -60,24 +75,6 @@ class AcceleratorSpec(Frozen):
     """Accelerators of each engine pod, at most what one node has.
     A replica has tensor x pipeline / perPod pods. Omitted: all that a replica needs if these are 8
     or fewer, otherwise tensor, at most 8."""
-
-
-class RouterSpec(Frozen):
-    """The load balancer in front of the replicas: pods of Envoy and an endpoint picker, and a Service."""
-
-    replicas: Annotated[int, Field(ge=1, le=100)] = 2
-    """Router pods. Two or more survive the loss of a node."""
-    port: Annotated[int, Field(ge=1, le=65535)] = 8000
-    """Port of the Service that clients talk to. The Service has the name of the LLMDeployment."""
-    policy: RouterPolicy = "least-load"
-    """How a replica is chosen for a request. least-load: the one with the fewest requests in flight."""
-    image: Annotated[str, Field(min_length=1, max_length=512)] = RUNTIME_IMAGE
-    """Container image of the router pods: Envoy and manta-runtime."""
-    resources: Resources = Field(default_factory=Resources)
-    """CPU and memory requested for the Envoy of every router pod; the endpoint picker beside it asks for
-    100m and 128Mi more."""
-    scheduling: RouterSchedulingSpec = Field(default_factory=RouterSchedulingSpec)
-    """Where router pods may run. spec.scheduling is about engine pods alone."""
 
 
 class RolloutSpec(Frozen):

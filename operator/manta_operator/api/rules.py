@@ -7,39 +7,13 @@ that CEL cannot state (does the model fit?) belongs to the planner.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
-
-@dataclass(frozen=True)
-class Rule:
-    """One rule on one object of the schema.
-
-    Attributes:
-        rule: CEL over `self`, true if the value is fine.
-        message: What is wrong and what to do, for the user.
-        message_expression: CEL that makes a better message from the value; `message` is used where it fails. It may
-            hold texts of the value, but no string(number): API servers take that for unbounded, and refuse the CRD.
-        field_path: The field below `self` that the message is about, for example `.uri`.
-    """
-
-    rule: str
-    message: str
-    message_expression: str = ""
-    field_path: str = ""
-
-    def manifest(self) -> dict[str, str]:
-        """Return the entry of `x-kubernetes-validations`."""
-        entry = {
-            "rule": self.rule,
-            "message": self.message,
-            "messageExpression": self.message_expression,
-            "fieldPath": self.field_path,
-        }
-        return {key: text for key, text in entry.items() if text}
-
+from manta_operator.api.router_rules import ROUTER_RULES
+from manta_operator.api.rule import Rule
 
 _GROUP = "Manta forms the group of pods"
+_TOKENS = "the router counts the tokens of every answer by what it turns off"
 _TLS = "the runtime inside speaks plain HTTP; end TLS in a gateway in front of the Service"
 
 PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
@@ -66,7 +40,9 @@ PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
         "--max-num-seqs": "spec.engine.maxNumSeqs",
         "--model": "spec.model.uri",
         "--nnodes": _GROUP,
+        "--no-enable-force-include-usage": _TOKENS,
         "--no-enable-prefix-caching": "spec.engine.prefixCaching",
+        "--no-enable-prompt-tokens-details": _TOKENS,
         "--no-enforce-eager": "spec.engine.enforceEager",
         "--node-rank": _GROUP,
         "--pipeline-parallel-size": "spec.parallelism.pipeline",
@@ -204,6 +180,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
                 "host names are served by a gateway: name one in parentRefs, or leave hostnames out",
                 field_path=".gateway.hostnames",
             ),
+            *ROUTER_RULES,
         ),
         "spec.model": (
             Rule(

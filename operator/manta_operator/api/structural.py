@@ -50,7 +50,7 @@ class _Converter:
     def _property(self, schema: Mapping[str, Any], required: bool) -> dict[str, Any]:
         node = self.convert(schema)
         default = schema.get("default")
-        if default is None and node.get("type") == "object" and not required:
+        if "default" not in schema and node.get("type") == "object" and not required:
             default = {}  # pydantic does not show default factories; every one of ours makes an empty object
         if default is not None and self._defaults:
             node["default"] = default

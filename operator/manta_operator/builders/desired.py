@@ -12,6 +12,7 @@ from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment, LLMDeploymentSpec
 from manta_operator.builders import access, engine_groups, integrations, pod_template, protection, router
 from manta_operator.builders.engine_pod import engine_template, template_hash
+from manta_operator.builders.router_config import router_config
 from manta_operator.facts.accelerators import catalog
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning import fit
@@ -78,7 +79,7 @@ def _deadlines(spec: LLMDeploymentSpec) -> Deadlines:
 
 
 def _objects(deployment: LLMDeployment, decision: Plan, template: Object) -> list[Object]:
-    config = router.router_config(deployment)
+    config = router_config(deployment)
     return [
         access.service_account(deployment),
         access.role(deployment),

@@ -11,6 +11,9 @@ Object = dict[str, Any]
 OPERATOR_PODS = {names.LABEL_PART_OF: "manta", names.LABEL_COMPONENT: "operator"}
 """Labels of the operator's own pods, as the chart sets them under any name of the release."""
 
+GATEWAY_LABELS = ("gateway.networking.k8s.io/gateway-name", "gateway.envoyproxy.io/owning-gateway-name")
+"""Where a gateway's pods name their Gateway: as the Gateway API asks for, and as Envoy Gateway does."""
+
 
 def disruption_budget(deployment: LLMDeployment, component: str) -> Object:
     """Return the budget: one pod of the component at a time may be evicted.
@@ -31,24 +34,38 @@ def disruption_budget(deployment: LLMDeployment, component: str) -> Object:
 
 
 def engine_policy(deployment: LLMDeployment) -> Object:
-    """Return the engines' NetworkPolicy: the router reaches the API, the ranks reach each other, nobody else does.
+    """Return the engines' NetworkPolicy: what answers clients reaches the API, the ranks reach each other, nobody else.
 
     vLLM guards some of its endpoints with no key at all (/invocations does inference), so the network has to. Its
     /metrics share the port with them: Prometheus is let in where spec.monitoring asks for it, by its own labels.
     """
-    api = {"from": [_pods(deployment, names.COMPONENT_ROUTER)], "ports": [_tcp(names.ENGINE_PORT)]}
+    asking = [_pods(deployment, names.COMPONENT_ROUTER), *_gateways(deployment)]
+    api = {"from": asking, "ports": [_tcp(names.ENGINE_PORT)]}
     ranks = {"from": [_pods(deployment, names.COMPONENT_ENGINE)]}
     return _policy(deployment, names.COMPONENT_ENGINE, [api, ranks, *_scraping(deployment, names.ENGINE_PORT)])
 
 
 def router_policy(deployment: LLMDeployment) -> Object:
-    """Return the router's NetworkPolicy: anyone reaches its HTTP port, the operator alone its picker.
+    """Return the router's NetworkPolicy: anyone reaches its HTTP port, the operator and the other routers its picker.
 
-    The operator asks the picker how many requests each replica has, before it takes one away.
+    The operator asks the picker how many requests each replica has, before it takes one away; routers tell each other
+    what tenants have used. In mode inference-pool there is no HTTP port, and gateways reach the picker's own.
     """
-    http = {"ports": [_tcp(names.ROUTER_PORT)]}
-    loads = {"from": [_anywhere({"matchLabels": OPERATOR_PODS})], "ports": [_tcp(names.PICKER_PORT)]}
-    return _policy(deployment, names.COMPONENT_ROUTER, [http, loads, *_scraping(deployment, names.PICKER_PORT)])
+    clients: Object = {"ports": [_tcp(names.ROUTER_PORT)]}
+    if gateways := _gateways(deployment):
+        clients = {"from": gateways, "ports": [_tcp(names.EXT_PROC_PORT), _tcp(names.EXT_PROC_PLAIN_PORT)]}
+    knowing = [_anywhere({"matchLabels": OPERATOR_PODS}), _pods(deployment, names.COMPONENT_ROUTER)]
+    picker = {"from": knowing, "ports": [_tcp(names.PICKER_PORT)]}
+    return _policy(deployment, names.COMPONENT_ROUTER, [clients, picker, *_scraping(deployment, names.PICKER_PORT)])
+
+
+def _gateways(deployment: LLMDeployment) -> list[Object]:
+    """Return the pods of the gateways that move the bytes in mode inference-pool, in whichever namespace they are."""
+    if deployment.spec.router.mode != "inference-pool":
+        return []
+    named = sorted({parent.name for parent in deployment.spec.gateway.parent_refs})
+    which = {"operator": "In", "values": named} if named else {"operator": "Exists"}
+    return [_anywhere({"matchExpressions": [{"key": label} | which]}) for label in GATEWAY_LABELS]
 
 
 def _scraping(deployment: LLMDeployment, port: int) -> list[Object]:

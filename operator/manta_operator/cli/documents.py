@@ -12,6 +12,14 @@ class _Plain(yaml.SafeDumper):
     def ignore_aliases(self, _data: Any) -> bool:
         return True
 
+    def text(self, text: str) -> yaml.ScalarNode:
+        """Write a text of several lines, a file in a ConfigMap, as the lines it has."""
+        style = "|" if "\n" in text else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Plain.add_representer(str, _Plain.text)
+
 
 def documents(objects: Iterable[Any]) -> str:
     """Return one document for each object, keys in their own order."""

@@ -91,6 +91,12 @@ def admitted(policy, port):
 
 ROUTERS = {"matchLabels": {"manta.dev/deployment": "demo", "app.kubernetes.io/component": "router"}}
 OPERATORS = {"matchLabels": {"app.kubernetes.io/part-of": "manta", "app.kubernetes.io/component": "operator"}}
+POOLED = {"router": {"mode": "inference-pool"}}
+GATEWAY_LABELS = ("gateway.networking.k8s.io/gateway-name", "gateway.envoyproxy.io/owning-gateway-name")
+GATEWAYS = [{"matchExpressions": [{"key": label, "operator": "Exists"}]} for label in GATEWAY_LABELS]
+NAMED_GATEWAYS = [
+    {"matchExpressions": [{"key": label, "operator": "In", "values": ["edge", "lan"]}]} for label in GATEWAY_LABELS
+]
 PROMETHEUS = {
     "matchExpressions": [
         {"key": "app.kubernetes.io/name", "operator": "In", "values": ["prometheus", "prometheus-agent"]}
@@ -105,9 +111,17 @@ PROMETHEUS = {
         (engine_policy, names.ENGINE_PORT, MONITORED, [ROUTERS, PROMETHEUS]),
         (engine_policy, names.CONTROL_PORT, MONITORED, []),
         (router_policy, names.ROUTER_PORT, {}, [None]),
-        (router_policy, names.PICKER_PORT, {}, [OPERATORS]),
-        (router_policy, names.PICKER_PORT, MONITORED, [OPERATORS, PROMETHEUS]),
+        (router_policy, names.PICKER_PORT, {}, [OPERATORS, ROUTERS]),
+        (router_policy, names.PICKER_PORT, MONITORED, [OPERATORS, ROUTERS, PROMETHEUS]),
         (router_policy, names.ACCESS_LOG_PORT, MONITORED, []),
+        (router_policy, names.CACHE_PORT, MONITORED, []),
+        (router_policy, names.EXT_PROC_PORT, {}, []),
+        (router_policy, names.ROUTER_PORT, POOLED, []),
+        (router_policy, names.EXT_PROC_PORT, POOLED, GATEWAYS),
+        (router_policy, names.EXT_PROC_PLAIN_PORT, POOLED, GATEWAYS),
+        (router_policy, names.PICKER_PORT, POOLED, [OPERATORS, ROUTERS]),
+        (engine_policy, names.ENGINE_PORT, POOLED, [ROUTERS, *GATEWAYS]),
+        (engine_policy, names.ENGINE_PORT, POOLED | ROUTED, [ROUTERS, *NAMED_GATEWAYS]),
     ],
 )
 def test_who_is_let_in(build, port, spec, peers):
@@ -124,8 +138,9 @@ def test_the_operators_own_pods_are_let_in():
 
 
 def test_who_is_let_in_from_outside_may_be_in_any_namespace():
-    rules = router_policy(deployment(**MONITORED))["spec"]["ingress"]
-    assert [peer["namespaceSelector"] for rule in rules for peer in rule.get("from", ())] == [{}, {}]
+    rules = router_policy(deployment(**MONITORED, **POOLED))["spec"]["ingress"]
+    peers = [peer for rule in rules for peer in rule.get("from", ()) if peer["podSelector"] != ROUTERS]
+    assert [peer["namespaceSelector"] for peer in peers] == [{}] * 4
 
 
 def test_routers_go_where_they_are_told_and_engines_do_not_follow():

@@ -6,10 +6,12 @@ import logging
 import signal
 import time
 from collections.abc import Awaitable, Iterable
+from pathlib import Path
 
 import msgspec
 
 from manta_runtime.router.config import ConfigError, RouterConfig
+from manta_runtime.router.endpoints import FILE_NAME, EndpointsFile
 from manta_runtime.router.membership import Members
 from manta_runtime.router.picker import http, scrape
 from manta_runtime.router.picker.answers import Picks, is_pick
@@ -31,13 +33,14 @@ _PROMETHEUS = "text/plain; version=1.0.0; charset=utf-8"
 class Picker:
     """One picker and its state."""
 
-    def __init__(self, config: RouterConfig) -> None:
+    def __init__(self, config: RouterConfig, run_dir: Path) -> None:
         self._config = config
         self._members = Members(config.engine_port)
         self._ledger = Ledger()
         self._metrics = Metrics(self._gauges)
         self._picks = Picks(config, self._members, self._ledger, self._metrics)
         self._watch = PodWatch(self._members, config.namespace, config.selector, self._forget_gone)
+        self._endpoints = EndpointsFile(run_dir / FILE_NAME)
         self._ending = False
 
     async def run(self, pod_ip: str) -> None:
@@ -82,11 +85,13 @@ class Picker:
             return self._picks.answer(question)
         if question.path == "/readyz":
             return self._ready()
+        if question.path == "/livez":
+            return Answer(200, b"ok\n", content_type=_PLAIN)
         if question.path == "/metrics":
             return Answer(200, self._metrics.render(), content_type=_PROMETHEUS)
         if question.path == "/loads":  # the operator's question, before it takes the least loaded replica away
             return Answer(200, msgspec.json.encode(self._ledger.by_group(self._members.names)))
-        return Answer(404, b"the picker serves /readyz, /metrics and /loads\n", content_type=_PLAIN)
+        return Answer(404, b"the picker serves /livez, /readyz, /metrics and /loads\n", content_type=_PLAIN)
 
     def _ready(self) -> Answer:
         """Ready without replicas too: someone has to answer the 503."""
@@ -101,6 +106,7 @@ class Picker:
 
     def _forget_gone(self) -> None:
         self._ledger.keep_only(self._members.names)
+        self._endpoints.write(self._members.all)
 
     def _gauges(self) -> Iterable[tuple[str, str, dict[str, int]]]:
         yield "manta_router_in_flight", "This router's requests in flight.", self._ledger.in_flight()
@@ -108,9 +114,9 @@ class Picker:
         yield "manta_router_replicas_usable", "Replicas that may be picked.", {"": len(self._members.usable)}
 
 
-async def run(config: RouterConfig, pod_ip: str) -> None:
+async def run(config: RouterConfig, pod_ip: str, run_dir: Path) -> None:
     """Run the picker until a signal ends it. ConfigError if there are no credentials or a port is taken."""
-    await Picker(config).run(pod_ip)
+    await Picker(config, run_dir).run(pod_ip)
 
 
 async def _listen(starting: Awaitable[asyncio.Server], field: str) -> asyncio.Server:

@@ -1,0 +1,83 @@
+"""Builder of the router's ConfigMap: router.yaml, and tenants.yaml. Pure.
+
+router.yaml is parsed by `manta_runtime.router.config`; a contract test holds both sides equal, field by field. A change
+of it restarts the router pods. tenants.yaml is read again when it changes: limits are changed while requests run.
+"""
+
+import hashlib
+from typing import Any
+
+import yaml
+
+from manta_operator.api import names
+from manta_operator.api.models import CacheSpec, LLMDeployment
+from manta_operator.api.quantity import parse_quantity
+from manta_operator.builders.engine_args import served_names
+from manta_operator.builders.metadata import metadata, selector
+
+Object = dict[str, Any]
+
+CONFIG_FILE = "router.yaml"
+TENANTS_FILE = "tenants.yaml"
+
+
+def router_config(deployment: LLMDeployment) -> Object:
+    """Return the ConfigMap that the containers of the router read."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata(deployment, names.router_name(deployment.name), names.COMPONENT_ROUTER),
+        "data": {CONFIG_FILE: _text(_router(deployment)), TENANTS_FILE: _text(_tenants(deployment))},
+    }
+
+
+def config_hash(config: Object) -> str:
+    """Return eight hexadecimal digits that change when the router pods have to be replaced."""
+    return hashlib.sha256(config["data"][CONFIG_FILE].encode()).hexdigest()[:8]
+
+
+def _router(deployment: LLMDeployment) -> Object:
+    spec = deployment.spec.router
+    engines = selector(deployment, names.COMPONENT_ENGINE) | {names.LABEL_POD_INDEX: "0"}
+    return {
+        "deployment": deployment.name,
+        "namespace": deployment.namespace,
+        "servedNames": list(served_names(deployment)),
+        "mode": spec.mode,
+        "listenPort": names.ROUTER_PORT,
+        "pickerPort": names.PICKER_PORT,
+        "healthPort": names.ENVOY_HEALTH_PORT,
+        "accessLogPort": names.ACCESS_LOG_PORT,
+        "cachePort": names.CACHE_PORT,
+        "extProcPort": names.EXT_PROC_PORT,
+        "enginePort": names.ENGINE_PORT,
+        "selector": _labels(engines),
+        "routerSelector": _labels(selector(deployment, names.COMPONENT_ROUTER)),
+        "policy": spec.policy,
+        "sessionHeader": spec.session.header,
+        "maxNumSeqs": deployment.spec.engine.max_num_seqs,
+        "hold": spec.hold.model_dump(by_alias=True),
+        "auth": spec.auth is not None,
+        "cache": _cache(spec.cache) if spec.cache else None,
+        "timeouts": spec.timeouts.model_dump(by_alias=True),
+        "retries": spec.retries,
+        "tracing": spec.tracing.model_dump(by_alias=True) if spec.tracing else None,
+        "drainSeconds": deployment.spec.rollout.drain_seconds,
+    }
+
+
+def _tenants(deployment: LLMDeployment) -> Object:
+    tenants = deployment.spec.router.tenants
+    return {"tenants": [tenant.model_dump(mode="json", by_alias=True, exclude_none=True) for tenant in tenants]}
+
+
+def _cache(cache: CacheSpec) -> Object:
+    return {"maxBytes": int(parse_quantity(cache.size)), "ttlSeconds": cache.ttl_seconds}
+
+
+def _labels(wanted: dict[str, str]) -> str:
+    return ",".join(f"{label}={value}" for label, value in wanted.items())
+
+
+def _text(document: Object) -> str:
+    return yaml.dump(document, Dumper=yaml.CSafeDumper, sort_keys=False)

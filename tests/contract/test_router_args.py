@@ -1,0 +1,166 @@
+"""What the operator renders for routers is what the runtime understands: router.yaml, arguments, ports, probes."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from rendered import containers, every_deployment, of_kind, render
+
+from manta_operator.api import names
+from manta_operator.api.quantity import parse_quantity
+from manta_operator.box.kubelet.expand import expand
+from manta_runtime.router.bootstrap import build
+from manta_runtime.router.command import router
+from manta_runtime.router.config import (
+    CacheConfig,
+    HoldConfig,
+    RouterConfig,
+    TimeoutsConfig,
+    TracingConfig,
+    parse,
+)
+from manta_runtime.router.picker.http import Question
+from manta_runtime.router.picker.run import Picker
+
+DEPLOYMENTS = every_deployment()
+every = pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS.keys())
+RUN = "/var/run/manta-router"
+
+
+@every
+def test_router_yaml_arrives_field_by_field(deployment):
+    _, objects = render(deployment)
+    spec, cache = deployment.spec.router, deployment.spec.router.cache
+    labels = f"manta.dev/deployment={deployment.name},app.kubernetes.io/component="
+    assert config_of(objects) == RouterConfig(
+        deployment=deployment.name,
+        namespace=deployment.namespace,
+        servedNames=deployment.spec.model.served_names or (deployment.name,),
+        mode=spec.mode,
+        selector=f"{labels}engine,apps.kubernetes.io/pod-index=0",
+        routerSelector=f"{labels}router",
+        policy=spec.policy,
+        sessionHeader=spec.session.header,
+        maxNumSeqs=deployment.spec.engine.max_num_seqs,
+        listenPort=names.ROUTER_PORT,
+        pickerPort=names.PICKER_PORT,
+        accessLogPort=names.ACCESS_LOG_PORT,
+        cachePort=names.CACHE_PORT,
+        extProcPort=names.EXT_PROC_PORT,
+        healthPort=names.ENVOY_HEALTH_PORT,
+        enginePort=names.ENGINE_PORT,
+        drainSeconds=deployment.spec.rollout.drain_seconds,
+        hold=HoldConfig(seconds=spec.hold.seconds, queueSize=spec.hold.queue_size),
+        auth=spec.auth is not None,
+        cache=CacheConfig(maxBytes=int(parse_quantity(cache.size)), ttlSeconds=cache.ttl_seconds) if cache else None,
+        timeouts=TimeoutsConfig(
+            requestSeconds=spec.timeouts.request_seconds, firstByteSeconds=spec.timeouts.first_byte_seconds
+        ),
+        retries=spec.retries,
+        tracing=spec.tracing
+        and TracingConfig(endpoint=spec.tracing.endpoint, samplingPercent=spec.tracing.sampling_percent),
+    )
+
+
+def test_every_router_field_is_rendered_and_differs_from_the_runtimes_default():
+    [config] = of_kind(render(DEPLOYMENTS["every router field"])[1], "ConfigMap")
+    written = set(yaml.safe_load(config["data"]["router.yaml"]))
+    in_files = {"keysDir", "tenantsFile"}  # paths are arguments: the box rewrites them there alone
+    by_runtime = {"maxBodyBytes"}
+    assert written | in_files | by_runtime == {field.alias for field in RouterConfig.model_fields.values()}
+    arrived = config_of([config])
+    fixed = {"mode", "routerSelector", "keysDir", "tenantsFile", "maxBodyBytes", "selector"}
+    same = {
+        field.alias
+        for name, field in RouterConfig.model_fields.items()
+        if not field.is_required() and getattr(arrived, name) == field.default
+    }
+    assert {name for name in same - fixed if not name.endswith("Port")} == set()
+
+
+@every
+def test_the_router_selects_the_heads_and_nobody_else(deployment):
+    _, objects = render(deployment)
+    wanted = dict(pair.split("=") for pair in config_of(objects).selector.split(","))
+    for statefulset in of_kind(objects, "StatefulSet"):
+        labels = statefulset["spec"]["template"]["metadata"]["labels"]
+        assert wanted.items() <= (labels | {names.LABEL_POD_INDEX: "0"}).items()
+        assert not wanted.items() <= (labels | {names.LABEL_POD_INDEX: "1"}).items()
+    [workload] = of_kind(objects, "Deployment")
+    labels = workload["spec"]["template"]["metadata"]["labels"]
+    assert not wanted.items() <= (labels | {names.LABEL_POD_INDEX: "0"}).items()
+
+
+@every
+def test_the_router_containers_are_commands_of_the_runtime(deployment):
+    [workload] = of_kind(render(deployment)[1], "Deployment")
+    volumes = {volume["name"]: volume for volume in workload["spec"]["template"]["spec"]["volumes"]}
+    for name, container in containers(workload).items():
+        assert container["command"][:2] == ["manta-runtime", "router"]
+        command = router.get_command(None, container["command"][2])
+        assert command.name == name
+        told = command.make_context(name, [expand(arg, {"POD_IP": "10.0.0.8"}) for arg in container["args"]]).params
+        assert told["pod_ip"] == "10.0.0.8"
+        sources = {mount["mountPath"]: volumes[mount["name"]] for mount in container["volumeMounts"]}
+        assert "emptyDir" in sources[str(told["run_dir"])]
+        maps = {"name": names.router_name(deployment.name)}
+        assert (told["file"].name, sources[str(told["file"].parent)]["configMap"]) == ("router.yaml", maps)
+        if name == "picker":
+            tenants, keys = told["tenants_file"], told["keys_dir"]
+            assert (tenants.name, sources[str(tenants.parent)]["configMap"]) == ("tenants.yaml", maps)
+            secret = sources[str(keys)]["secret"]["secretName"] if keys else None
+            assert secret == (deployment.spec.router.auth and deployment.spec.router.auth.secret)
+        assert {path for path in sources if not sources[path].get("secret")} == {"/etc/manta/router", "/tmp", RUN}
+
+
+@every
+def test_the_routers_probes_and_ports_exist(deployment):
+    _, objects = render(deployment)
+    bootstrap = build(config_of(objects), "10.0.0.8", Path("/tmp/admin"))
+    [http] = bootstrap["static_resources"]["listeners"]
+    [workload] = of_kind(objects, "Deployment")
+    envoy, pick = containers(workload)["envoy"], containers(workload)["picker"]
+    listening = http["address"]["socket_address"]["port_value"]
+    assert envoy["readinessProbe"]["httpGet"] == {"path": health_path(http), "port": listening}
+    assert envoy["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": config_of(objects).health_port}
+    assert bootstrap["admin"]["address"] == {"pipe": {"path": "/tmp/admin", "mode": 0o600}}, "nobody else may reach it"
+    ports = {port["name"]: port["containerPort"] for port in envoy["ports"] + pick["ports"]}
+    clusters = {cluster["name"]: cluster for cluster in bootstrap["static_resources"]["clusters"]}
+    assert ports == {
+        "http": listening,
+        "health": config_of(objects).health_port,
+        "picker": port_of(clusters["picker"]),
+        "access-log": port_of(clusters["picker-log"]),
+    } | ({"cache": names.CACHE_PORT} if deployment.spec.router.cache else {})
+    assert pick["readinessProbe"]["httpGet"]["port"] == port_of(clusters["picker"])
+    assert pick["livenessProbe"]["httpGet"] == {"path": "/livez", "port": port_of(clusters["picker"])}
+    question = Question("GET", pick["readinessProbe"]["httpGet"]["path"], {}, b"")
+    assert Picker(config_of(objects))._answer(question).status == 503, "known, and not ready before it has synced"
+
+
+def health_path(http):
+    """The path Envoy answers itself."""
+    [chain] = http["filter_chains"]
+    filters = chain["filters"][0]["typed_config"]["http_filters"]
+    [health] = [entry for entry in filters if entry["name"] == "envoy.filters.http.health_check"]
+    return health["typed_config"]["headers"][0]["string_match"]["exact"]
+
+
+def port_of(cluster):
+    [endpoint] = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    return endpoint["endpoint"]["address"]["socket_address"]["port_value"]
+
+
+def config_of(objects):
+    [config] = of_kind(objects, "ConfigMap")
+    return parse(config["data"]["router.yaml"])
+
+
+def test_the_service_reaches_envoy_and_the_policy_lets_it():
+    _, objects = render(DEPLOYMENTS["hub"])
+    [workload] = of_kind(objects, "Deployment")
+    [service] = [obj for obj in of_kind(objects, "Service") if obj["metadata"]["name"] == "demo"]
+    [port] = service["spec"]["ports"]
+    named = {entry["name"]: entry["containerPort"] for entry in containers(workload)["envoy"]["ports"]}
+    assert named[port["targetPort"]] == config_of(objects).listen_port
+    assert service["spec"]["selector"].items() <= workload["spec"]["template"]["metadata"]["labels"].items()
