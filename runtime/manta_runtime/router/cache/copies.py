@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from manta_runtime.router.cache.sse import Completeness, Events, hide_usage
-from manta_runtime.router.cache.store import CHUNK_BYTES, Store
+from manta_runtime.router.cache.store import CHUNK_BYTES, COPY_BYTES, Store
 
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
@@ -39,10 +39,12 @@ class Copy:
         kind = content_type.partition(";")[0].strip().lower()
         self._events = Events() if kind == _EVENTS else None
         self._state = Completeness(path)
-        self._pieces: list[bytes] | None = [] if kind in {_EVENTS, _JSON} else None
+        self._pieces: list[bytes] | None = None
         self._size = 0
         self._reserved = 0
         self._rest = 0
+        if kind in {_EVENTS, _JSON} and store.reserve(COPY_BYTES):
+            self._pieces, self._reserved = [], COPY_BYTES
 
     def add(self, piece: bytes) -> None:
         """The next piece of the answer."""

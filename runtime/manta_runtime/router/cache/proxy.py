@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
+from yarl import URL
 
 from manta_runtime.router import openai_errors
 from manta_runtime.router.cache.copies import Copy
@@ -25,12 +26,13 @@ _FULL = 503
 _CONNECT_SECONDS = 2.0
 # Below uvicorn's keep-alive of 5 s: were the engine the one to close an idle connection, requests would race with it.
 _IDLE_SECONDS = 3.0
-_HOP_BY_HOP = frozenset(
-    ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding")
-    + ("upgrade", "host", "content-length", "expect")
-)
+_HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length"}
+_HOP_BY_HOP |= {"proxy-authenticate", "proxy-authorization", "expect"}
 _NEVER_ON = ("x-gateway-", "x-manta-", "x-envoy-")
 _KIND = "service_unavailable"
+_UNREACHABLE = (503, "the engine cannot be reached; retry", "engine_unreachable")
+_NO_CONNECTION = (aiohttp.ClientConnectorError, TimeoutError)
+_BROKEN_OFF = (502, "the engine broke off the connection", "engine_disconnected")
 
 
 def _ignore(_: str) -> None:
@@ -65,36 +67,42 @@ class Proxy:
             self._cache.done(identity)
 
     async def _first_that_answers(self, request: web.Request, body: bytes, ticket: Ticket) -> web.StreamResponse:
-        last = len(ticket.destinations) - 1
+        last, problem = len(ticket.destinations) - 1, _UNREACHABLE
         for number, destination in enumerate(ticket.destinations):
             try:
                 upstream = await self._ask(request, body, destination)
-            except aiohttp.ClientConnectorError as error:
-                log.info("%s cannot be reached: %s", destination.address, error)
-                self._failed(destination.address)
-                continue
             except (aiohttp.ClientError, TimeoutError) as error:
-                log.info("%s broke off before it answered: %s", destination.address, error)
+                log.info("no answer from %s: %s", destination.address, error)
+                self._failed(destination.address)
+                problem = _UNREACHABLE if isinstance(error, _NO_CONNECTION) else _BROKEN_OFF
                 continue
-            async with upstream:
-                if upstream.status == _FULL and number < last:
-                    continue
-                return await self._pass_on(request, upstream, ticket, destination.revision)
-        return _error(503, "no engine can be reached; retry", "engine_unreachable")
+            try:
+                if upstream.status != _FULL or number == last:
+                    return await self._pass_on(request, upstream, ticket, destination.revision)
+            finally:
+                upstream.close()  # for one that has ended: nothing
+        return _error(*problem)
 
     async def _ask(self, request: web.Request, body: bytes, destination: Destination) -> aiohttp.ClientResponse:
-        headers = _forwarded(request.headers)
-        url = f"http://{destination.address}{request.rel_url.raw_path_qs}"
-        return await self._session.request(request.method, url, data=body, headers=headers, allow_redirects=False)
+        return await self._session.request(
+            request.method,
+            URL(f"http://{destination.address}{request.raw_path}", encoded=True),
+            data=body or None,
+            headers=_forwarded(request.headers),
+            skip_auto_headers=("accept", "accept-encoding", "user-agent", "content-type"),
+            allow_redirects=False,
+        )
 
     async def _pass_on(
         self, request: web.Request, upstream: aiohttp.ClientResponse, ticket: Ticket, revision: str
     ) -> web.StreamResponse:
-        response = web.StreamResponse(status=upstream.status, reason=upstream.reason)
-        response.headers.update(_forwarded(upstream.headers))
-        response.headers[CACHE_HEADER] = "miss"
+        headers = _forwarded(upstream.headers)
+        headers[CACHE_HEADER] = "miss"
+        response = web.StreamResponse(status=upstream.status, reason=upstream.reason, headers=headers)
         response.content_length = upstream.content_length
-        copy = self._cache.copy(ticket, upstream.headers.get("content-type", "")) if upstream.status == _OK else None
+        # What is encoded (nobody does it today) is encoded for this client alone.
+        plain = upstream.status == _OK and "content-encoding" not in upstream.headers
+        copy = self._cache.copy(ticket, upstream.headers.get("content-type", "")) if plain else None
         try:
             await response.prepare(request)
             await _stream(upstream, response, copy)

@@ -11,6 +11,8 @@ ENTRY_BYTES = 768
 """What an entry takes besides its body: objects, name, its places in the tables (measured in the tests)."""
 TENANT_BYTES = 1536
 """What a tenant takes that has entries."""
+COPY_BYTES = 1536
+"""What a copy takes that has only begun."""
 CHUNK_BYTES = 80
 """What a piece of an answer takes besides its bytes while the answer is being copied."""
 
