@@ -2,10 +2,10 @@
 
 `manta_runtime.simulator.latency` is a roofline of Llama-3.1-8B in 16 bits on one H100: 2 FLOP per parameter and prompt
 token at half of 990 TFLOP/s (30,900 tokens/s), every weight read once per step at 3.35 TB/s (5.8 ms with 1 ms for all
-else), 128 KiB of KV cache read per token of context. (Pope et al., "Efficiently Scaling Transformer Inference", 2022, section 2; NVIDIA's H100
-data sheet.) Its prompts are short; prompts of traces reach 10^5 tokens, where attention costs more than the weights:
-4 x layers x hidden FLOP per pair of a prompt token and a token before it (Kaplan et al., "Scaling Laws for Neural
-Language Models", 2020, table 1: 2 x layers x hidden for the scores, and as much again for the weighted sum).
+else), 128 KiB of KV cache read per token of context (Pope et al., "Efficiently Scaling Transformer Inference", 2022,
+section 2; NVIDIA's H100 data sheet). Its prompts are short; those of traces reach 10^5 tokens, where attention costs
+more than the weights: 4 x layers x hidden FLOP per pair of a prompt token and a token before it (Kaplan et al.,
+"Scaling Laws for Neural Language Models", 2020, table 1: 2 x layers x hidden for the scores, as much for their sum).
 """
 
 from __future__ import annotations

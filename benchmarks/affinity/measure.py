@@ -32,7 +32,7 @@ def measure(outcome: Outcome) -> Row:
     return {
         "hit_ratio": _round(sum(job.sequence.cached for job in jobs) / BLOCK_TOKENS / blocks if blocks else 0.0),
         "imbalance": _imbalance(jobs, count, lambda job: job.ask.prompt_tokens + job.ask.output_tokens),
-        "imbalance_requests": _imbalance(jobs, count, lambda job: 1),
+        "imbalance_requests": _imbalance(jobs, count, lambda _: 1),
         "imbalance_computed": _imbalance(
             jobs, count, lambda job: job.ask.prompt_tokens - job.sequence.cached + job.ask.output_tokens
         ),
@@ -56,7 +56,7 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def compare(rows: dict[str, Row], possible: float) -> None:
-    """Add to every row its hit ratio over the best policy's (`hit_ratio_of_best`) and over what is `possible` at all."""
+    """Add to every row its hit ratio over the best policy's (`hit_ratio_of_best`), and over what is `possible`."""
     best = max(row["hit_ratio"] for row in rows.values())
     for row in rows.values():
         row["hit_ratio_of_best"] = _round(row["hit_ratio"] / best if best else 1.0)

@@ -1,7 +1,7 @@
 """Requests with shared prefixes, read from a trace of Mooncake's form. Effects: reads one file.
 
-One JSON object a line: `timestamp` (ms), `input_length` and `output_length` (tokens), `hash_ids` (one per 512-token block
-of the prompt, the last one shorter; equal ids mean equal prompts up to the end of that block).
+One JSON object a line: `timestamp` (ms), `input_length` and `output_length` (tokens), `hash_ids` (one per 512-token
+block of the prompt, the last one shorter; equal ids mean equal prompts up to the end of that block).
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def find(name: str | Path, roots: Iterable[Path]) -> Path:
             if path.is_file():
                 return path
     raise TraceError(
-        f"no trace at {name} (nor with .jsonl or .jsonl.gz behind it): give a file with one JSON object a line, "
-        "with timestamp (ms), input_length, output_length and hash_ids, e.g. make bench-affinity TRACE=path/to/trace.jsonl"
+        f"no trace at {name} (nor with .jsonl or .jsonl.gz behind it): give a file with one JSON object a "
+        "line, with timestamp (ms), input_length, output_length and hash_ids (TRACE=path/to/trace.jsonl)"
     )
 
 

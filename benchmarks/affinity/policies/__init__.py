@@ -1,1 +1,1 @@
-"""The ways to choose an engine that the benchmark compares: ours, and other projects' written again from their source."""
+"""The ways to choose an engine that are compared: ours, and other projects' written again from their source."""

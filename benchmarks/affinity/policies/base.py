@@ -36,14 +36,14 @@ class Policy:
         """Return the number of the engine that gets the request."""
         raise NotImplementedError
 
-    def started(self, job: Job, now: float) -> None:
+    def started(self, job: Job, _now: float) -> None:
         """The request has been sent."""
         self.in_flight[job.engine] += 1
 
     def first_token(self, job: Job, now: float) -> None:
         """The first token of the answer has passed."""
 
-    def ended(self, job: Job, now: float) -> None:
+    def ended(self, job: Job, _now: float) -> None:
         """The answer is complete."""
         self.in_flight[job.engine] -= 1
 

@@ -3,8 +3,8 @@
 Written from github.com/vllm-project/router, `src/policies/cache_aware.rs`, commit 16917f4, with the command line's
 defaults: cache_threshold 0.3, balance_abs_threshold 64, balance_rel_threshold 1.5, eviction every 120 s,
 max_tree_size 2^26 characters. Among equally loaded workers the first one is taken, as Rust's `min_by_key` does.
-`CacheAwareTight` has the numbers of `CacheAwareConfig::default()`: 0.5, 32, 1.1, 30 s; not its tree of 10,000 characters,
-which holds less than one prompt of a trace.
+`CacheAwareTight` has the numbers of `CacheAwareConfig::default()`: 0.5, 32, 1.1, 30 s; not its tree of 10,000
+characters, which holds less than one prompt of a trace.
 """
 
 from __future__ import annotations

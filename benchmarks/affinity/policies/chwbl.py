@@ -34,7 +34,7 @@ class Chwbl(Policy):
         }
         self._ring = sorted(self._at)
 
-    def choose(self, ask: Ask, now: float) -> int:
+    def choose(self, ask: Ask, _now: float) -> int:
         """Walk the ring; the prefix's own engine if all are above their share."""
         key = xxhash64(beginning(ask, PREFIX_CHARACTERS).encode())
         start = bisect_left(self._ring, key) % len(self._ring)

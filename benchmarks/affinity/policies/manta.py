@@ -1,4 +1,9 @@
-"""Our router: its own parser, prefix index and chooser, told as much as it is told in life."""
+"""Our router: its own parser, prefix index, chooser and ledger, told what they are told in life, and as late.
+
+Ends come with Envoy's access log, 20 ms late, with the times and token counts that it reports; the engines' counts come
+once a second; nobody tells when a first token passes. Requests are not held: no simulated request has
+a queue to wait in but an engine's.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +11,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from affinity.policies.base import Fleet, Policy
-from affinity.policies.knowledge import Account
 from affinity.prompts import request
+from manta_runtime.router.membership import Endpoint
 from manta_runtime.router.picker.chooser import Chooser
-from manta_runtime.router.picker.prompts import CHARS_BEFORE, CHARS_PER_TOKEN
+from manta_runtime.router.picker.completions import End
+from manta_runtime.router.picker.ledger import Ledger
+from manta_runtime.router.picker.prompts import CHARS_BEFORE
+from manta_runtime.router.picker.scrape import Look
 
 if TYPE_CHECKING:
     from affinity.engine import Gauges, Job
     from affinity.traces import Ask
     from manta_runtime.router.picker.chooser import Choice
-    from manta_runtime.router.picker.request import Request
 
 
 class Manta(Policy):
-    """A Chooser with the router's default policy."""
+    """The router with its default policy."""
 
     ends_late_seconds = 0.02
     scrapes = True
@@ -28,40 +35,50 @@ class Manta(Policy):
     def __init__(self, fleet: Fleet) -> None:
         super().__init__(fleet)
         self._chooser = Chooser(self.policy)
-        self._accounts = [Account(f"traced-{engine}") for engine in range(fleet.engines)]
-        self._numbers = {account.replica: number for number, account in enumerate(self._accounts)}
-        self._picks = 0
-        self._chosen: Choice | None = None
-        for account in self._accounts:
-            self._chooser.resize(account.replica, fleet.kv_tokens)
+        self._ledger = Ledger(fleet.sequences)
+        self._replicas = [f"traced-{engine}" for engine in range(fleet.engines)]
+        self._numbers = {replica: number for number, replica in enumerate(self._replicas)}
+        self._work: dict[Ask, int] = {}
+        endpoints = [Endpoint(replica, replica, replica, usable=True) for replica in self._replicas]
+        self._ledger.follow(endpoints, endpoints, frozenset())
+        for replica in self._replicas:
+            self._chooser.resize(replica, fleet.kv_tokens)
 
     def choose(self, ask: Ask, now: float) -> int:
         """Ask the real chooser."""
-        asked = self._request(ask)
-        candidates = [account.candidate(now, self.fleet.sequences) for account in self._accounts]
-        choice = self._chooser.choose(asked, candidates, now)
-        if choice is None:
-            raise RuntimeError("the chooser found nobody among candidates")
-        self._chooser.commit(asked, choice)
-        self._chosen = choice
+        choice = self._chosen(ask, now)
+        self._chooser.commit(request(ask), choice)
+        self._work[ask] = choice.work
         return self._numbers[choice.candidate.replica]
 
     def started(self, job: Job, now: float) -> None:
-        """Count it, as the ledger does."""
-        self._picks += 1
-        uncached = self._chosen.uncached_tokens if self._chosen else 0
-        self._accounts[job.engine].picked(job, uncached, self._picks, now)
+        """Count it."""
+        work = self._work.pop(job.ask)
+        self._ledger.placed(str(job.ask.index), self._replicas[job.engine], now, prefill=work, stream=True)
 
-    def ended(self, job: Job, now: float) -> None:
-        """Envoy's access log has come."""
-        self._accounts[job.engine].ended(job, now)
+    def ended(self, job: Job, _now: float) -> None:
+        """Envoy's access log has come: headers come at once from an engine that streams, data with the first token."""
+        self._ledger.ended(
+            End(
+                str(job.ask.index),
+                first_byte_ms=0,
+                first_data_ms=max(1, round((job.first - job.arrived) * 1000)),
+                prompt_tokens=job.ask.prompt_tokens,
+                completion_tokens=job.ask.output_tokens,
+                cached_tokens=job.sequence.cached,
+            )
+        )
 
     def scraped(self, engine: int, gauges: Gauges, now: float) -> None:
         """The scrape of the second."""
-        self._accounts[engine].scraped(gauges, now)
+        look = Look(gauges.running, gauges.waiting, gauges.kv_usage, self.fleet.kv_tokens)
+        self._ledger.observe(self._replicas[engine], look, now)
 
-    def _request(self, ask: Ask) -> Request:
-        return request(ask)
+    def _chosen(self, ask: Ask, now: float) -> Choice:
+        choice = self._chooser.choose(request(ask), self._ledger.candidates(now), now)
+        if choice is None:
+            raise RuntimeError("the chooser found nobody among candidates")
+        return choice
 
 
 class MantaLeastLoad(Manta):
@@ -71,27 +88,17 @@ class MantaLeastLoad(Manta):
 
 
 class MantaSimple(Manta):
-    """The simple rule: the replica that holds the most of the prompt, unless its load is above a bound.
+    """The simple rule instead of expected times: the replica that holds the most of the prompt, within a bound.
 
-    Longest match first; a replica with more requests in flight than 1.25 times the mean, and one, is passed over; fewer
-    requests in flight among equals. Everything that it knows it knows from the same index and the same counts.
+    Longest match first; a replica with more than 1.25 times the mean of requests in flight (and one more) is passed
+    over; among equals the one with the fewest. What it knows it knows from the same index and the same counts.
     """
 
-    def choose(self, ask: Ask, now: float) -> int:
-        """Match, bound, least load."""
-        asked = self._request(ask)
-        candidates = [account.candidate(now, self.fleet.sequences) for account in self._accounts]
-        choice = self._chooser.choose(asked, candidates, now)
-        if choice is None:
-            raise RuntimeError("the chooser found nobody among candidates")
-        matches = self._chooser.index.match(asked.blocks)
+    def _chosen(self, ask: Ask, now: float) -> Choice:
+        choice = super()._chosen(ask, now)
+        candidates = self._ledger.candidates(now)
+        held = self._chooser.index.match(request(ask).blocks)
         bound = 1.25 * (sum(c.load for c in candidates) + 1) / len(candidates) + 1
-        best = min(candidates, key=lambda c: (c.load > bound, -matches.get(c.replica, 0), c.load, c.last_pick))
-        choice = replace(choice, candidate=best, uncached_tokens=_uncached(asked, matches.get(best.replica, 0)))
-        self._chooser.commit(asked, choice)
-        self._chosen = choice
-        return self._numbers[best.replica]
-
-
-def _uncached(asked: Request, matched: int) -> int:
-    return max(0, asked.prompt_tokens - CHARS_BEFORE[min(matched, len(CHARS_BEFORE) - 1)] // CHARS_PER_TOKEN)
+        best = min(candidates, key=lambda c: (c.load > bound, -held.get(c.replica, 0), c.load, c.last_pick))
+        cached = CHARS_BEFORE[min(held.get(best.replica, 0), len(CHARS_BEFORE) - 1)] // 4
+        return replace(choice, candidate=best, work=max(0, request(ask).prompt_tokens - cached))

@@ -22,7 +22,7 @@ class RoundRobin(Policy):
         super().__init__(fleet)
         self._next = fleet.seed
 
-    def choose(self, ask: Ask, now: float) -> int:
+    def choose(self, _ask: Ask, _now: float) -> int:
         """Return the engine after the last one."""
         self._next += 1
         return self._next % self.fleet.engines
@@ -35,7 +35,7 @@ class AtRandom(Policy):
         super().__init__(fleet)
         self._chance = random.Random(fleet.seed)  # noqa: S311 - a simulation that must be repeatable
 
-    def choose(self, ask: Ask, now: float) -> int:
+    def choose(self, _ask: Ask, _now: float) -> int:
         """Return any engine."""
         return self._chance.randrange(self.fleet.engines)
 
@@ -43,7 +43,7 @@ class AtRandom(Policy):
 class LeastLoad(AtRandom):
     """The engine with the fewest of this router's requests in flight; any of them when there are several."""
 
-    def choose(self, ask: Ask, now: float) -> int:
+    def choose(self, _ask: Ask, _now: float) -> int:
         """Return one of the least loaded."""
         lowest = min(self.in_flight)
         return self._chance.choice([engine for engine, load in enumerate(self.in_flight) if load == lowest])
