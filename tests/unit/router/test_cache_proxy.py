@@ -36,6 +36,8 @@ class Engine:
         if self.mode == "break before":
             request.transport.abort()
             return web.Response()
+        if self.mode == "silent":
+            await asyncio.sleep(9)
         if self.mode == "full":
             return web.json_response({"error": {"message": "queue full"}}, status=503)
         if self.mode == "whole":
@@ -72,7 +74,7 @@ class World:
 
     async def start(self):
         self.port = free_port(HOST)
-        await self.stack.enter_async_context(serve(self.cache, HOST, self.port, 1 << 20, self.failed.append))
+        await self.stack.enter_async_context(serve(self.cache, HOST, self.port, 1 << 20, self.failed.append, 0.3))
         return self
 
     async def engine(self, mode):
@@ -166,19 +168,24 @@ async def test_without_a_ticket_nothing_goes_on(world):
     assert len(engine.seen) == 1
 
 
-@pytest.mark.parametrize("mode", ["nowhere", "break before", "full"])
+@pytest.mark.parametrize("mode", ["nowhere", "break before", "silent", "full"])
 async def test_the_next_replica_is_tried_while_nothing_was_sent(world, mode):
     first = nowhere() if mode == "nowhere" else (await world.engine(mode))[1]
     _, second = await world.engine("whole")
     async with world.ask(first, second) as got:
         assert (got.status, await got.json()) == (200, WHOLE)
-    assert world.failed == ([] if mode == "full" else [first])
+    assert world.failed == ([] if mode in {"full", "silent"} else [first]), "what is only slow is no failure"
     assert isinstance(world.look()[0], Hit)
 
 
 @pytest.mark.parametrize(
     ("mode", "status", "code"),
-    [("nowhere", 503, "engine_unreachable"), ("break before", 502, "engine_disconnected"), ("full", 503, None)],
+    [
+        ("nowhere", 503, "engine_unreachable"),
+        ("break before", 502, "engine_disconnected"),
+        ("silent", 504, "engine_timeout"),
+        ("full", 503, None),
+    ],
 )
 async def test_when_none_answers_the_client_learns_why(world, mode, status, code):
     address = nowhere() if mode == "nowhere" else (await world.engine(mode))[1]

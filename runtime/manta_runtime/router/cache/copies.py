@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from manta_runtime.router.cache.sse import Completeness, Events, hide_usage
+from manta_runtime.router.cache.sse import Completeness, Events, is_only_usage
 from manta_runtime.router.cache.store import CHUNK_BYTES, COPY_BYTES, Store
 
 _JSON = "application/json"
@@ -55,9 +55,8 @@ class Copy:
             return
         for event in self._events.feed(piece):
             self._state.see(event)
-            kept = hide_usage(event) if self._hide else event
-            if kept:
-                self._take(kept)
+            if not (self._hide and is_only_usage(event)):
+                self._take(event)
         self._hold_rest(self._events.rest)
 
     def result(self) -> bytes | None:

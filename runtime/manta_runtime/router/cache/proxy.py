@@ -5,6 +5,7 @@ its engine's work. While nothing has been sent on, the next replica is tried whe
 has no room.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -31,7 +32,7 @@ _HOP_BY_HOP |= {"proxy-authenticate", "proxy-authorization", "expect"}
 _NEVER_ON = ("x-gateway-", "x-manta-", "x-envoy-")
 _KIND = "service_unavailable"
 _UNREACHABLE = (503, "the engine cannot be reached; retry", "engine_unreachable")
-_NO_CONNECTION = (aiohttp.ClientConnectorError, TimeoutError)
+_LATE = (504, "the engine did not answer in time", "engine_timeout")
 _BROKEN_OFF = (502, "the engine broke off the connection", "engine_disconnected")
 
 
@@ -47,11 +48,13 @@ class Proxy:
         cache: ResponseCache,
         session: aiohttp.ClientSession,
         failed: Callable[[str], None] = _ignore,
+        first_byte_seconds: float = 600,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cache = cache
         self._session = session
         self._failed = failed
+        self._first_byte_seconds = first_byte_seconds
         self._clock = clock
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -73,8 +76,9 @@ class Proxy:
                 upstream = await self._ask(request, body, destination)
             except (aiohttp.ClientError, TimeoutError) as error:
                 log.info("no answer from %s: %s", destination.address, error)
-                self._failed(destination.address)
-                problem = _UNREACHABLE if isinstance(error, _NO_CONNECTION) else _BROKEN_OFF
+                problem = _problem(error)
+                if problem is not _LATE:
+                    self._failed(destination.address)
                 continue
             try:
                 if upstream.status != _FULL or number == last:
@@ -84,14 +88,15 @@ class Proxy:
         return _error(*problem)
 
     async def _ask(self, request: web.Request, body: bytes, destination: Destination) -> aiohttp.ClientResponse:
-        return await self._session.request(
-            request.method,
-            URL(f"http://{destination.address}{request.raw_path}", encoded=True),
-            data=body or None,
-            headers=_forwarded(request.headers),
-            skip_auto_headers=("accept", "accept-encoding", "user-agent", "content-type"),
-            allow_redirects=False,
-        )
+        async with asyncio.timeout(self._first_byte_seconds):
+            return await self._session.request(
+                request.method,
+                URL(f"http://{destination.address}{request.raw_path}", encoded=True),
+                data=body or None,
+                headers=_forwarded(request.headers),
+                skip_auto_headers=("accept", "accept-encoding", "user-agent", "content-type"),
+                allow_redirects=False,
+            )
 
     async def _pass_on(
         self, request: web.Request, upstream: aiohttp.ClientResponse, ticket: Ticket, revision: str
@@ -122,13 +127,21 @@ class Proxy:
 
 @asynccontextmanager
 async def serve(
-    cache: ResponseCache, host: str, port: int, max_body: int, failed: Callable[[str], None] = _ignore
+    cache: ResponseCache,
+    host: str,
+    port: int,
+    max_body: int,
+    failed: Callable[[str], None] = _ignore,
+    first_byte_seconds: float = 600,
 ) -> AsyncIterator[Proxy]:
-    """Serve the proxy on host:port; bodies beyond `max_body` bytes are refused. OSError if the port is taken."""
+    """Serve the proxy on host:port; bodies beyond `max_body` bytes are refused. OSError if the port is taken.
+
+    A replica that has sent no headers after `first_byte_seconds` is given up, and the next one is asked.
+    """
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)  # Envoy limits the rest
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
-        proxy = Proxy(cache, session, failed)
+        proxy = Proxy(cache, session, failed, first_byte_seconds)
         application = web.Application(client_max_size=max_body)
         application.router.add_route("*", "/{path:.*}", proxy.answer)
         runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=1)
@@ -155,6 +168,12 @@ def _forwarded(headers: Mapping[str, str]) -> CIMultiDict[str]:
         if lower not in _HOP_BY_HOP and not lower.startswith(_NEVER_ON):
             found.add(name, value)
     return found
+
+
+def _problem(error: Exception) -> tuple[int, str, str]:
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerTimeoutError):
+        return _UNREACHABLE
+    return _LATE if isinstance(error, TimeoutError) else _BROKEN_OFF
 
 
 def _error(status: int, message: str, code: str) -> web.Response:

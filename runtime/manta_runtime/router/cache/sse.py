@@ -21,14 +21,20 @@ _BROKEN = re.compile(
     rb'|^event: message_delta\n.*"stop_reason": ?null'
 )
 _USAGE = re.compile(rb',"usage":\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}')
-_USAGE_ONLY = b'"choices":[],'
+_NO_CHOICES = re.compile(rb'"choices":\s*\[\s*\]')
+_HAS_USAGE = re.compile(rb'"usage":\s*\{')
+
+
+def is_only_usage(event: bytes) -> bool:
+    """Whether the event was sent for its usage alone: what Envoy (`usage.lua`) drops for a client that did not ask."""
+    return b'"usage":' in event and bool(_NO_CHOICES.search(event) and _HAS_USAGE.search(event))
 
 
 def hide_usage(event: bytes) -> bytes:
-    """The event without the usage that the client did not ask for; nothing, if that is all it was sent for."""
+    """The event without any usage, as engines with `--enable-force-include-usage` put it into each; maybe nothing."""
     if b'"usage":{' not in event:
         return event
-    return b"" if _USAGE_ONLY in event else _USAGE.sub(b"", event)
+    return b"" if is_only_usage(event) else _USAGE.sub(b"", event)
 
 
 class Events:
