@@ -51,6 +51,52 @@ async def test_projected_and_downward(node, sh):
     ]  # fmt: skip
 
 
+WATCH = """
+while :; do
+  echo "$(cat /c/a.txt) $(cat /s/key) $(cat /o/key 2>/dev/null) $(cat /p/key)"; sleep 0.02
+done
+"""
+
+
+async def test_running_pods_see_what_changes(node, sh):
+    """As in Kubernetes: ConfigMaps, Secrets, optional ones that come and go, and projected ones."""
+    node.cluster.create(CONFIG)
+    node.cluster.create(SECRET)
+    sources = [{"secret": {"name": "keys"}}, {"downwardAPI": {"items": []}}]
+    volumes = [
+        {"name": "c", "configMap": {"name": "conf"}},
+        {"name": "s", "secret": {"secretName": "keys", "defaultMode": 0o440}},
+        {"name": "o", "secret": {"secretName": "later", "optional": True}},
+        {"name": "p", "projected": {"sources": sources}},
+    ]
+    mounts = [{"name": volume["name"], "mountPath": f"/{volume['name']}"} for volume in volumes]
+    node.run_pod(sh(WATCH, volumeMounts=mounts), volumes=volumes)
+
+    def seen(line):
+        return node.log().splitlines()[-1:] == [line]
+
+    await node.until(lambda: seen("A secret  secret"))
+    node.cluster.patch("ConfigMap", "default", "conf", {"data": {"a.txt": "AA"}})
+    node.cluster.patch("Secret", "default", "keys", {"data": {"key": "bmV3"}})
+    node.cluster.create({"kind": "Secret", "metadata": {"name": "later"}, "data": {"key": "bmV3"}})
+    await node.until(lambda: seen("AA new new new"))
+    node.cluster.delete("Secret", "default", "later")
+    await node.until(lambda: seen("AA new  new"))
+    node.cluster.delete("Secret", "default", "keys")
+    event = (await node.until(lambda: node.events("FailedMount")))[0]
+    assert "Secret keys changed, its volume did not" in event["message"]
+    await node.until(lambda: seen("AA new  new"))  # what is not optional stays, and the pod goes on
+    assert node.container()["restartCount"] == 0
+
+
+async def test_a_path_that_leads_out_of_the_volume_is_refused(node, sh):
+    node.cluster.create(CONFIG)
+    items = [{"key": "a.txt", "path": "../out"}]
+    node.run_pod(sh("true"), volumes=[{"name": "c", "configMap": {"name": "conf", "items": items}}])
+    event = (await node.until(lambda: node.events("FailedMount")))[0]
+    assert "volume 'c': path '../out' leads out of the volume" in event["message"]
+
+
 async def test_host_paths_are_mapped_and_sub_paths_mounted(node, sh, tmp_path):
     (tmp_path / "models" / "tiny").mkdir(parents=True)
     (tmp_path / "models" / "tiny" / "file").write_text("weights")

@@ -41,8 +41,11 @@ class Kubelet:
         connector = aiohttp.TCPConnector(force_close=True, limit=0)
         async with aiohttp.ClientSession(connector=connector) as http:
             try:
-                async for event in self._cluster.watch("Pod"):
-                    self._see(event, http)
+                async for event in self._cluster.watch("Pod", "ConfigMap", "Secret"):
+                    if event.object["kind"] == "Pod":
+                        self._see(event, http)
+                    else:
+                        self._refresh(event.object)
             finally:
                 await self.stop_all(_SHUTDOWN_GRACE)
 
@@ -82,6 +85,12 @@ class Kubelet:
             self._workers[uid].update(pod)
         elif (pod.get("spec") or {}).get("nodeName") == self._config.name and uid not in self._finished:
             self._begin(uid, pod, http)
+
+    def _refresh(self, source: Object) -> None:
+        namespace, name = source["metadata"]["namespace"], source["metadata"]["name"]
+        for worker in self._workers.values():
+            if worker.name[0] == namespace:
+                worker.refresh(source["kind"], name)
 
     def _begin(self, uid: str, pod: Object, http: aiohttp.ClientSession) -> None:
         if self._closing:

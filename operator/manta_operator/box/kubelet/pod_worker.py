@@ -18,7 +18,7 @@ from manta_operator.box.kubelet.events import timestamp
 from manta_operator.box.kubelet.projections import VolumeError
 from manta_operator.box.kubelet.sandbox import Sandbox
 from manta_operator.box.kubelet.status import PodView, Terminated, Waiting, pod_status
-from manta_operator.box.kubelet.volumes import prepare_volumes
+from manta_operator.box.kubelet.volumes import prepare_volumes, refresh_volumes
 
 _log = logging.getLogger(__name__)
 _DEFAULT_GRACE = 30
@@ -73,6 +73,16 @@ class PodWorker:
             self._delete_when_done = True
             self.end(grace * self._sandbox.config.timing.second)
         self._publish()
+
+    def refresh(self, kind: str, name: str) -> None:
+        """A ConfigMap or Secret of the namespace changed, came or went: running containers see it in their volumes."""
+        box = self._sandbox
+        if not box.volumes or self._ending.is_set():
+            return
+        try:
+            refresh_volumes(box.cluster, box.config, box.body, box.folder / "volumes", (kind, name))
+        except (VolumeError, StartError, OSError) as error:
+            self._event("Warning", "FailedMount", f"{kind} {name} changed, its volume did not: {error}")
 
     def removed(self) -> None:
         """The pod is gone from the store: kill it."""

@@ -44,6 +44,14 @@ def config_files(cluster: Cluster, kind: str, namespace: str, source: Mapping[st
     return files
 
 
+def sources(volume: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return kind and name of the ConfigMaps and Secrets that a volume shows."""
+    parts = [volume, *((volume.get("projected") or {}).get("sources") or ())]
+    maps = {("ConfigMap", part["configMap"]["name"]) for part in parts if part.get("configMap")}
+    of_volume = {("Secret", part["secret"]["secretName"]) for part in parts[:1] if part.get("secret")}
+    return maps | of_volume | {("Secret", part["secret"]["name"]) for part in parts[1:] if part.get("secret")}
+
+
 def downward_files(pod: Object, source: Mapping[str, Any]) -> Files:
     """Files of a downwardAPI source."""
     default = int(source.get("defaultMode") or _DEFAULT_MODE)

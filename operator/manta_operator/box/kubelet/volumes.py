@@ -1,16 +1,16 @@
 """Volumes of a pod as folders of this machine.
 
-`pod_worker.py` prepares them before any container starts; `sandbox.py` rewrites mount paths to them. Contents of
-ConfigMaps and Secrets are written once: a change needs a new pod. `readOnly` is not enforced.
+`pod_worker.py` prepares them before any container starts, and writes ConfigMaps and Secrets again when they change;
+`sandbox.py` rewrites mount paths to them. `readOnly` is not enforced.
 """
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from manta_operator.box.cluster import Cluster, Object
 from manta_operator.box.kubelet.account import account_token
+from manta_operator.box.kubelet.atomic_files import write_files
 from manta_operator.box.kubelet.config import NodeConfig
 from manta_operator.box.kubelet.projections import (
     Files,
@@ -18,6 +18,7 @@ from manta_operator.box.kubelet.projections import (
     config_files,
     downward_files,
     projected_files,
+    sources,
 )
 
 
@@ -33,6 +34,17 @@ def prepare_volumes(cluster: Cluster, config: NodeConfig, pod: Object, folder: P
         except OSError as error:
             raise VolumeError(f"volume {name!r}: {error.strerror}: {error.filename}") from error
     return volumes
+
+
+def refresh_volumes(cluster: Cluster, config: NodeConfig, pod: Object, folder: Path, changed: tuple[str, str]) -> None:
+    """Write the volumes again that show the ConfigMap or Secret of that kind and name, in the `folder` of before.
+
+    Raises:
+        VolumeError: One can no longer be had. It stays as it was, and the pod goes on with it.
+    """
+    for volume in pod["spec"].get("volumes") or ():
+        if changed in sources(volume):
+            _prepare(cluster, config, pod, volume, folder / volume["name"])
 
 
 def _prepare(cluster: Cluster, config: NodeConfig, pod: Object, volume: Mapping[str, Any], folder: Path) -> Path:
@@ -59,17 +71,7 @@ def _prepare(cluster: Cluster, config: NodeConfig, pod: Object, volume: Mapping[
 
 
 def _write(files: Files, folder: Path) -> Path:
-    # Anew each time: a failed attempt may have left half of them.
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for path, file in files.items():
-        target = (folder / path).resolve()
-        if not target.is_relative_to(folder.resolve()):
-            raise VolumeError(f"path {path!r} leads out of the volume")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.touch(mode=0o600)
-        target.write_bytes(file.data)
-        target.chmod(file.mode)
+    write_files(files, folder)
     return folder
 
 
