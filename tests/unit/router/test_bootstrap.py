@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from manta_runtime.router import bootstrap, listener
+from manta_runtime.router import asking, bootstrap, routes
 from manta_runtime.router.config import parse
 from manta_runtime.router.envoy import command, worker_threads
 
-CONFIG = parse("{deployment: tiny, namespace: default, servedNames: [tiny], selector: a=b, maxBodyBytes: 2048}")
+BASE = "deployment: tiny, namespace: default, servedNames: [tiny], selector: a=b, maxBodyBytes: 2048"
 
 
 def find(tree, key):
@@ -25,12 +25,17 @@ def find(tree, key):
             yield from find(value, key)
 
 
-def build(pod_ip="127.1.9.9"):
-    return bootstrap.build(CONFIG, pod_ip, Path("/tmp/e/admin"))
+def build(extra="auth: false", pod_ip="127.1.9.9"):
+    config = parse(f"{{{BASE}, {extra}}}")
+    return bootstrap.build(config, pod_ip, Path("/tmp/e/admin"), Path("/tmp/e/run"))
 
 
-def manager():
-    return next(find(build()["static_resources"], "typed_config"))
+def manager(extra="auth: false"):
+    return next(find(build(extra)["static_resources"], "typed_config"))
+
+
+def filters(extra="auth: false"):
+    return {f["name"].rpartition(".")[2]: f["typed_config"] for f in manager(extra)["http_filters"]}
 
 
 def test_every_socket_but_admin_is_on_the_pod_ip():
@@ -45,21 +50,56 @@ def test_nobody_but_the_launcher_reaches_the_admin_interface():
 
 
 def test_the_same_values_give_the_same_bytes():
-    first, second = (json.dumps(build("10.0.0.1")) for _ in range(2))
+    first, second = (json.dumps(build(pod_ip="10.0.0.1")) for _ in range(2))
     assert first == second
 
 
-def test_fails_closed_and_asks_with_the_whole_body():
-    picker = next(f for f in manager()["http_filters"] if f["name"].endswith("ext_authz"))["typed_config"]
-    assert picker["failure_mode_allow"] is False
-    assert picker["with_request_body"] == {"max_request_bytes": 2048, "allow_partial_message": False}
+@pytest.mark.parametrize(("auth", "passes"), [("false", True), ("true", False)])
+def test_without_its_picker_envoy_lets_nobody_through_whose_key_must_be_checked(auth, passes):
+    assert filters(f"auth: {auth}")["ext_authz"]["failure_mode_allow"] is passes
 
 
-def test_the_destination_header_is_stripped_before_any_filter():
+def test_asks_with_the_whole_body_and_waits_longer_than_a_request_is_held():
+    asked = filters("hold: {seconds: 700}")["ext_authz"]
+    assert asked["with_request_body"] == {"max_request_bytes": 2048, "allow_partial_message": False}
+    assert asked["http_service"]["server_uri"]["timeout"] == "710s"
+    held = manager("hold: {seconds: 700}, timeouts: {requestSeconds: 50}")
+    assert (held["request_timeout"], held["stream_idle_timeout"]) == ("1010s", "900s")
+    assert manager("hold: {seconds: 700}, timeouts: {requestSeconds: 500}")["stream_idle_timeout"] == "1270s"
+
+
+def stripped(name):
     (extension,) = manager()["early_header_mutation_extensions"]
-    prefixes = [m["remove_on_match"]["key_matcher"]["prefix"] for m in extension["typed_config"]["mutations"]]
-    assert any(listener.DESTINATION_HEADER.startswith(prefix) for prefix in prefixes)
-    assert any(listener.REPLICA_HEADER.startswith(prefix) for prefix in prefixes)
+    matchers = [m["remove_on_match"]["key_matcher"] for m in extension["typed_config"]["mutations"]]
+    prefixes = tuple(m["prefix"] for m in matchers if "prefix" in m)
+    patterns = [m["safe_regex"]["regex"] for m in matchers if "safe_regex" in m]
+    return name.lower().startswith(prefixes) or any(re.fullmatch(pattern, name) for pattern in patterns)
+
+
+def test_only_the_router_says_what_the_router_says():
+    said = (asking.DESTINATION_HEADER, asking.REPLICA_HEADER, asking.TENANT_HEADER, asking.WAY_HEADER)
+    others = (
+        "x-envoy-max-retries",
+        "X-Manta-Usage",
+        "x-manta-explained",
+        "x-manta-exp",
+        "x-manta-",
+        "x-manta-Explain-",
+    )
+    assert all(stripped(name) for name in said + others)
+    assert not any(stripped(name) for name in ("x-manta-explain", "X-Manta-Explain", "x-mantaray", "x-request-id"))
+
+
+def test_what_is_off_is_absent():
+    names = [cluster["name"] for cluster in build()["static_resources"]["clusters"]]
+    assert names == ["engines", "picker", "picker-log"]
+    assert "tracing" not in manager()
+    on = "cache: {maxBytes: 100000}, tracing: {endpoint: 'http://otel.obs:4318', samplingPercent: 5}"
+    names = [cluster["name"] for cluster in build(on)["static_resources"]["clusters"]]
+    assert names == ["engines", "picker", "picker-log", "cache", "traces"]
+    (uri,) = find(manager(on)["tracing"], "http_uri")
+    assert uri["uri"] == "http://otel.obs:4318/v1/traces"
+    assert manager(on)["tracing"]["random_sampling"] == {"value": 5}
 
 
 def test_every_local_error_is_an_openai_error():
@@ -83,7 +123,7 @@ def test_every_local_error_is_an_openai_error():
     ],
 )
 def test_allowed_paths(path, allowed):
-    assert bool(re.fullmatch(listener.PATHS, path)) is allowed
+    assert bool(re.fullmatch(routes.PATHS, path)) is allowed
 
 
 @pytest.mark.parametrize(("quota", "workers"), [("50000 100000", 1), ("max 100000", None), ("nonsense", None)])

@@ -1,0 +1,86 @@
+"""The engines as Envoy knows them: a file of its endpoint discovery service (EDS), written by the picker.
+
+The pods' addresses change while Envoy runs. The picker, who watches them, writes the file into a folder that both
+containers share; Envoy sees the rename and reads it. Of Envoy's own balancing (the fallback) only usable replicas are
+part; those that drain stay reachable for requests that were sent there a moment ago.
+"""
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from manta_runtime.router.membership import Endpoint
+
+CLUSTER = "engines"
+FILE_NAME = "endpoints.json"
+DEFAULT_RUN_DIR = Path("/var/run/manta-router")
+
+
+def render(members: Iterable[Endpoint]) -> str:
+    """The file's text. The same members in any order give the same bytes. Of two with one address the usable counts."""
+    usable: dict[str, bool] = {}
+    for member in members:
+        usable[member.address] = usable.get(member.address, False) or member.usable
+    assignment = {
+        "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+        "cluster_name": CLUSTER,
+        "endpoints": [{"lb_endpoints": [_host(address, usable[address]) for address in sorted(usable)]}],
+    }
+    return json.dumps({"resources": [assignment]})
+
+
+class EndpointsFile:
+    """The file at `path`. Only a change is written, in one piece: Envoy never reads half of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._written: str | None = None
+
+    def write(self, members: Iterable[Endpoint]) -> None:
+        """Make the file say `members`. OSError if the folder is missing or cannot be written."""
+        text = render(members)
+        if text != self._written:
+            _replace(self._path, text)
+            self._written = text
+
+    def create(self) -> None:
+        """Make an empty one unless there is one: Envoy does not start without. OSError as above."""
+        with contextlib.suppress(FileExistsError):
+            _link(self._path, render(()))
+
+
+def _host(address: str, usable: bool) -> dict[str, Any]:
+    host, _, port = address.rpartition(":")
+    socket = {"address": host.strip("[]"), "port_value": int(port)}
+    return {
+        "endpoint": {"address": {"socket_address": socket}},
+        "health_status": "HEALTHY" if usable else "DRAINING",
+    }
+
+
+def _scratch(path: Path, text: str) -> Path:
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(text)
+    scratch = Path(file.name)
+    scratch.chmod(0o644)
+    return scratch
+
+
+def _replace(path: Path, text: str) -> None:
+    scratch = _scratch(path, text)
+    try:
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _link(path: Path, text: str) -> None:
+    """Like `_replace`, but FileExistsError if the file is there: a picker that was quicker knows more than we."""
+    scratch = _scratch(path, text)
+    try:
+        path.hardlink_to(scratch)
+    finally:
+        scratch.unlink()

@@ -1,0 +1,82 @@
+"""Which requests go where, how long they may take, and when they are tried again. Pure; part of `listener.py`."""
+
+from typing import Any
+
+from manta_runtime.router import asking, local_replies
+from manta_runtime.router.config import RouterConfig
+from manta_runtime.router.endpoints import CLUSTER
+from manta_runtime.router.openai_errors import body
+
+Json = dict[str, Any]
+
+# Families of vLLM's API that clients may use. Anything else an engine serves (/metrics, /invocations, /tokenize,
+# /v1/load_lora_adapter …) is for operators: it is not reachable through the router. No percent-escapes: engines decode
+# them after we have matched.
+PATHS = r"/v1/(chat|completions|embeddings|responses|models|messages|audio|rerank|score)(/[A-Za-z0-9_.:-]+)*"
+
+# All of it before the first byte of an answer has come; afterwards Envoy never tries again.
+_RETRY_ON = "connect-failure,refused-stream,reset,retriable-status-codes"
+_QUEUE_FULL = 503
+_SECRETS = ("authorization", "x-api-key", asking.EXPLAIN_HEADER)
+_PREVIOUS_HOSTS = "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+
+
+def build(config: RouterConfig) -> Json:
+    """The route table."""
+    routes = [_engines(config), _rest()]
+    if config.cache:
+        routes.insert(0, _cache(config))
+    return {"name": "routes", "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]}
+
+
+def _engines(config: RouterConfig) -> Json:
+    """An engine, and while it has sent nothing, another one."""
+    return {
+        "match": {"safe_regex": {"regex": PATHS}},
+        "request_headers_to_remove": [*_SECRETS, asking.DESTINATION_HEADER, asking.WAY_HEADER],
+        "request_body_buffer_limit": config.max_body_bytes + 1024,
+        "route": {
+            "cluster": CLUSTER,
+            "timeout": f"{config.timeouts.request_seconds}s",
+            "retry_policy": {
+                "retry_on": _RETRY_ON,
+                "retriable_status_codes": [_QUEUE_FULL],
+                "num_retries": config.retries,
+                "per_try_timeout": f"{config.timeouts.first_byte_seconds}s",
+                "retry_host_predicate": [
+                    {"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": {"@type": _PREVIOUS_HOSTS}}
+                ],
+                "host_selection_retry_max_attempts": 5,
+            },
+        },
+    }
+
+
+def _cache(config: RouterConfig) -> Json:
+    """The picker's own proxy, which keeps the answer. It is told where to go by the same header."""
+    return {
+        "match": {
+            "safe_regex": {"regex": PATHS},
+            "headers": [{"name": asking.WAY_HEADER, "string_match": {"exact": "cache"}}],
+        },
+        "request_headers_to_remove": [*_SECRETS, asking.WAY_HEADER],
+        "request_body_buffer_limit": config.max_body_bytes + 1024,
+        "route": {"cluster": "cache", "timeout": f"{config.timeouts.request_seconds}s"},
+    }
+
+
+def _rest() -> Json:
+    unknown = body(
+        "no such endpoint; the OpenAI API is served under /v1", kind="invalid_request_error", code="not_found"
+    )
+    return {
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 404, "body": {"inline_string": unknown.decode()}},
+        "response_headers_to_add": [
+            {
+                "header": {"key": "content-type", "value": local_replies.JSON_TYPE},
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }
+        ],
+        "typed_per_filter_config": asking.not_asked(),
+    }
