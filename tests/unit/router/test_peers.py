@@ -225,14 +225,14 @@ def test_ones_own_news_are_not_counted_twice():
 def test_what_a_peer_says_is_checked():
     for text in (
         b'{"instance": "a", "fraction": 0.5, "tenants": {"ann": {"running": -1}}}',
-        b'{"instance": "a", "fraction": 0.5, "tenants": {"ann": {"requests": [[-1, 5]]}}}',
+        b'{"instance": "a", "fraction": 0.5, "tenants": {"ann": {"requests": [-1]}}}',
         b'{"instance": "a", "fraction": 7, "tenants": {}}',
         b"[]",
     ):
         with pytest.raises(msgspec.ValidationError):
             msgspec.json.decode(text, type=Usage)
     limits = Limits()
-    usage = Usage("a", 0.5, {"ann": peers_spent(requests=[(5_000, 7), (3, 7)])})
+    usage = Usage("a", 0.5, {"ann": peers_spent(requests=[0, 0, 0, 7] + [0] * 80 + [7])})
     limits.peers("r", usage, 1000.0)
     assert limits._accounts["ann"].requests.total == 7
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from manta_runtime.router.picker.request import Request
-from manta_runtime.router.picker.spending import Account, Peer, Spent, Usage, placed, taken_back
+from manta_runtime.router.picker.spending import Account, Peer, Spent, Usage, by_our_clock
 from manta_runtime.router.picker.tenants import Tenant
 from manta_runtime.router.picker.window import SECONDS, Window
 
@@ -23,7 +23,7 @@ RESERVE_MOST = 2048
 """And at most, since many clients ask for as much as the model could ever write."""
 SILENT_SECONDS = 5.0
 """A peer that has told nothing for so long no longer holds places of the concurrency."""
-_SILENT_ENDPOINTS = ("/embeddings", "/rerank", "/score")
+_NO_ANSWER = ("/embeddings", "/rerank", "/score")
 _GONE_SECONDS = SECONDS + 5.0
 
 Kind = Literal["requests", "tokens", "concurrency"]
@@ -138,22 +138,22 @@ class Limits:
         """Another router's news: they replace what it told before. One that began anew keeps its old spending too."""
         if usage.instance == self._instance:
             return
-        key = f"{name}/{usage.instance}"
-        self._take_back(self._peers.pop(key, None), now)
+        key, second = f"{name}/{usage.instance}", int(now)
+        before = self._peers.get(key) or Peer()
         told = {
             tenant: Spent(
                 spent.running,
-                placed(spent.requests, usage.fraction, now),
-                placed(spent.tokens, usage.fraction, now),
+                by_our_clock(spent.requests, usage.fraction, now),
+                by_our_clock(spent.tokens, usage.fraction, now),
             )
             for tenant, spent in usage.tenants.items()
         }
-        for tenant, spent in told.items():
-            account = self._account(tenant, now)
-            account.others += spent.running
-            account.requests.add_others(spent.requests)
-            account.tokens.add_others(spent.tokens)
-        self._peers[key] = Peer(now, told)
+        for tenant in {**before.tenants, **told}:
+            account, old, new = self._account(tenant, now), before.aged(tenant, second), told.get(tenant) or Spent()
+            account.others += new.running - old.running
+            account.requests.replace_others(old.requests, new.requests)
+            account.tokens.replace_others(old.tokens, new.tokens)
+        self._peers[key] = Peer(now, second, told)
 
     def forget_silent(self, now: float) -> None:
         """Give back the places of routers that tell nothing any more; what they spent runs out by itself."""
@@ -165,13 +165,6 @@ class Limits:
             if now - peer.heard > _GONE_SECONDS:
                 del self._peers[key]
         self._drop_idle(now)
-
-    def _take_back(self, peer: Peer | None, now: float) -> None:
-        for tenant, spent in peer.tenants.items() if peer else ():
-            account = self._account(tenant, now)
-            account.others -= spent.running
-            account.requests.add_others(taken_back(spent.requests))
-            account.tokens.add_others(taken_back(spent.tokens))
 
     def _drop_idle(self, now: float) -> None:
         for name, account in list(self._accounts.items()):
@@ -193,7 +186,7 @@ def estimate(request: Request, limit: int | None = None) -> int:
     The guess never makes a request impossible whose prompt fits into the limit.
     """
     prompt = request.prompt_tokens
-    if request.path.endswith(_SILENT_ENDPOINTS):
+    if request.path.endswith(_NO_ANSWER):
         return prompt
     reserve = min(request.max_tokens or RESERVE_UNKNOWN, RESERVE_MOST)
     return prompt + reserve if limit is None else max(prompt, min(prompt + reserve, limit))

@@ -32,9 +32,9 @@ def _file(path: Path) -> Stamp:
 
 
 async def follow(refreshes: Iterable[Callable[[], object]]) -> None:
-    """Call each once a second, for ever; they must not raise."""
+    """Call each once a second, for ever, in a thread: a large file must not hold up requests. They must not raise."""
     every = tuple(refreshes)
     while True:
         for refresh in every:
-            refresh()
+            await asyncio.to_thread(refresh)
         await asyncio.sleep(PERIOD_SECONDS)

@@ -3,24 +3,22 @@
 Also what routers tell each other about it once a second (`GET :pickerPort/usage`, fetched by `peers.py`).
 """
 
-import math
 from dataclasses import dataclass, field
 from typing import Annotated
 
 import msgspec
 
-from manta_runtime.router.picker.window import SECONDS, Buckets, Window
+from manta_runtime.router.picker.window import Ages, Window
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
-_Told = list[tuple[_Count, _Count]]
 
 
 class Spent(msgspec.Struct, forbid_unknown_fields=True):
-    """One tenant's spending at one router: what it has running, and what it spent by age in seconds."""
+    """One tenant's spending at one router: what it has running, and what it spent by age in seconds (`window.Ages`)."""
 
     running: _Count = 0
-    requests: _Told = []
-    tokens: _Told = []
+    requests: list[_Count] = []
+    tokens: list[_Count] = []
 
 
 class Usage(msgspec.Struct, forbid_unknown_fields=True):
@@ -56,26 +54,31 @@ class Account:
 
     def told(self) -> Spent:
         """Our part of it, for other routers."""
-        return Spent(self.running, self.requests.buckets(), self.tokens.buckets())
+        return Spent(self.running, self.requests.told(), self.tokens.told())
 
 
 @dataclass(slots=True)
 class Peer:
-    """What another router last told, already in seconds of our clock, so that it can be taken back exactly."""
+    """What another router last told, by age as of `second` of our clock."""
 
-    heard: float
+    heard: float = 0.0
+    second: int = 0
     tenants: dict[str, Spent] = field(default_factory=dict)
 
+    def aged(self, tenant: str, second: int) -> Spent:
+        """What it told of the tenant, by age as of a later second; nothing if it told nothing."""
+        spent = self.tenants.get(tenant)
+        if spent is None:
+            return Spent()
+        past = [0] * (second - self.second)
+        return Spent(spent.running, past + spent.requests, past + spent.tokens)
 
-def placed(buckets: Buckets, fraction: float, now: float) -> Buckets:
-    """The buckets of another router by seconds of our clock, never earlier than it was spent.
 
-    Its bucket of age a ended a - 1 + fraction ago (the one of age 0 is not over yet).
+def by_our_clock(ages: Ages, fraction: float, now: float) -> Ages:
+    """What another router spent, by age in seconds of our clock, never older than it is.
+
+    Its amount of age a was spent until a - 1 + fraction ago, which is in our second of age a or a - 1.
     """
-    second = int(now)
-    return [(min(second, math.floor(now - fraction - age + 1)), amount) for age, amount in buckets if age <= SECONDS]
-
-
-def taken_back(buckets: Buckets) -> Buckets:
-    """What undoes adding them."""
-    return [(second, -amount) for second, amount in buckets]
+    if now - int(now) < fraction or len(ages) < 2:
+        return ages
+    return [ages[0] + ages[1], *ages[2:]]

@@ -5,12 +5,12 @@ the only error is that what was spent is free again up to a second late. Amounts
 the same seconds, apart, because only our own are told to others.
 """
 
-from collections.abc import Iterable
+from itertools import zip_longest
 
 SECONDS = 60
 _SIZE = SECONDS + 1
-Buckets = list[tuple[int, int]]
-"""(age in whole seconds of the teller's clock, amount), the youngest first; seconds without any are left out."""
+Ages = list[int]
+"""Amounts by age in whole seconds, the youngest (the current second) first."""
 
 
 class Window:
@@ -49,12 +49,12 @@ class Window:
             self._own[second % _SIZE] += amount
             self.total += amount
 
-    def add_others(self, buckets: Iterable[tuple[int, int]]) -> None:
-        """Add (second of our clock, amount) of another router; amounts may be negative, to take back what was added."""
-        for second, amount in buckets:
-            if self._second - _SIZE < second <= self._second:
-                self._others[second % _SIZE] += amount
-                self.total += amount
+    def replace_others(self, before: Ages, after: Ages) -> None:
+        """Put what another router told in the place of what it told before, both by age as of now."""
+        for age, (old, new) in enumerate(zip_longest(before[:_SIZE], after[:_SIZE], fillvalue=0)):
+            if old != new:
+                self._others[(self._second - age) % _SIZE] += new - old
+                self.total += new - old
 
     def frees(self, excess: int) -> int:
         """The second in which `excess` of the total will be forgotten, if nothing is spent; it must be ≤ the total."""
@@ -65,7 +65,10 @@ class Window:
                 return second + _SIZE
         return self._second + _SIZE
 
-    def buckets(self) -> Buckets:
-        """Our own amounts, for other routers."""
-        now = self._second
-        return [(age, amount) for age in range(_SIZE) if (amount := self._own[(now - age) % _SIZE])]
+    def told(self) -> Ages:
+        """Our own amounts, for other routers; zeros at the end are left out."""
+        place = self._second % _SIZE
+        ages = self._own[place::-1] + self._own[:place:-1]
+        while ages and not ages[-1]:
+            ages.pop()
+        return ages
