@@ -132,14 +132,13 @@ MAX_BODY = 300_000
 HOST = "127.0.0.1"
 
 
-class World:
-    """A picker on free ports, and one channel to it."""
+class Relay:
+    """What a picker holds for a whole module: `decider` is new for each test, and hears of its own requests alone."""
 
-    def __init__(self, port):
-        self.port, self.ready, self.decider = port, True, Scripted(A)
+    def __init__(self):
+        self.decider = Scripted(A)
         self.askers = {}
 
-    # What the server holds for the whole module; the Decider behind it is new for each test.
     def decide(self, question):
         self.askers[question.headers[b"x-request-id"].decode()] = self.decider
         return self.decider.decide(question)
@@ -149,6 +148,14 @@ class World:
 
     def ended(self, end):
         self.askers[end.id].ended(end)
+
+
+class World(Relay):
+    """A picker on free ports, and one channel to it."""
+
+    def __init__(self, port):
+        super().__init__()
+        self.port, self.ready = port, True
 
 
 def free_port():
