@@ -3,20 +3,20 @@
 `ledger.py` keeps the values, `chooser.py` decides. Pure.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """One ready replica as the picker sees it now.
 
-    `load`: requests in flight, of all routers. `waiting`, `running`, `kv_usage` (0..1): what the engine said last.
-    `pending_tokens`: prompt tokens to be computed of requests we sent there whose first byte has not come.
-    `prefill_rate`: prompt tokens it computes in a second, 0 if not known yet. `capacity`: how many requests it runs
-    at once, 0 if unknown. `adapters`: those it has loaded; None if it did not say.
-    `suspect`: a connection to it failed a moment ago. `saturated`: it would only queue. `last_pick`: number of the
-    pick that last chose it, 0 for never. `revision`: of its template.
+    `load`: requests in flight, of all routers. `last_pick`: number of the pick that last chose it, 0 for never.
+    `suspect`: a connection to it failed a moment ago. `saturated`: it would only queue.
+    `waiting`, `running`, `kv_usage` (0..1): what the engine said last. `pending_tokens`: prefill work (`ttft.py`) of
+    requests sent there whose first token has not come. `prefill_rate`: work it does in a second, 0 if not known yet.
+    `capacity`: how many requests it runs at once, 0 if unknown. `adapters`: those it has loaded; None if it did not
+    say. `revision`: of its template.
     """
 
     replica: str
@@ -41,18 +41,23 @@ LeftOut = tuple[tuple[Candidate, str], ...]
 def eligible(candidates: Sequence[Candidate], model: str | None) -> tuple[Sequence[Candidate], LeftOut]:
     """The candidates that may serve `model`, and the others with the reason why not.
 
-    A filter that would leave nobody is not applied: trying one is better than refusing.
+    A filter that would leave nobody is not applied: trying one is better than refusing. Replicas without the adapter go
+    first: they would answer 404, while suspects are retried and saturated ones only slow.
     """
+    for c in candidates:
+        if c.suspect or c.saturated or c.adapters:
+            break
+    else:
+        return candidates, ()
     left_out: list[tuple[Candidate, str]] = []
-    if model is not None:
-        having = [c for c in candidates if c.adapters and model in c.adapters]
-        candidates = _keep(candidates, having, "no adapter", left_out)
-    candidates = _keep(candidates, [c for c in candidates if not c.suspect], "suspect", left_out)
-    candidates = _keep(candidates, [c for c in candidates if not c.saturated], "saturated", left_out)
+    having = [c for c in candidates if c.adapters and model in c.adapters]
+    candidates = _narrow(candidates, having, "adapter not loaded", left_out)
+    candidates = _narrow(candidates, [c for c in candidates if not c.suspect], "suspect", left_out)
+    candidates = _narrow(candidates, [c for c in candidates if not c.saturated], "saturated", left_out)
     return candidates, tuple(left_out)
 
 
-def _keep(
+def _narrow(
     candidates: Sequence[Candidate], kept: Sequence[Candidate], why: str, left_out: list[tuple[Candidate, str]]
 ) -> Sequence[Candidate]:
     if not kept or len(kept) == len(candidates):
@@ -60,19 +65,3 @@ def _keep(
     keep = {c.replica for c in kept}
     left_out += [(c, why) for c in candidates if c.replica not in keep]
     return kept
-
-
-def least_loaded(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The one with the fewest requests in flight, the least recently picked of equals; None if there is none."""
-    return min(candidates, key=lambda c: (c.load, c.last_pick), default=None)
-
-
-# Until answers.py asks a Chooser.
-POLICIES = {"least-load": least_loaded}
-
-
-def choose(
-    policy: Callable[[Sequence[Candidate]], Candidate | None], candidates: Sequence[Candidate]
-) -> Candidate | None:
-    """The candidate that should serve the next request; None if there is none."""
-    return policy(eligible(candidates, None)[0])

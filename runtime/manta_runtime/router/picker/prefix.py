@@ -8,16 +8,20 @@ answers for all replicas.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from manta_runtime.router.picker.prompts import CHARS_BEFORE, CHARS_PER_TOKEN
 
 # Assumed until the engine tells its size: a small one, since believing in blocks that are gone costs more than
 # forgetting some that are there.
 DEFAULT_TOKENS = 128 << 10
+# Room for blocks that are gone from the engine already. To believe in one costs a choice that is a little less even, to
+# forget one too early costs its computation.
+_SLACK = 1.15
 # Blocks of all replicas together; about 200 bytes each.
 MAX_ENTRIES = 1 << 20
 
-_SIZES = tuple(after - before for before, after in zip(CHARS_BEFORE, CHARS_BEFORE[1:], strict=False))
+_SIZES = tuple(after - before for before, after in pairwise(CHARS_BEFORE))
 
 
 @dataclass(slots=True)
@@ -116,7 +120,7 @@ class PrefixIndex:
         return cache
 
     def _trim(self, cache: _Cache) -> None:
-        limit = cache.tokens * self.chars_per_token
+        limit = cache.tokens * self.chars_per_token * _SLACK
         most = self._max_entries // len(self._caches)
         held = cache.held
         while held and (cache.chars > limit or len(held) > most):

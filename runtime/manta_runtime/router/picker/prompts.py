@@ -7,7 +7,7 @@ its next turn. Blocks are small at the start of a prompt, where prompts part, an
 
 Hashes are Python's own of `str`: SipHash with a key of this process. Nobody outside knows the key, so nobody can make
 prompts collide; and a collision would only send a request to a replica that has not cached it.
-What routers have to agree on without talking, `anchor`, is an unkeyed digest of the start of the text.
+What routers have to agree on without talking goes by `digest64`, which has no key.
 """
 
 from array import array
@@ -35,7 +35,7 @@ CHARS_BEFORE = tuple(
         initial=0,
     )
 )
-ANCHOR_CHARS = 4096
+_TOKENS_BEFORE = tuple(chars // CHARS_PER_TOKEN for chars in CHARS_BEFORE)
 # What a picture weighs: this many characters (512 tokens), all made of its digest.
 _MEDIA_CHARS = 2048
 _MEDIA_SAMPLE = 4096
@@ -81,9 +81,9 @@ def blocks_of(text: str) -> tuple[int, ...]:
     return tuple(found)
 
 
-def anchor_of(text: str) -> int:
-    """An unkeyed 64-bit digest of the start of `text`: every router computes the same."""
-    return digest64(text[:ANCHOR_CHARS])
+def cached_tokens(blocks: int) -> int:
+    """Tokens (estimated) in the first `blocks` blocks of a prompt."""
+    return _TOKENS_BEFORE[blocks] if blocks < len(_TOKENS_BEFORE) else _TOKENS_BEFORE[-1]
 
 
 def digest64(text: str) -> int:

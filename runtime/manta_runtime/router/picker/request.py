@@ -3,12 +3,13 @@
 Nothing here trusts the body: whatever is in it gives a Request or a BadRequestError.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from manta_runtime.router.picker import bodies, prompts
 
 _INVALID_JSON = "invalid_json"
 _INVALID_VALUE = "invalid_value"
+_HEAD_CHARS = 4096
 
 
 class BadRequestError(ValueError):
@@ -20,14 +21,13 @@ class BadRequestError(ValueError):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, gc=False):
     """What a decision needs to know of a request.
 
     `wants_usage`: the client sees token counts in its stream (true wherever the API sends them anyway).
     `deterministic`: the client asked for it, by temperature 0 or a seed. `max_tokens`: 0 if not given.
     `prompt_tokens`: an estimate, characters / 4. `blocks`: chained hashes of the prompt's blocks (`prompts.py`).
-    `anchor`: digest of the start of the prompt that all routers agree on; 0 without a prompt.
+    `head`: the start of the prompt as text; what routers agree on without talking.
     """
 
     path: str
@@ -39,7 +39,7 @@ class Request:
     prompt_tokens: int = 0
     blocks: tuple[int, ...] = ()
     session: str = ""
-    anchor: int = 0
+    head: str = ""
 
 
 def parse(path: str, content_type: bytes, body: bytes, session: str = "", method: str = "POST") -> Request:
@@ -73,7 +73,7 @@ def parse(path: str, content_type: bytes, body: bytes, session: str = "", method
         -(-len(text) // prompts.CHARS_PER_TOKEN),
         prompts.blocks_of(text),
         session,
-        prompts.anchor_of(text),
+        text[:_HEAD_CHARS],
     )
 
 

@@ -1,30 +1,55 @@
 """What a choice costs: the expected time to the first token on each replica, and the delay it causes to others.
 
-In tokens of prefill work (divide by the rate for seconds). A replica computes prompts in the order in which they come
-(vLLM's chunked prefill), so a request waits for the prompts sent before it, then computes what is not cached:
+Unit: work, the time to compute one token at the start of a prompt (divide by a replica's rate for seconds). A replica
+computes prompts in the order in which they come (vLLM's chunked prefill), so a request waits for the prompts sent
+before it, then computes what is not cached of its own:
 
-    time to first token = (pending + uncached) · (1 + decode interference) / rate
+    time to first token = (pending + work) · (1 + decode interference) / rate
 
-This is the estimate of Mooncake's Conductor (Qin et al., FAST'25, §6.1), which takes the replica with the smallest.
+This is the estimate of Mooncake's Conductor (Qin et al., FAST'25, section 6), which takes the replica with the least.
 Alone it spreads a prefix over every replica as soon as there is a short queue: it counts what recomputing costs the
-request itself and not what it costs the requests behind it, and what it pushes out of a cache. Preble (Srivatsa et
-al., 2024, §3.2) adds such terms. We weigh uncached tokens by `1 + EXTERNALITY`.
+request itself, not what it costs the requests behind it and what it pushes out of a cache. Preble (Srivatsa et al.,
+2024, section 3) adds such terms. Here own work counts `1 + EXTERNALITY` times, and a replica that has got much more
+than the others, of requests or of tokens, costs more (`excess`): a soft form of consistent hashing with bounded loads
+(Mirrokni et al., 2016). ADR 0014 has the reasons.
 """
 
-# How many later requests wait for each recomputed token, and what it pushes out of the cache; see ADR 0014.
-EXTERNALITY = 1.0
-# A running request takes this share of a step's time from prefill: one decode token in a step of 2,048, and as much
-# again several times over for reading its KV cache.
-INTERFERENCE = 1 / 256
-# Until the first rate is learned; only its ratio to other replicas' matters then.
+# How many later requests wait for each recomputed token, and what it pushes out of the cache.
+EXTERNALITY = 3.0
+# Tokens of context at which attention costs as much as the weights: parameters / (2 · layers · hidden), about
+# 6 · hidden (Kaplan et al., 2020, table 1). 24,000 to 49,000 for models of 8 to 70 billion parameters.
+ATTENTION_TOKENS = 32768
+# A running request takes this share of a prefill step: its own token and the reading of its KV cache.
+INTERFERENCE = 1 / 1024
+# Until the first rate is learned.
 NOMINAL_RATE = 8000.0
+# A replica this far above the mean pays nothing; at the bound it is no better than to recompute the whole prompt
+# elsewhere.
+FREE, BOUND = 0.1, 0.4
+# Costs this close (in work, weighed) are equal.
+TIE = 256.0
+# Learned rates within this factor of the mean are noise; beyond it, they count up to the second.
+_SAME_RATE, _MOST_RATE = 1.33, 2.0
 
 
-def work(pending: int, uncached: int, running: int) -> float:
-    """Weighed prefill tokens until the first token of a request, and behind it."""
-    return (pending + uncached * (1.0 + EXTERNALITY)) * (1.0 + running * INTERFERENCE)
+def work(prompt: int, cached: int) -> float:
+    """Work to compute a prompt of `prompt` tokens of which the first `cached` are in the cache."""
+    uncached = prompt - cached
+    return uncached * (1.0 + (cached + uncached / 2) / ATTENTION_TOKENS)
 
 
-def seconds(pending: int, uncached: int, running: int, rate: float) -> float:
-    """The expected time to the first token in seconds."""
-    return (pending + uncached) * (1.0 + running * INTERFERENCE) / (rate or NOMINAL_RATE)
+def excess(above: float) -> float:
+    """What being `above` the mean (0.3: by 30 %) costs, in multiples of computing the whole prompt."""
+    return ((above - FREE) / (BOUND - FREE)) ** 2 if above > FREE else 0.0
+
+
+def slowness(rate: float, mean: float) -> float:
+    """How many times as long as on an average replica work takes on one of this rate; 1 if unknown or about average."""
+    if not rate or mean / _SAME_RATE < rate < mean * _SAME_RATE:
+        return 1.0
+    return min(_MOST_RATE, max(1 / _MOST_RATE, mean / rate))
+
+
+def seconds(pending: float, own: float, running: int, rate: float) -> float:
+    """The expected time to the first token, in seconds."""
+    return (pending + own) * (1.0 + running * INTERFERENCE) / (rate or NOMINAL_RATE)

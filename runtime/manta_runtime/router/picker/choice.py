@@ -1,0 +1,65 @@
+"""What the chooser answers: a replica, where to retry, and why. What is for people is made only when asked for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from manta_runtime.router.picker import ttft
+from manta_runtime.router.picker.core import Candidate, LeftOut
+from manta_runtime.router.picker.prompts import cached_tokens
+from manta_runtime.router.picker.request import Request
+
+_FALLBACKS = 2
+
+
+class Choice(msgspec.Struct, frozen=True, gc=False):
+    """A replica for a request.
+
+    `matched`: leading blocks of the prompt it holds. `work`: prefill work it has to do for the request (`ttft.py`);
+    count it as pending until the first token. `now`: when it was chosen. `ranked`: all candidates and their costs,
+    the best first. `left_out`: those that were not considered, with the reason.
+    """
+
+    candidate: Candidate
+    reason: str
+    matched: int
+    work: int
+    now: float
+    policy: str
+    request: Request
+    ranked: Sequence[tuple[float, Candidate]]
+    matches: Mapping[str, int]
+    left_out: LeftOut
+
+    @property
+    def fallbacks(self) -> tuple[Candidate, ...]:
+        """Where to retry, the best first; at most two."""
+        others = [c for _, c in self.ranked[1 : 1 + _FALLBACKS]]
+        if len(others) < _FALLBACKS:
+            others += [c for c, _ in self.left_out[: _FALLBACKS - len(others)]]
+        return tuple(others)
+
+    def explain(self) -> dict[str, Any]:
+        """Every candidate with its numbers, the best first, then those left out with the reason."""
+        return {
+            "policy": self.policy,
+            "replica": self.candidate.replica,
+            "reason": self.reason,
+            "blocks": len(self.request.blocks),
+            "prompt_tokens": self.request.prompt_tokens,
+            "candidates": [self._row(c) | {"cost": round(cost, 1)} for cost, c in self.ranked]
+            + [self._row(c) | {"left_out": why} for c, why in self.left_out],
+        }
+
+    def _row(self, c: Candidate) -> dict[str, Any]:
+        prompt, matched = self.request.prompt_tokens, self.matches.get(c.replica, 0)
+        own = ttft.work(prompt, min(prompt, cached_tokens(matched)))
+        return {
+            "replica": c.replica,
+            "matched": matched,
+            "load": c.load,
+            "pending_tokens": c.pending_tokens,
+            "kv_usage": round(c.kv_usage, 3),
+            "ttft_ms": round(1000 * ttft.seconds(c.pending_tokens, own, c.load, c.prefill_rate), 1),
+        }
