@@ -1,106 +1,92 @@
-"""What the picker answers to Envoy's question about one request. Everything it needs is passed in; `run.py` wires it.
+"""What the picker answers to Envoy's question about one request: a decision in the form of Envoy's ext_authz.
 
 The question comes as `/pick<original path>` with the client's whole body. 200 with the destination header lets the
-request through.
+request through; other statuses are mapped in `local_replies.py`.
 """
 
-import time
-from collections.abc import Callable
+import asyncio
+from time import perf_counter
 
-import msgspec
-
-from manta_runtime.router import openai_errors
-from manta_runtime.router.config import RouterConfig
-from manta_runtime.router.listener import DESTINATION_HEADER, PICK_PREFIX, REPLICA_HEADER
-from manta_runtime.router.local_replies import BAD_REQUEST_STATUS, NO_REPLICA_STATUS
-from manta_runtime.router.membership import Members
-from manta_runtime.router.picker.core import POLICIES, choose
+from manta_runtime.router.asking import (
+    DESTINATION_HEADER,
+    EXPLAIN_HEADER,
+    PICK_PREFIX,
+    REASON_HEADER,
+    REPLICA_HEADER,
+    TENANT_HEADER,
+    USAGE_HEADER,
+    WAY_HEADER,
+)
+from manta_runtime.router.local_replies import ANSWERED_STATUS, BAD_REQUEST_STATUS, NO_REPLICA_STATUS
+from manta_runtime.router.picker.decide import Decider, Decision, Picked, Refused
 from manta_runtime.router.picker.http import Answer, Question
-from manta_runtime.router.picker.ledger import Ledger
 from manta_runtime.router.picker.metrics import Metrics
 
-RETRY_AFTER_SECONDS = 2
-_INVALID = "invalid_request_error"
-
-
-class _Wanted(msgspec.Struct):
-    """The one field of an OpenAI request the picker needs; msgspec skips the rest without building it."""
-
-    model: str | None = None
-
-
-_decoder = msgspec.json.Decoder(_Wanted)
+_FOR_ENVOY = {400: BAD_REQUEST_STATUS, 503: NO_REPLICA_STATUS}
+_PICK = PICK_PREFIX + "/"
 
 
 class Picks:
-    """Answers questions from the members and the ledger, and enters each pick in the ledger."""
+    """Answers questions with the decider's decisions."""
 
-    def __init__(
-        self,
-        config: RouterConfig,
-        members: Members,
-        ledger: Ledger,
-        metrics: Metrics,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._config = config
-        self._policy = POLICIES.get(config.policy, POLICIES["least-load"])
-        self._members = members
-        self._ledger = ledger
+    def __init__(self, decider: Decider, metrics: Metrics) -> None:
+        self._decider = decider
         self._metrics = metrics
-        self._clock = clock
 
-    def answer(self, question: Question) -> Answer:
-        """The pick, or why there is none."""
-        return self._refusal(question) or self._pick(question)
-
-    def _refusal(self, question: Question) -> Answer | None:
-        """What is wrong with the request itself; None if nothing that we can see."""
-        if not question.body:
-            if question.method == "POST" and not question.path.endswith("/cancel"):
-                return self._bad("the request has no body; send JSON", "invalid_json")
-            return None
-        # Audio comes as multipart forms; the engine reads (and checks) the model name there.
-        if question.headers.get(b"content-type", b"").lower().startswith(b"multipart/"):
-            return None
-        try:
-            model = _decoder.decode(question.body).model
-        except msgspec.ValidationError as error:
-            return self._bad(f"the body must be a JSON object with a model name: {error}", "invalid_value")
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return self._bad(f"the body is not JSON: {error}", "invalid_json")
-        if model is not None and model not in self._config.served_names:
-            return self._unknown(model)
-        return None
-
-    def _pick(self, question: Question) -> Answer:
-        now = self._clock()
-        chosen = choose(self._policy, self._ledger.candidates(self._members.usable, now))
-        if chosen is None:
-            return self._none_ready()
-        request = question.headers.get(b"x-request-id", b"").decode("latin-1")
-        self._ledger.picked(chosen.replica, request, now)
-        self._metrics.picked(chosen.replica)
-        return Answer(200, headers=((DESTINATION_HEADER, chosen.endpoint), (REPLICA_HEADER, chosen.replica)))
-
-    def _none_ready(self) -> Answer:
-        self._metrics.refused("no_replica")
-        known = self._members.known
-        text = f"model {self._config.served_names[0]!r}: 0 of {known} replicas ready; retry later"
-        problem = openai_errors.body(text, kind="service_unavailable", code="no_ready_replica")
-        return Answer(NO_REPLICA_STATUS, problem, (("retry-after", str(RETRY_AFTER_SECONDS)),))
-
-    def _unknown(self, model: str) -> Answer:
-        self._metrics.refused("unknown_model")
-        served = ", ".join(self._config.served_names)
-        text = f"the model {model[:200]!r} does not exist; served here: {served}"
-        return Answer(404, openai_errors.body(text, kind=_INVALID, code="model_not_found", param="model"))
-
-    def _bad(self, text: str, code: str) -> Answer:
-        self._metrics.refused("bad_request")
-        return Answer(BAD_REQUEST_STATUS, openai_errors.body(text, kind=_INVALID, code=code))
+    def answer(self, question: Question) -> Answer | asyncio.Future[Answer]:
+        """The decision in Envoy's form; a future while the request is held, whose cancelling ends the holding."""
+        began = perf_counter()
+        decision = self._decider.decide(question)
+        found = _later(decision) if isinstance(decision, asyncio.Future) else encoded(decision)
+        self._metrics.decided.observe(perf_counter() - began)
+        return found
 
 
 def is_pick(question: Question) -> bool:
-    """Whether Envoy asks for a replica (everything else is a probe or Prometheus)."""
-    return question.path.startswith(PICK_PREFIX + "/")
+    """Whether Envoy asks for a replica (everything else is a probe, Prometheus or a peer)."""
+    return question.path.startswith(_PICK)
+
+
+def encoded(decision: Decision) -> Answer:
+    """The answer that tells Envoy the decision."""
+    if isinstance(decision, Picked):
+        return _picked(decision)
+    if isinstance(decision, Refused):
+        headers = decision.headers
+        if decision.retry_after:
+            headers = (*headers, ("retry-after", str(decision.retry_after)))
+        return Answer(_FOR_ENVOY.get(decision.status, decision.status), decision.body, headers)
+    return Answer(ANSWERED_STATUS, decision.body, decision.headers, decision.content_type)
+
+
+def _picked(picked: Picked) -> Answer:
+    headers = [
+        (DESTINATION_HEADER, ",".join(picked.endpoints)),
+        (REPLICA_HEADER, picked.replica),
+        (TENANT_HEADER, picked.tenant),
+        (REASON_HEADER, picked.reason),
+    ]
+    if picked.hide_usage:
+        headers.append((USAGE_HEADER, "hide"))
+    if picked.via_cache:
+        headers.append((WAY_HEADER, "cache"))
+    if picked.explain:
+        headers.append((EXPLAIN_HEADER, picked.explain))
+    return Answer(200, b"", tuple(headers))
+
+
+def _later(decision: asyncio.Future[Decision]) -> asyncio.Future[Answer]:
+    answer: asyncio.Future[Answer] = decision.get_loop().create_future()
+
+    def decided(_: asyncio.Future[Decision]) -> None:
+        if answer.done() or decision.cancelled():
+            return
+        answer.set_result(encoded(decision.result()))
+
+    def left(_: asyncio.Future[Answer]) -> None:
+        if answer.cancelled():
+            decision.cancel()
+
+    decision.add_done_callback(decided)
+    answer.add_done_callback(left)
+    return answer

@@ -6,24 +6,92 @@ holds one connection.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
 log = logging.getLogger(__name__)
 
-Ended = Callable[[str, str], None]
 _MAX_MESSAGE = 8 << 20
+# Envoy's response flags for: could not connect, connection broke, gave up trying.
+_FAILED = frozenset(("UF", "UC", "URX"))
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a request ended. `flags`: Envoy's response flags, comma-separated; `upstream`: ip:port that answered last.
+
+    `first_byte_ms`: until the answer's headers, `first_data_ms`: until the first of its body; `events`: of a stream.
+    None or "" is what Envoy does not know.
+    """
+
+    id: str
+    flags: str = ""
+    status: int | None = None
+    upstream: str = ""
+    attempts: int | None = None
+    first_byte_ms: int | None = None
+    first_data_ms: int | None = None
+    duration_ms: int | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    bytes: int | None = None
+    events: int | None = None
+
+
+def end_of(record: dict[str, Any]) -> End:
+    """The end that a record tells of; KeyError without an id, TypeError if it is no record."""
+    get = record.get
+    upstream = get("upstream")
+    return End(
+        record["id"],
+        get("flags") or "",
+        _number(get("status")),
+        upstream if isinstance(upstream, str) and upstream != "-" else "",
+        _number(get("attempts")),
+        _number(get("first_byte_ms")),
+        _number(get("first_data_ms")),
+        _number(get("duration_ms")),
+        _number(get("prompt_tokens")),
+        _number(get("completion_tokens")),
+        _number(get("cached_tokens")),
+        _number(get("bytes")),
+        _number(get("events")),
+    )
+
+
+def _number(value: Any) -> int | None:
+    """Envoy sends numbers as numbers or as text, what it lacks as null, "" or "-"."""
+    if value is None or value == "-":
+        return None
+    try:
+        return int(value) if type(value) is int else int(float(value))
+    except (TypeError, ValueError, OverflowError):  # "null", NaN or infinity in an engine's usage
+        return None
+
+
+def failed_of(tried: Sequence[str], end: End, known: Iterable[str]) -> tuple[str, ...]:
+    """Which addresses failed: all tried before the one that answered, and that one if Envoy lost the connection to it.
+
+    An upstream that is not among the `known` ones is not a replica (the cache's proxy): it tells nothing.
+    """
+    attempts = end.attempts or 1
+    if end.upstream and end.upstream not in known:
+        return ()
+    before = tried[: tried.index(end.upstream)] if end.upstream in tried else tried[: attempts - 1]
+    failed = list(before) if attempts > 1 else []
+    if not _FAILED.isdisjoint(end.flags.split(",")):
+        failed += [end.upstream] if end.upstream else tried[len(failed) : len(failed) + 1]
+    return tuple(failed)
 
 
 class Completions:
-    """Calls `ended(request_id, response_flags)` for each end.
+    """Calls `ended(end)` for each end. Calls `lost()` when the last connection closes: Envoy has gone."""
 
-    Calls `lost()` when the last connection closes: Envoy has gone.
-    """
-
-    def __init__(self, ended: Ended, lost: Callable[[], None]) -> None:
+    def __init__(self, ended: Callable[[End], None], lost: Callable[[], None]) -> None:
         self._ended = ended
         self._lost = lost
         self._connections = 0
@@ -45,10 +113,11 @@ class Completions:
     def message(self, message: Any) -> None:
         """One batch of ended requests. ValueError if it is not one."""
         try:
-            for _, record in message[1]:
-                self._ended(record["id"], record["flags"])
-        except (LookupError, TypeError) as error:
+            ends = [end_of(record) for _, record in message[1]]
+        except (LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"not a fluentd forward message of ours: {error}") from error
+        for end in ends:
+            self._ended(end)
 
 
 class _Stream(asyncio.Protocol):

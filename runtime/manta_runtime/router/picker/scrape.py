@@ -1,51 +1,73 @@
-"""Ask each engine once a second how many requests it has: the truth that corrects the ledger.
+"""What an engine says of itself in its metrics: a few gauges out of a hundred kilobytes. Pure; `looks.py` asks."""
 
-Requests that came through another router show here only.
-"""
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-import asyncio
-import logging
-import time
-from collections.abc import Callable
-
-import aiohttp
-
-from manta_runtime.router.membership import Endpoint, Members
-
-log = logging.getLogger(__name__)
-
-_PERIOD_SECONDS = 1.0
-_TIMEOUT = aiohttp.ClientTimeout(total=2)
-_GAUGES = (b"vllm:num_requests_running{", b"vllm:num_requests_waiting{")
-
-Observe = Callable[[str, int, float], None]
+_RUNNING = b"\nvllm:num_requests_running{"
+_WAITING = b"\nvllm:num_requests_waiting{"
+_KV_USAGE = b"\nvllm:kv_cache_usage_perc{"
+_CACHE = b"\nvllm:cache_config_info{"
+_STARTED = b"\nprocess_start_time_seconds "
 
 
-def requests_in(text: bytes) -> int | None:
-    """Running plus waiting requests in an engine's metrics (all its engine cores); None if they are not there."""
-    total, found = 0.0, False
-    for line in text.splitlines():
-        if line.startswith(_GAUGES):
-            total += float(line.rpartition(b" ")[2])
-            found = True
-    return round(total) if found else None
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at an engine. `cores`: engine cores behind its server; `kv_tokens`: their KV cache, 0 if unknown.
+
+    `started`: another text after each start of the process, "" if unknown.
+    """
+
+    running: int = 0
+    waiting: int = 0
+    kv_usage: float = 0.0
+    kv_tokens: int = 0
+    cores: int = 1
+    started: str = ""
 
 
-async def run(members: Members, observe: Observe) -> None:
-    """Scrape the usable replicas for ever; `observe(replica, requests, asked_at)`. One that fails is left as it is."""
-    async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
-        while True:
-            await asyncio.gather(*(_one(session, endpoint, observe) for endpoint in members.usable))
-            await asyncio.sleep(_PERIOD_SECONDS)
+def read(text: bytes) -> Look | None:
+    """The look that the metrics give; None if the counts of requests are not there. ValueError for broken numbers."""
+    text = b"\n" + text
+    running = [_value(line) for line in _lines(text, _RUNNING)]
+    waiting = [_value(line) for line in _lines(text, _WAITING)]
+    if not running and not waiting:
+        return None
+    usages = [_value(line) for line in _lines(text, _KV_USAGE)]
+    started = next(_lines(text, _STARTED), b"")
+    return Look(
+        round(sum(running)),
+        round(sum(waiting)),
+        max(usages, default=0.0),
+        sum(_tokens(line) for line in _lines(text, _CACHE)),
+        max(1, len(running)),
+        started.rpartition(b" ")[2].decode("latin-1"),
+    )
 
 
-async def _one(session: aiohttp.ClientSession, endpoint: Endpoint, observe: Observe) -> None:
-    asked_at = time.monotonic()
-    try:
-        async with session.get(f"http://{endpoint.address}/metrics") as response:
-            requests = requests_in(await response.read())
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        log.debug("no metrics from %s: %s", endpoint.name, error)
-        return
-    if requests is not None:
-        observe(endpoint.name, requests, asked_at)
+def _lines(text: bytes, name: bytes) -> Iterator[bytes]:
+    """The lines that begin with `name` (which begins with a newline). They stand together: metrics come by name."""
+    start = text.find(name)
+    while start >= 0:
+        end = text.find(b"\n", start + 1)
+        yield text[start + 1 : end if end >= 0 else None]
+        start = end if end >= 0 and text.startswith(name, end) else -1
+
+
+def _value(line: bytes) -> float:
+    return float(line.rpartition(b" ")[2])
+
+
+def _tokens(line: bytes) -> int:
+    """Of `vllm:cache_config_info{block_size="16",…,num_gpu_blocks="7000",…} 1.0`."""
+    blocks, size = _label(line, b'num_gpu_blocks="'), _label(line, b'block_size="')
+    return blocks * size
+
+
+def _label(line: bytes, name: bytes) -> int:
+    for before in (b",", b"{"):
+        start = line.find(before + name)
+        if start >= 0:
+            start += len(name) + 1
+            text = line[start : line.find(b'"', start)]
+            return int(text) if text.isdigit() else 0
+    return 0

@@ -1,0 +1,284 @@
+"""The decision about one request, for Envoy (`answers.py`) and for gateways (`epp/`) alike.
+
+Who asks → may they → is the answer in the cache → a replica, if one has room and nobody waits → else the queue. Nothing
+here waits: a held request's decision is a future, answered when an end, a look at an engine or a new replica makes
+room, or its time is up.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from manta_runtime.router.asking import PICK_PREFIX
+from manta_runtime.router.cache.response_cache import Destination, Hit, Miss, ResponseCache
+from manta_runtime.router.cache.rules import current_revision
+from manta_runtime.router.config import RouterConfig
+from manta_runtime.router.membership import Members
+from manta_runtime.router.picker import decision as decisions
+from manta_runtime.router.picker.access import Access
+from manta_runtime.router.picker.choice import Choice
+from manta_runtime.router.picker.chooser import Chooser
+from manta_runtime.router.picker.completions import End
+from manta_runtime.router.picker.decision import NO_REPLICA_SECONDS, Answered, Decision, Picked, Refused
+from manta_runtime.router.picker.holding import Asked, Holding
+from manta_runtime.router.picker.http import Question
+from manta_runtime.router.picker.ledger import Ledger, Placed
+from manta_runtime.router.picker.limits import Charge
+from manta_runtime.router.picker.metrics import Metrics
+from manta_runtime.router.picker.models_list import ModelsList
+from manta_runtime.router.picker.request import BadRequestError, Request, parse
+from manta_runtime.router.picker.tenants import Tenant
+
+__all__ = ["Answered", "Decider", "Decision", "Parts", "Picked", "Refused"]
+
+# Requests released to a replica of which we do not know how many it runs: no more than vLLM runs by default.
+_ASSUMED_SEQS = 256
+_MODELS = "/v1/models"
+_PREFIX = len(PICK_PREFIX)
+_FAILURE = 400
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a Decider works with. `eject(replica)`: a connection to it failed."""
+
+    config: RouterConfig
+    members: Members
+    ledger: Ledger
+    chooser: Chooser
+    access: Access
+    models: ModelsList
+    metrics: Metrics
+    eject: Callable[[str], None]
+    cache: ResponseCache | None = None
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(slots=True)
+class Bill:
+    """What is to be settled when a request ends."""
+
+    tenant: str
+    request: Request
+    charge: Charge | None
+
+
+class Decider:
+    """Decides questions and hears of ends; `members_changed`, `wake` and `tick` are to be called by the edges."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._ledger, self._chooser, self._access = parts.ledger, parts.chooser, parts.access
+        self._metrics, self._cache, self._clock = parts.metrics, parts.cache, parts.clock
+        self._session = parts.config.session_header.lower().encode()
+        self._revision: str | None = None
+        self.holding = Holding(parts.config.hold)
+
+    def decide(self, question: Question) -> Decision | asyncio.Future[Decision]:
+        """The decision; a future for a held request: cancel it when its client leaves."""
+        now = self._clock()
+        tenant = self._access.who(question.headers)
+        if isinstance(tenant, Refused):
+            return self._counted(tenant)
+        path = question.path[_PREFIX:]
+        if question.method == "GET" and path.startswith(_MODELS) and path[len(_MODELS) :][:1] in ("", "/"):
+            return self._describe(path[len(_MODELS) + 1 :], tenant)
+        headers = question.headers
+        content_type = headers.get(b"content-type", b"")
+        session = headers.get(self._session, b"").decode("latin-1")
+        try:
+            request = parse(path, content_type, question.body, session, question.method)
+        except BadRequestError as error:
+            return self._counted(decisions.bad_request(error.text, error.code))
+        refused = self._access.may(tenant, request, content_type, now)
+        if refused is not None:
+            return self._counted(refused)
+        return self._admit(question, tenant, request, now)
+
+    def _admit(
+        self, question: Question, tenant: Tenant, request: Request, now: float
+    ) -> Decision | asyncio.Future[Decision]:
+        headers = question.headers
+        request_id = headers.get(b"x-request-id", b"").decode("latin-1")
+        if request_id in self._ledger:  # asked again: the answer to the first question got lost
+            self._settle(self._ledger.take(request_id), 0, now)
+        miss: Miss | None = None
+        if self._cache is not None:
+            found = self._cache.ask(tenant.name, question, request, self._revision, now)
+            if isinstance(found, Hit):
+                self._access.ended(self._access.started(tenant, request, now), 0, now)
+                return Answered(found.body, found.content_type, found.headers)
+            miss = found
+        asked = Asked(request_id, tenant, request, now, question.subset, b"x-manta-explain" in headers, miss)
+        asked.charge = self._access.started(tenant, request, now)
+        if not len(self.holding) and (choice := self._choose(asked, now)) is not None:
+            return self._place(asked, choice, now)
+        return self._hold(asked, now)
+
+    def _describe(self, model: str, tenant: Tenant) -> Decision:
+        if not model:
+            return Answered(self._parts.models.answer(tenant))
+        body = self._parts.models.one(model, tenant)
+        if body is None:
+            return self._counted(decisions.unknown_model(model, self._parts.models.visible(tenant)))
+        return Answered(body)
+
+    def _choose(self, asked: Asked, now: float) -> Choice | None:
+        """A replica that has room; None if there is none now."""
+        candidates = self._ledger.candidates(now)
+        if asked.subset is not None:
+            candidates = [c for c in candidates if c.endpoint in asked.subset]
+        choice = self._chooser.choose(asked.request, candidates, now)
+        return None if choice is None or choice.candidate.saturated else choice
+
+    def _place(self, asked: Asked, choice: Choice, now: float) -> Picked:
+        request, candidate = asked.request, choice.candidate
+        self._chooser.commit(request, choice)
+        ways = (candidate, *choice.fallbacks)
+        endpoints = tuple([c.endpoint for c in ways])
+        self._ledger.placed(
+            asked.request_id,
+            candidate.replica,
+            now,
+            tried=endpoints,
+            work=choice.work,
+            stream=request.stream,
+            bill=Bill(asked.tenant.name, request, asked.charge),
+        )
+        self._metrics.picked(candidate.replica, choice.reason, request.prompt_tokens, choice.matched)
+        if asked.miss is not None and self._cache is not None:
+            destinations = [Destination(c.endpoint, c.revision) for c in ways]
+            self._cache.expect(asked.miss, asked.request_id, destinations, now)
+        return Picked(
+            asked.request_id,
+            asked.tenant.name,
+            candidate.replica,
+            endpoints,
+            choice.reason,
+            request.stream and not request.wants_usage,
+            asked.miss is not None,
+            self._explained(asked, choice, now) if asked.explain else "",
+        )
+
+    def _explained(self, asked: Asked, choice: Choice, now: float) -> str:
+        """Loads tell what other tenants do: with keys a client learns only where its own request went, and why."""
+        told = choice.explain()
+        if not self._access.open:
+            told = {name: told[name] for name in ("policy", "replica", "reason", "blocks", "prompt_tokens")}
+        told["held_ms"] = round((now - asked.at) * 1000)
+        return msgspec.json.encode(told).decode("ascii", "replace")
+
+    def _hold(self, asked: Asked, now: float) -> Decision | asyncio.Future[Decision]:
+        if not self.holding.seconds or asked.subset == ():
+            return self._turned_away(asked, self._nobody(0), now)
+        entered, pushed = self.holding.enter(asked, now)
+        if pushed is not None and pushed.item.future is not None and not pushed.item.future.done():
+            share = pushed.priority == asked.tenant.priority
+            answer = self._no_place("queue_share_exceeded" if share else "queue_full", now)
+            pushed.item.future.set_result(self._turned_away(pushed.item, answer, now))
+        if isinstance(entered, str):
+            return self._turned_away(asked, self._no_place(entered, now), now)
+        entered.add_done_callback(lambda future: self._left(asked) if future.cancelled() else None)
+        return entered
+
+    def _left(self, asked: Asked) -> None:
+        self._metrics.left += 1
+        self._access.ended(asked.charge, 0, self._clock())
+
+    def _turned_away(self, asked: Asked, refused: Refused, now: float) -> Refused:
+        self._access.ended(asked.charge, 0, now)
+        return self._counted(refused)
+
+    def _no_place(self, code: str, now: float) -> Refused:
+        seconds, places = self.holding.retry_after(now), len(self.holding)
+        if code == "queue_share_exceeded":
+            text = f"{places} requests wait for a replica, and yours hold their fair share of the places; retry later"
+            return decisions.too_many(text, "requests", code, seconds)
+        return decisions.unavailable(f"{places} requests wait for a replica already; retry later", code, seconds)
+
+    def _nobody(self, waited: int) -> Refused:
+        model, members = self._parts.models.default, self._parts.members
+        after = f" after {waited} s" if waited else ""
+        if members.usable:
+            code = "hold_expired" if waited else "saturated"
+            text = f"model {model!r}: all {len(members.usable)} ready replicas are busy{after}; retry later"
+            return decisions.unavailable(text, code, self.holding.retry_after(self._clock()))
+        text = f"model {model!r}: 0 of {members.known} replicas ready{after}; retry later"
+        return decisions.unavailable(text, "no_ready_replica", NO_REPLICA_SECONDS)
+
+    def wake(self) -> None:
+        """Something may have made room: place those whose turn it is."""
+        if not len(self.holding) or not self._ledger.room:
+            return
+        now = self._clock()
+        while (asked := self.holding.head()) is not None and asked.future is not None:
+            choice = self._choose(asked, now)
+            if choice is None or _is_flooded(choice):
+                return
+            self.holding.take(now)
+            self._metrics.held.observe(now - asked.at)
+            asked.future.set_result(self._place(asked, choice, now))
+
+    def tick(self) -> None:
+        """Some time has passed (call it several times a second): refuse those whose time is up."""
+        now = self._clock()
+        for asked in self.holding.expired(now):
+            if asked.future is not None and not asked.future.done():
+                self._metrics.held.observe(now - asked.at)
+                asked.future.set_result(self._turned_away(asked, self._nobody(self.holding.seconds), now))
+        self.wake()
+
+    def members_changed(self) -> None:
+        """Replicas came, went, failed or are back."""
+        members = self._parts.members
+        self._ledger.follow(members.all, members.usable, members.ejected)
+        self._revision = current_revision((e.revision, e.created) for e in members.usable)
+        self.wake()
+
+    def first_byte(self, request_id: str, upstream: str) -> None:
+        """A gateway says that the answer begins, from ip:port `upstream` ("" unknown)."""
+        self._ledger.first_byte(request_id, upstream)
+
+    def ended(self, end: End) -> None:
+        """A request is over."""
+        now = self._clock()
+        placed = self._ledger.ended(end, now)
+        if placed is None:
+            return
+        tokens: int | None = None
+        if end.prompt_tokens is not None:
+            tokens = end.prompt_tokens + (end.completion_tokens or 0)
+            self._metrics.used(
+                placed.bill.tenant, end.prompt_tokens, end.completion_tokens or 0, end.cached_tokens or 0
+            )
+        elif end.status is not None and end.status >= _FAILURE:
+            tokens = 0
+        self._settle(placed, tokens, now, end.events or 0)
+        if end.attempts is not None and end.attempts > 1:
+            self._metrics.retries += end.attempts - 1
+        for replica in self._ledger.failed(placed, end):
+            self._parts.eject(replica)
+        self.wake()
+
+    def lost(self, every: Iterable[Placed]) -> None:
+        """These requests ended, and nobody told us how."""
+        now = self._clock()
+        for placed in every:
+            self._settle(placed, None, now)
+        self.wake()
+
+    def _settle(self, placed: Placed | None, tokens: int | None, now: float, sent: int = 0) -> None:
+        if placed is not None:
+            self._access.ended(placed.bill.charge, tokens, now, sent)
+
+    def _counted(self, refused: Refused) -> Refused:
+        self._metrics.refusals[refused.code] += 1
+        return refused
+
+
+def _is_flooded(choice: Choice) -> bool:
+    candidate = choice.candidate
+    return not candidate.capacity and candidate.load >= max(_ASSUMED_SEQS, 2 * candidate.running)

@@ -1,0 +1,111 @@
+"""A tiny HTTP/1.1 client for what the picker asks engines: short GETs, once a second, of up to hundreds of them.
+
+One kept connection per engine and no feature beyond it: a general client costs several times as much per request.
+"""
+
+import asyncio
+from typing import cast
+
+import httptools
+
+_MAX_BODY = 16 << 20
+
+
+class EngineError(Exception):
+    """No answer; the message says why."""
+
+
+class EngineClient:
+    """GETs from one engine at ip:port, one at a time."""
+
+    def __init__(self, address: str, timeout: float = 2.0) -> None:
+        host, _, port = address.rpartition(":")
+        self._host, self._port = host.strip("[]"), int(port)
+        self._timeout = timeout
+        self._connection: _Connection | None = None
+
+    async def get(self, path: str) -> tuple[int, bytes]:
+        """Status and body. EngineError without a whole answer in time."""
+        kept = self._connection is not None and self._connection.open
+        try:
+            async with asyncio.timeout(self._timeout):
+                try:
+                    return await self._get(path)
+                except ConnectionError:
+                    if not kept:
+                        raise
+                    return await self._get(path)  # the engine closed the idle connection as we asked
+        except (OSError, TimeoutError, httptools.HttpParserError) as error:
+            self.close()
+            raise EngineError(
+                f"GET {path} of {self._host}:{self._port}: {str(error) or 'no answer in time'}"
+            ) from error
+
+    async def _get(self, path: str) -> tuple[int, bytes]:
+        connection = self._connection
+        if connection is None or not connection.open:
+            loop = asyncio.get_running_loop()
+            _, connection = await loop.create_connection(_Connection, self._host, self._port)
+            self._connection = connection
+        head = f"GET {path} HTTP/1.1\r\nhost: {self._host}\r\naccept-encoding: identity\r\n\r\n"
+        return await connection.ask(head.encode("ascii"))
+
+    def close(self) -> None:
+        """Drop the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self) -> None:
+        self.open = False
+        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    def ask(self, request: bytes) -> "asyncio.Future[tuple[int, bytes]]":
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return self._answer
+
+    def close(self) -> None:
+        self.open = False
+        self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self.open = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.open = False
+        self._fail(ConnectionResetError(str(exc or "the engine closed the connection")))
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._fail(error)
+            self.close()
+
+    def on_message_begin(self) -> None:
+        self._chunks, self._size = [], 0
+
+    def on_body(self, body: bytes) -> None:
+        self._size += len(body)
+        if self._size > _MAX_BODY:
+            self._fail(ConnectionAbortedError(f"more than {_MAX_BODY} bytes"))
+            self.close()
+            return
+        self._chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        if not self._parser.should_keep_alive():
+            self.close()
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result((self._parser.get_status_code(), b"".join(self._chunks)))
+
+    def _fail(self, error: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)

@@ -1,0 +1,103 @@
+"""The requests that wait: each has a future, which is answered when its turn comes, its time is up or it gives way.
+
+Glue between the pure queue (`queue.py`) and whoever awaits: a future that is cancelled (the client left) leaves the
+queue. Also knows how fast the queue drains, for Retry-After.
+"""
+
+import asyncio
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from manta_runtime.router.cache.response_cache import Miss
+from manta_runtime.router.config import HoldConfig
+from manta_runtime.router.picker.decision import Decision
+from manta_runtime.router.picker.limits import Charge
+from manta_runtime.router.picker.queue import Entry, FairQueue, Refusal
+from manta_runtime.router.picker.request import Request
+from manta_runtime.router.picker.tenants import Tenant
+
+_ANSWER_TOKENS = 256  # assumed of an answer whose length the client does not limit
+_ANSWER_TOKENS_MOST = 2048  # many clients ask for as much as the model could ever write
+_RETRY_AFTER_MOST = 60
+_RATE_SECONDS = 5.0  # over which the drain rate is taken
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """A request that was let in, on its way to a replica. `at`: when it came."""
+
+    request_id: str
+    tenant: Tenant
+    request: Request
+    at: float
+    subset: tuple[str, ...] | None
+    explain: bool
+    miss: Miss | None
+    charge: Charge | None = None
+    future: asyncio.Future[Decision] | None = None
+
+    @property
+    def cost(self) -> int:
+        """Tokens, estimated: what its place in the queue is worth."""
+        reserve = min(self.request.max_tokens or _ANSWER_TOKENS, _ANSWER_TOKENS_MOST)
+        return self.request.prompt_tokens + reserve
+
+
+class Holding:
+    """At most `queueSize` requests, for at most `seconds` each; with 0 seconds none."""
+
+    def __init__(self, hold: HoldConfig) -> None:
+        self.seconds = hold.seconds
+        self._queue: FairQueue[Asked] = FairQueue(hold.queue_size if hold.seconds else 0)
+        self._rate = 0.0
+        self._taken_at = 0.0
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def enter(self, asked: Asked, now: float) -> tuple[asyncio.Future[Decision] | Refusal, Entry[Asked] | None]:
+        """Let it wait. Returns its future or why it may not, and an entry that had to give way (not yet answered)."""
+        tenant = asked.tenant
+        entered, pushed = self._queue.offer(
+            asked, tenant.name, asked.cost, now, weight=tenant.weight, priority=tenant.priority
+        )
+        if not isinstance(entered, Entry):
+            return entered, None
+        asked.future = asyncio.get_running_loop().create_future()
+        asked.future.add_done_callback(partial(self._done, entered))
+        return asked.future, pushed
+
+    def _done(self, entry: Entry[Asked], future: asyncio.Future[Decision]) -> None:  # noqa: ARG002 - asyncio passes it
+        self._queue.remove(entry)
+
+    def head(self) -> Asked | None:
+        """Whose turn it is."""
+        while (entry := self._queue.peek()) is not None:
+            if entry.item.future is not None and not entry.item.future.done():
+                return entry.item
+            self._queue.remove(entry)
+        return None
+
+    def take(self, now: float) -> None:
+        """The head's turn has come."""
+        self._queue.take()
+        passed = max(now - self._taken_at, 1e-3)
+        self._rate = self._rate * math.exp(-passed / _RATE_SECONDS) + 1 / _RATE_SECONDS
+        self._taken_at = now
+
+    def expired(self, now: float) -> Iterator[Asked]:
+        """Those whose time is up, out of the queue."""
+        for entry in self._queue.expired(now - self.seconds):
+            yield entry.item
+
+    def waiting(self) -> dict[str, int]:
+        """How many wait, by tenant."""
+        return self._queue.waiting()
+
+    def retry_after(self, now: float) -> int:
+        """Seconds until a queue as long as this one has drained, as fast as it drains."""
+        rate = self._rate * math.exp(-(now - self._taken_at) / _RATE_SECONDS)
+        seconds = (len(self._queue) + 1) / rate if rate > 0 else math.inf
+        return max(1, min(_RETRY_AFTER_MOST, self.seconds or 1, math.ceil(min(seconds, _RETRY_AFTER_MOST))))

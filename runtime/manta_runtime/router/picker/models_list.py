@@ -1,0 +1,76 @@
+"""Which models can be asked for here: the served names, and the adapters that any usable replica has.
+
+GET /v1/models is answered from this, so it does not depend on the replica that happens to be asked, nor on there being
+one.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from manta_runtime.router.picker.tenants import Tenant
+
+Json = dict[str, Any]
+
+
+class ModelsList:
+    """`served`: names of the base model; `created`: seconds since 1970, told for names that no replica describes."""
+
+    def __init__(self, served: tuple[str, ...], created: int) -> None:
+        self._served = served
+        self._created = created
+        self._told: dict[str, dict[str, Json]] = {}  # replica → name → description
+        self._union: dict[str, Json] = {}
+        self.names: frozenset[str] = frozenset(served)
+        self._refresh()
+
+    @property
+    def default(self) -> str:
+        """The model of a request that names none."""
+        return self._served[0]
+
+    def learn(self, replica: str, body: bytes) -> frozenset[str]:
+        """A replica's own answer; returns its adapters. ValueError if it is not a list of models."""
+        try:
+            data = msgspec.json.decode(body)["data"]
+            told = {str(model["id"]): dict(model) for model in data}
+        except (msgspec.DecodeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"not a list of models: {error}") from error
+        if self._told.get(replica) != told:
+            self._told[replica] = told
+            self._refresh()
+        return frozenset(told).difference(self._served)
+
+    def keep_only(self, replicas: Iterable[str]) -> None:
+        """Forget replicas that are not usable any more; the last one's adapters stay until another tells its own."""
+        kept = {name: told for name in replicas if (told := self._told.get(name)) is not None}
+        if kept and kept.keys() != self._told.keys():
+            self._told = kept
+            self._refresh()
+
+    def visible(self, tenant: Tenant) -> list[str]:
+        """The names that the tenant may use."""
+        return [name for name in self._union if tenant.allows(name)]
+
+    def answer(self, tenant: Tenant) -> bytes:
+        """The body of GET /v1/models."""
+        data = [model for name, model in self._union.items() if tenant.allows(name)]
+        return msgspec.json.encode({"object": "list", "data": data})
+
+    def one(self, name: str, tenant: Tenant) -> bytes | None:
+        """The body of GET /v1/models/{name}; None if there is none that the tenant may use."""
+        model = self._union.get(name)
+        return msgspec.json.encode(model) if model is not None and tenant.allows(name) else None
+
+    def _refresh(self) -> None:
+        union = {name: self._bare(name) for name in self._served}
+        for told in self._told.values():
+            for name, model in told.items():
+                if name not in union or "root" not in union[name]:
+                    union[name] = model
+        self._union = union
+        self.names = frozenset(union)
+
+    def _bare(self, name: str) -> Json:
+        return {"id": name, "object": "model", "created": self._created, "owned_by": "vllm"}
