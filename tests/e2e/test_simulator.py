@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from running import wait_ready
 
+from manta_operator.builders.engine_args import USAGE
 from manta_operator.cli.watch import take
 from manta_runtime.engine.ray_node import free_port
 
@@ -19,6 +20,8 @@ CHAT = {
     "ignore_eos": True,
 }
 TEXT = {"prompt": "Hello", "max_tokens": 24, "temperature": 0, "ignore_eos": True}
+RESPONSE = {"input": "What is a manta ray?", "max_output_tokens": 24, "temperature": 0}
+MESSAGE = {"messages": CHAT["messages"], "max_tokens": 24, "temperature": 0}
 STREAM = {"stream": True, "stream_options": {"include_usage": True}}
 CASES = {
     "health": ("/health", None),
@@ -35,6 +38,16 @@ CASES = {
     "streamed chat without usage": ("/v1/chat/completions", CHAT | {"stream": True}),
     "completion": ("/v1/completions", TEXT),
     "streamed completion": ("/v1/completions", TEXT | STREAM),
+    "response": ("/v1/responses", RESPONSE),
+    "response that ends": ("/v1/responses", {"input": "What is a manta ray?", "temperature": 0, "instructions": "Hi"}),
+    "streamed response": ("/v1/responses", RESPONSE | {"stream": True}),
+    "message": ("/v1/messages", MESSAGE),
+    "streamed message": ("/v1/messages", MESSAGE | {"stream": True}),
+    "no input": ("/v1/responses", {}),
+    "message without a limit": ("/v1/messages", {"messages": CHAT["messages"]}),
+    "message to another model": ("/v1/messages", MESSAGE | {"model": "other"}),
+    "message too hot": ("/v1/messages", MESSAGE | {"temperature": 9}),
+    "embeddings": ("/v1/embeddings", {"input": "a"}),
     "tokenize": ("/tokenize", {"prompt": "Hello"}),
     "another model": ("/v1/chat/completions", CHAT | {"model": "other"}),
     "no messages": ("/v1/chat/completions", {}),
@@ -76,10 +89,11 @@ async def metric_names(session, url):
 
 @pytest.fixture
 async def simulated():
-    """Address of a simulator with the flags of examples/tiny.yaml."""
+    """Address of a simulator with the flags of examples/tiny.yaml, those for usage as the operator gives them."""
     port = free_port("127.0.0.1")
     command = [sys.executable, "-m", "manta_runtime.main", "simulate", "--host=127.0.0.1", f"--port={port}"]
     command += ["--model=/m", "--served-model-name", "tiny", "--max-model-len=1024", "--simulate-startup-seconds=0"]
+    command += USAGE
     process = await asyncio.create_subprocess_exec(*command)
     yield f"http://127.0.0.1:{port}"
     process.terminate()

@@ -18,8 +18,12 @@ _PROMPT = {"prompt_logprobs": None, "prompt_token_ids": None}
 
 
 def models(settings: Settings, started: int) -> Json:
-    """GET /v1/models."""
-    return {"object": "list", "data": [_model(name, settings, started) for name in settings.served_names]}
+    """GET /v1/models: the model by all its names, then its adapters."""
+    base = settings.served_names[0]
+    cards = [_model(name, settings, started) for name in settings.served_names]
+    for name, path in settings.adapters:
+        cards.append(_model(name, settings, started) | {"root": path, "parent": base, "max_model_len": None})
+    return {"object": "list", "data": cards}
 
 
 def _model(name: str, settings: Settings, started: int) -> Json:
@@ -38,10 +42,18 @@ def _model(name: str, settings: Settings, started: int) -> Json:
     }
 
 
-def usage(prompt: int, generated: int, *, details: bool = True) -> Json:
-    """Tokens; vLLM names the (empty) details in whole answers only."""
+def usage(prompt: int, generated: int, details: Json | None) -> Json:
+    """Tokens of a whole answer; `details`: where those of the prompt came from."""
+    found = streamed_usage(prompt, generated)
+    every = None if details is None else details | {"multimodal_tokens": None}
+    return found | {"prompt_tokens_details": every, "completion_tokens_details": None}
+
+
+def streamed_usage(prompt: int, generated: int, details: Json | None = None) -> Json:
+    """Tokens as streams tell them: only what is known."""
     found: Json = {"prompt_tokens": prompt, "total_tokens": prompt + generated, "completion_tokens": generated}
-    return found | ({"prompt_tokens_details": None, "completion_tokens_details": None} if details else {})
+    known = {name: count for name, count in (details or {}).items() if count is not None}
+    return found | ({"prompt_tokens_details": known} if known else {})
 
 
 def head(kind: Kind, identity: str, created: int, model: str) -> Json:

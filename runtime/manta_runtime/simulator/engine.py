@@ -64,6 +64,11 @@ class Engine:
         """Wait until nothing runs or waits."""
         await self._idle.wait()
 
+    @property
+    def unfinished(self) -> int:
+        """Answers that run or wait."""
+        return len(self._jobs)
+
     def submit(self, asked: Asked, prompt: str, choice: int) -> Job:
         """Begin one answer."""
         natural = 0 if asked.ignore_eos else self._settings.answer_tokens

@@ -98,8 +98,8 @@ class Metrics:
         self._by_label = {name: self._family(name, *found) for name, found in _BY_LABEL.items()}
         self._gauges(scheduler, settings)
         rejected = Counter("vllm:admission_rejections", "-", ("model_name", "reason"), registry=self._registry)
-        for reason in ("max_num_queued_reqs", "max_num_queued_tokens"):
-            rejected.labels(self._labels["model_name"], reason)
+        self._rejected = rejected.labels(self._labels["model_name"], "max_num_queued_reqs")
+        rejected.labels(self._labels["model_name"], "max_num_queued_tokens")
 
     def _family(self, name: str, label: str, values: tuple[str, ...]) -> dict[str, Counter]:
         family = Counter(f"vllm:{name}", name, (*self._labels, label), registry=self._registry)
@@ -172,6 +172,10 @@ class Metrics:
         for name, value in found.items():
             self._observe[name].observe(value)
         self._by_label["request_success"][reason].inc()
+
+    def rejected(self) -> None:
+        """A request found the queue full."""
+        self._rejected.inc()
 
     def aborted(self) -> None:
         """A client left before its answer was complete."""

@@ -89,6 +89,8 @@ def parse(body: Mapping[str, Any], kind: Kind, settings: Settings) -> Asked:
     """Read a chat or a completion. Raises Refused."""
     stream = bool(_given(body, "stream", boolean))
     usage, continuous_usage = _stream_options(body)
+    if settings.force_usage:  # vLLM forces both
+        usage = continuous_usage = True
     stop, user = _given(body, "stop", texts) or (), _given(body, "user", text) or ""
     ignore_eos = bool(_given(body, "ignore_eos", boolean))
     n, temperature = _given(body, "n", integer), _given(body, "temperature", number)
@@ -123,7 +125,7 @@ def parse(body: Mapping[str, Any], kind: Kind, settings: Settings) -> Asked:
 def check_model(body: Mapping[str, Any], settings: Settings) -> str:
     """Return the name of the model asked for, the first one served when none is. Raises Refused."""
     model = _given(body, "model", text) or settings.served_names[0]
-    if model not in settings.served_names:
+    if model not in (*settings.served_names, *dict(settings.adapters)):
         names = ", ".join(settings.served_names)
         message = f"The model `{model}` does not exist. Valid aliases: {names}."
         raise Refused(404, message, "NotFoundError", "model")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import secrets
 import time
@@ -14,17 +12,24 @@ from aiohttp import web
 
 from manta_runtime.simulator import bodies
 from manta_runtime.simulator.answers import detokenize, tokenize
+from manta_runtime.simulator.completions import CHAT, TEXT
 from manta_runtime.simulator.forms import Refused, missing, text, tokens
-from manta_runtime.simulator.protocol import Asked, Kind, check_model, parse, read_json, render_chat
+from manta_runtime.simulator.messages import MESSAGES
+from manta_runtime.simulator.protocol import Asked, check_model, read_json, render_chat
+from manta_runtime.simulator.responses import RESPONSES
+from manta_runtime.simulator.speaking import Dialect, Telling, compact, complete
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from manta_runtime.simulator.engine import Engine, Job
+    from manta_runtime.simulator.engine import Engine
     from manta_runtime.simulator.settings import Settings
 
 _PROMETHEUS = "text/plain; version=1.0.0; charset=utf-8"
 _MAX_BODY = 64 << 20
+_FULL = (
+    "The engine is currently busy and cannot accept new requests. Please try again later or on a different instance."
+)
 
 
 @dataclass
@@ -52,8 +57,10 @@ class Server:
         get("/metrics", self._metrics)
         post("/tokenize", self._tokenize)
         post("/detokenize", self._detokenize)
-        post("/v1/chat/completions", self._generator("chat"))
-        post("/v1/completions", self._generator("completion"))
+        post("/v1/chat/completions", self._generator(CHAT))
+        post("/v1/completions", self._generator(TEXT))
+        post("/v1/responses", self._generator(RESPONSES))
+        post("/v1/messages", self._generator(MESSAGES))
         return application
 
     @web.middleware
@@ -105,47 +112,45 @@ class Server:
             raise Refused(400, str(error), "BadRequestError", None) from error
         return _answer({"prompt": prompt})
 
-    def _generator(self, kind: Kind) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _generator(self, dialect: Dialect) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handler(request: web.Request) -> web.StreamResponse:
             self.unanswered += 1
             try:
-                asked = parse(read_json(await request.read(), request.content_type), kind, self.settings)
-                return await self._generate(request, asked)
+                body = read_json(await request.read(), request.content_type)
+                return await self._generate(request, dialect, body, dialect.read(body, self.settings))
+            except Refused as refused:
+                return _answer(dialect.refusal(refused.body), status=refused.status)
             finally:
                 self.unanswered -= 1
 
         return handler
 
-    async def _generate(self, request: web.Request, asked: Asked) -> web.StreamResponse:
-        if self.closing:
-            # What vLLM 0.32 answers once it has been told to end: its thread pool is closed.
-            raise Refused(500, "cannot schedule new futures after shutdown", "InternalServerError", None)
+    async def _generate(
+        self, request: web.Request, dialect: Dialect, body: Mapping[str, Any], asked: Asked
+    ) -> web.StreamResponse:
+        self._admit(asked)
         self._note(asked)
         jobs = [self.engine.submit(asked, prompt, n) for prompt in asked.prompts for n in range(asked.n)]
-        prefix = "chatcmpl" if asked.kind == "chat" else "cmpl"
-        identity, created = f"{prefix}-{secrets.token_hex(8)}", int(time.time())
+        identity = f"{dialect.prefix}{'_' if dialect.prefix == 'resp' else '-'}{secrets.token_hex(8)}"
+        telling = Telling(self.settings, body, asked, jobs, identity, int(time.time()))
         try:
             if asked.stream:
-                start = bodies.chunk_head(asked.kind, identity, created, asked.model)
-                return await self._stream(request, asked, jobs, start)
-            for job in jobs:
-                while not job.sequence.done:
-                    job.grown.clear()
-                    await job.grown.wait()
+                return await _stream(request, dialect.events(telling))
+            await complete(jobs)
         finally:
             for job in jobs:
                 self.engine.abandon(job)
-        return _answer(_whole(asked, jobs, bodies.head(asked.kind, identity, created, asked.model)))
+        return _answer(dialect.whole(telling))
 
-    async def _stream(
-        self, request: web.Request, asked: Asked, jobs: list[Job], start: bodies.Json
-    ) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
-        await response.prepare(request)
-        async for chunk in _chunks(asked, jobs, start):
-            await response.write(f"data: {_compact(chunk)}\n\n".encode())
-        await response.write(b"data: [DONE]\n\n")
-        return response
+    def _admit(self, asked: Asked) -> None:
+        """Raises Refused where vLLM takes no more work."""
+        if self.closing:
+            # What vLLM 0.32 answers once it has been told to end: its thread pool is closed.
+            raise Refused(500, "cannot schedule new futures after shutdown", "InternalServerError", None)
+        most = self.settings.most_requests
+        if most is not None and self.engine.unfinished + len(asked.prompts) * asked.n > most:
+            self.engine.metrics.rejected()
+            raise Refused(503, _FULL, "Service Unavailable", None)
 
     def _note(self, asked: Asked) -> None:
         if self.journal is not None and asked.user:
@@ -153,64 +158,13 @@ class Server:
             os.write(self.journal, f"{asked.user}\n".encode())
 
 
-def _compact(body: Any) -> str:
-    return json.dumps(body, separators=(",", ":"))
+async def _stream(request: web.Request, events: AsyncIterator[bytes]) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+    await response.prepare(request)
+    async for event in events:
+        await response.write(event)
+    return response
 
 
 def _answer(body: Any, status: int = 200) -> web.Response:
-    return web.Response(body=_compact(body).encode(), status=status, content_type="application/json")
-
-
-def _whole(asked: Asked, jobs: list[Job], start: bodies.Json) -> bodies.Json:
-    choices = [
-        bodies.choice(asked.kind, index, job.answer.text, job.answer.finish_reason, job.answer.stop_reason)
-        for index, job in enumerate(jobs)
-    ]
-    return bodies.whole(asked.kind, start, choices, bodies.usage(*_count(asked, jobs)))
-
-
-async def _chunks(asked: Asked, jobs: list[Job], start: bodies.Json) -> AsyncIterator[bodies.Json]:
-    if asked.kind == "chat":
-        for index in range(len(jobs)):
-            yield _with_usage(bodies.opening(start, index), asked, jobs)
-    sent = [0] * len(jobs)
-    while any(count < job.sequence.length for count, job in zip(sent, jobs, strict=True)):
-        await _any_grown(jobs)
-        for index, job in enumerate(jobs):
-            have = job.sequence.generated
-            if have > sent[index]:
-                text = "".join(job.answer.pieces[sent[index] : have])
-                ended = (job.answer.finish_reason, job.answer.stop_reason) if job.sequence.done else None
-                sent[index] = have
-                chunk = bodies.piece(asked.kind, start, index, text, ended)
-                if ended and asked.kind == "chat" and not asked.usage:
-                    chunk["system_fingerprint"] = bodies.FINGERPRINT
-                yield _with_usage(chunk, asked, jobs)
-    if asked.usage:
-        yield bodies.final_usage(start, bodies.usage(*_count(asked, jobs), details=False))
-
-
-def _with_usage(chunk: bodies.Json, asked: Asked, jobs: list[Job]) -> bodies.Json:
-    if not asked.continuous_usage:
-        return chunk
-    counted = bodies.usage(*_count(asked, jobs), details=False) | {"completion_tokens_details": None}
-    return chunk | {"usage": counted}
-
-
-def _count(asked: Asked, jobs: list[Job]) -> tuple[int, int]:
-    prompt = sum(job.sequence.prompt_tokens for job in jobs[:: asked.n])
-    return prompt, sum(job.sequence.generated for job in jobs)
-
-
-async def _any_grown(jobs: list[Job]) -> None:
-    """Wait until one of the jobs has a token that was not there at the last call."""
-    waiting = [job for job in jobs if not job.sequence.done or job.grown.is_set()]
-    if len(waiting) == 1:
-        await waiting[0].grown.wait()
-    else:
-        waits = [asyncio.ensure_future(job.grown.wait()) for job in waiting]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-    for job in jobs:
-        job.grown.clear()
+    return web.Response(body=compact(body).encode(), status=status, content_type="application/json")

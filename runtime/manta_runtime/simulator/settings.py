@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,11 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Durations in seconds. `journal`: a file that gets one line for every request begun; None for none."""
+    """Durations in seconds. `journal`: a file that gets one line for every request begun; None for none.
+
+    `adapters`: name and path of each. `force_usage`: streams carry usage whether asked for or not. `prompt_details`:
+    usage says what of a prompt was cached. `most_requests`: of these, running and waiting, one more is refused.
+    """
 
     model: str
     served_names: tuple[str, ...]
@@ -44,6 +49,10 @@ class Settings:
     answer_tokens: int
     seed: int
     journal: Path | None
+    adapters: tuple[tuple[str, str], ...] = ()
+    force_usage: bool = False
+    prompt_details: bool = False
+    most_requests: int | None = None
     api_key: str = field(default="", repr=False)
     limits: Limits = field(default_factory=Limits)
     latency: LatencyModel = field(default_factory=LatencyModel)
@@ -69,6 +78,10 @@ def parse(flags: Sequence[str], environ: Mapping[str, str]) -> Settings:
         answer_tokens=int(_number(flags, "--simulate-answer-tokens")),
         seed=int(_number(flags, "--seed", 0)),
         journal=Path(journal) if journal else None,
+        adapters=_adapters(flags),
+        force_usage=has_flag(flags, "--enable-force-include-usage"),
+        prompt_details=has_flag(flags, "--enable-prompt-tokens-details"),
+        most_requests=int(_number(flags, "--max-num-queued-reqs")) if _has(flags, "--max-num-queued-reqs") else None,
         api_key=find_flag(flags, "--api-key") or environ.get("VLLM_API_KEY", ""),
         limits=_limits(flags),
         latency=LatencyModel(speed=max(1e-3, _number(flags, "--simulate-speed"))),
@@ -94,17 +107,34 @@ def _limits(flags: Sequence[str]) -> Limits:
 
 def _served_names(flags: Sequence[str]) -> tuple[str, ...]:
     """`--served-model-name a b`, or `--served-model-name=a`."""
+    return _several(flags, "--served-model-name")
+
+
+def _adapters(flags: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """`--lora-modules name=path {"name": ..., "path": ...}`. Raises SettingsError."""
+    found: list[tuple[str, str]] = []
+    for word in _several(flags, "--lora-modules"):
+        try:
+            fields = json.loads(word) if word.startswith("{") else dict([word.split("=", 1)])
+            found += [(str(fields["name"]), str(fields["path"]))] if word.startswith("{") else fields.items()
+        except (ValueError, KeyError) as error:
+            raise SettingsError(f"--lora-modules: {word!r} is neither name=path nor JSON with both") from error
+    return tuple(found)
+
+
+def _several(flags: Sequence[str], name: str) -> tuple[str, ...]:
     for position, flag in enumerate(flags):
-        if flag.startswith("--served-model-name="):
+        if flag.startswith(f"{name}="):
             return (flag.partition("=")[2],)
-        if flag == "--served-model-name":
-            names = []
-            for name in flags[position + 1 :]:
-                if name.startswith("--"):
-                    break
-                names.append(name)
-            return tuple(names)
+        if flag == name:
+            rest = flags[position + 1 :]
+            end = next((index for index, word in enumerate(rest) if word.startswith("--")), len(rest))
+            return tuple(rest[:end])
     return ()
+
+
+def _has(flags: Sequence[str], name: str) -> bool:
+    return find_flag(flags, name) is not None
 
 
 def _own(flags: Sequence[str], name: str) -> str:
