@@ -16,12 +16,17 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
+class _Cut(msgspec.Struct):
+    reason: str | None = None
+
+
 class _Whole(msgspec.Struct):
     """What tells of an answer's end; the rest is skipped."""
 
     error: Any = None
     choices: list[_Choice] | None = None
     status: str | None = None
+    incomplete_details: _Cut | None = None
     stop_reason: str | None = None
 
 
@@ -108,7 +113,8 @@ def is_whole(path: str, body: bytes) -> bool:
     if found.error is not None:
         return False
     if path == "/v1/responses":
-        return found.status == "completed"
+        cut = found.incomplete_details
+        return found.status == "completed" or (cut is not None and cut.reason == "max_output_tokens")
     if path == "/v1/messages":
         return found.stop_reason is not None
     return bool(found.choices) and all(choice.finish_reason not in _DONE for choice in found.choices or ())

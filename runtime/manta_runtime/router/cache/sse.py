@@ -18,6 +18,7 @@ _BROKEN = re.compile(
     rb'^data: ?\{"error":'  # an engine that fails in mid-stream says so, and then ends the stream as always
     rb'|"finish_reason": ?"(?:abort|error)"'
     rb"|^event: (?:error|response\.(?:failed|incomplete|cancelled))\n"
+    rb'|^event: response\.completed\n.*"status": ?"(?:cancelled|failed|in_progress)"'
     rb'|^event: message_delta\n.*"stop_reason": ?null'
 )
 _USAGE = re.compile(rb',"usage":\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}')
