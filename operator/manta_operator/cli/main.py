@@ -18,6 +18,7 @@ _COMMANDS = {
     "status": ("status_command", "status"),
     "logs": ("logs_command", "logs"),
     "chat": ("chat_command", "chat"),
+    "keys": ("keys_command", "keys"),
     "release": ("release_command", "release"),
     "operator": ("operator_command", "operator"),
 }

@@ -4,18 +4,30 @@ import os
 import re
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from manta_operator.cli.main import main
 
 PAGE = Path(__file__).parents[3] / "docs" / "cli.md"
-BLOCK = re.compile(r"<!-- help: (\w+) -->\n(?:```text\n.*?```\n)?", re.DOTALL)
-COMMANDS = main.list_commands(None)
+BLOCK = re.compile(r"<!-- help: ([\w ]+) -->\n(?:```text\n.*?```\n)?", re.DOTALL)
+
+
+def commands():
+    """The commands, and those within groups: `keys create`."""
+    for name in main.list_commands(None):
+        yield name
+        command = main.get_command(None, name)
+        if isinstance(command, click.Group):
+            yield from (f"{name} {each}" for each in command.list_commands(None))
+
+
+COMMANDS = list(commands())
 
 
 def help_of(command):
-    return CliRunner().invoke(main, [command, "--help"], prog_name="manta", terminal_width=100).stdout
+    return CliRunner().invoke(main, [*command.split(), "--help"], prog_name="manta", terminal_width=100).stdout
 
 
 def block(command):

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from manta_runtime.router.picker.tenants import ANONYMOUS
+from manta_runtime.router.picker.tenants import ANONYMOUS, LONGEST_NAME, NAME
 
 _LINE = re.compile(rb"sha256:([0-9a-fA-F]{64})(?:\s+#.*)?")
-_NAME = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _MOST_BYTES = 4 << 20
 _TRIES = 3
 _FINGERPRINT = 12
@@ -89,8 +88,8 @@ def _digests(shown: Path, path: Path) -> Iterator[tuple[bytes, str]]:
 
 
 def _not_a_tenant(shown: Path, path: Path) -> str:
-    if not _NAME.fullmatch(path.name):
-        return f"{shown} is left out: the name of a file is a tenant's, of letters, digits, '-', '.' and '_'"
+    if len(path.name) > LONGEST_NAME or not re.search(NAME, path.name):
+        return f"{shown} is left out: a file's name is a tenant's, of letters, digits and, inside, '-', '.' and '_'"
     if path.name == ANONYMOUS:
         return f"{shown} is left out: {ANONYMOUS} is everybody where no keys are asked for; name the tenant otherwise"
     if path.stat().st_size > _MOST_BYTES:

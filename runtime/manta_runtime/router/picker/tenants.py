@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 ANONYMOUS = "anonymous"
 """The tenant of everybody where no keys are asked for."""
+NAME = r"^[a-zA-Z0-9]([-._a-zA-Z0-9]*[a-zA-Z0-9])?$"
+LONGEST_NAME = 63
 _MOST = 1 << 53
 
 
@@ -57,7 +59,7 @@ class _Strict(BaseModel):
 
 
 class _Entry(_Strict):
-    name: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
+    name: Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
     models: Annotated[tuple[str, ...], Field(strict=False)] | None = None
     requests_per_minute: _Limit = None
     tokens_per_minute: _Limit = None
