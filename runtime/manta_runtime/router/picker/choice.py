@@ -17,8 +17,8 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
     """A replica for a request.
 
     `matched`: leading blocks of the prompt it holds. `work`: prefill work it has to do for the request (`ttft.py`);
-    count it as pending until the first token. `now`: when it was chosen. `ranked`: all candidates and their costs,
-    the best first. `left_out`: those that were not considered, with the reason.
+    count it as pending until the first token. `now`: when it was chosen. `order`: cost and place in `usable`, the best
+    first. `left_out`: candidates that were not considered, with the reason.
     """
 
     candidate: Candidate
@@ -28,14 +28,15 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
     now: float
     policy: str
     request: Request
-    ranked: Sequence[tuple[float, Candidate]]
+    usable: Sequence[Candidate]
+    order: Sequence[tuple[float, int]]
     matches: Mapping[str, int]
     left_out: LeftOut
 
     @property
     def fallbacks(self) -> tuple[Candidate, ...]:
         """Where to retry, the best first; at most two."""
-        others = [c for _, c in self.ranked[1 : 1 + _FALLBACKS]]
+        others = [self.usable[row[1]] for row in self.order[1 : 1 + _FALLBACKS]]
         if len(others) < _FALLBACKS:
             others += [c for c, _ in self.left_out[: _FALLBACKS - len(others)]]
         return tuple(others)
@@ -48,7 +49,7 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
             "reason": self.reason,
             "blocks": len(self.request.blocks),
             "prompt_tokens": self.request.prompt_tokens,
-            "candidates": [self._row(c) | {"cost": round(cost, 1)} for cost, c in self.ranked]
+            "candidates": [self._row(self.usable[place]) | {"cost": round(cost, 1)} for cost, place in self.order]
             + [self._row(c) | {"left_out": why} for c, why in self.left_out],
         }
 

@@ -21,7 +21,8 @@ _SESSION_BOUND = 1.25
 # As many requests are added to the mean load, so that a handful of requests is no excess.
 _PRIOR_LOAD = 8.0
 
-Ranked = list[tuple[float, Candidate]]
+# Cost and place among the usable, the best first.
+Order = list[tuple[float, int]]
 Matches = Mapping[str, int]
 
 
@@ -47,12 +48,12 @@ class Chooser:
             return None
         usable, left_out = eligible(candidates, request.model)
         matches = self.index.match(request.blocks)
-        ranked, reason = self._rank(request, usable, matches)
-        best = ranked[0][1]
+        order, reason = self._rank(request, usable, matches)
+        best = usable[order[0][1]]
         matched = matches.get(best.replica, 0)
         prompt = request.prompt_tokens
         work = ttft.work(prompt, min(prompt, cached_tokens(matched)))
-        return Choice(best, reason, matched, int(work), now, self.policy, request, ranked, matches, left_out)
+        return Choice(best, reason, matched, int(work), now, self.policy, request, usable, order, matches, left_out)
 
     def commit(self, request: Request, choice: Choice) -> None:
         """The request goes to the chosen replica, which will hold its prompt."""
@@ -82,62 +83,68 @@ class Chooser:
         self.share.keep_only(names)
         self._digests = {name: digest for name, digest in self._digests.items() if name in names}
 
-    def _by_cost(self, request: Request, usable: Sequence[Candidate], matches: Matches) -> tuple[Ranked, str]:
+    def _by_cost(self, request: Request, usable: Sequence[Candidate], matches: Matches) -> tuple[Order, str]:
         """The least expected time to first token, delay of others included (`ttft.py`)."""
         costs = self._costs(request, usable, matches)
-        limit = min(costs) + ttft.TIE
-        tied = [c for c, cost in zip(usable, costs, strict=True) if cost <= limit]
-        places = self._rendezvous(request.head, tied) if len(tied) > 1 else {}
-        order = [
-            (0.0, c.load, places.get(c.replica, 0), cost, place) if cost <= limit else (cost, c.load, 0, cost, place)
-            for place, (c, cost) in enumerate(zip(usable, costs, strict=True))
-        ]
-        order.sort()
-        ranked = [(row[3], usable[row[4]]) for row in order]
-        matched = matches.get(ranked[0][1].replica, 0)
-        return ranked, f"prefix {matched}/{len(request.blocks)}" if matched else "least-cost"
+        order = sorted(zip(costs, range(len(costs)), strict=True))
+        limit = order[0][0] + ttft.TIE
+        if len(order) > 1 and order[1][0] <= limit:
+            order = self._untied(order, limit, request.head, usable)
+        matched = matches.get(usable[order[0][1]].replica, 0)
+        return order, f"prefix {matched}/{len(request.blocks)}" if matched else "least-cost"
+
+    def _untied(self, order: Order, limit: float, head: str, usable: Sequence[Candidate]) -> Order:
+        """Among equals the fewest in flight, and of those the one that all routers would take."""
+        tied = sorted([(usable[place].load, cost, place) for cost, place in order if cost <= limit])
+        least = [row for row in tied if row[0] == tied[0][0]]
+        if len(least) > 1:
+            places = self._rendezvous(head, [usable[row[2]] for row in least])
+            least.sort(key=lambda row: places[usable[row[2]].replica])
+        return [(cost, place) for _, cost, place in least + tied[len(least) :]] + order[len(tied) :]
 
     def _costs(self, request: Request, usable: Sequence[Candidate], matches: Matches) -> list[float]:
-        prompt, weight, excess = request.prompt_tokens, 1.0 + ttft.EXTERNALITY, ttft.excess
+        prompt, weight = request.prompt_tokens, 1.0 + ttft.EXTERNALITY
         whole = weight * ttft.work(prompt, 0)
         sent, (mean_sent, scale_sent) = self.share.sent, self.share.scale()
+        free_sent = mean_sent + ttft.FREE * scale_sent
         mean_load = sum([c.load for c in usable]) / len(usable)
         scale_load = mean_load + _PRIOR_LOAD
+        free_load = mean_load + ttft.FREE * scale_load
         rates = [c.prefill_rate for c in usable if c.prefill_rate]
         mean_rate = sum(rates) / len(rates) if rates else 0.0
+        slow, fast = mean_rate / ttft.SAME_RATE, mean_rate * ttft.SAME_RATE
         costs = []
         for c in usable:
-            matched = matches.get(c.replica)
-            own = whole if matched is None else weight * ttft.work(prompt, min(prompt, cached_tokens(matched)))
-            cost = (c.pending_tokens + own) * (1.0 + c.load * ttft.INTERFERENCE)
-            if mean_rate:
+            name, load = c.replica, c.load
+            matched = matches.get(name, 0)
+            own = weight * ttft.work(prompt, min(prompt, cached_tokens(matched))) if matched else whole
+            cost = (c.pending_tokens + own) * (1.0 + load * ttft.INTERFERENCE)
+            if rates and not slow < c.prefill_rate < fast:
                 cost *= ttft.slowness(c.prefill_rate, mean_rate)
-            above = (sent.get(c.replica, mean_sent) - mean_sent) / scale_sent
-            if above > 0.0:
-                cost += whole * excess(above)
-            above = (c.load - mean_load) / scale_load
-            if above > 0.0:
-                cost += whole * excess(above)
+            above = sent.get(name, 0.0)
+            if above > free_sent:
+                cost += whole * ttft.excess((above - mean_sent) / scale_sent)
+            if load > free_load:
+                cost += whole * ttft.excess((load - mean_load) / scale_load)
             costs.append(cost)
         return costs
 
-    def _by_load(self, request: Request, usable: Sequence[Candidate], matches: Matches) -> tuple[Ranked, str]:  # noqa: ARG002
+    def _by_load(self, request: Request, usable: Sequence[Candidate], matches: Matches) -> tuple[Order, str]:  # noqa: ARG002
         order = sorted([(c.load, c.last_pick, place) for place, c in enumerate(usable)])
-        return [(float(row[0]), usable[row[2]]) for row in order], "least-load"
+        return [(float(row[0]), row[2]) for row in order], "least-load"
 
-    def _in_turn(self, request: Request, usable: Sequence[Candidate], matches: Matches) -> tuple[Ranked, str]:  # noqa: ARG002
-        order = sorted([(c.last_pick, place) for place, c in enumerate(usable)])
-        return [(float(row[0]), usable[row[1]]) for row in order], "round-robin"
+    def _in_turn(self, request: Request, usable: Sequence[Candidate], matches: Matches) -> tuple[Order, str]:  # noqa: ARG002
+        return sorted([(float(c.last_pick), place) for place, c in enumerate(usable)]), "round-robin"
 
-    def _by_session(self, request: Request, usable: Sequence[Candidate], matches: Matches) -> tuple[Ranked, str]:
+    def _by_session(self, request: Request, usable: Sequence[Candidate], matches: Matches) -> tuple[Order, str]:
         """Always the same replica for a session, unless it has far more than its share; then the next one."""
-        ranked, reason = self._by_cost(request, usable, matches)
+        order, reason = self._by_cost(request, usable, matches)
         if not request.session:
-            return ranked, reason
+            return order, reason
         bound = _SESSION_BOUND * sum([c.load for c in usable]) / len(usable) + 1.0
         places = self._rendezvous(request.session, usable)
-        home = min(usable, key=lambda c: (c.load > bound, places[c.replica]))
-        return [row for row in ranked if row[1] is home] + [row for row in ranked if row[1] is not home], "session"
+        home = min(range(len(usable)), key=lambda place: (usable[place].load > bound, places[usable[place].replica]))
+        return sorted(order, key=lambda row: row[1] != home), "session"
 
     def _rendezvous(self, text: str, replicas: Iterable[Candidate]) -> dict[str, int]:
         """Numbers that all routers compute alike for a text and each replica; the lowest wins."""

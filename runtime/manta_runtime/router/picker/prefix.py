@@ -18,6 +18,7 @@ DEFAULT_TOKENS = 128 << 10
 # Room for blocks that are gone from the engine already. To believe in one costs a choice that is a little less even, to
 # forget one too early costs its computation.
 _SLACK = 1.15
+_TRIM_TO = 0.98
 # Blocks of all replicas together; about 200 bytes each.
 MAX_ENTRIES = 1 << 20
 
@@ -102,8 +103,7 @@ class PrefixIndex:
         if cache is None:
             return
         del self._names[cache.bit]
-        for block in cache.held:
-            self._release(block, cache.bit)
+        self._release(cache.held, cache.bit)
 
     def sizes(self) -> dict[str, tuple[int, int]]:
         """Blocks and characters held, by replica."""
@@ -123,17 +123,31 @@ class PrefixIndex:
         limit = cache.tokens * self.chars_per_token * _SLACK
         most = self._max_entries // len(self._caches)
         held = cache.held
-        while held and (cache.chars > limit or len(held) > most):
-            oldest = next(iter(held))
-            cache.chars -= held.pop(oldest)
-            self._release(oldest, cache.bit)
+        if cache.chars <= limit and len(held) <= most:
+            return
+        # Some more than needed: finding the oldest costs a walk over the places of all that went since dict last grew.
+        limit, most = limit * _TRIM_TO, int(most * _TRIM_TO)
+        chars, count = cache.chars, len(held)
+        oldest = []
+        for block, size in held.items():
+            if chars <= limit and count <= most:
+                break
+            oldest.append(block)
+            chars -= size
+            count -= 1
+        cache.chars = chars
+        for block in oldest:
+            del held[block]
+        self._release(oldest, cache.bit)
 
-    def _release(self, block: int, bit: int) -> None:
-        mask = self._holders.get(block, 0) & ~bit
-        if mask:
-            self._holders[block] = mask
-        else:
-            self._holders.pop(block, None)
+    def _release(self, blocks: Iterable[int], bit: int) -> None:
+        holders = self._holders
+        for block in blocks:
+            mask = holders.get(block, 0)
+            if mask == bit:
+                del holders[block]
+            elif mask & bit:
+                holders[block] = mask ^ bit
 
     def _note(self, found: dict[str, int], mask: int, depth: int) -> None:
         while mask:

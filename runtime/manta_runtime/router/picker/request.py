@@ -9,7 +9,7 @@ from manta_runtime.router.picker import bodies, prompts
 
 _INVALID_JSON = "invalid_json"
 _INVALID_VALUE = "invalid_value"
-_HEAD_CHARS = 4096
+_HEAD_CHARS = 1024
 
 
 class BadRequestError(ValueError):

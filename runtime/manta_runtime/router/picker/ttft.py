@@ -26,10 +26,12 @@ NOMINAL_RATE = 8000.0
 # A replica this far above the mean pays nothing; at the bound it is no better than to recompute the whole prompt
 # elsewhere.
 FREE, BOUND = 0.1, 0.4
+# Learned rates this close to the mean are noise.
+SAME_RATE = 1.3
 # Costs this close (in work, weighed) are equal.
 TIE = 256.0
-# Learned rates within this factor of the mean are noise; beyond it, they count up to the second.
-_SAME_RATE, _MOST_RATE = 1.33, 2.0
+# Learned rates beyond this factor of the mean count no more.
+_MOST_RATE = 2.0
 
 
 def work(prompt: int, cached: int) -> float:
@@ -44,10 +46,8 @@ def excess(above: float) -> float:
 
 
 def slowness(rate: float, mean: float) -> float:
-    """How many times as long as on an average replica work takes on one of this rate; 1 if unknown or about average."""
-    if not rate or mean / _SAME_RATE < rate < mean * _SAME_RATE:
-        return 1.0
-    return min(_MOST_RATE, max(1 / _MOST_RATE, mean / rate))
+    """How many times as long as on an average replica work takes on one of this rate; 1 if it is unknown (0)."""
+    return min(_MOST_RATE, max(1 / _MOST_RATE, mean / rate)) if rate else 1.0
 
 
 def seconds(pending: float, own: float, running: int, rate: float) -> float:
