@@ -95,6 +95,18 @@ e2e: model ## Real vLLM, Ray and Envoy on the box
 bench-operator: install-dev ## Measure the operator with 1,000 LLMDeployments (COUNT=100 for a quick one)
 	@PYTHONPATH=operator:tests/support $(BIN)/python benchmarks/operator/main.py $(if $(COUNT),--count=$(COUNT))
 
+.PHONY: bench-router
+bench-router: install-dev ## Manta's router beside vllm-router and production-stack's, one run (PRODUCTION_STACK=checkout)
+	@PYTHONPATH=benchmarks $(BIN)/python -m routers.main $(if $(ROUNDS),--rounds=$(ROUNDS)) $(if $(ONLY),--only $(ONLY))
+
+.PHONY: soak
+soak: install-dev ## The router at half of its saturation, with flat memory and nothing lost (MINUTES=30)
+	@PYTHONPATH=benchmarks $(BIN)/python -m routers.soak $(if $(MINUTES),--minutes=$(MINUTES))
+
+.PHONY: streams
+streams: install-dev ## Thousands of streams open at once through the router, each to its end (COUNT=5000)
+	@PYTHONPATH=benchmarks $(BIN)/python -m routers.streams $(if $(COUNT),--count=$(COUNT))
+
 .PHONY: traffic
 traffic: install-dev ## Send requests while things change, and count the lost ones (RATE=40 a second; 3 minutes)
 	@PYTHONPATH=benchmarks $(BIN)/python -m traffic.main $(if $(RATE),--rate=$(RATE))
