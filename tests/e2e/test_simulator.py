@@ -9,7 +9,6 @@ import aiohttp
 import pytest
 from running import wait_ready
 
-from manta_operator.builders.engine_args import USAGE
 from manta_operator.cli.watch import take
 from manta_runtime.engine.ray_node import free_port
 
@@ -75,8 +74,11 @@ async def ask(session, url, case):
         text = await response.text()
     kind = response.headers.get("Content-Type", "") if text else ""
     if kind.startswith("text/event-stream"):
-        events = [line[6:] for line in text.splitlines() if line]
-        return response.status, kind, sorted({json.dumps(form(json.loads(event))) for event in events[:-1]}), events[-1]
+        lines = text.splitlines()
+        events = [line[6:] for line in lines if line.startswith("data: ")]
+        names = list(dict.fromkeys(line for line in lines if line.startswith("event: ")))
+        forms = sorted({event if event == "[DONE]" else json.dumps(form(json.loads(event))) for event in events})
+        return response.status, kind, forms, names, events[-1] == "[DONE]"
     return response.status, kind, form(json.loads(text)) if text else None
 
 
@@ -89,11 +91,11 @@ async def metric_names(session, url):
 
 @pytest.fixture
 async def simulated():
-    """Address of a simulator with the flags of examples/tiny.yaml, those for usage as the operator gives them."""
+    """Address of a simulator with the flags of examples/tiny.yaml and the operator."""
     port = free_port("127.0.0.1")
     command = [sys.executable, "-m", "manta_runtime.main", "simulate", "--host=127.0.0.1", f"--port={port}"]
     command += ["--model=/m", "--served-model-name", "tiny", "--max-model-len=1024", "--simulate-startup-seconds=0"]
-    command += USAGE
+    command += ["--enable-prompt-tokens-details"]
     process = await asyncio.create_subprocess_exec(*command)
     yield f"http://127.0.0.1:{port}"
     process.terminate()

@@ -26,7 +26,7 @@ def _read(body: Mapping[str, Any], settings: Settings) -> Asked:
     """As a chat: the input, after the instructions. Raises Refused."""
     given = body.get("input")
     if given is None:
-        raise missing(body, "input")
+        raise missing({**body, "tools": None}, "input")  # vLLM puts one in before it looks
     if not isinstance(given, str | list):
         raise invalid("string_type", "body.input", "Input should be a valid string", given)
     messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
