@@ -25,6 +25,7 @@ from manta_runtime.router.routes import PATHS
 
 _API = re.compile(PATHS)
 _HOLD_MARGIN_SECONDS = 10
+_WITH_USAGE_OPTION = frozenset(("/v1/chat/completions", "/v1/completions"))
 _JSON = ("content-type", "application/json")
 _MODES = "request_body_mode must be FULL_DUPLEX_STREAMED or BUFFERED: a replica is chosen by the whole request"
 
@@ -100,7 +101,7 @@ class Exchange:
             headers = [("content-type", decision.content_type), *decision.headers]
             return self._immediate(200, decision.body, headers, "answered")
         self._picked = decision
-        hide = decision.hide_usage and self._answer_mode != messages.NONE
+        hide = decision.hide_usage and self._path in _WITH_USAGE_OPTION and self._answer_mode != messages.NONE
         self._answer = PassingAnswer(hide)
         body = b"".join(self._chunks)
         changed = amended(body) if hide else body

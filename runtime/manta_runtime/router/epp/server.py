@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from manta_runtime.router.config import RouterConfig
 from manta_runtime.router.epp import health
-from manta_runtime.router.epp.certificate import load_or_make
+from manta_runtime.router.epp.certificate import credentials
 from manta_runtime.router.epp.exchange import Decides, Exchange, Rules
 from manta_runtime.router.epp.messages import ProcessingRequest
 
@@ -47,11 +47,10 @@ async def serve(
     )
     rules = Rules(config.max_body_bytes, config.engine_port, config.hold.seconds)
     server.add_generic_rpc_handlers((_Processor(decider, rules, clock).handler(), health.handler(SERVICE, ready)))
-    certificate = load_or_make((f"{config.deployment}-router-epp.{config.namespace}.svc", pod_ip))
-    credentials = grpc.ssl_server_credentials([(certificate.key, certificate.chain)])
+    names = (f"{config.deployment}-epp.{config.namespace}.svc", pod_ip)
     host = f"[{pod_ip}]" if ":" in pod_ip else pod_ip
     try:
-        server.add_secure_port(f"{host}:{config.ext_proc_port}", credentials)
+        server.add_secure_port(f"{host}:{config.ext_proc_port}", credentials(names))
         server.add_insecure_port(f"{host}:{config.ext_proc_port + 1}")
     except RuntimeError as error:
         raise OSError(f"{host}:{config.ext_proc_port} or the port after it: {error}") from error
