@@ -20,11 +20,12 @@ from manta_runtime.router.config import (
     parse,
 )
 from manta_runtime.router.picker.http import Question
-from manta_runtime.router.picker.run import Picker
+from manta_runtime.router.picker.picker import Picker
 
 DEPLOYMENTS = every_deployment()
 every = pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS.keys())
 RUN = "/var/run/manta-router"
+PROBES = ("livenessProbe", "readinessProbe")
 
 
 @every
@@ -114,9 +115,9 @@ def test_the_router_containers_are_commands_of_the_runtime(deployment):
 
 
 @every
-def test_the_routers_probes_and_ports_exist(deployment):
+def test_the_routers_probes_and_ports_exist(deployment, tmp_path):
     _, objects = render(deployment)
-    bootstrap = build(config_of(objects), "10.0.0.8", Path("/tmp/admin"))
+    bootstrap = build(config_of(objects), "10.0.0.8", Path("/tmp/admin"), Path(RUN))
     [http] = bootstrap["static_resources"]["listeners"]
     [workload] = of_kind(objects, "Deployment")
     envoy, pick = containers(workload)["envoy"], containers(workload)["picker"]
@@ -134,8 +135,28 @@ def test_the_routers_probes_and_ports_exist(deployment):
     } | ({"cache": names.CACHE_PORT} if deployment.spec.router.cache else {})
     assert pick["readinessProbe"]["httpGet"]["port"] == port_of(clusters["picker"])
     assert pick["livenessProbe"]["httpGet"] == {"path": "/livez", "port": port_of(clusters["picker"])}
-    question = Question("GET", pick["readinessProbe"]["httpGet"]["path"], {}, b"")
-    assert Picker(config_of(objects))._answer(question).status == 503, "known, and not ready before it has synced"
+    picker = Picker(config_of(objects), tmp_path)
+    codes = {name: picker.answer(Question("GET", pick[name]["httpGet"]["path"], {}, b"")).status for name in PROBES}
+    assert codes == {"livenessProbe": 200, "readinessProbe": 503}, "it lives, and is not ready before it has synced"
+
+
+def test_in_an_inference_pool_the_picker_is_alone_and_has_the_ports_that_gateways_ask():
+    deployment = DEPLOYMENTS["every router field"]
+    mode = {"mode": "inference-pool", "cache": None, "tracing": None}
+    spec = deployment.spec.model_copy(update={"router": deployment.spec.router.model_copy(update=mode)})
+    _, objects = render(deployment.model_copy(update={"spec": spec}))
+    config = config_of(objects)
+    assert config.mode == "inference-pool"
+    [workload] = of_kind(objects, "Deployment")
+    [(name, container)] = containers(workload).items()
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert (name, ports["picker"]) == ("picker", config.picker_port)
+    assert (ports["ext-proc"], ports["ext-proc-plain"]) == (config.ext_proc_port, config.ext_proc_port + 1)
+    [service] = [obj for obj in of_kind(objects, "Service") if obj["metadata"]["name"] == "demo-epp"]
+    assert {port["targetPort"] for port in service["spec"]["ports"]} <= set(ports)
+    mounted = {volume["name"]: volume for volume in workload["spec"]["template"]["spec"]["volumes"]}
+    [made] = of_kind(objects, "ConfigMap")
+    assert mounted["config"]["configMap"]["name"] == made["metadata"]["name"] == "demo-epp"
 
 
 def health_path(http):

@@ -36,6 +36,7 @@ def test_vllm_parses_every_command_line_as_it_is_meant():
         assert found["max_model_len"] == engine.max_model_len
         assert found["enable_prefix_caching"] is engine.prefix_caching
         assert found["enforce_eager"] is engine.enforce_eager
+        assert (found["enable_prompt_tokens_details"], found["enable_force_include_usage"]) == (True, False)
         assert found["dtype"] == engine.dtype
         assert found["revision"] == deployment.spec.model.revision
     assert parsed["chat template"]["chat_template"] == TEMPLATE

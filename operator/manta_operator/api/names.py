@@ -65,3 +65,8 @@ def group_secret_name(deployment: str) -> str:
 def router_name(deployment: str) -> str:
     """Return the name of the router's Deployment, ConfigMap and ServiceAccount."""
     return f"{deployment}-router"
+
+
+def epp_name(deployment: str) -> str:
+    """Return the name of the endpoint picker's Deployment, ConfigMap and Service in mode inference-pool."""
+    return f"{deployment}-epp"

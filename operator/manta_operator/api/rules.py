@@ -13,7 +13,6 @@ from manta_operator.api.router_rules import ROUTER_RULES
 from manta_operator.api.rule import Rule
 
 _GROUP = "Manta forms the group of pods"
-_TOKENS = "the router counts the tokens of every answer by what it turns off"
 _TLS = "the runtime inside speaks plain HTTP; end TLS in a gateway in front of the Service"
 
 PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
@@ -27,6 +26,7 @@ PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
         "--distributed-executor-backend": "spec.engine.executor",
         "--download-dir": "spec.model.cache",
         "--dtype": "spec.engine.dtype",
+        "--enable-force-include-usage": "the router asks for it, and hides it from who did not ask",
         "--enable-prefix-caching": "spec.engine.prefixCaching",
         "--enforce-eager": "spec.engine.enforceEager",
         "--gpu-memory-utilization": "spec.engine.gpuMemoryUtilization",
@@ -40,9 +40,8 @@ PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
         "--max-num-seqs": "spec.engine.maxNumSeqs",
         "--model": "spec.model.uri",
         "--nnodes": _GROUP,
-        "--no-enable-force-include-usage": _TOKENS,
         "--no-enable-prefix-caching": "spec.engine.prefixCaching",
-        "--no-enable-prompt-tokens-details": _TOKENS,
+        "--no-enable-prompt-tokens-details": "the router tells from them what the prefix caches have saved",
         "--no-enforce-eager": "spec.engine.enforceEager",
         "--node-rank": _GROUP,
         "--pipeline-parallel-size": "spec.parallelism.pipeline",

@@ -10,12 +10,13 @@ from typing import Any
 
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment, LLMDeploymentSpec
-from manta_operator.builders import access, engine_groups, integrations, pod_template, protection, router
+from manta_operator.builders import access, engine_groups, integrations, pod_template, protection
 from manta_operator.builders.engine_pod import engine_template, template_hash
-from manta_operator.builders.router_config import router_config
+from manta_operator.builders.routing import changing, routing
 from manta_operator.facts.accelerators import catalog
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning import fit
+from manta_operator.planning.mode_change import Routers
 from manta_operator.planning.observe import Observed
 from manta_operator.planning.plan import Circumstances, Deadlines, Plan, Wish, plan
 from manta_operator.planning.problems import Problem
@@ -34,6 +35,8 @@ class Desired:
     objects: tuple[Object, ...]
     template: Object = field(default_factory=dict)
     """Pod template of the engines: what `placement.room` looks for places for."""
+    keep: bool = False
+    """Nothing but groups is to be pruned: the routers of another mode serve until the new ones do."""
 
 
 def desire(
@@ -70,7 +73,8 @@ def desire(
         observed,
         circumstances,
     )
-    return Desired(decision, tuple(_objects(deployment, decision, template)), template)
+    change = changing(deployment, observed)
+    return Desired(decision, tuple(_objects(deployment, decision, template, change)), template, keep=change.both)
 
 
 def _deadlines(spec: LLMDeploymentSpec) -> Deadlines:
@@ -78,20 +82,17 @@ def _deadlines(spec: LLMDeploymentSpec) -> Deadlines:
     return Deadlines(startup, spec.rollout.progress_deadline_seconds or startup + START_MARGIN_SECONDS)
 
 
-def _objects(deployment: LLMDeployment, decision: Plan, template: Object) -> list[Object]:
-    config = router_config(deployment)
+def _objects(deployment: LLMDeployment, decision: Plan, template: Object, change: Routers) -> list[Object]:
     return [
         access.service_account(deployment),
         access.role(deployment),
         access.role_binding(deployment),
-        config,
-        router.router_service(deployment),
         engine_groups.group_service(deployment),
         protection.disruption_budget(deployment, names.COMPONENT_ENGINE),
         protection.disruption_budget(deployment, names.COMPONENT_ROUTER),
-        protection.engine_policy(deployment),
-        protection.router_policy(deployment),
+        protection.engine_policy(deployment, both_modes=change.admit_both),
+        protection.router_policy(deployment, both_modes=change.admit_both),
         *(engine_groups.statefulset(deployment, decision, group, template) for group in decision.groups),
-        router.router_deployment(deployment, config),
-        *integrations.wanted(deployment),
+        *routing(deployment, change),
+        *integrations.pod_monitors(deployment),
     ]

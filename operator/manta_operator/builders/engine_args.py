@@ -11,9 +11,6 @@ from manta_operator.planning.fit import kv_cache_setting
 from manta_operator.planning.shape import Shape
 
 COMMAND = ["manta-runtime", "engine"]
-USAGE = ("--enable-force-include-usage", "--enable-prompt-tokens-details")
-"""What makes every answer say its tokens, those of streams and the cached ones too: limits and logs are made of them.
-The router takes the chunk with the usage out of a stream whose client did not ask for it."""
 
 
 def launcher_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelerator) -> list[str]:
@@ -47,7 +44,7 @@ def vllm_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelerator)
         f"--pipeline-parallel-size={shape.pipeline}",
         *_memory(spec.engine, accelerator),
         *_options(spec.engine),
-        *USAGE,
+        "--enable-prompt-tokens-details",  # how many of them the prefix cache had
         # An argument with "$(" would be expanded by the kubelet: "$$" is its escape.
         *([f"--chat-template={spec.model.chat_template.replace('$(', '$$(')}"] if spec.model.chat_template else []),
         *spec.engine.args,

@@ -1,6 +1,7 @@
 """Builders of what other projects do for a deployment: the PodMonitor and the HTTPRoute. Pure.
 
 Both kinds are optional: where the cluster does not serve one, everything else goes on (`planning.integrations`).
+The HTTPRoute is made beside the routers that it leads to (`routing.py`).
 """
 
 import re
@@ -14,14 +15,14 @@ from manta_operator.planning.integrations import HTTP_ROUTE, POD_MONITOR
 Object = dict[str, Any]
 
 
-def wanted(deployment: LLMDeployment) -> tuple[Object, ...]:
-    """Return the objects of optional kinds that the spec asks for, in the order to apply them."""
-    objects = []
-    if deployment.spec.monitoring.pod_monitor:
-        objects.append(pod_monitor(deployment))
-    if deployment.spec.gateway.parent_refs:
-        objects.append(http_route(deployment))
-    return tuple(objects)
+def pod_monitors(deployment: LLMDeployment) -> list[Object]:
+    """Return the PodMonitor if the spec asks for one."""
+    return [pod_monitor(deployment)] if deployment.spec.monitoring.pod_monitor else []
+
+
+def http_routes(deployment: LLMDeployment) -> list[Object]:
+    """Return the HTTPRoute to the Service if the spec names a Gateway."""
+    return [http_route(deployment)] if deployment.spec.gateway.parent_refs else []
 
 
 def pod_monitor(deployment: LLMDeployment) -> Object:

@@ -29,6 +29,12 @@ def selector(deployment: LLMDeployment, component: str) -> dict[str, str]:
     return {names.LABEL_DEPLOYMENT: deployment.name, names.LABEL_COMPONENT: component}
 
 
+def router_workload(deployment: LLMDeployment) -> str:
+    """Return the name of the router's Deployment and ConfigMap: a mode's own, so that a change of mode has both."""
+    in_pool = deployment.spec.router.mode == "inference-pool"
+    return names.epp_name(deployment.name) if in_pool else names.router_name(deployment.name)
+
+
 def _owner(deployment: LLMDeployment) -> Object:
     return {
         "apiVersion": names.API_VERSION,

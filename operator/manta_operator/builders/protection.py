@@ -33,35 +33,46 @@ def disruption_budget(deployment: LLMDeployment, component: str) -> Object:
     }
 
 
-def engine_policy(deployment: LLMDeployment) -> Object:
-    """Return the engines' NetworkPolicy: what answers clients reaches the API, the ranks reach each other, nobody else.
+def engine_policy(deployment: LLMDeployment, *, both_modes: bool = False) -> Object:
+    """Return the engines' NetworkPolicy: who asks for clients reaches the API, ranks reach each other, no others.
 
     vLLM guards some of its endpoints with no key at all (/invocations does inference), so the network has to. Its
     /metrics share the port with them: Prometheus is let in where spec.monitoring asks for it, by its own labels.
+
+    Args:
+        deployment: What is asked for.
+        both_modes: Admit the gateways of mode inference-pool in mode envoy, too: the mode is changing.
     """
-    asking = [_pods(deployment, names.COMPONENT_ROUTER), *_gateways(deployment)]
+    asking = [_pods(deployment, names.COMPONENT_ROUTER), *_gateways(deployment, both_modes)]
     api = {"from": asking, "ports": [_tcp(names.ENGINE_PORT)]}
     ranks = {"from": [_pods(deployment, names.COMPONENT_ENGINE)]}
     return _policy(deployment, names.COMPONENT_ENGINE, [api, ranks, *_scraping(deployment, names.ENGINE_PORT)])
 
 
-def router_policy(deployment: LLMDeployment) -> Object:
+def router_policy(deployment: LLMDeployment, *, both_modes: bool = False) -> Object:
     """Return the router's NetworkPolicy: anyone reaches its HTTP port, the operator and the other routers its picker.
 
     The operator asks the picker how many requests each replica has, before it takes one away; routers tell each other
     what tenants have used. In mode inference-pool there is no HTTP port, and gateways reach the picker's own.
+
+    Args:
+        deployment: What is asked for.
+        both_modes: Admit the clients of either mode: it is changing.
     """
-    clients: Object = {"ports": [_tcp(names.ROUTER_PORT)]}
-    if gateways := _gateways(deployment):
-        clients = {"from": gateways, "ports": [_tcp(names.EXT_PROC_PORT), _tcp(names.EXT_PROC_PLAIN_PORT)]}
+    gateways = _gateways(deployment, both_modes)
+    clients: list[Object] = []
+    if both_modes or not gateways:
+        clients.append({"ports": [_tcp(names.ROUTER_PORT)]})
+    if gateways:
+        clients.append({"from": gateways, "ports": [_tcp(names.EXT_PROC_PORT), _tcp(names.EXT_PROC_PLAIN_PORT)]})
     knowing = [_anywhere({"matchLabels": OPERATOR_PODS}), _pods(deployment, names.COMPONENT_ROUTER)]
     picker = {"from": knowing, "ports": [_tcp(names.PICKER_PORT)]}
-    return _policy(deployment, names.COMPONENT_ROUTER, [clients, picker, *_scraping(deployment, names.PICKER_PORT)])
+    return _policy(deployment, names.COMPONENT_ROUTER, [*clients, picker, *_scraping(deployment, names.PICKER_PORT)])
 
 
-def _gateways(deployment: LLMDeployment) -> list[Object]:
+def _gateways(deployment: LLMDeployment, both_modes: bool) -> list[Object]:
     """Return the pods of the gateways that move the bytes in mode inference-pool, in whichever namespace they are."""
-    if deployment.spec.router.mode != "inference-pool":
+    if deployment.spec.router.mode != "inference-pool" and not both_modes:
         return []
     named = sorted({parent.name for parent in deployment.spec.gateway.parent_refs})
     which = {"operator": "In", "values": named} if named else {"operator": "Exists"}

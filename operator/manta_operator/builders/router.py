@@ -7,7 +7,7 @@ from typing import Any
 
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
-from manta_operator.builders.metadata import metadata, selector
+from manta_operator.builders.metadata import metadata, router_workload, selector
 from manta_operator.builders.router_config import config_hash
 from manta_operator.builders.router_pod import router_pod
 
@@ -41,7 +41,7 @@ def router_deployment(deployment: LLMDeployment, config: Object) -> Object:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata(deployment, names.router_name(deployment.name), names.COMPONENT_ROUTER),
+        "metadata": metadata(deployment, router_workload(deployment), names.COMPONENT_ROUTER),
         "spec": {
             "replicas": deployment.spec.router.replicas,
             "selector": {"matchLabels": labels},

@@ -13,7 +13,7 @@ from manta_operator.api import names
 from manta_operator.api.models import CacheSpec, LLMDeployment
 from manta_operator.api.quantity import parse_quantity
 from manta_operator.builders.engine_args import served_names
-from manta_operator.builders.metadata import metadata, selector
+from manta_operator.builders.metadata import metadata, router_workload, selector
 
 Object = dict[str, Any]
 
@@ -26,7 +26,7 @@ def router_config(deployment: LLMDeployment) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": metadata(deployment, names.router_name(deployment.name), names.COMPONENT_ROUTER),
+        "metadata": metadata(deployment, router_workload(deployment), names.COMPONENT_ROUTER),
         "data": {CONFIG_FILE: _text(_router(deployment)), TENANTS_FILE: _text(_tenants(deployment))},
     }
 

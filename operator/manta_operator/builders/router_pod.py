@@ -12,7 +12,7 @@ from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment, Resources, RouterSpec
 from manta_operator.api.quantity import format_bytes, parse_quantity
 from manta_operator.builders.engine_pod import END_MARGIN_SECONDS, USER
-from manta_operator.builders.metadata import selector
+from manta_operator.builders.metadata import router_workload, selector
 from manta_operator.builders.router_config import CONFIG_FILE, TENANTS_FILE
 from manta_operator.builders.scheduling import scheduling
 
@@ -58,7 +58,7 @@ def _volumes(deployment: LLMDeployment) -> list[Object]:
     # Optional: without it the pods would not start, and nobody could ask what is wrong. The picker refuses everybody.
     keys = {"secretName": auth.secret, "optional": True, "defaultMode": KEYS_MODE} if auth else None
     return [
-        {"name": "config", "configMap": {"name": names.router_name(deployment.name)}},
+        {"name": "config", "configMap": {"name": router_workload(deployment)}},
         *([{"name": "keys", "secret": keys}] if keys else []),
         {"name": "run", "emptyDir": {"sizeLimit": "64Mi"}},
         {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},

@@ -109,7 +109,12 @@ class Effects:
             if not self._store.going(found)
             and (
                 found.uid in given_up
-                or (found.kind not in _KEPT and found.owner == deployment.uid and name not in wanted)
+                or (
+                    not desired.keep
+                    and found.kind not in _KEPT
+                    and found.owner == deployment.uid
+                    and name not in wanted
+                )
             )
         ]
 

@@ -1,6 +1,7 @@
 """From the store to what the plan reads: the groups, pods and routers of one LLMDeployment, as they are now."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from manta_operator.api import names
@@ -10,6 +11,7 @@ from manta_operator.controller.statuses import timestamp
 from manta_operator.controller.store import Store
 from manta_operator.controller.surroundings import Surroundings
 from manta_operator.placement.nodes import lost_at, lost_nodes
+from manta_operator.planning.integrations import INFERENCE_POOL
 from manta_operator.planning.observe import Observed, observe
 
 Object = dict[str, Any]
@@ -27,7 +29,14 @@ class Observer:
         """Return what there is, given the nodes that are lost."""
         statefulsets = self._bodies(deployment, "StatefulSet")
         pods = self._bodies(deployment, "Pod", names.COMPONENT_ENGINE)
-        return observe(statefulsets, pods, self._bodies(deployment, "Deployment"), time.time(), lost)
+        found = observe(statefulsets, pods, self._bodies(deployment, "Deployment"), time.time(), lost)
+        children = self._store.of((deployment.namespace, deployment.name)).values()
+        return replace(
+            found,
+            # The name of a pod is that of its Deployment, a hash and a random word.
+            router_pods=frozenset(pod.name.rsplit("-", 2)[0] for pod in self.routers(deployment)),
+            pool=any(each.kind == INFERENCE_POOL.kind and not self._store.going(each) for each in children),
+        )
 
     def look_closer(
         self, deployment: LLMDeployment, observed: Observed, template: Object

@@ -39,6 +39,7 @@ NAMESPACED = (
     Permission("rbac.authorization.k8s.io", ("rolebindings", "roles"), _MAKE, "what the router may read"),
     Permission("monitoring.coreos.com", ("podmonitors",), _MAKE, "spec.monitoring, where it is served"),
     Permission("gateway.networking.k8s.io", ("httproutes",), _MAKE, "spec.gateway, where it is served"),
+    Permission("inference.networking.k8s.io", ("inferencepools",), _MAKE, "spec.router.mode, where it is served"),
 )
 """In every namespace the operator watches."""
 

@@ -23,7 +23,10 @@ POD_MONITOR = OptionalKind(
     "monitoring.coreos.com/v1", "PodMonitor", "the Prometheus operator", "spec.monitoring.podMonitor"
 )
 HTTP_ROUTE = OptionalKind("gateway.networking.k8s.io/v1", "HTTPRoute", "the Gateway API", "spec.gateway.parentRefs")
-OPTIONAL_KINDS = (POD_MONITOR, HTTP_ROUTE)
+INFERENCE_POOL = OptionalKind(
+    "inference.networking.k8s.io/v1", "InferencePool", "the Gateway API Inference Extension", "spec.router.mode"
+)
+OPTIONAL_KINDS = (POD_MONITOR, HTTP_ROUTE, INFERENCE_POOL)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ delay, so it is not even kept. What is read:
     Pod          metadata: name, uid, labels, creationTimestamp, deletionTimestamp, ownerReferences; spec.nodeName;
                  status: phase, startTime, conditions Ready and PodScheduled, (init)containerStatuses: name,
                  restartCount, state, what the last one said as it ended
-    Deployment   metadata: name, uid, labels, ownerReferences; status.readyReplicas
+    Deployment   metadata: name, uid, labels, deletionTimestamp, ownerReferences; status.readyReplicas
 """
 
 import json
@@ -24,6 +24,7 @@ from manta_operator.planning.observed import (
     Observed,
     ObservedGroup,
     ObservedPod,
+    ObservedRouter,
 )
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Observed",
     "ObservedGroup",
     "ObservedPod",
+    "ObservedRouter",
     "observe",
     "pod_problem",
     "slim",
@@ -93,14 +95,22 @@ def observe(
             members[pod.group].append(pod)
         else:
             strays.setdefault(pod.group, []).append((body, pod))
+    routers = tuple(sorted(map(_router, deployments), key=lambda router: router.name))
     groups = [_group(body, members[body["metadata"]["name"]]) for body in bodies]
     everyone = [pod for them in members.values() for pod in them] + [pod for them in strays.values() for _, pod in them]
     return Observed(
         groups=tuple(sorted(groups, key=lambda group: group.name)),
         pods=tuple(sorted(everyone, key=lambda pod: (pod.name, pod.uid))),
-        router_ready=sum(map(_ready_replicas, deployments)),
+        router_ready=sum(router.ready for router in routers),
+        routers=routers,
         leaving=tuple(_leaving(name, strays[name]) for name in sorted(strays)),
         now=now,
+    )
+
+
+def _router(body: Body) -> ObservedRouter:
+    return ObservedRouter(
+        body["metadata"]["name"], _ready_replicas(body), bool(body["metadata"].get("deletionTimestamp"))
     )
 
 

@@ -131,12 +131,27 @@ class LeavingGroup:
 
 
 @dataclass(frozen=True)
+class ObservedRouter:
+    """A Deployment of router pods. There are two while spec.router.mode changes."""
+
+    name: str
+    ready: int
+    deleting: bool = False
+
+
+@dataclass(frozen=True)
 class Observed:
     """Everything the plan and the conditions read. Groups and pods are ordered by name."""
 
     groups: tuple[ObservedGroup, ...] = ()
     pods: tuple[ObservedPod, ...] = ()
     router_ready: int = 0
+    """Router pods that serve, of all their Deployments."""
+    routers: tuple[ObservedRouter, ...] = ()
+    router_pods: frozenset[str] = frozenset()
+    """Names of the Deployments that there are router pods of; these drain when it is gone."""
+    pool: bool = False
+    """Whether there is an InferencePool."""
     leaving: tuple[LeavingGroup, ...] = ()
     now: float = 0.0
     """When this was observed."""

@@ -9,34 +9,47 @@ from make import LLAMA_8B, deployment
 
 from manta_operator.api import names
 from manta_operator.builders.desired import Desired, desire
-from manta_operator.builders.integrations import wanted
 from manta_operator.builders.protection import engine_policy, router_policy
+from manta_operator.planning.integrations import OPTIONAL_KINDS
 from manta_operator.planning.observe import Observed
 
 MONITORED = {"monitoring": {"podMonitor": True}}
 ROUTED = {"gateway": {"parentRefs": [{"name": "edge", "namespace": "infra"}, {"name": "lan", "sectionName": "https"}]}}
 
+POOLED = {"router": {"mode": "inference-pool"}}
+OPTIONAL = {kind.kind for kind in OPTIONAL_KINDS}
+
 
 def spec_of(kind, **spec):
-    (found,) = [obj for obj in wanted(deployment(**spec)) if obj["kind"] == kind]
+    (found,) = [obj for obj in optional(**spec) if obj["kind"] == kind]
     return found["spec"]
+
+
+def optional(**spec):
+    """The objects of kinds that a cluster may not serve, in the order in which they are applied."""
+    desired = desire(deployment(**spec), LLAMA_8B, Observed())
+    assert isinstance(desired, Desired)
+    return [obj for obj in desired.objects if obj["kind"] in OPTIONAL]
 
 
 @pytest.mark.parametrize(
     ("spec", "kinds"),
-    [({}, []), (MONITORED, ["PodMonitor"]), (ROUTED, ["HTTPRoute"]), (MONITORED | ROUTED, ["PodMonitor", "HTTPRoute"])],
-    ids=["neither", "monitored", "routed", "both"],
+    [
+        ({}, []),
+        (MONITORED, ["PodMonitor"]),
+        (ROUTED, ["HTTPRoute"]),
+        (MONITORED | ROUTED, ["HTTPRoute", "PodMonitor"]),
+        (POOLED, ["InferencePool"]),
+        (POOLED | ROUTED, ["InferencePool", "HTTPRoute"]),
+    ],
+    ids=["neither", "monitored", "routed", "both", "a pool", "a pool with a route"],
 )
-def test_only_what_is_asked_for_is_made_and_last(spec, kinds):
-    desired = desire(deployment(**spec), LLAMA_8B, Observed())
-    assert isinstance(desired, Desired)
-    made = [obj["kind"] for obj in desired.objects]
-    assert [kind for kind in made if kind in ("PodMonitor", "HTTPRoute")] == kinds
-    assert made[len(made) - len(kinds) :] == kinds
+def test_only_what_is_asked_for_is_made(spec, kinds):
+    assert [obj["kind"] for obj in optional(**spec)] == kinds
 
 
 def test_integrations_are_children_like_any_other():
-    for obj in wanted(deployment(**MONITORED, **ROUTED)):
+    for obj in optional(**MONITORED, **ROUTED, **POOLED):
         assert obj["metadata"]["name"] == "demo"
         assert obj["metadata"]["labels"][names.LABEL_MANAGED_BY] == "manta"
         assert obj["metadata"]["ownerReferences"][0]["uid"] == "uid-1"
@@ -91,7 +104,6 @@ def admitted(policy, port):
 
 ROUTERS = {"matchLabels": {"manta.dev/deployment": "demo", "app.kubernetes.io/component": "router"}}
 OPERATORS = {"matchLabels": {"app.kubernetes.io/part-of": "manta", "app.kubernetes.io/component": "operator"}}
-POOLED = {"router": {"mode": "inference-pool"}}
 GATEWAY_LABELS = ("gateway.networking.k8s.io/gateway-name", "gateway.envoyproxy.io/owning-gateway-name")
 GATEWAYS = [{"matchExpressions": [{"key": label, "operator": "Exists"}]} for label in GATEWAY_LABELS]
 NAMED_GATEWAYS = [
