@@ -77,13 +77,16 @@ class Tenants:
 
     def __init__(self) -> None:
         self._tenants: dict[str, Tenant] = {}
+        self._unlisted: dict[str, Tenant] = {}  # made once each: there are no more of them than of files with keys
         self._seen: Stamp | None = None
         self.ready = False
 
     def get(self, name: str) -> Tenant:
         """The tenant; one that the file does not name has no limits."""
-        tenant = self._tenants.get(name)
-        return tenant if tenant is not None else Tenant(name)
+        tenant = self._tenants.get(name) or self._unlisted.get(name)
+        if tenant is None:
+            tenant = self._unlisted[name] = Tenant(name)
+        return tenant
 
     @property
     def names(self) -> tuple[str, ...]:
