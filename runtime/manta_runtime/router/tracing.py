@@ -14,7 +14,7 @@ Json = dict[str, Any]
 CLUSTER = "traces"
 SERVICE_NAME = "manta-router"
 _PATH = "/v1/traces"
-_TYPE = "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig"
+_TYPE = "type.googleapis.com/envoy."
 
 
 def build(config: TracingConfig) -> Json:
@@ -22,7 +22,8 @@ def build(config: TracingConfig) -> Json:
     url = urlsplit(config.endpoint)
     uri = f"http://{url.netloc}{url.path.rstrip('/') or _PATH}"
     return {
-        "random_sampling": {"value": config.sampling_percent},
+        # Envoy's own dice would be thrown before a client's traceparent is read: the sampler below decides.
+        "random_sampling": {"value": 100},
         "spawn_upstream_span": True,
         "custom_tags": [
             *(_said(tag, header) for tag, header in _SAID.items()),
@@ -31,9 +32,10 @@ def build(config: TracingConfig) -> Json:
         "provider": {
             "name": "envoy.tracers.opentelemetry",
             "typed_config": {
-                "@type": _TYPE,
+                "@type": _TYPE + "config.trace.v3.OpenTelemetryConfig",
                 "service_name": SERVICE_NAME,
                 "http_service": {"http_uri": {"uri": uri, "cluster": CLUSTER, "timeout": "5s"}},
+                "sampler": _sampler(config.sampling_percent),
             },
         },
     }
@@ -48,6 +50,17 @@ _COUNTED = {
     "gen_ai.usage.input_tokens": "prompt_tokens",
     "gen_ai.usage.output_tokens": "completion_tokens",
 }
+
+
+def _sampler(percent: int) -> Json:
+    """As the client's traceparent says; without one, `percent` of all traces."""
+    some = _extension("trace_id_ratio_based", "TraceIdRatioBased", sampling_percentage={"numerator": percent})
+    return _extension("parent_based", "ParentBased", wrapped_sampler=some)
+
+
+def _extension(name: str, message: str, **fields: Json) -> Json:
+    kind = f"{_TYPE}extensions.tracers.opentelemetry.samplers.v3.{message}SamplerConfig"
+    return {"name": f"envoy.tracers.opentelemetry.samplers.{name}", "typed_config": {"@type": kind, **fields}}
 
 
 def _said(tag: str, header: str) -> Json:

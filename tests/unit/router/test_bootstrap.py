@@ -99,7 +99,7 @@ def test_what_is_off_is_absent():
     assert names == ["engines", "picker", "picker-log", "cache", "traces"]
     (uri,) = find(manager(on)["tracing"], "http_uri")
     assert uri["uri"] == "http://otel.obs:4318/v1/traces"
-    assert manager(on)["tracing"]["random_sampling"] == {"value": 5}
+    assert list(find(manager(on)["tracing"], "sampling_percentage")) == [{"numerator": 5}]
 
 
 def test_every_local_error_is_an_openai_error():
