@@ -4,9 +4,10 @@ One ext_proc stream is one HTTP request; `exchange.py` is what is said on it. Im
 grpc takes a while and 20 MB.
 """
 
+import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
@@ -24,7 +25,12 @@ log = logging.getLogger(__name__)
 
 SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 _MESSAGE_MARGIN = 1 << 20
-_GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 1.0
+# Gateways look at our health, or at the Service's endpoints, every few seconds.
+_NOTICE_SECONDS = 5.0
+
+Leave = Callable[[], Awaitable[None]]
+"""To be awaited when the process is asked to end."""
 
 
 @asynccontextmanager
@@ -34,8 +40,12 @@ async def serve(
     decider: Decides,
     ready: Callable[[], bool],
     clock: Callable[[], float] = time.monotonic,
-) -> AsyncIterator[None]:
-    """Serve while the context is open; then requests under way get a few seconds. OSError if a port is taken."""
+) -> AsyncIterator[Leave]:
+    """Serve while the context is open. OSError if a port is taken.
+
+    Answers pass through us, so we cannot just go: `leave` waits until gateways have noticed, sends them elsewhere
+    (GOAWAY), and returns when all answers have ended or drainSeconds are over.
+    """
     limit = config.max_body_bytes + _MESSAGE_MARGIN
     server = grpc.aio.server(
         options=[
@@ -56,8 +66,14 @@ async def serve(
         raise OSError(f"{host}:{config.ext_proc_port} or the port after it: {error}") from error
     await server.start()
     log.info("endpoint picker on %s:%d (TLS) and %d", host, config.ext_proc_port, config.ext_proc_port + 1)
+
+    async def leave() -> None:
+        log.info("ending: answering until the gateways have left")
+        await asyncio.sleep(_NOTICE_SECONDS)
+        await server.stop(config.drain_seconds)
+
     try:
-        yield
+        yield leave
     finally:
         await server.stop(_GRACE_SECONDS)
 

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from manta_runtime.router.picker.picker import TICK_SECONDS, Picker
 from manta_runtime.router.pod_watch import PodWatch
 
 log = logging.getLogger(__name__)
+
+Leave = Callable[[], Awaitable[None]]
 
 # Envoy gets SIGTERM in the same moment and still asks while it drains: the picker must be the last to go.
 _OUTLIVE_SECONDS = 10.0
@@ -38,7 +41,8 @@ async def run(config: RouterConfig, pod_ip: str, run_dir: Path) -> None:
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(picker.looks.close)
-        for serving in _servers(picker, pod_ip):
+        leaving: list[Leave] = []
+        for serving in _servers(picker, pod_ip, leaving):
             await stack.enter_async_context(serving)
         work = [asyncio.create_task(task) for task in _tasks(picker)]
         stack.push_async_callback(_cancel, work)
@@ -50,17 +54,18 @@ async def run(config: RouterConfig, pod_ip: str, run_dir: Path) -> None:
         for task in done - {asked}:
             task.result()
         picker.ending = True
-        await _outlive_envoy(config, pod_ip)
+        for leave in leaving or [partial(_outlive_envoy, config, pod_ip)]:
+            await leave()
 
 
-def _servers(picker: Picker, pod_ip: str) -> "Iterable[contextlib.AbstractAsyncContextManager[object]]":
-    """What listens, in the order of starting."""
+def _servers(
+    picker: Picker, pod_ip: str, leaving: list[Leave]
+) -> "Iterable[contextlib.AbstractAsyncContextManager[object]]":
+    """What listens, in the order of starting. `leaving` gets what is to be awaited before all may end."""
     config = picker.config
     yield _listening(http.serve(picker.answer, pod_ip, config.picker_port, config.max_body_bytes), "pickerPort")
     if config.mode == "inference-pool":
-        from manta_runtime.router.epp.server import serve  # noqa: PLC0415 - grpc is large, and rarely needed
-
-        yield _naming(serve(config, pod_ip, picker.decider, ready=picker.is_ready), "extProcPort")
+        yield _naming(_gateways(picker, pod_ip, leaving), "extProcPort")
         return
     completions = Completions(picker.decider.ended, picker.envoy_lost)
     yield _listening(completions.serve(pod_ip, config.access_log_port), "accessLogPort")
@@ -105,6 +110,15 @@ async def _outlive_envoy(config: RouterConfig, pod_ip: str) -> None:
             return
         writer.close()
         await asyncio.sleep(_POLL_SECONDS)
+
+
+@asynccontextmanager
+async def _gateways(picker: Picker, pod_ip: str, leaving: list[Leave]) -> AsyncIterator[None]:
+    from manta_runtime.router.epp.server import serve  # noqa: PLC0415 - grpc is large, and rarely needed
+
+    async with serve(picker.config, pod_ip, picker.decider, picker.is_ready) as leave:
+        leaving.append(leave)
+        yield
 
 
 @asynccontextmanager
