@@ -40,3 +40,23 @@ def test_events_and_lists_change_who_is_usable():
     assert ([e.name for e in members.usable], members.known) == (["d"], 3)
     members.replace([])
     assert (members.usable, members.known) == ((), 0)
+
+
+def test_a_replica_that_failed_is_out_until_it_is_restored_or_another():
+    members = Members(8000)
+    members.replace([pod("a"), pod("b", ready="False")])
+    assert (members.eject("a"), members.eject("a"), members.eject("b"), members.eject("x")) == (
+        True,
+        False,
+        False,
+        False,
+    )
+    assert members.ejected == {"a"}
+    members.apply("MODIFIED", pod("a"))
+    assert members.ejected == {"a"}
+    assert (members.restore("a"), members.restore("a")) == (True, False)
+    for change in (pod("a", ready="False"), pod("a", ip="10.0.0.2")):
+        members.apply("MODIFIED", pod("a"))
+        members.eject("a")
+        members.apply("MODIFIED", change)
+        assert members.ejected == frozenset()

@@ -1,4 +1,4 @@
-"""The picker's edges: its HTTP server, its ear for Envoy's access log, its reading of engines' metrics, its answers."""
+"""The picker's edges: its HTTP server, its ear for Envoy's access log, its reading of engines, its probes."""
 
 import asyncio
 import re
@@ -9,13 +9,12 @@ import pytest
 from manta_runtime.router.config import parse
 from manta_runtime.router.membership import Members
 from manta_runtime.router.picker import http
-from manta_runtime.router.picker.answers import Picks
-from manta_runtime.router.picker.completions import Completions
-from manta_runtime.router.picker.http import Answer, Question
-from manta_runtime.router.picker.ledger import Ledger
-from manta_runtime.router.picker.metrics import Metrics
-from manta_runtime.router.picker.run import Picker
-from manta_runtime.router.picker.scrape import requests_in
+from manta_runtime.router.picker.completions import Completions, End, end_of
+from manta_runtime.router.picker.engine_client import EngineClient, EngineError
+from manta_runtime.router.picker.http import Answer
+from manta_runtime.router.picker.looks import Looks, Seen
+from manta_runtime.router.picker.picker import Picker
+from manta_runtime.router.picker.scrape import Look, read
 from manta_runtime.router.pod_watch import PodWatch, _GoneError
 
 HOST = "127.1.241.30"
@@ -26,6 +25,18 @@ def echo(question):
     if question.path == "/bug":
         raise RuntimeError("bug")
     return Answer(200, b"%s %s %s" % (question.method.encode(), question.path.encode(), question.body))
+
+
+async def exchange(handler, sent, max_body=8):
+    """All that the server sends for these bytes and an end of file."""
+    async with await http.serve(handler, HOST, 9002, max_body):
+        reader, writer = await asyncio.open_connection(HOST, 9002)
+        writer.write(sent)
+        writer.write_eof()
+        received = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    return received
 
 
 @pytest.mark.parametrize(
@@ -40,21 +51,68 @@ def echo(question):
     ids=["keep-alive", "body", "too large", "bug", "not HTTP"],
 )
 async def test_http_server(sent, statuses, body):
-    async with await http.serve(echo, HOST, 9002, max_body=8):
-        reader, writer = await asyncio.open_connection(HOST, 9002)
-        writer.write(sent)
-        writer.write_eof()
-        received = await reader.read()
-        writer.close()
-        await writer.wait_closed()
+    received = await exchange(echo, sent)
     assert re.findall(rb"HTTP/1.1 (\d+)", received.replace(b"not HTTP/1.1", b"")) == statuses
     assert received.endswith(body)
 
 
+@pytest.fixture
+async def late():
+    """A connection to a server that answers when told: (reader, writer, futures of the questions asked)."""
+    asked = []
+
+    def handler(question):
+        asked.append(asyncio.get_running_loop().create_future())
+        return asked[-1]
+
+    async with await http.serve(handler, HOST, 9002, 8):
+        reader, writer = await asyncio.open_connection(HOST, 9002)
+        yield reader, writer, asked
+        writer.close()
+        await writer.wait_closed()
+
+
+async def until(check):
+    async with asyncio.timeout(3):
+        while not check():  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.01)
+
+
+async def test_late_answers_come_in_the_order_of_the_questions(late):
+    reader, writer, asked = late
+    writer.write(b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\nGET /2 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    await until(lambda: asked)
+    await asyncio.sleep(0.02)
+    assert len(asked) == 1, "one question at a time"
+    asked[0].set_result(Answer(200, b"one"))
+    await until(lambda: len(asked) == 2)
+    asked[1].set_result(Answer(200, b"two"))
+    received = await reader.read()
+    assert received.index(b"one") < received.index(b"two")
+
+
+async def test_a_late_answer_that_fails_is_a_500(late):
+    reader, writer, asked = late
+    writer.write(b"GET /1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    await until(lambda: asked)
+    asked[0].set_exception(RuntimeError("bug"))
+    assert (await reader.read()).startswith(b"HTTP/1.1 500")
+
+
+async def test_who_leaves_while_waiting_is_told_to_the_handler(late):
+    _, writer, asked = late
+    writer.write(b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\nGET /2 HTTP/1.1\r\nhost: x\r\n\r\n")
+    await until(lambda: asked)
+    writer.close()
+    await until(asked[0].cancelled)
+    assert len(asked) == 1
+
+
 async def test_completions_are_heard_however_the_stream_is_cut():
     heard, lost = [], asyncio.Event()
-    completions = Completions(lambda request, flags: heard.append((request, flags)), lost.set)
-    batch = msgpack.packb(["done", [[1, {"id": "r1", "flags": "-"}], [2, {"id": "r2", "flags": "UF"}]], {}])
+    completions = Completions(heard.append, lost.set)
+    records = [{"id": "r1", "flags": "-", "attempts": "2"}, {"id": "r2", "flags": "UF", "prompt_tokens": 7.0}]
+    batch = msgpack.packb(["done", [[number, record] for number, record in enumerate(records)], {}])
     async with await completions.serve(HOST, 9003):
         _, writer = await asyncio.open_connection(HOST, 9003)
         for part in (batch[:7], batch[7:] + batch[:20], batch[20:]):
@@ -62,63 +120,85 @@ async def test_completions_are_heard_however_the_stream_is_cut():
             await asyncio.sleep(0.01)
         writer.close()
         await asyncio.wait_for(lost.wait(), 2)
-    assert heard == [("r1", "-"), ("r2", "UF")] * 2
+    assert heard == [End("r1", "-", attempts=2), End("r2", "UF", prompt_tokens=7)] * 2
 
 
-@pytest.mark.parametrize("message", [7, ["done"], ["done", [[1, {"flags": "-"}]]]])
+@pytest.mark.parametrize("message", [7, ["done"], ["done", [[1, {"flags": "-"}]]], ["done", [[1, "x"]]]])
 def test_what_is_not_a_batch_is_refused(message):
     with pytest.raises(ValueError, match="not a fluentd forward message"):
         Completions(lambda *_: None, lambda: None).message(message)
 
 
 @pytest.mark.parametrize(
-    ("text", "requests"),
-    [
-        (b'vllm:num_requests_running{e="0"} 2.0\nvllm:num_requests_waiting{e="0"} 1.0\n', 3),
-        (b'vllm:num_requests_running{e="0"} 2.0\nvllm:num_requests_running{e="1"} 4.0\n', 6),
-        (b'vllm:num_requests_waiting_by_reason{r="x"} 5.0\n# HELP vllm:num_requests_running\n', None),
-    ],
+    ("value", "number"),
+    [(7, 7), ("7", 7), ("7.0", 7), (7.9, 7), (None, None), ("-", None), ("", None), (float("nan"), None), ([], None)],
 )
-def test_requests_in_an_engines_metrics(text, requests):
-    assert requests_in(text) == requests
+def test_numbers_of_a_record(value, number):
+    assert end_of({"id": "r", "status": value}).status == number
 
 
-def picks(usable=True):
-    members, ledger = Members(8000), Ledger()
-    conditions = [{"type": "Ready", "status": str(usable)}]
-    members.replace([{"metadata": {"name": "a"}, "status": {"podIP": "10.0.0.1", "conditions": conditions}}])
-    metrics = Metrics(lambda: [("manta_router_in_flight", "x", ledger.in_flight())])
-    return Picks(CONFIG, members, ledger, metrics, clock=lambda: 0.0), metrics
+RUNNING, WAITING = b"vllm:num_requests_running", b"vllm:num_requests_waiting"
+INFO = b'vllm:cache_config_info{block_size="16",cpu_num_gpu_blocks="9",num_gpu_blocks="100"} 1.0\n'
 
 
 @pytest.mark.parametrize(
-    ("method", "body", "content_type", "status", "word"),
+    ("text", "look"),
     [
-        ("POST", b'{"model": "t", "messages": []}', b"application/json", 200, b""),
-        ("POST", b'{"messages": []}', b"application/json", 200, b""),
-        ("GET", b"", b"", 200, b""),
-        ("POST", b"--x\r\nno json", b"Multipart/form-data; boundary=x", 200, b""),
-        ("POST", b'{"model": "gpt"}', b"application/json", 404, b"model_not_found"),
-        ("POST", b'{"model": "t"', b"application/json", 481, b"invalid_json"),
-        ("POST", b'["t"]', b"application/json", 481, b"invalid_value"),
-        ("POST", b"", b"application/json", 481, b"no body"),
+        (RUNNING + b'{e="0"} 2.0\n' + WAITING + b'{e="0"} 1.0\n', Look(2, 1)),
+        (RUNNING + b'{e="0"} 2.0\n' + RUNNING + b'{e="1"} 4.0\n', Look(6, 0, cores=2)),
+        (RUNNING + b'{e="0"} 2.0\nvllm:kv_cache_usage_perc{e="0"} 0.5\n', Look(2, 0, 0.5)),
+        (b"# HELP x\n" + INFO + RUNNING + b'{e="0"} 1.0', Look(1, 0, kv_tokens=1600)),
+        (INFO.replace(b'"100"', b'"None"') + RUNNING + b'{e="0"} 1.0', Look(1)),
+        (b"process_start_time_seconds 1.7e9\n" + RUNNING + b"{} 0\n", Look(started="1.7e9")),
+        (WAITING + b'_by_reason{r="x"} 5.0\n# HELP ' + RUNNING + b"\n", None),
+        (b"", None),
     ],
 )
-def test_answers(method, body, content_type, status, word):
-    question = Question(method, "/pick/v1/x", {b"x-request-id": b"r", b"content-type": content_type}, body)
-    answer = picks()[0].answer(question)
-    assert answer.status == status
-    assert word in answer.body
-    if status == 200:
-        assert answer.headers == (("x-gateway-destination-endpoint", "10.0.0.1:8000"), ("x-manta-replica", "a"))
+def test_a_look_at_an_engines_metrics(text, look):
+    assert read(text) == look
 
 
-def test_no_ready_replica_and_the_metrics():
-    some, metrics = picks(usable=False)
-    answer = some.answer(Question("GET", "/pick/v1/models", {}, b""))
-    assert (answer.status, answer.headers) == (480, (("retry-after", "2"),))
-    assert b"0 of 1 replicas ready" in answer.body
-    assert b'manta_router_refusals_total{reason="no_replica"} 1.0' in metrics.render()
+def pods(*names, ready="True", **metadata):
+    status = {"podIP": HOST, "conditions": [{"type": "Ready", "status": ready}]}
+    return [{"metadata": {"name": name, **metadata}, "status": status} for name in names]
+
+
+async def test_an_engine_client_asks_again_when_the_engine_had_closed_the_connection():
+    async with await http.serve(lambda _: Answer(200, b"x" * 70_000), HOST, 9004, 8):
+        client = EngineClient(f"{HOST}:9004")
+        assert await client.get("/metrics") == (200, b"x" * 70_000)
+        client._connection._transport.abort()
+        await asyncio.sleep(0.01)
+        assert (await client.get("/metrics"))[0] == 200
+        client.close()
+    with pytest.raises(EngineError, match=r"GET /health of .*:9005"):
+        await EngineClient(f"{HOST}:9005").get("/health")
+    async with await http.serve(lambda _: asyncio.get_running_loop().create_future(), HOST, 9004, 8):
+        with pytest.raises(EngineError, match="no answer in time"):
+            await EngineClient(f"{HOST}:9004", timeout=0.05).get("/health")
+
+
+async def test_engines_are_looked_at_and_those_that_are_out_are_probed():
+    health, seen = [503, 200], []
+    answers = {"/metrics": Answer(200, RUNNING + b"{} 3\n"), "/v1/models": Answer(200, b"the models")}
+
+    def engine(question):
+        return answers.get(question.path) or Answer(health.pop(0))
+
+    members = Members(9004)
+    members.replace(pods("a"))
+    looks = Looks(
+        members,
+        Seen(*(lambda *told, kind=kind: seen.append((kind, *told)) for kind in "look silent models back".split())),
+    )
+    async with await http.serve(engine, HOST, 9004, 8):
+        members.eject("a")
+        looks.follow()
+        await until(lambda: ("back", "a") in seen)
+        await looks.close()
+    assert health == []
+    assert ("models", "a", b"the models") in seen
+    assert [(told[1], told[2].running) for told in seen if told[0] == "look"] == [("a", 3)]
 
 
 def test_watch_events():
@@ -132,15 +212,66 @@ def test_watch_events():
         watch._event({"type": "ERROR", "object": {"code": 410, "message": "too old"}})
 
 
-async def test_the_operator_may_ask_for_the_loads():
-    picker = Picker(CONFIG)
-    picker._members.replace([{"metadata": {"name": "t-abc-0-0"}, "status": {"podIP": "10.0.0.1"}}])
-    async with await http.serve(picker._answer, HOST, 9002, max_body=8):
-        reader, writer = await asyncio.open_connection(HOST, 9002)
-        writer.write(b"GET /loads HTTP/1.1\r\nhost: x\r\n\r\n")
-        writer.write_eof()
-        received = await reader.read()
-        writer.close()
-        await writer.wait_closed()
-    assert received.startswith(b"HTTP/1.1 200")
-    assert received.endswith(b'\r\n\r\n{"t-abc-0":0}')
+@pytest.fixture
+async def picker(tmp_path):
+    found = Picker(CONFIG, tmp_path)
+    yield found
+    await found.looks.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "word"),
+    [
+        ("/livez", 200, b"ok"),
+        ("/readyz", 503, b"the API server has not answered yet"),
+        ("/loads", 200, b'{"t-abc-0":0}'),
+        ("/usage", 200, b'"tenants":{}'),
+        ("/metrics", 200, b'manta_router_in_flight{replica="t-abc-0-0"} 0.0'),
+        ("/", 404, b"/livez"),
+    ],
+)
+async def test_what_the_picker_serves(picker, path, status, word):
+    picker.members.replace(pods("t-abc-0-0"))
+    picker._pods_changed()
+    answer = picker.answer(http.Question("GET", path, {}, b""))
+    assert (answer.status, word in answer.body) == (status, True)
+
+
+async def test_readiness_and_liveness(picker):
+    picker.watch.synced = True
+    for refresh in picker.refreshers():
+        refresh()
+    assert picker.is_ready()
+    picker.ending = True
+    assert b"ending" in picker.answer(http.Question("GET", "/readyz", {}, b"")).body
+    picker._ticked_at -= 60
+    assert picker.answer(http.Question("GET", "/livez", {}, b"")).status == 503
+    picker.tick()
+    assert picker.answer(http.Question("GET", "/livez", {}, b"")).status == 200
+
+
+async def test_members_reach_envoy_and_an_engine_that_began_anew_has_an_empty_cache(picker, tmp_path):
+    picker.members.replace(pods("a", uid="1"))
+    picker._pods_changed()
+    assert HOST in (tmp_path / "endpoints.json").read_text()
+    picker.chooser.index.insert("a", (1, 2))
+    picker._looked("a", Look(started="x", kv_tokens=1 << 20), 1.0)
+    picker._looked("a", Look(started="x"), 2.0)
+    assert picker.chooser.index.match((1, 2)) == {"a": 2}
+    picker._looked("a", Look(started="y"), 3.0)
+    assert picker.chooser.index.match((1, 2)) == {}
+    picker.chooser.index.insert("a", (1, 2))
+    picker.members.replace(pods("a", uid="2"))
+    picker._pods_changed()
+    assert picker.chooser.index.match((1, 2)) == {}
+
+
+async def test_a_failed_replica_is_out_until_it_is_back(picker):
+    picker.members.replace(pods("a", "b"))
+    picker._pods_changed()
+    picker.eject("a")
+    picker.eject("a")
+    assert [c.suspect for c in picker.ledger.candidates(0.0)] == [True, False]
+    assert b'manta_router_ejections_total{replica="a"} 1.0' in picker.metrics.render()
+    picker._restored("a")
+    assert not picker.members.ejected

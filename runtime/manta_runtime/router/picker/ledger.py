@@ -86,6 +86,7 @@ class Ledger:
         self._endpoints, self._ejected = tuple(usable), ejected
         for account in self._accounts.values():
             account.place = -1
+        self._refresh()
         self._candidates = []
         for place, endpoint in enumerate(self._endpoints):
             if endpoint.name not in self._accounts:
@@ -130,6 +131,8 @@ class Ledger:
         self._picks += 1
         account.last_pick = self._picks
         if request:
+            if request in self._open:
+                self._take_out(request)
             placed = Placed(request, replica, now, tried, work, account.pending, stream, bill, work > 0)
             self._open[request] = account.open[request] = placed
             if work > 0:
@@ -216,7 +219,7 @@ class Ledger:
         """Drop the accounts of replicas that no longer exist; what they have in flight still ends one by one."""
         keep = set(replicas)
         for name in [name for name in self._accounts if name not in keep]:
-            del self._accounts[name]
+            self._accounts.pop(name).place = -1
 
     def by_group(self, heads: Iterable[str]) -> dict[str, int]:
         """Our own requests in flight, by the group of each head (its pod `<group>-0`): 0 for those never picked."""

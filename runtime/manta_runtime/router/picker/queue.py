@@ -185,13 +185,16 @@ class FairQueue(Generic[T]):
         if lowest > priority or not self._size:
             return None
         level = self._levels[lowest]
-        lines = [line for line in level.lines.values() if line.waiting]
-        fullest = max(lines, key=lambda line: line.waiting / line.weight)
-        if lowest == priority:
+        equal = lowest == priority
+        lines = [line for line in level.lines.values() if line.waiting and not (equal and line.tenant == tenant)]
+        if not lines:
+            return None
+        fullest = max(lines, key=lambda line: (line.waiting / line.weight, line.entries[-1].since))
+        if equal:
             mine = level.lines.get(tenant)
             after = ((mine.waiting if mine else 0) + 1) / weight
             # Giving a place is fair only while the giver keeps at least as much, for its weight, as the taker gets.
-            if fullest.tenant == tenant or (fullest.waiting - 1) / fullest.weight < after:
+            if (fullest.waiting - 1) / fullest.weight < after:
                 return None
         return next(entry for entry in reversed(fullest.entries) if not entry.gone)
 

@@ -1,0 +1,75 @@
+"""When a replica has enough."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manta_runtime.router.picker.saturation import UNKNOWN, Learned, after_look, allowance, is_saturated, limit
+
+COUNT = st.integers(0, 5000)
+LOOKS = st.lists(st.tuples(COUNT, COUNT), max_size=30)
+
+
+def learned(*looks):
+    found = UNKNOWN
+    for look in looks:
+        found = after_look(found, *look)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("looks", "capacity"),
+    [
+        pytest.param([(8, 3)], 0, id="a burst is no queue yet"),
+        pytest.param([(8, 3), (8, 2)], 8, id="queued twice: it runs all it can"),
+        pytest.param([(8, 3), (8, 2), (6, 1)], 6, id="long prompts: it runs fewer"),
+        pytest.param([(8, 3), (8, 2), (8, 0)], 16, id="it took all it was given: more may fit"),
+        pytest.param([(8, 3), (8, 2), (3, 0)], 8, id="less to do: still believed"),
+        pytest.param([(8, 3), (8, 2), (0, 0)], 0, id="idle: nothing is believed"),
+        pytest.param([(0, 9), (0, 9)], 0, id="about to start"),
+    ],
+)
+def test_capacity(looks, capacity):
+    assert learned(*looks).capacity == capacity
+
+
+@pytest.mark.parametrize(("capacity", "max_num_seqs", "most"), [(0, 0, 0), (8, 0, 8), (0, 4, 4), (8, 4, 4), (2, 4, 2)])
+def test_limit(capacity, max_num_seqs, most):
+    assert limit(Learned(capacity), max_num_seqs) == most
+
+
+@pytest.mark.parametrize(
+    ("most", "rate", "more"), [(1, 0.0, 1), (4, 0.0, 1), (256, 0.0, 64), (8, 30.0, 4), (8, 1000.0, 8)]
+)
+def test_allowance(most, rate, more):
+    assert allowance(most, rate) == more
+    assert not is_saturated(most + more - 1, most, rate)
+    assert is_saturated(most + more, most, rate)
+
+
+@given(LOOKS, COUNT, st.floats(0, 1e4))
+def test_an_idle_engine_is_never_saturated(looks, max_num_seqs, rate):
+    idle = learned(*looks, (0, 0))
+    assert not is_saturated(0, limit(idle, max_num_seqs), rate)
+    assert limit(idle, 0) == 0, "one that idles may be given anything when nobody says how much it runs"
+
+
+@given(LOOKS, COUNT, st.floats(0, 1e4))
+def test_a_saturated_replica_never_runs_dry_between_looks(looks, max_num_seqs, rate):
+    """It is given all that it runs, and at least one that waits, and no more than twice that."""
+    most = limit(learned(*looks), max_num_seqs)
+    if most:
+        assert not is_saturated(most, most, rate)
+        assert is_saturated(2 * most, most, rate)
+
+
+@given(st.integers(1, 2000), st.integers(1, 10_000))
+def test_a_capacity_learned_too_low_is_found_again(low, real):
+    """An engine that is kept as full as we allow shows its real capacity within a few looks."""
+    state = Learned(low, queued=True)
+    for _ in range(30):
+        load = state.capacity + allowance(state.capacity, 0.0) if state.capacity else real
+        state = after_look(state, min(load, real), max(0, load - real))
+        if state.capacity >= real:
+            return
+    pytest.fail(f"{state} of {real}")
