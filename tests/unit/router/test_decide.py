@@ -257,8 +257,9 @@ async def test_only_what_a_gateway_allows(world):
     some = world()
     some.replicas("a", "b")
     assert {some.ask(subset=("10.0.0.2:8000",)).replica for _ in range(4)} == {"b"}
-    assert code(some.ask(subset=())) == "saturated"
-    assert isinstance(some.ask(subset=("10.9.9.9:8000",)), asyncio.Future)
+    assert {code(some.ask(subset=subset)) for subset in ((), ("10.9.9.9:8000",))} == {"no_ready_replica"}
+    some.replicas("a", "b", ready="False")
+    assert code(some.ask(subset=("10.0.0.2:8000",))) == "no_ready_replica"
 
 
 async def test_an_end_settles_tokens_and_a_failure_ejects(world):

@@ -122,7 +122,7 @@ def test_saturation_follows_the_looks():
     found = ledger(*map(str, range(10)))
     assert found.room
     for at in (1.0, 2.0):
-        found.observe("a", Look(running=8, waiting=2), at)
+        found.observe("a", Look(running=8, waiting=2, kv_usage=0.95), at)
     a, b = found.candidates(2.0)
     assert (a.saturated, a.capacity, b.saturated) == (True, 8, False)
     found.unseen("a")

@@ -187,10 +187,8 @@ async def test_engines_are_looked_at_and_those_that_are_out_are_probed():
 
     members = Members(9004)
     members.replace(pods("a"))
-    looks = Looks(
-        members,
-        Seen(*(lambda *told, kind=kind: seen.append((kind, *told)) for kind in "look silent models back".split())),
-    )
+    kinds = ("look", "silent", "models", "back")
+    looks = Looks(members, Seen(*(lambda *told, kind=kind: seen.append((kind, *told)) for kind in kinds)))
     async with await http.serve(engine, HOST, 9004, 8):
         members.eject("a")
         looks.follow()

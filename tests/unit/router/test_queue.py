@@ -119,7 +119,8 @@ def test_nothing_is_lost_or_doubled(steps, size):
                 assert order.get(key, -1) < entry.item, "first come, first served within a tenant"
                 order[key] = entry.item
         elif step == "remove" and waiting:
-            assert found.remove(entry := waiting.pop(args[0] % len(waiting)))
+            entry = waiting.pop(args[0] % len(waiting))
+            assert found.remove(entry)
             assert not found.remove(entry)
         elif step == "expire":
             for entry in found.expired(number - args[0]):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from manta_runtime.router.picker.saturation import UNKNOWN, Learned, after_look, allowance, is_saturated, limit
 
 COUNT = st.integers(0, 5000)
-LOOKS = st.lists(st.tuples(COUNT, COUNT), max_size=30)
+LOOKS = st.lists(st.tuples(COUNT, COUNT, st.sampled_from([0.1, 0.95])), max_size=30)
 
 
 def learned(*looks):
@@ -20,13 +20,17 @@ def learned(*looks):
 @pytest.mark.parametrize(
     ("looks", "capacity"),
     [
-        pytest.param([(8, 3)], 0, id="a burst is no queue yet"),
-        pytest.param([(8, 3), (8, 2)], 8, id="queued twice: it runs all it can"),
-        pytest.param([(8, 3), (8, 2), (6, 1)], 6, id="long prompts: it runs fewer"),
-        pytest.param([(8, 3), (8, 2), (8, 0)], 16, id="it took all it was given: more may fit"),
-        pytest.param([(8, 3), (8, 2), (3, 0)], 8, id="less to do: still believed"),
-        pytest.param([(8, 3), (8, 2), (0, 0)], 0, id="idle: nothing is believed"),
-        pytest.param([(0, 9), (0, 9)], 0, id="about to start"),
+        pytest.param([(8, 3, 1.0)], 0, id="a burst is no queue yet"),
+        pytest.param([(8, 3, 1.0), (8, 2, 1.0)], 8, id="queued twice, its cache full: it runs all it can"),
+        pytest.param([(8, 3, 0.5), (8, 2, 0.5), (8, 2, 0.5)], 0, id="busy with prefill: it will run more"),
+        pytest.param([(64, 3, 0.5), (64, 2, 0.5), (64, 9, 0.5)], 64, id="always the same number: all its places"),
+        pytest.param([(64, 3, 0.5), (63, 2, 0.5), (64, 9, 0.5)], 0, id="not always the same"),
+        pytest.param([(8, 3, 1.0), (8, 2, 1.0), (6, 1, 1.0)], 6, id="long prompts: it runs fewer"),
+        pytest.param([(8, 3, 1.0), (8, 2, 1.0), (6, 1, 0.8)], 8, id="a little room: still believed"),
+        pytest.param([(8, 3, 1.0), (8, 2, 1.0), (8, 0, 1.0)], 16, id="it took all it was given: more may fit"),
+        pytest.param([(8, 3, 1.0), (8, 2, 1.0), *[(9, 0, 0.1)] * 8], 0, id="none waits for long: forgotten"),
+        pytest.param([(8, 3, 1.0), (8, 2, 1.0), (0, 0, 0.0)], 0, id="idle: nothing is believed"),
+        pytest.param([(0, 9, 1.0), (0, 9, 1.0)], 0, id="about to start"),
     ],
 )
 def test_capacity(looks, capacity):
@@ -49,7 +53,7 @@ def test_allowance(most, rate, more):
 
 @given(LOOKS, COUNT, st.floats(0, 1e4))
 def test_an_idle_engine_is_never_saturated(looks, max_num_seqs, rate):
-    idle = learned(*looks, (0, 0))
+    idle = learned(*looks, (0, 0, 0.0))
     assert not is_saturated(0, limit(idle, max_num_seqs), rate)
     assert limit(idle, 0) == 0, "one that idles may be given anything when nobody says how much it runs"
 
@@ -63,13 +67,13 @@ def test_a_saturated_replica_never_runs_dry_between_looks(looks, max_num_seqs, r
         assert is_saturated(2 * most, most, rate)
 
 
-@given(st.integers(1, 2000), st.integers(1, 10_000))
+@given(st.integers(1, 900), st.integers(1, 900))
 def test_a_capacity_learned_too_low_is_found_again(low, real):
     """An engine that is kept as full as we allow shows its real capacity within a few looks."""
-    state = Learned(low, queued=True)
+    state = Learned(low, looks=2)
     for _ in range(30):
         load = state.capacity + allowance(state.capacity, 0.0) if state.capacity else real
-        state = after_look(state, min(load, real), max(0, load - real))
-        if state.capacity >= real:
+        state = after_look(state, min(load, real), max(0, load - real), 1.0)
+        if state.capacity >= real or state.capacity == 0:
             return
     pytest.fail(f"{state} of {real}")

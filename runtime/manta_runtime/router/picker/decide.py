@@ -93,18 +93,17 @@ class Decider:
             request = parse(path, content_type, question.body, session, question.method)
         except BadRequestError as error:
             return self._counted(decisions.bad_request(error.text, error.code))
-        refused = self._access.may(tenant, request, content_type, now)
-        if refused is not None:
-            return self._counted(refused)
-        return self._admit(question, tenant, request, now)
-
-    def _admit(
-        self, question: Question, tenant: Tenant, request: Request, now: float
-    ) -> Decision | asyncio.Future[Decision]:
-        headers = question.headers
         request_id = headers.get(b"x-request-id", b"").decode("latin-1")
         if request_id in self._ledger:  # asked again: the answer to the first question got lost
             self._settle(self._ledger.take(request_id), 0, now)
+        refused = self._access.may(tenant, request, content_type, now)
+        if refused is not None:
+            return self._counted(refused)
+        return self._admit(question, request_id, tenant, request, now)
+
+    def _admit(
+        self, question: Question, request_id: str, tenant: Tenant, request: Request, now: float
+    ) -> Decision | asyncio.Future[Decision]:
         miss: Miss | None = None
         if self._cache is not None:
             found = self._cache.ask(tenant.name, question, request, self._revision, now)
@@ -112,7 +111,7 @@ class Decider:
                 self._access.ended(self._access.started(tenant, request, now), 0, now)
                 return Answered(found.body, found.content_type, found.headers)
             miss = found
-        asked = Asked(request_id, tenant, request, now, question.subset, b"x-manta-explain" in headers, miss)
+        asked = Asked(request_id, tenant, request, now, question.subset, b"x-manta-explain" in question.headers, miss)
         asked.charge = self._access.started(tenant, request, now)
         if not len(self.holding) and (choice := self._choose(asked, now)) is not None:
             return self._place(asked, choice, now)
@@ -172,8 +171,10 @@ class Decider:
         return msgspec.json.encode(told).decode("ascii", "replace")
 
     def _hold(self, asked: Asked, now: float) -> Decision | asyncio.Future[Decision]:
-        if not self.holding.seconds or asked.subset == ():
-            return self._turned_away(asked, self._nobody(0), now)
+        # The protocol of gateways: none of the allowed endpoints may be picked → 503, now.
+        allowed = asked.subset is None or any(e.address in asked.subset for e in self._parts.members.usable)
+        if not self.holding.seconds or not allowed:
+            return self._turned_away(asked, self._none_free(0, allowed=allowed), now)
         entered, pushed = self.holding.enter(asked, now)
         if pushed is not None and pushed.item.future is not None and not pushed.item.future.done():
             share = pushed.priority == asked.tenant.priority
@@ -199,10 +200,11 @@ class Decider:
             return decisions.too_many(text, "requests", code, seconds)
         return decisions.unavailable(f"{places} requests wait for a replica already; retry later", code, seconds)
 
-    def _nobody(self, waited: int) -> Refused:
+    def _none_free(self, waited: int, *, allowed: bool = True) -> Refused:
+        """All are busy, or there is none, or none that is allowed."""
         model, members = self._parts.models.default, self._parts.members
         after = f" after {waited} s" if waited else ""
-        if members.usable:
+        if members.usable and allowed:
             code = "hold_expired" if waited else "saturated"
             text = f"model {model!r}: all {len(members.usable)} ready replicas are busy{after}; retry later"
             return decisions.unavailable(text, code, self.holding.retry_after(self._clock()))
@@ -228,7 +230,7 @@ class Decider:
         for asked in self.holding.expired(now):
             if asked.future is not None and not asked.future.done():
                 self._metrics.held.observe(now - asked.at)
-                asked.future.set_result(self._turned_away(asked, self._nobody(self.holding.seconds), now))
+                asked.future.set_result(self._turned_away(asked, self._none_free(self.holding.seconds), now))
         self.wake()
 
     def members_changed(self) -> None:
@@ -251,9 +253,9 @@ class Decider:
         tokens: int | None = None
         if end.prompt_tokens is not None:
             tokens = end.prompt_tokens + (end.completion_tokens or 0)
-            self._metrics.used(
-                placed.bill.tenant, end.prompt_tokens, end.completion_tokens or 0, end.cached_tokens or 0
-            )
+            bill, completion = placed.bill, end.completion_tokens or 0
+            self._metrics.used(bill.tenant, end.prompt_tokens, completion, end.cached_tokens or 0)
+            self._chooser.learned(bill.request, end.prompt_tokens, completion)
         elif end.status is not None and end.status >= _FAILURE:
             tokens = 0
         self._settle(placed, tokens, now, end.events or 0)

@@ -185,7 +185,7 @@ class Ledger:
         for placed in lost:
             self._take_out(placed.request)
         account.foreign = max(0, in_engine - len(account.open))
-        account.learned = saturation.after_look(account.learned, look.running, look.waiting)
+        account.learned = saturation.after_look(account.learned, look.running, look.waiting, look.kv_usage)
         account.look = look
         passed = asked_at - account.looked_at
         if passed > 0:

@@ -10,39 +10,48 @@ first. So no replica gets more than it runs, and a little more, so that it never
 `rate` is how many requests end there per second; 0.1 s is longer than an end takes to reach us and a held request to
 reach the engine. The quarter lets a learned capacity grow again.
 
-Capacity is learned from looks (running, waiting), once a second. An engine that queued at two looks in a row runs all
-it can: capacity = running. (Once is not enough: a burst shows as waiting until the engine's next steps.) At a look
-where none waits the engine took all it was given: if it runs as many as the capacity we believe in, that was too little
-and is doubled; if it runs none, or is not seen any more, nothing is believed. So an idle engine is never saturated.
+Capacity is learned from looks (running, waiting, KV-cache use), once a second. That requests wait says little: mostly
+the engine's steps are full of prefill, and it will run more in a moment. It runs all it can (capacity = running) if
+some wait at two looks in a row and its KV cache is full, or if at three in a row the same number runs, and a large one.
+At a look where none waits it took all it was given, and the capacity we believe in doubles, until it means nothing; if
+it runs none, or is not seen any more, nothing is believed. So an idle engine is never saturated.
 """
 
 import math
-from dataclasses import dataclass
+
+import msgspec
 
 FEEDBACK_SECONDS = 0.1
+FULL_CACHE = 0.9
+_MANY = 32
+_FORGOTTEN = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """`capacity`: requests the engine runs at once at most, 0 if unknown; `queued`: some waited at the last look."""
+class Learned(msgspec.Struct, frozen=True):
+    """`capacity`: requests the engine runs at once at most, 0 if unknown.
+
+    `looks`: how many in a row saw some wait; of them the last `same` saw the same number, `running`, run.
+    """
 
     capacity: int = 0
-    queued: bool = False
+    looks: int = 0
+    same: int = 0
+    running: int = 0
 
 
 UNKNOWN = Learned()
 
 
-def after_look(before: Learned, running: int, waiting: int) -> Learned:
-    """What is believed after a look at the engine's own counts."""
-    if waiting > 0:
-        # An engine that queues without running anything is about to start; it tells nothing yet.
-        capacity = running if before.queued and running else before.capacity
-        return Learned(capacity, queued=True)
-    if running == 0:
-        return UNKNOWN
-    capacity = 2 * before.capacity if running >= before.capacity else before.capacity
-    return Learned(capacity, queued=False)
+def after_look(before: Learned, running: int, waiting: int, kv_usage: float) -> Learned:
+    """What is believed after a look at the engine's own counts; `kv_usage` is 0..1."""
+    capacity = before.capacity
+    if not waiting:
+        return Learned(2 * capacity) if running and capacity < _FORGOTTEN else UNKNOWN
+    looks = before.looks + 1
+    same = before.same + 1 if running == before.running else 1
+    full = (looks >= 2 and kv_usage >= FULL_CACHE) or (same >= 3 and running >= _MANY)
+    # An engine that queues without running anything is about to start; it tells nothing yet.
+    return Learned(running if full and running else capacity, looks, same, running)
 
 
 def limit(learned: Learned, max_num_seqs: int) -> int:
