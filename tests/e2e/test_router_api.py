@@ -3,8 +3,6 @@
 import asyncio
 import importlib.util
 import json
-import os
-import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import pytest
 import pytest_asyncio
 import yaml
 import yarl
-from running import MODELS, READY_SECONDS
+from one_engine import is_serving, start_engine
 
 # pytest's importlib mode puts no test folder on sys.path.
 _spec = importlib.util.spec_from_file_location(
@@ -22,6 +20,7 @@ _spec = importlib.util.spec_from_file_location(
 )
 fakes = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(fakes)
+TOOLS = ("--enable-auto-tool-choice", "--tool-call-parser", "hermes")
 ENGINE, URL = f"{fakes.NET}.10", fakes.URL
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
@@ -41,39 +40,12 @@ SCHEMA = {"type": "object", "properties": {"sea": {"type": "boolean"}}, "require
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": SCHEMA}}
 
 
-async def start_engine(folder):
-    """The recipe of the tests' engines: one process, no compilation."""
-    flags = ["--model", str(MODELS / "tiny"), "--served-model-name", "tiny", "--host", ENGINE, "--port", "8000"]
-    flags += ["--distributed-executor-backend", "uni", "--enforce-eager", "--dtype", "bfloat16"]
-    flags += ["--max-model-len", "1024"]
-    flags += ["--kv-cache-memory-bytes", "64M", "--enable-prompt-tokens-details"]
-    flags += ["--enable-auto-tool-choice", "--tool-call-parser", "hermes"]
-    quiet = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-    small = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags]
-    with (folder / "engine.log").open("wb") as log:
-        return await asyncio.create_subprocess_exec(
-            *command, cwd=folder, env=os.environ | quiet | small, stdout=log, stderr=log
-        )
-
-
-async def ready(session, process):
-    async with asyncio.timeout(READY_SECONDS):
-        while process.returncode is None:
-            try:
-                async with session.get(f"http://{ENGINE}:8000/health") as response:
-                    return response.status == 200
-            except aiohttp.ClientError:
-                await asyncio.sleep(0.5)
-    return False
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def session(tmp_path_factory):
     """A client; engine, API server and router run as long as it does."""
     folder = tmp_path_factory.mktemp("router-api")
     async with AsyncExitStack() as stack:
-        engine = await start_engine(folder)
+        engine = await start_engine(folder, ENGINE, *TOOLS)
         stack.push_async_callback(engine.wait)
         stack.callback(lambda: engine.returncode is None and engine.kill())
         client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
@@ -82,7 +54,7 @@ async def session(tmp_path_factory):
         await api.start()
         stack.push_async_callback(api.stop)
         api.set("tiny-0-0", ENGINE)
-        assert await ready(client, engine), (folder / "engine.log").read_text()[-3000:]
+        assert await is_serving(client, engine, ENGINE), (folder / "engine.log").read_text()[-3000:]
         router = fakes.Router(folder, client, api.ca)
         config = {
             "deployment": "tiny",
