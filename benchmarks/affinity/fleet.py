@@ -49,7 +49,7 @@ class Simulation:
     def __init__(self, setup: Setup, make: Make) -> None:
         self.engines = tuple(Engine(index, setup.kv_tokens) for index in range(setup.engines))
         self.routers = tuple(
-            make(Fleet(setup.engines, setup.kv_tokens, setup.seed + router, self.engines[0].sequences))
+            make(Fleet(setup.engines, setup.kv_tokens, setup.seed + router, self.engines[0].sequences, setup.routers))
             for router in range(setup.routers)
         )
         self._which = random.Random(setup.seed)  # noqa: S311 - a simulation that must be repeatable

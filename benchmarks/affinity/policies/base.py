@@ -18,6 +18,7 @@ class Fleet:
     kv_tokens: int
     seed: int
     sequences: int = 256
+    routers: int = 1
 
 
 class Policy:

@@ -7,7 +7,6 @@ a queue to wait in but an engine's.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from affinity.policies.base import Fleet, Policy
@@ -16,13 +15,12 @@ from manta_runtime.router.membership import Endpoint
 from manta_runtime.router.picker.chooser import Chooser
 from manta_runtime.router.picker.completions import End
 from manta_runtime.router.picker.ledger import Ledger
-from manta_runtime.router.picker.prompts import CHARS_BEFORE
+from manta_runtime.router.picker.prompts import CHARS_PER_TOKEN, cached_tokens
 from manta_runtime.router.picker.scrape import Look
 
 if TYPE_CHECKING:
     from affinity.engine import Gauges, Job
     from affinity.traces import Ask
-    from manta_runtime.router.picker.chooser import Choice
 
 
 class Manta(Policy):
@@ -35,6 +33,8 @@ class Manta(Policy):
     def __init__(self, fleet: Fleet) -> None:
         super().__init__(fleet)
         self._chooser = Chooser(self.policy)
+        if hasattr(self._chooser, "routers"):
+            self._chooser.routers = fleet.routers
         self._ledger = Ledger(fleet.sequences)
         self._replicas = [f"traced-{engine}" for engine in range(fleet.engines)]
         self._numbers = {replica: number for number, replica in enumerate(self._replicas)}
@@ -46,7 +46,9 @@ class Manta(Policy):
 
     def choose(self, ask: Ask, now: float) -> int:
         """Ask the real chooser."""
-        choice = self._chosen(ask, now)
+        choice = self._chooser.choose(request(ask), self._ledger.candidates(now), now)
+        if choice is None:
+            raise RuntimeError("the chooser found nobody among candidates")
         self._chooser.commit(request(ask), choice)
         self._work[ask] = choice.work
         return self._numbers[choice.candidate.replica]
@@ -54,31 +56,28 @@ class Manta(Policy):
     def started(self, job: Job, now: float) -> None:
         """Count it."""
         work = self._work.pop(job.ask)
-        self._ledger.placed(str(job.ask.index), self._replicas[job.engine], now, prefill=work, stream=True)
+        self._ledger.placed(str(job.ask.index), self._replicas[job.engine], now, work=work, stream=True)
 
-    def ended(self, job: Job, _now: float) -> None:
-        """Envoy's access log has come: headers come at once from an engine that streams, data with the first token."""
+    def ended(self, job: Job, now: float) -> None:
+        """Envoy's access log has come: the headers of a stream come at once, its data with the first token."""
         self._ledger.ended(
             End(
                 str(job.ask.index),
-                first_byte_ms=0,
-                first_data_ms=max(1, round((job.first - job.arrived) * 1000)),
+                first_byte_ms=1,
+                first_data_ms=round((job.first - job.arrived) * 1000),
+                duration_ms=round((job.ended - job.arrived) * 1000),
                 prompt_tokens=job.ask.prompt_tokens,
                 completion_tokens=job.ask.output_tokens,
                 cached_tokens=job.sequence.cached,
-            )
+            ),
+            now,
         )
+        self._chooser.learned(request(job.ask), job.ask.prompt_tokens, job.ask.output_tokens)
 
     def scraped(self, engine: int, gauges: Gauges, now: float) -> None:
         """The scrape of the second."""
         look = Look(gauges.running, gauges.waiting, gauges.kv_usage, self.fleet.kv_tokens)
         self._ledger.observe(self._replicas[engine], look, now)
-
-    def _chosen(self, ask: Ask, now: float) -> Choice:
-        choice = self._chooser.choose(request(ask), self._ledger.candidates(now), now)
-        if choice is None:
-            raise RuntimeError("the chooser found nobody among candidates")
-        return choice
 
 
 class MantaLeastLoad(Manta):
@@ -94,11 +93,14 @@ class MantaSimple(Manta):
     over; among equals the one with the fewest. What it knows it knows from the same index and the same counts.
     """
 
-    def _chosen(self, ask: Ask, now: float) -> Choice:
-        choice = super()._chosen(ask, now)
+    def choose(self, ask: Ask, now: float) -> int:
+        """Match, bound, least load."""
+        asked, index = request(ask), self._chooser.index
         candidates = self._ledger.candidates(now)
-        held = self._chooser.index.match(request(ask).blocks)
+        held = index.match(asked.blocks)
         bound = 1.25 * (sum(c.load for c in candidates) + 1) / len(candidates) + 1
-        best = min(candidates, key=lambda c: (c.load > bound, -held.get(c.replica, 0), c.load, c.last_pick))
-        cached = CHARS_BEFORE[min(held.get(best.replica, 0), len(CHARS_BEFORE) - 1)] // 4
-        return replace(choice, candidate=best, work=max(0, request(ask).prompt_tokens - cached))
+        best = min(candidates, key=lambda c: (c.load > bound, -held.get(c.replica, 0), c.load, c.last_pick)).replica
+        rest = (asked.prompt_tokens - cached_tokens(len(asked.blocks))) * CHARS_PER_TOKEN
+        index.insert(best, asked.blocks, max(0, rest))
+        self._work[ask] = max(0, asked.prompt_tokens - cached_tokens(held.get(best, 0)))
+        return self._numbers[best]
