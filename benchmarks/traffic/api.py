@@ -13,6 +13,7 @@ PATHS = {
     "LLMDeployment": "apis/manta.dev/v1alpha1/namespaces/default/llmdeployments",
     "Deployment": "apis/apps/v1/namespaces/default/deployments",
     "Pod": "api/v1/namespaces/default/pods",
+    "Secret": "api/v1/namespaces/default/secrets",
     "Service": "api/v1/namespaces/default/services",
 }
 

@@ -29,6 +29,7 @@ from manta_operator.facts.models import ModelFacts
 from manta_operator.placement.room import Room
 from manta_operator.planning.conditions import Situation
 from manta_operator.planning.events import events
+from manta_operator.planning.integrations import OPTIONAL_KINDS
 from manta_operator.planning.observe import observe, slim
 from manta_operator.planning.plan import Circumstances
 from manta_operator.planning.previous import recall
@@ -38,7 +39,7 @@ from manta_operator.planning.status import status, unreadable
 Object = dict[str, Any]
 UID = "11111111-1111-1111-1111-111111111111"
 NOW = "2026-06-01T12:00:00Z"
-OPTIONAL = {"PodMonitor", "HTTPRoute"}
+OPTIONAL = {kind.kind for kind in OPTIONAL_KINDS}
 """Kinds of others, whose schemas are not Kubernetes' own."""
 counted: Counter[str] = Counter()
 _some_facts = st.one_of(

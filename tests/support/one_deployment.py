@@ -11,7 +11,7 @@ from manta_operator.api.crd import custom_resource_definition
 from manta_operator.box.apiserver.server import ApiServer
 from manta_operator.controller.deployments import Deployments
 from manta_operator.controller.errors import Conflict, Missing
-from manta_operator.controller.kinds import CHILD_KINDS
+from manta_operator.controller.kinds import CHILD_KINDS, OPTIONAL
 from manta_operator.controller.reconcile import Reconciler
 from manta_operator.controller.rhythm import Rhythm
 from manta_operator.controller.store import Store
@@ -60,7 +60,7 @@ class Direct:
         )
 
     def _check(self, kind):
-        if kind in ("PodMonitor", "HTTPRoute"):
+        if kind in OPTIONAL:
             raise Missing(f"the API server does not serve {kind}")
 
     async def apply(self, obj, subresource=None, manager="manta", *, force=True):

@@ -1,7 +1,7 @@
 """The operator's own parts, put together as `handlers` does but without kopf, over HTTP against the box's API server.
 
 In the test's process, so that a test may shorten the operator's patience. Children are watched, the LLMDeployment is
-seen once.
+seen as it is made, and as `change` changes it.
 """
 
 import asyncio
@@ -28,8 +28,12 @@ TOKEN = "parts"
 class Parts:
     """`demo` and what the cluster holds."""
 
-    def __init__(self, server):
-        self.cluster = server.cluster
+    def __init__(self, server, deployments):
+        self.cluster, self._deployments = server.cluster, deployments
+
+    def change(self, **spec):
+        """Change the spec, and let the operator see it."""
+        self._deployments.see(self.cluster.patch("LLMDeployment", *KEY, {"spec": spec}))
 
     def condition(self, kind):
         """One condition of the status; empty: there is none."""
@@ -65,7 +69,7 @@ async def operating(**spec):
         watchers = [Watcher(client, store, kind, None, Outage(), deployments.wake_all) for kind in CHILD_KINDS]
         tasks = [asyncio.create_task(each.run()) for each in watchers] + [asyncio.create_task(loop.run(entry))]
         try:
-            yield Parts(server)
+            yield Parts(server, deployments)
         finally:
             for task in tasks:
                 task.cancel()

@@ -42,7 +42,8 @@ class TenantSpec(Frozen):
     name: Annotated[str, Field(pattern=TENANT_PATTERN, max_length=63)]
     """Name of the tenant: an entry of the Secret of spec.router.auth, or anonymous where there is no auth."""
     models: Annotated[tuple[ShortText, ...], Field(max_length=64, json_schema_extra=SET)] | None = None
-    """Names of models and adapters that the tenant may ask for; others are answered with 403. Omitted: all."""
+    """Names of models and adapters that the tenant may ask for; others do not exist for it (404).
+    Omitted: all."""
     requests_per_minute: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     """Requests that may start in a minute; more are answered with 429 and the time to wait. Omitted: any number."""
     tokens_per_minute: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None

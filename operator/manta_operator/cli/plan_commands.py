@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from manta_operator.api import names
+from manta_operator.api.models import RouterSpec
 from manta_operator.cli import diff_command, options
 from manta_operator.cli.cluster import Where, options_of_cluster
 from manta_operator.cli.documents import documents
@@ -111,10 +112,25 @@ def _facts(entry: Planned) -> dict[str, str]:
         "memory": f"{gib(plan_.fit.memory_per_pod)} of host memory for each engine pod, unless resources say otherwise"
         if plan_.fit.memory_per_pod
         else "",
-        "router": f"{router.replicas} x Envoy and endpoint picker, policy {router.policy}",
+        "router": _router(router),
         "endpoint": endpoint(deployment),
         "revision": f"{plan_.revision}, {len(entry.desired.objects)} objects (see them with `manta render`)",
     }
+
+
+def _router(router: RouterSpec) -> str:
+    """Tell what answers clients, and what is switched on of all that can be."""
+    what = "Envoy and endpoint picker" if router.mode == "envoy" else "endpoint picker of an InferencePool"
+    hold = router.hold
+    said = {
+        f"policy {router.policy}": True,
+        f"keys of Secret {router.auth.secret if router.auth else ''}": router.auth,
+        f"{len(router.tenants)} tenant{'s' * (len(router.tenants) != 1)} with limits": router.tenants,
+        f"holds {hold.queue_size} requests for {hold.seconds} s each": hold.seconds and hold.queue_size,
+        f"response cache of {router.cache.size if router.cache else ''}": router.cache,
+        f"traces to {router.tracing.endpoint if router.tracing else ''}": router.tracing,
+    }
+    return ", ".join([f"{router.replicas} x {what}", *(text for text, there in said.items() if there)])
 
 
 _VERDICTS = {"True": ("fits", "green"), "False": ("does not fit", "red"), "Unknown": ("unknown", "yellow")}

@@ -68,7 +68,13 @@ def unreadable(error: str, body: Mapping[str, Any], now: str) -> dict[str, Any]:
 
 
 def endpoint(deployment: LLMDeployment) -> str:
-    """Return the address of the OpenAI API, as pods of the cluster reach it."""
+    """Return the address of the OpenAI API, as pods of the cluster reach it; behind a gateway, its first host name.
+
+    Empty: the gateway decides, and nobody has told us.
+    """
+    if deployment.spec.router.mode == "inference-pool":
+        host = next((name for name in deployment.spec.gateway.hostnames if not name.startswith("*")), "")
+        return f"http://{host}/v1" if host else ""
     return f"http://{deployment.name}.{deployment.namespace}.svc:{deployment.spec.router.port}/v1"
 
 

@@ -5,6 +5,7 @@ import pytest
 INTEGRATIONS = {
     "PodMonitor": {"monitoring": {"podMonitor": True}},
     "HTTPRoute": {"gateway": {"parentRefs": [{"name": "edge"}], "hostnames": ["llm.example.com"]}},
+    "InferencePool": {"router": {"mode": "inference-pool"}},
 }
 
 
@@ -15,7 +16,7 @@ def told(space, reason):
 
 @pytest.mark.parametrize("kind", INTEGRATIONS)
 def test_a_kind_that_may_be_absent_stops_nothing(space, kind):
-    """A PodMonitor or HTTPRoute is made where its CRD is, and said to be missing where not; all else serves."""
+    """An optional kind is made where its CRD is, and said to be missing where not; all else serves."""
     space.make("demo", **INTEGRATIONS[kind])
     space.serving("demo")
     if space.cluster.serves(kind):
@@ -25,7 +26,7 @@ def test_a_kind_that_may_be_absent_stops_nothing(space, kind):
         missing = space.becomes("demo", "Integrated", "False", "CRDMissing")
         assert f"the cluster serves no {kind}" in missing["message"]
         assert told(space, "CRDMissing") == ["Warning"]
-    space.change("demo", monitoring=None, gateway=None)
+    space.change("demo", monitoring=None, gateway=None, router=None)
     space.until("nobody asks for it any more", lambda: judged_without(space, "Integrated"))
     if space.cluster.serves(kind):
         space.until("it is taken away", lambda: space.get(kind, "demo") is None)
