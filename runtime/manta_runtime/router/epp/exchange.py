@@ -229,7 +229,7 @@ class Exchange:
             End(
                 id=self._picked.request_id,
                 flags=flags,
-                status=answer.status,
+                status=answer.status or None,
                 upstream=self._upstream,
                 attempts=tried.index(self._upstream) + 1 if self._upstream in tried else 1,
                 first_byte_ms=_ms(answer.first_byte_at, start),
