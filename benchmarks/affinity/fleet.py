@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -57,10 +58,11 @@ class Simulation:
         self._order = 0
         self._scheduled = [-1.0] * setup.engines
         self._router_of: dict[Job, Policy] = {}
+        self._held: dict[Policy, deque[Ask]] = {router: deque() for router in self.routers}
+        self._jobs: list[Job] = []
 
     def run(self, asks: Sequence[Ask]) -> Outcome:
         """Let every request come at its time, and go on until all have ended."""
-        jobs = []
         fitting = [ask for ask in asks if self.engines[0].fits(ask)]
         if any(router.scrapes for router in self.routers):
             for router in self.routers:
@@ -68,21 +70,29 @@ class Simulation:
                 self._at(self._which.random() * SCRAPE_SECONDS, _SCRAPE, router)
         for ask in fitting:
             self._until(ask.at)
-            jobs.append(self._arrive(ask))
+            self._arrive(ask)
         last = fitting[-1].at if fitting else 0.0
-        while any(engine.due >= 0 for engine in self.engines) or any(job.ended < 0 for job in jobs):
+        while any(engine.due >= 0 for engine in self.engines) or any(self._held.values()):
             last = max(last, self._events[0][0])
             self._until(last)
-        return Outcome(tuple(jobs), self.engines, len(asks) - len(fitting))
+        return Outcome(tuple(self._jobs), self.engines, len(asks) - len(fitting))
 
-    def _arrive(self, ask: Ask) -> Job:
+    def _arrive(self, ask: Ask) -> None:
         router = self.routers[self._which.randrange(len(self.routers))] if len(self.routers) > 1 else self.routers[0]
-        chosen = router.choose(ask, ask.at)
-        job = self.engines[chosen].submit(ask, ask.at)
-        self._router_of[job] = router
-        router.started(job, ask.at)
-        self._watch(self.engines[chosen])
-        return job
+        self._held[router].append(ask)
+        self._place(router, ask.at)
+
+    def _place(self, router: Policy, now: float) -> None:
+        """Send what the router holds, in order, as long as it chooses engines."""
+        held = self._held[router]
+        while held and (chosen := router.choose(held[0], now)) is not None:
+            ask = held.popleft()
+            job = self.engines[chosen].submit(ask, now)
+            job.arrived = ask.at
+            self._jobs.append(job)
+            self._router_of[job] = router
+            router.started(job, now)
+            self._watch(self.engines[chosen])
 
     def _until(self, now: float) -> None:
         events = self._events
@@ -91,7 +101,9 @@ class Simulation:
             if kind == _STEP:
                 self._step(what, at)
             elif kind == _END:
-                self._router_of.pop(what).ended(what, at)
+                router = self._router_of.pop(what)
+                router.ended(what, at)
+                self._place(router, at)
             else:
                 self._scrape(what, at)
 
@@ -109,6 +121,7 @@ class Simulation:
     def _scrape(self, router: Policy, at: float) -> None:
         for engine in self.engines:
             router.scraped(engine.index, engine.gauges(), at)
+        self._place(router, at)
         self._at(at + SCRAPE_SECONDS, _SCRAPE, router)
 
     def _watch(self, engine: Engine) -> None:

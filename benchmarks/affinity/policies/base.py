@@ -33,8 +33,8 @@ class Policy:
         self.fleet = fleet
         self.in_flight = [0] * fleet.engines
 
-    def choose(self, ask: Ask, now: float) -> int:
-        """Return the number of the engine that gets the request."""
+    def choose(self, ask: Ask, now: float) -> int | None:
+        """Return the number of the engine that gets the request; None to hold it until an end or a scrape."""
         raise NotImplementedError
 
     def started(self, job: Job, _now: float) -> None:

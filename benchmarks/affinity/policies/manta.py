@@ -1,8 +1,8 @@
 """Our router: its own parser, prefix index, chooser and ledger, told what they are told in life, and as late.
 
 Ends come with Envoy's access log, 20 ms late, with the times and token counts that it reports; the engines' counts come
-once a second; nobody tells when a first token passes. Requests are not held: no simulated request has
-a queue to wait in but an engine's.
+once a second; nobody tells when a first token passes. While every engine is saturated, requests are held, in order: the
+simulation has one tenant, and holds for as long as it takes.
 """
 
 from __future__ import annotations
@@ -44,8 +44,10 @@ class Manta(Policy):
         for replica in self._replicas:
             self._chooser.resize(replica, fleet.kv_tokens)
 
-    def choose(self, ask: Ask, now: float) -> int:
-        """Ask the real chooser."""
+    def choose(self, ask: Ask, now: float) -> int | None:
+        """Ask the real chooser, if some engine has room."""
+        if not self._ledger.room:
+            return None
         choice = self._chooser.choose(request(ask), self._ledger.candidates(now), now)
         if choice is None:
             raise RuntimeError("the chooser found nobody among candidates")
