@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-MAX_BODY_BYTES = 1 << 20
+MAX_BODY_BYTES = 1 << 19
 """Larger bodies are not looked up: the picker must not stop for milliseconds to hash one."""
 
 DIGEST_BYTES = 32
