@@ -134,7 +134,7 @@ def _tell(rows: dict[str, Row], routers: dict[str, Any], document: dict[str, Any
         click.echo(line)
     for name, row in routers.items():
         click.echo(
-            f"{name}: {row['hit_ratio']:.1%} hits ({row['affinity_lost']:+.1%} of them lost), imbalance "
+            f"{name}: {row['hit_ratio']:.1%} hits ({row['affinity_lost']:.1%} of them lost), imbalance "
             f"{row['imbalance']:.2f}, time to first token p90 {row['ttft_p90_s']:.2f} s"
         )
     if document["meta"]["refused"]:

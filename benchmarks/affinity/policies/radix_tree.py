@@ -10,6 +10,7 @@ that two different blocks have in common by chance.
 from __future__ import annotations
 
 import heapq
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,8 @@ class RadixTree:
 
     def evict(self, most: int) -> None:
         """Take the least recently used leaves from every worker that has more than `most` characters."""
-        heap = [(node.used[worker], id(node), worker, node) for node in self._nodes() for worker in _leaf_of(node)]
+        order = itertools.count()
+        heap = [(n.used[worker], next(order), worker, n) for n in self._nodes() for worker in _leaf_of(n)]
         heapq.heapify(heap)
         while heap:
             _, _, worker, node = heapq.heappop(heap)
@@ -93,7 +95,7 @@ class RadixTree:
             if not node.children and not node.used:
                 del parent.children[node.text[0]]
             if worker in _leaf_of(parent):
-                heapq.heappush(heap, (parent.used[worker], id(parent), worker, parent))
+                heapq.heappush(heap, (parent.used[worker], next(order), worker, parent))
 
     def _nodes(self) -> Sequence[Node]:
         found = [self.root]
