@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from manta_runtime.router.epp.usage import UsageReader
+
 _spec = importlib.util.spec_from_file_location("epp_fakes", Path(__file__).with_name("epp_fakes.py"))
 fakes = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(fakes)
 B, ask, stream, until = fakes.B, fakes.ask, fakes.stream, fakes.until
 running, world = fakes.running, fakes.world
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-
+@pytest.mark.asyncio(loop_scope="module")
 async def test_the_served_endpoint_and_the_tokens_are_told(world):
     usage = {"prompt_tokens": 5, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 4}}
     body = json.dumps({"choices": [{"text": '"usage": no'}], "usage": usage}).encode()
@@ -33,6 +34,63 @@ async def test_the_served_endpoint_and_the_tokens_are_told(world):
     assert world.decider.first == [(end.id, B)]
 
 
+@pytest.mark.parametrize(
+    ("events", "document", "counts"),
+    [
+        (False, b'{"usage": {"prompt_tokens": 9, "total_tokens": 9}}', (9, None, None)),
+        (
+            False,
+            b'{"usage": {"input_tokens": 9, "output_tokens": 2, "input_tokens_details": {"cached_tokens": 4}}}',
+            (9, 2, 4),
+        ),
+        (
+            False,
+            b'{"usage": {"input_tokens": 5, "output_tokens": 2, "cache_read_input_tokens": 3,'
+            b' "cache_creation_input_tokens": 1}}',
+            (9, 2, 3),
+        ),
+        (
+            True,
+            b'event: response.completed\ndata: {"response": {"usage": {"input_tokens": 9, "output_tokens": 2}}}\n\n',
+            (9, 2, None),
+        ),
+        (
+            True,
+            b'event: message_start\ndata: {"message": {"usage": {"input_tokens": 9, "output_tokens": 0}}}\n\n'
+            b'event: message_delta\ndata: {"usage": {"input_tokens": 9, "output_tokens": 2}}\n\n'
+            b"event: message_stop\ndata: {}\n\n",
+            (9, 2, None),
+        ),
+        (
+            True,
+            b'data: {"usage": {"prompt_tokens": 9, "completion_tokens": 1}}\n\ndata: {"usage": {"prompt_to',
+            (9, 1, None),
+        ),
+        (False, b'{"usage": null}', (None, None, None)),
+        (False, b"<html>", (None, None, None)),
+        (False, b'{"usage": {"prompt_tokens": "many"}}', (None, None, None)),
+    ],
+    ids=[
+        "embeddings",
+        "responses",
+        "messages",
+        "responses stream",
+        "messages stream",
+        "cut off",
+        "null",
+        "no JSON",
+        "odd",
+    ],
+)
+def test_usage_of_every_api_is_read(events, document, counts):
+    for cut in (1, 7, len(document)):
+        reader = UsageReader(events)
+        for start in range(0, len(document), cut):
+            reader.feed(document[start : start + cut])
+        tokens = reader.tokens()
+        assert (tokens.prompt, tokens.completion, tokens.cached) == counts
+
+
 CHUNK = b'data: {"choices":[{"delta":{"content":"\\"choices\\":[]"}}]}\n\n'
 USAGE = b'data: {"id":"x","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n'
 DONE = b"data: [DONE]\n\n"
@@ -41,6 +99,7 @@ DONE = b"data: [DONE]\n\n"
 @pytest.mark.parametrize("mode", [4, 1, 2])
 @pytest.mark.parametrize("hide", [True, False])
 @pytest.mark.parametrize("cut", [7, 61, 1000])
+@pytest.mark.asyncio(loop_scope="module")
 async def test_streamed_usage_is_counted_and_shown_to_those_who_asked(world, mode, hide, cut):
     world.decider.hide_usage = hide
     answer = CHUNK * 2 + USAGE + DONE
@@ -64,6 +123,7 @@ async def test_streamed_usage_is_counted_and_shown_to_those_who_asked(world, mod
     assert (world.decider.ends[0].completion_tokens, world.decider.ends[0].events) == (2, 4)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_stream_that_breaks_ends_its_request_once(world):
     async with stream(world) as (write, read):
         for message in (
@@ -80,6 +140,7 @@ async def test_a_stream_that_breaks_ends_its_request_once(world):
     assert [(end.flags, end.status) for end in world.decider.ends] == [("DC", 200)]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_replica_without_a_connection_is_told(world):
     text = b"upstream connect error or disconnect/reset before headers. reset reason: connection refused"
     sent = (
@@ -91,6 +152,7 @@ async def test_a_replica_without_a_connection_is_told(world):
     assert (world.decider.ends[0].flags, world.decider.ends[0].status) == ("UF", 503)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_an_answer_with_trailers_ends_with_them(world):
     sent = (
         fakes.request_headers(), fakes.request_body(), fakes.response_headers(),

@@ -46,19 +46,9 @@ async def serve(
     Answers pass through us, so we cannot just go: `leave` waits until gateways have noticed, sends them elsewhere
     (GOAWAY), and returns when all answers have ended or drainSeconds are over.
     """
-    limit = config.max_body_bytes + _MESSAGE_MARGIN
-    server = grpc.aio.server(
-        options=[
-            ("grpc.max_receive_message_length", limit),
-            ("grpc.max_send_message_length", limit),
-            ("grpc.so_reuseport", 0),  # a second picker on the port is a mistake, not help
-            ("grpc.http2.max_ping_strikes", 0),  # gateways ping as they like
-        ]
-    )
-    rules = Rules(config.max_body_bytes, config.engine_port, config.hold.seconds)
-    server.add_generic_rpc_handlers((_Processor(decider, rules, clock).handler(), health.handler(SERVICE, ready)))
-    names = (f"{config.deployment}-epp.{config.namespace}.svc", pod_ip)
+    server = _server(config, decider, ready, clock)
     host = f"[{pod_ip}]" if ":" in pod_ip else pod_ip
+    names = (f"{config.deployment}-epp.{config.namespace}.svc", pod_ip)
     try:
         server.add_secure_port(f"{host}:{config.ext_proc_port}", credentials(names))
         server.add_insecure_port(f"{host}:{config.ext_proc_port + 1}")
@@ -76,6 +66,21 @@ async def serve(
         yield leave
     finally:
         await server.stop(_GRACE_SECONDS)
+
+
+def _server(config: RouterConfig, decider: Decides, ready: Callable[[], bool], clock: Callable[[], float]) -> Any:
+    limit = config.max_body_bytes + _MESSAGE_MARGIN
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", limit),
+            ("grpc.max_send_message_length", limit),
+            ("grpc.so_reuseport", 0),  # a second picker on the port is a mistake, not help
+            ("grpc.http2.max_ping_strikes", 0),  # gateways ping as they like
+        ]
+    )
+    rules = Rules(config.max_body_bytes, config.engine_port, config.hold.seconds)
+    server.add_generic_rpc_handlers((_Processor(decider, rules, clock).handler(), health.handler(SERVICE, ready)))
+    return server
 
 
 class _Processor:

@@ -26,20 +26,29 @@ class _Details(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    """Chat, completions and embeddings say prompt/completion; responses and messages say input/output."""
+    """Chat, completions and embeddings say prompt/completion; responses and messages say input/output.
+
+    The input of messages leaves out what was in the cache, or has been put there.
+    """
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
     input_tokens_details: _Details | None = None
 
     def tokens(self) -> Tokens:
-        details = self.prompt_tokens_details or self.input_tokens_details
-        prompt = self.prompt_tokens if self.prompt_tokens is not None else self.input_tokens
         completion = self.completion_tokens if self.completion_tokens is not None else self.output_tokens
-        return Tokens(prompt, completion, details.cached_tokens if details else None)
+        if self.prompt_tokens is None and self.input_tokens is not None:
+            cached = self.cache_read_input_tokens
+            prompt: int | None = self.input_tokens + (cached or 0) + (self.cache_creation_input_tokens or 0)
+        else:
+            prompt, cached = self.prompt_tokens, None
+        details = self.prompt_tokens_details or self.input_tokens_details
+        return Tokens(prompt, completion, details.cached_tokens if details else cached)
 
 
 class _Inner(msgspec.Struct):
