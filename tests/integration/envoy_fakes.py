@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import msgpack
 
-from manta_runtime.router import bootstrap
+from manta_runtime.router import asking, bootstrap
 from manta_runtime.router.config import parse
 from manta_runtime.router.endpoints import FILE_NAME, EndpointsFile
 from manta_runtime.router.membership import Endpoint
@@ -190,7 +190,9 @@ class World:
         self.say = answer()
         self.picker = Server(POD, 9002, self._picker_script)
         self.engines = {name: Server(f"{NET}.{number}", 8000, None) for number, name in enumerate("abc", start=10)}
-        self.file = EndpointsFile(folder / FILE_NAME)
+        self.run_dir = folder / "run"  # Envoy hears of every change in it
+        self.run_dir.mkdir()
+        self.file = EndpointsFile(self.run_dir / FILE_NAME)
         text = {"deployment": "t", "namespace": "ns", "servedNames": ["t"], "selector": "a=b", "maxBodyBytes": MAX_BODY}
         self.config = parse(json.dumps({**text, **config}))
         self.reset()
@@ -218,7 +220,8 @@ class World:
             await server.start()
         self.file.write(self.known("abc"))
         admin, file = self.folder / "admin", self.folder / "bootstrap.json"
-        file.write_text(json.dumps(bootstrap.build(self.config, POD, admin, self.folder)))
+        asking.TRIES = asking.TRIES_WITH_AUTH = 4  # a second or two
+        file.write_text(json.dumps(bootstrap.build(self.config, POD, admin, self.run_dir)))
         self.log = (self.folder / "envoy.log").open("wb")
         flags = ["--disable-hot-restart", "--concurrency", "1", "--file-flush-interval-msec", "50"]
         flags += ["--log-level", os.environ.get("MANTA_TEST_ENVOY_LOG", "warning")]

@@ -54,6 +54,8 @@ class FakeEngine:
     async def start(self):
         app = web.Application(client_max_size=64 << 20)
         app.router.add_get("/metrics", self.metrics)
+        app.router.add_get("/health", self.health)
+        app.router.add_get("/v1/models", self.models)
         app.router.add_route("*", "/{path:.*}", self.answer)
         self.runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)
         await self.runner.setup()
@@ -61,6 +63,13 @@ class FakeEngine:
 
     async def metrics(self, request):
         return web.Response(text=f'vllm:num_requests_running{{m="t"}} {self.running}.0\n')
+
+    async def health(self, request):
+        return web.Response()
+
+    async def models(self, request):
+        card = {"id": "t", "object": "model", "created": 1, "owned_by": "vllm", "root": "t", "parent": None}
+        return web.json_response({"object": "list", "data": [card]})
 
     async def answer(self, request):
         self.hits.append(request.path)
@@ -155,10 +164,12 @@ async def until(check, seconds=10):
 class Router:
     """The two containers of a router pod, run as their commands would run them."""
 
-    def __init__(self, folder, session, ca):
+    def __init__(self, folder, session, ca, **more):
         self.folder, self.session = folder, session
+        (folder / "run").mkdir()
         config = {"deployment": "t", "namespace": "ns", "servedNames": ["t", "alias"], "selector": "a=b"}
-        (folder / "router.yaml").write_text(yaml.safe_dump({**config, "drainSeconds": 8, "maxBodyBytes": MAX_BODY}))
+        config |= {"drainSeconds": 8, "maxBodyBytes": MAX_BODY, "hold": {"seconds": 2}, "policy": "least-load"}
+        (folder / "router.yaml").write_text(yaml.safe_dump({**config, **more}))
         cluster = {"name": "c", "cluster": {"server": f"https://{API}:6443", "certificate-authority-data": ca}}
         user = {"name": "u", "user": {"token": "secret"}}
         context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
@@ -170,7 +181,7 @@ class Router:
         env = {"PATH": path, "PYTHONPATH": str(ROOT / "runtime"), "TMPDIR": str(self.folder)}
         env["KUBECONFIG"] = str(self.folder / "kubeconfig")
         code = "from manta_runtime.router.command import router; router()"
-        args = [part, f"--config={self.folder / 'router.yaml'}", f"--pod-ip={POD}", f"--run-dir={self.folder}"]
+        args = [part, f"--config={self.folder / 'router.yaml'}", f"--pod-ip={POD}", f"--run-dir={self.folder / 'run'}"]
         with (self.folder / f"{part}.log").open("ab") as log:
             return await asyncio.create_subprocess_exec(
                 sys.executable, "-c", code, *args, env=env, stdout=log, stderr=log
@@ -203,6 +214,18 @@ class Router:
                 return f'manta_router_in_flight{{replica="{replica}"}} {count}.0' in await response.text()
 
         await until(check, 3)
+
+    async def attempts(self, request):
+        """How many replicas Envoy tried, by its access log."""
+        found = []
+
+        async def check():
+            lines = (self.folder / "envoy.log").read_text().splitlines()
+            found[:] = [json.loads(line) for line in lines if request in line and line.startswith("{")]
+            return found
+
+        await until(check, 3)
+        return found[0]["attempts"]
 
     async def usable(self, count):
         async def check():
