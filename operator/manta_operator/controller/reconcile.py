@@ -16,6 +16,7 @@ import pydantic
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment, parse
 from manta_operator.builders.desired import Desired, desire
+from manta_operator.builders.metadata import router_workload
 from manta_operator.controller.applier import Applier
 from manta_operator.controller.client import KubeClient
 from manta_operator.controller.deployments import Entry, Memory
@@ -231,6 +232,7 @@ class Reconciler:
             model_read=done.model_read,
             model_error=done.model_error,
             integrations=tuple(done.integrations),
+            router=router_workload(deployment),
         )
         _tell(entry, situation)
         there = await self.statuses.write(entry, status(deployment, situation, before, timestamp()))

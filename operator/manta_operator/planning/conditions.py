@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from manta_operator.planning.integrations import Integration
+from manta_operator.planning.integrations import INFERENCE_POOL, Integration
 from manta_operator.planning.last_words import cannot_fetch
 from manta_operator.planning.observe import Observed
 from manta_operator.planning.plan import Plan
@@ -37,6 +37,7 @@ class Situation:
     Attributes:
         replicas: How many are asked for.
         router_replicas: Router pods asked for.
+        router: Name of their Deployment; while the mode changes those of another one serve, too.
         plan: None: the spec cannot be planned, `problems` say why.
         problems: What is wrong with the spec.
         observed: What the cluster has.
@@ -57,6 +58,7 @@ class Situation:
     model_read: bool = False
     model_error: str | None = None
     integrations: tuple[Integration, ...] = ()
+    router: str = ""
 
 
 @dataclass(frozen=True)
@@ -187,13 +189,27 @@ def _ready(situation: Situation, judged: Iterable[Condition]) -> Condition:
     for kind, blocks in _BLOCKS_READY.items():
         if blocks(by_type[kind]):
             return Condition("Ready", "False", by_type[kind].reason, by_type[kind].message)
-    if situation.observed.router_ready < situation.router_replicas:
-        message = f"{situation.observed.router_ready} of {situation.router_replicas} routers serve"
-        return Condition("Ready", "False", "RouterNotReady", message)
+    if (unready := _router_unready(situation)) is not None:
+        return unready
     if situation.replicas == 0:
         return Condition("Ready", "True", "ScaledToZero", "0 replicas are asked for, and the router answers")
     serving = f"{'all ' if situation.replicas > 1 else ''}{_count(situation.replicas, 'replica')}"
     return Condition("Ready", "True", "AllServing", f"{serving} and the router serve")
+
+
+def _router_unready(situation: Situation) -> Condition | None:
+    """Without its InferencePool no gateway finds the routers, however ready they are."""
+    observed = situation.observed
+    for entry in situation.integrations:
+        if entry.kind == INFERENCE_POOL.kind and entry.failure:
+            return Condition("Ready", "False", entry.failure.reason, entry.failure.message)
+    serving = observed.ready_routers(situation.router) if situation.router else observed.router_ready
+    if serving >= situation.router_replicas:
+        return None
+    message = f"{serving} of {situation.router_replicas} routers serve"
+    if before := observed.router_ready - serving:
+        message += f"; {_count(before, 'router')} of the other spec.router.mode will go when all of them do"
+    return Condition("Ready", "False", "RouterNotReady", message)
 
 
 _BLOCKS_READY: Mapping[str, Callable[[Condition], bool]] = {

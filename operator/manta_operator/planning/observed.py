@@ -170,6 +170,10 @@ class Observed:
         since = pod.created if pod.unready_since is None else pod.unready_since
         return pod.deleting or self.now >= since + SUSPICIOUS_SECONDS
 
+    def ready_routers(self, name: str) -> int:
+        """Count the router pods of a Deployment that serve."""
+        return sum(router.ready for router in self.routers if router.name == name)
+
     def ready_groups(self, revision: str | None = None) -> int:
         """Count the replicas that serve, of one revision or of all."""
         return sum(group.ready for group in self.groups if revision in (None, group.revision))

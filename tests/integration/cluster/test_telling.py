@@ -5,7 +5,6 @@ import pytest
 INTEGRATIONS = {
     "PodMonitor": {"monitoring": {"podMonitor": True}},
     "HTTPRoute": {"gateway": {"parentRefs": [{"name": "edge"}], "hostnames": ["llm.example.com"]}},
-    "InferencePool": {"router": {"mode": "inference-pool"}},
 }
 
 
@@ -26,10 +25,27 @@ def test_a_kind_that_may_be_absent_stops_nothing(space, kind):
         missing = space.becomes("demo", "Integrated", "False", "CRDMissing")
         assert f"the cluster serves no {kind}" in missing["message"]
         assert told(space, "CRDMissing") == ["Warning"]
-    space.change("demo", monitoring=None, gateway=None, router=None)
+    space.change("demo", monitoring=None, gateway=None)
     space.until("nobody asks for it any more", lambda: judged_without(space, "Integrated"))
     if space.cluster.serves(kind):
         space.until("it is taken away", lambda: space.get(kind, "demo") is None)
+
+
+def test_a_pool_that_no_gateway_can_find_is_not_ready(space):
+    """Mode inference-pool without the CRD of InferencePools: Integrated and Ready say so, and the old routers stay."""
+    if space.cluster.serves("InferencePool"):
+        pytest.skip("this cluster serves InferencePool")
+    space.make("demo")
+    space.serving("demo")
+    space.change("demo", router={"mode": "inference-pool"})
+    missing = space.becomes("demo", "Ready", "False", "CRDMissing")
+    assert "the cluster serves no InferencePool" in missing["message"]
+    space.becomes("demo", "Available", "True", "Serving")
+    assert space.get("Deployment", "demo-router")
+    assert space.get("Service", "demo")
+    space.change("demo", router=None)
+    space.serving("demo")
+    space.until("the endpoint picker is taken away", lambda: space.get("Deployment", "demo-epp") is None)
 
 
 def judged_without(space, kind):

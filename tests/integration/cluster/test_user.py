@@ -90,7 +90,6 @@ def test_events_are_told_once(space):
     [
         ("PodMonitor", {"monitoring": {"podMonitor": True}}),
         ("HTTPRoute", {"gateway": {"parentRefs": [{"name": "public"}]}}),
-        ("InferencePool", {"router": {"mode": "inference-pool"}}),
     ],
 )
 def test_a_kind_that_is_not_installed_is_a_condition(space, kind, spec):
@@ -102,7 +101,7 @@ def test_a_kind_that_is_not_installed_is_a_condition(space, kind, spec):
     assert kind in told["message"]
     space.becomes("demo", "Available", "True")
     space.becomes("demo", "Progressing", "False", "Settled")
-    space.change("demo", monitoring=None, gateway=None, router=None)
+    space.change("demo", monitoring=None, gateway=None)
     space.serving("demo")
     conditions = {entry["type"] for entry in space.status("demo")["conditions"]}
     assert "Integrated" not in conditions

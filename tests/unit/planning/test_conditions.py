@@ -6,7 +6,7 @@ import pytest
 
 from manta_operator.planning.conditions import MESSAGE_LIMIT, Condition, Situation, conditions, merge
 from manta_operator.planning.fit import Fit
-from manta_operator.planning.integrations import POD_MONITOR, Integration, absent
+from manta_operator.planning.integrations import INFERENCE_POOL, POD_MONITOR, Integration, absent
 from manta_operator.planning.observe import Observed, ObservedGroup, ObservedPod
 from manta_operator.planning.plan import Plan, Rollout, Trouble
 from manta_operator.planning.problems import Failure, Problem
@@ -178,6 +178,16 @@ def test_all_conditions(given, expected):
             situation(groups=[NEW], integrations=(absent(POD_MONITOR),)),
             "Ready: True AllServing",
         ),
+        (
+            "but nobody finds routers without their pool",
+            situation(groups=[NEW], integrations=(absent(INFERENCE_POOL),)),
+            "Ready: False CRDMissing",
+        ),
+        (
+            "routers of another mode are not those that were asked for",
+            situation(groups=[NEW], router="demo-epp"),
+            "Ready: False RouterNotReady",
+        ),
     ],
 )
 def test_condition(case, given, expected):
@@ -203,6 +213,11 @@ def test_condition(case, given, expected):
         ),
         ("Degraded", situation(groups=[OLD], rollout=PAUSED), "roll back by applying the former spec"),
         ("Degraded", situation(groups=[STRANDED]), "pod demo-new-0-0 is on node n1, which is lost"),
+        (
+            "Ready",
+            situation(groups=[NEW], router="demo-epp"),
+            "0 of 1 routers serve; 1 router of the other spec.router.mode will go when all of them do",
+        ),
         ("Integrated", situation(integrations=(absent(POD_MONITOR),)), "install the CRDs of the Prometheus operator"),
         ("ModelAvailable", situation(pods=[pod(problem=GATED)]), "GatedRepoError: 403 Client Error; check spec.model"),
         ("Progressing", situation(groups=[BORN], rollout=NO_ROOM), "a replica needs 2 GPUs, 0 are free"),
