@@ -13,6 +13,7 @@ from aiohttp import web
 from manta_runtime.simulator import bodies
 from manta_runtime.simulator.answers import detokenize, tokenize
 from manta_runtime.simulator.completions import CHAT, TEXT
+from manta_runtime.simulator.embeddings import EMBEDDINGS
 from manta_runtime.simulator.forms import Refused, missing, text, tokens
 from manta_runtime.simulator.messages import MESSAGES
 from manta_runtime.simulator.protocol import Asked, check_model, read_json, render_chat
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
 
 _PROMETHEUS = "text/plain; version=1.0.0; charset=utf-8"
 _MAX_BODY = 64 << 20
+_GENERATING = {
+    "/v1/chat/completions": CHAT,
+    "/v1/completions": TEXT,
+    "/v1/responses": RESPONSES,
+    "/v1/messages": MESSAGES,
+}
+_POOLING = {"/v1/embeddings": EMBEDDINGS}
 _FULL = (
     "The engine is currently busy and cannot accept new requests. Please try again later or on a different instance."
 )
@@ -57,10 +65,8 @@ class Server:
         get("/metrics", self._metrics)
         post("/tokenize", self._tokenize)
         post("/detokenize", self._detokenize)
-        post("/v1/chat/completions", self._generator(CHAT))
-        post("/v1/completions", self._generator(TEXT))
-        post("/v1/responses", self._generator(RESPONSES))
-        post("/v1/messages", self._generator(MESSAGES))
+        for path, dialect in (_POOLING if self.settings.pooling else _GENERATING).items():
+            post(path, self._generator(dialect))
         return application
 
     @web.middleware

@@ -35,8 +35,9 @@ class SettingsError(ValueError):
 class Settings:
     """Durations in seconds. `journal`: a file that gets one line for every request begun; None for none.
 
-    `adapters`: name and path of each. `force_usage`: streams carry usage whether asked for or not. `prompt_details`:
-    usage says what of a prompt was cached. `most_requests`: of these, running and waiting, one more is refused.
+    `adapters`: name and path of each. `pooling`: embeddings in place of answers. `force_usage`: streams carry usage
+    whether asked for or not. `prompt_details`: usage says what of a prompt was cached. `most_requests`: of these,
+    running and waiting, one more is refused.
     """
 
     model: str
@@ -50,6 +51,7 @@ class Settings:
     seed: int
     journal: Path | None
     adapters: tuple[tuple[str, str], ...] = ()
+    pooling: bool = False
     force_usage: bool = False
     prompt_details: bool = False
     most_requests: int | None = None
@@ -79,6 +81,7 @@ def parse(flags: Sequence[str], environ: Mapping[str, str]) -> Settings:
         seed=int(_number(flags, "--seed", 0)),
         journal=Path(journal) if journal else None,
         adapters=_adapters(flags),
+        pooling=find_flag(flags, "--runner") == "pooling",
         force_usage=has_flag(flags, "--enable-force-include-usage"),
         prompt_details=has_flag(flags, "--enable-prompt-tokens-details"),
         most_requests=int(_number(flags, "--max-num-queued-reqs")) if _has(flags, "--max-num-queued-reqs") else None,

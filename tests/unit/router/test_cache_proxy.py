@@ -4,6 +4,7 @@ import asyncio
 import json
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -11,7 +12,7 @@ from aiohttp import web
 from yarl import URL
 
 from manta_runtime.engine.ray_node import free_port
-from manta_runtime.router.cache.proxy import serve
+from manta_runtime.router.cache.proxy import is_from_here, serve
 from manta_runtime.router.cache.response_cache import Destination, Hit, ResponseCache
 
 HOST = "127.0.0.1"
@@ -166,6 +167,22 @@ async def test_without_a_ticket_nothing_goes_on(world):
     async with world.session.post(f"http://{HOST}:{world.port}{PATH}", data=b"{}", headers=headers) as got:
         assert got.status == 403, "a ticket is good for one request"
     assert len(engine.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("peer", "own", "ours"),
+    [
+        ("10.0.0.2", "10.0.0.2", True),
+        ("127.0.0.1", "127.5.1.2", True),
+        ("::1", "::1", True),
+        ("10.0.0.3", "10.0.0.2", False),
+        ("fd00::3", "fd00::2", False),
+    ],
+)
+def test_only_our_own_pod_may_come(peer, own, ours):
+    found = {"peername": (peer, 40000), "sockname": (own, 9004)}
+    assert is_from_here(SimpleNamespace(transport=SimpleNamespace(get_extra_info=found.get))) is ours
+    assert not is_from_here(SimpleNamespace(transport=None))
 
 
 @pytest.mark.parametrize("mode", ["nowhere", "break before", "silent", "full"])

@@ -1,7 +1,9 @@
 """The simulator's other APIs and flags: Responses, Messages, adapters, forced usage, cached tokens, a full queue."""
 
 import asyncio
+import base64
 import json
+import struct
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -235,3 +237,18 @@ async def test_the_same_request_has_the_same_answer_every_time():
             for how in ({"temperature": 0}, {"temperature": 0}, {"seed": 5}, {"seed": 5})
         ]
     assert len(set(texts)) == 1
+
+
+async def test_embeddings_in_place_of_answers():
+    async with simulated("--runner=pooling") as client:
+        status, found = await client.post("/v1/embeddings", input=["a", "b"])
+        _, packed = await client.post("/v1/embeddings", input="a", encoding_format="base64")
+        refused, error = await client.post("/v1/embeddings")
+        nothing, _ = await client.post(TEXT, prompt="a")
+    first, second = (each["embedding"] for each in found["data"])
+    assert (status, [each["index"] for each in found["data"]], found["usage"]["prompt_tokens"]) == (200, [0, 1], 2)
+    assert first != second
+    assert sum(number * number for number in first) == pytest.approx(1)
+    raw = base64.b64decode(packed["data"][0]["embedding"])
+    assert struct.unpack(f"<{len(raw) // 4}f", raw) == pytest.approx(first)
+    assert (refused, error["error"]["param"], nothing) == (400, "body.input", 404)
