@@ -17,6 +17,7 @@ from make import deployment
 from manta_operator.builders.inference_pool import FAMILIES, inference_pool_objects
 from manta_operator.builders.router_config import router_config
 from manta_operator.cli.documents import documents
+from manta_runtime.router.epp.certificate import FOLDER
 from manta_runtime.router.routes import PATHS
 
 ROOT = Path(__file__).parents[2]
@@ -108,3 +109,11 @@ def test_gateways_find_the_picker():
     assert made["InferencePool"]["spec"]["endpointPickerRef"]["name"] == made["Service"]["metadata"]["name"]
     selected = made["Service"]["spec"]["selector"].items()
     assert selected <= made["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_a_certificate_may_be_given_and_need_not():
+    pod = objects()["Deployment"]["spec"]["template"]["spec"]
+    (volume,) = [v for v in pod["volumes"] if v["name"] == "epp-tls"]
+    assert (volume["secret"]["secretName"], volume["secret"]["optional"]) == ("demo-epp-tls", True)
+    (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "epp-tls"]
+    assert mount["mountPath"] == str(FOLDER)

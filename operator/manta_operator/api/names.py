@@ -70,3 +70,8 @@ def router_name(deployment: str) -> str:
 def epp_name(deployment: str) -> str:
     """Return the name of the endpoint picker's Deployment, ConfigMap and Service in mode inference-pool."""
     return f"{deployment}-epp"
+
+
+def epp_tls_name(deployment: str) -> str:
+    """Return the name of the Secret that users may make for the endpoint picker's certificate."""
+    return f"{deployment}-epp-tls"

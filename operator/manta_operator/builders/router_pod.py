@@ -23,6 +23,7 @@ KEYS_PATH = "/etc/manta/keys"
 RUN_PATH = "/var/run/manta-router"
 TMP_PATH = "/tmp"  # noqa: S108 - the container's own: its root is read-only
 KEYS_MODE = 0o440
+EPP_TLS_PATH = "/etc/manta/epp-tls"
 PICKER_CPU = "100m"
 PICKER_MEMORY = "128Mi"
 
@@ -57,9 +58,12 @@ def _volumes(deployment: LLMDeployment) -> list[Object]:
     auth = deployment.spec.router.auth
     # Optional: without it the pods would not start, and nobody could ask what is wrong. The picker refuses everybody.
     keys = {"secretName": auth.secret, "optional": True, "defaultMode": KEYS_MODE} if auth else None
+    # For gateways that verify the endpoint picker: it signs its own certificate where there is none.
+    certificate = {"secretName": names.epp_tls_name(deployment.name), "optional": True, "defaultMode": KEYS_MODE}
     return [
         {"name": "config", "configMap": {"name": router_workload(deployment)}},
         *([{"name": "keys", "secret": keys}] if keys else []),
+        *([{"name": "epp-tls", "secret": certificate}] if deployment.spec.router.mode == "inference-pool" else []),
         {"name": "run", "emptyDir": {"sizeLimit": "64Mi"}},
         {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
     ]
@@ -84,6 +88,8 @@ def _picker(deployment: LLMDeployment) -> Object:
     if spec.auth:
         container["args"].append(f"--keys-dir={KEYS_PATH}")
         container["volumeMounts"].append({"name": "keys", "mountPath": KEYS_PATH, "readOnly": True})
+    if spec.mode == "inference-pool":
+        container["volumeMounts"].append({"name": "epp-tls", "mountPath": EPP_TLS_PATH, "readOnly": True})
     memory = parse_quantity(PICKER_MEMORY) + (parse_quantity(spec.cache.size) if spec.cache else 0)
     return container | {
         "livenessProbe": _liveness({"path": "/livez", "port": names.PICKER_PORT}),
