@@ -155,6 +155,46 @@ async def test_a_dead_replica_costs_a_miss_nothing(world, ask):
     await router.usable(1)
 
 
+def replica(api, name, address, revision, created, ready=True):
+    """A pod as a StatefulSet of that revision makes it."""
+    conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
+    labels = {"manta.dev/replica": "0", "manta.dev/revision": revision}
+    metadata = {"name": name, "uid": f"{name}-{created}", "labels": labels, "creationTimestamp": created}
+    api.pods[name] = {"metadata": metadata, "status": {"podIP": address, "conditions": conditions}}
+    api._emit("MODIFIED", api.pods[name])
+
+
+async def test_a_rollout_leaves_the_old_answers_behind_and_a_rollback_finds_them_again(world, ask):
+    router, api, _, engine = world
+    api.clear()
+    await router.usable(0)
+    replica(api, "old", ENGINE, "r1", "2026-01-01T00:00:00Z")
+    await router.usable(1)
+    engine.text = "of old weights"
+    assert (await ask("which"))[1] == "miss"
+    assert (await ask("which"))[1] == "hit"
+    replica(api, "new", NOBODY, "r2", "2026-01-02T00:00:00Z", ready=False)
+    assert (await ask("which"))[1] == "hit", "the new replica does not serve yet"
+    replica(api, "old", NOBODY, "r1", "2026-01-01T00:00:00Z", ready=False)
+    await router.usable(0)
+    replica(api, "new", ENGINE, "r2", "2026-01-02T00:00:00Z")
+    await router.usable(1)
+    engine.text = "of new weights"
+    _, found, body = await ask("which")
+    assert (found, b"new weights" in body) == ("miss", True)
+    assert b"new weights" in (await ask("which"))[2]
+    replica(api, "new", NOBODY, "r2", "2026-01-02T00:00:00Z", ready=False)
+    await router.usable(0)
+    replica(api, "back", ENGINE, "r1", "2026-01-03T00:00:00Z")
+    await router.usable(1)
+    _, found, body = await ask("which")
+    assert (found, b"old weights" in body) == ("hit", True)
+    api.clear()
+    await router.usable(0)
+    api.set("a", ENGINE)
+    await router.usable(1)
+
+
 async def test_the_proxy_is_no_way_around_the_picker(world):
     session, engine = world[2], world[3]
     served = engine.served
