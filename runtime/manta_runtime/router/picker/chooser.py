@@ -27,13 +27,18 @@ Matches = Mapping[str, int]
 
 
 class Chooser:
-    """Policy `prefix`, `least-load`, `round-robin` or `session`; knows where prompts were sent."""
+    """Policy `prefix`, `least-load`, `round-robin` or `session`; knows where prompts were sent.
+
+    `routers`: how many there are, this one included. Each knows its own requests only; so with several, a conversation
+    that this one does not know may be cached where the others would have sent it.
+    """
 
     def __init__(self, policy: str) -> None:
         self.policy = policy
         self.index = PrefixIndex()
         self.share = Share()
         self.lengths = Lengths()
+        self.routers = 1
         self._rank = {
             "prefix": self._by_cost,
             "least-load": self._by_load,
@@ -94,10 +99,12 @@ class Chooser:
         return order, f"prefix {matched}/{len(request.blocks)}" if matched else "least-cost"
 
     def _untied(self, order: Order, limit: float, head: str, usable: Sequence[Candidate]) -> Order:
-        """Among equals the fewest in flight, and of those the one that all routers would take."""
+        """Among equals the fewest in flight, and of those the one that all routers would take for this prompt."""
         tied = sorted([(usable[place].load, cost, place) for cost, place in order if cost <= limit])
         least = [row for row in tied if row[0] == tied[0][0]]
-        if len(least) > 1:
+        if not head:
+            least.sort(key=lambda row: usable[row[2]].last_pick)
+        elif len(least) > 1:
             places = self._rendezvous(head, [usable[row[2]] for row in least])
             least.sort(key=lambda row: places[usable[row[2]].replica])
         return [(cost, place) for _, cost, place in least + tied[len(least) :]] + order[len(tied) :]
@@ -105,27 +112,32 @@ class Chooser:
     def _costs(self, request: Request, usable: Sequence[Candidate], matches: Matches) -> list[float]:
         prompt, weight = request.prompt_tokens, 1.0 + ttft.EXTERNALITY
         whole = weight * ttft.work(prompt, 0)
-        sent, (mean_sent, scale_sent) = self.share.sent, self.share.scale()
-        free_sent = mean_sent + ttft.FREE * scale_sent
+        sent = self.share.sent
+        for c in usable:
+            if c.replica not in sent:
+                self.share.join(c.replica)
+        mean_sent, scale_sent = self.share.scale()
         mean_load = sum([c.load for c in usable]) / len(usable)
         scale_load = mean_load + _PRIOR_LOAD
-        free_load = mean_load + ttft.FREE * scale_load
         rates = [c.prefill_rate for c in usable if c.prefill_rate]
         mean_rate = sum(rates) / len(rates) if rates else 0.0
         slow, fast = mean_rate / ttft.SAME_RATE, mean_rate * ttft.SAME_RATE
+        home = self._home(request, usable) if self.routers > 1 else ""
         costs = []
         for c in usable:
             name, load = c.replica, c.load
             matched = matches.get(name, 0)
             own = weight * ttft.work(prompt, min(prompt, cached_tokens(matched))) if matched else whole
+            if name == home:
+                own = min(own, whole * ttft.HOME)
             cost = (c.pending_tokens + own) * (1.0 + load * ttft.INTERFERENCE)
             if rates and not slow < c.prefill_rate < fast:
                 cost *= ttft.slowness(c.prefill_rate, mean_rate)
-            above = sent.get(name, 0.0)
-            if above > free_sent:
-                cost += whole * ttft.excess((above - mean_sent) / scale_sent)
-            if load > free_load:
-                cost += whole * ttft.excess((load - mean_load) / scale_load)
+            above = sent[name]
+            if above > mean_sent:
+                cost += whole * ttft.excess((above - mean_sent) / scale_sent, ttft.TOKENS_BOUND)
+            if load > mean_load:
+                cost += whole * ttft.excess((load - mean_load) / scale_load, ttft.LOAD_BOUND)
             costs.append(cost)
         return costs
 
@@ -145,6 +157,11 @@ class Chooser:
         places = self._rendezvous(request.session, usable)
         home = min(range(len(usable)), key=lambda place: (usable[place].load > bound, places[usable[place].replica]))
         return sorted(order, key=lambda row: row[1] != home), "session"
+
+    def _home(self, request: Request, usable: Sequence[Candidate]) -> str:
+        """Where every router would send a conversation that it does not know."""
+        places = self._rendezvous(request.head, usable)
+        return min(places, key=places.__getitem__)
 
     def _rendezvous(self, text: str, replicas: Iterable[Candidate]) -> dict[str, int]:
         """Numbers that all routers compute alike for a text and each replica; the lowest wins."""

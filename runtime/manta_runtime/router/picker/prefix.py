@@ -64,8 +64,13 @@ class PrefixIndex:
         return found
 
     def insert(self, replica: str, blocks: Sequence[int], more_chars: int = 0) -> None:
-        """`replica` now holds `blocks`, and `more_chars` characters that no prompt can match (ends, answers)."""
+        """`replica` now holds `blocks`, and `more_chars` characters that no prompt can match (ends, answers).
+
+        What is larger than the whole cache is left out: the engine refuses it.
+        """
         cache = self._cache(replica)
+        if CHARS_BEFORE[min(len(blocks), len(_SIZES))] + more_chars > self._limit(cache):
+            return
         held, holders, bit = cache.held, self._holders, cache.bit
         grown = 0
         if more_chars > 0:
@@ -119,8 +124,11 @@ class PrefixIndex:
             self._names[bit] = replica
         return cache
 
+    def _limit(self, cache: _Cache) -> float:
+        return cache.tokens * self.chars_per_token * _SLACK
+
     def _trim(self, cache: _Cache) -> None:
-        limit = cache.tokens * self.chars_per_token * _SLACK
+        limit = self._limit(cache)
         most = self._max_entries // len(self._caches)
         held = cache.held
         if cache.chars <= limit and len(held) <= most:

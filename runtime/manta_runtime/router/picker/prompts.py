@@ -39,6 +39,8 @@ _TOKENS_BEFORE = tuple(chars // CHARS_PER_TOKEN for chars in CHARS_BEFORE)
 # What a picture weighs: this many characters (512 tokens), all made of its digest.
 _MEDIA_CHARS = 2048
 _MEDIA_SAMPLE = 4096
+# Of what routers agree on, so much is read in each place.
+_SAMPLE = 1024
 _MEDIA_FIELDS = ("image_url", "video_url", "audio_url", "input_audio", "source", "file")
 _TOOLS_KEPT, _TOOLS_MAX = 128, 256 << 10
 
@@ -79,6 +81,18 @@ def blocks_of(text: str) -> tuple[int, ...]:
         if start < until:
             break
     return tuple(found)
+
+
+def head_of(body: Body, text: str) -> str:
+    """What tells conversations apart from their first request on: samples of the start and of the first question."""
+    head = text[:_SAMPLE]
+    for message in body.messages or ():
+        if message.role == "user":
+            content = message.content
+            if not isinstance(content, str):
+                content = next((part.text for part in content or () if part.text), "")
+            return f"{head}{content[:_SAMPLE]}{content[-_SAMPLE:]}"
+    return head
 
 
 def cached_tokens(blocks: int) -> int:

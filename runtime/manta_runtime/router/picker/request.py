@@ -9,7 +9,7 @@ from manta_runtime.router.picker import bodies, prompts
 
 _INVALID_JSON = "invalid_json"
 _INVALID_VALUE = "invalid_value"
-_HEAD_CHARS = 1024
+_MOST_TOKENS = 1 << 31
 
 
 class BadRequestError(ValueError):
@@ -27,7 +27,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     `wants_usage`: the client sees token counts in its stream (true wherever the API sends them anyway).
     `deterministic`: the client asked for it, by temperature 0 or a seed. `max_tokens`: 0 if not given.
     `prompt_tokens`: an estimate, characters / 4. `blocks`: chained hashes of the prompt's blocks (`prompts.py`).
-    `head`: the start of the prompt as text; what routers agree on without talking.
+    `head`: text that is the same for all requests of a conversation (`prompts.head_of`).
     """
 
     path: str
@@ -69,11 +69,11 @@ def parse(path: str, content_type: bytes, body: bytes, session: str = "", method
         stream,
         _wants_usage(path, stream, found),
         found.seed is not None or found.temperature == 0,
-        found.max_completion_tokens or found.max_tokens or found.max_output_tokens or 0,
+        max(0, min(_MOST_TOKENS, found.max_completion_tokens or found.max_tokens or found.max_output_tokens or 0)),
         -(-len(text) // prompts.CHARS_PER_TOKEN),
         prompts.blocks_of(text),
         session,
-        text[:_HEAD_CHARS],
+        prompts.head_of(found, text),
     )
 
 

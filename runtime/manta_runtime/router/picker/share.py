@@ -26,18 +26,21 @@ class Share:
         """`replica` gets a prompt of `tokens` tokens now (seconds)."""
         if now > self._faded + 1.0:
             self._fade(now)
-        sent = self.sent
-        if replica not in sent:
-            # A new replica starts as an average one: it is not to catch up with the others' past.
-            sent[replica] = self._total / len(sent) if sent else 0.0
-            self._total += sent[replica]
-        sent[replica] += tokens
+        self.join(replica)
+        self.sent[replica] += tokens
         self._total += tokens
         self._requests += 1.0
 
+    def join(self, replica: str) -> None:
+        """`replica` may be chosen from now on. It starts as an average one: it is not to catch up with the others."""
+        sent = self.sent
+        if replica not in sent:
+            sent[replica] = self._total / len(sent) if sent else 0.0
+            self._total += sent[replica]
+
     def scale(self) -> tuple[float, float]:
         """Mean of the replicas' tokens, and what one above it is to be divided by; (0, 1) while nothing was sent."""
-        if not self._requests:
+        if not self.sent or not self._requests:
             return 0.0, 1.0
         mean = self._total / len(self.sent)
         return mean, mean + _PRIOR_REQUESTS * self._total / self._requests + 1.0
@@ -47,8 +50,6 @@ class Share:
         keep = set(replicas)
         self.sent = {name: tokens for name, tokens in self.sent.items() if name in keep}
         self._total = sum(self.sent.values())
-        if not self.sent:
-            self._requests = 0.0
 
     def _fade(self, now: float) -> None:
         factor = math.exp((self._faded - now) / FADE_SECONDS) if self._requests else 1.0

@@ -14,8 +14,9 @@ than the others, of requests or of tokens, costs more (`excess`): a soft form of
 (Mirrokni et al., 2016). ADR 0014 has the reasons.
 """
 
-# How many later requests wait for each recomputed token, and what it pushes out of the cache.
-EXTERNALITY = 3.0
+# How many times a recomputed token is paid for by others: at a utilization of 0.8 about 4 requests wait for it
+# (0.8 / (1 - 0.8)), and it pushes a token out of the cache that as many would have wanted. From 5 to 16 changes little.
+EXTERNALITY = 8.0
 # Tokens of context at which attention costs as much as the weights: parameters / (2 · layers · hidden), about
 # 6 · hidden (Kaplan et al., 2020, table 1). 24,000 to 49,000 for models of 8 to 70 billion parameters.
 ATTENTION_TOKENS = 32768
@@ -23,11 +24,13 @@ ATTENTION_TOKENS = 32768
 INTERFERENCE = 1 / 1024
 # Until the first rate is learned.
 NOMINAL_RATE = 8000.0
-# A replica this far above the mean pays nothing; at the bound it is no better than to recompute the whole prompt
-# elsewhere.
-FREE, BOUND = 0.1, 0.4
+# A replica that got this much more than the mean, of prompt tokens over minutes or of requests in flight, is no better
+# than to recompute the whole prompt elsewhere. The fourth power: at half of it, a sixteenth as bad.
+TOKENS_BOUND, LOAD_BOUND = 0.25, 0.8
 # Learned rates this close to the mean are noise.
 SAME_RATE = 1.3
+# With several routers: the share of a prompt that is not cached, presumably, where another router would have sent it.
+HOME = 0.5
 # Costs this close (in work, weighed) are equal.
 TIE = 256.0
 # Learned rates beyond this factor of the mean count no more.
@@ -40,9 +43,9 @@ def work(prompt: int, cached: int) -> float:
     return uncached * (1.0 + (cached + uncached / 2) / ATTENTION_TOKENS)
 
 
-def excess(above: float) -> float:
+def excess(above: float, bound: float) -> float:
     """What being `above` the mean (0.3: by 30 %) costs, in multiples of computing the whole prompt."""
-    return ((above - FREE) / (BOUND - FREE)) ** 2 if above > FREE else 0.0
+    return (above / bound) ** 4 if above > 0.0 else 0.0
 
 
 def slowness(rate: float, mean: float) -> float:
