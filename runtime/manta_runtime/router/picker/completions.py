@@ -7,10 +7,10 @@ holds one connection.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
+import msgspec
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +19,7 @@ _MAX_MESSAGE = 8 << 20
 _FAILED = frozenset(("UF", "UC", "URX"))
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True, gc=False):
     """How a request ended. `flags`: Envoy's response flags, comma-separated; `upstream`: ip:port that answered last.
 
     `first_byte_ms`: until the answer's headers, `first_data_ms`: until the first of its body; `events`: of a stream.
@@ -65,11 +64,11 @@ def end_of(record: dict[str, Any]) -> End:
 
 def _number(value: Any) -> int | None:
     """Envoy sends numbers as numbers or as text, what it lacks as null, "" or "-"."""
-    if value is None or value == "-":
-        return None
+    if value is None or type(value) is int:
+        return value
     try:
-        return int(value) if type(value) is int else int(float(value))
-    except (TypeError, ValueError, OverflowError):  # "null", NaN or infinity in an engine's usage
+        return int(float(value))
+    except (TypeError, ValueError, OverflowError):  # "-", "null", NaN, infinity
         return None
 
 

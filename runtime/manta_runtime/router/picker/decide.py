@@ -57,8 +57,7 @@ class Parts:
     clock: Callable[[], float] = time.monotonic
 
 
-@dataclass(slots=True)
-class Bill:
+class Bill(msgspec.Struct, gc=False):
     """What is to be settled when a request ends."""
 
     tenant: str
@@ -172,7 +171,7 @@ class Decider:
 
     def _hold(self, asked: Asked, now: float) -> Decision | asyncio.Future[Decision]:
         # The protocol of gateways: none of the allowed endpoints may be picked → 503, now.
-        allowed = asked.subset is None or any(e.address in asked.subset for e in self._parts.members.usable)
+        allowed = self._allowed(asked)
         if not self.holding.seconds or not allowed:
             return self._turned_away(asked, self._none_free(0, allowed=allowed), now)
         entered, pushed = self.holding.enter(asked, now)
@@ -184,6 +183,10 @@ class Decider:
             return self._turned_away(asked, self._no_place(entered, now), now)
         entered.add_done_callback(lambda future: self._left(asked) if future.cancelled() else None)
         return entered
+
+    def _allowed(self, asked: Asked) -> bool:
+        """Whether one at least of the replicas that a gateway allows may be picked."""
+        return asked.subset is None or any(e.address in asked.subset for e in self._parts.members.usable)
 
     def _left(self, asked: Asked) -> None:
         self._metrics.left += 1
@@ -218,6 +221,9 @@ class Decider:
         now = self._clock()
         while (asked := self.holding.head()) is not None and asked.future is not None:
             choice = self._choose(asked, now)
+            if choice is None and asked.subset is not None and not self._allowed(asked):
+                asked.future.set_result(self._turned_away(asked, self._none_free(0, allowed=False), now))
+                continue
             if choice is None or _is_flooded(choice):
                 return
             self.holding.take(now)

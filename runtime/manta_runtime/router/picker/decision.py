@@ -1,6 +1,6 @@
 """What the picker decides of a request, whoever asked: Envoy (`answers.py`) or a gateway (`epp/`)."""
 
-from dataclasses import dataclass
+import msgspec
 
 from manta_runtime.router import openai_errors
 
@@ -11,8 +11,7 @@ NO_REPLICA_SECONDS = 2
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Picked:
+class Picked(msgspec.Struct, frozen=True, gc=False):
     """It goes to the first of `endpoints` (ip:port), and to the next ones if that fails.
 
     `hide_usage`: of a stream whose client did not ask for usage. `via_cache`: its answer is to be kept.
@@ -29,8 +28,7 @@ class Picked:
     explain: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True, gc=False):
     """The client gets this error: `status` and `body` as it sees them; `retry_after` in seconds, 0: not told."""
 
     status: int
@@ -40,8 +38,7 @@ class Refused:
     headers: Headers = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True, gc=False):
     """The picker answers by itself, with 200."""
 
     body: bytes

@@ -7,8 +7,9 @@ queue. Also knows how fast the queue drains, for Retry-After.
 import asyncio
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from manta_runtime.router.cache.response_cache import Miss
 from manta_runtime.router.config import HoldConfig
@@ -24,8 +25,7 @@ _RETRY_AFTER_MOST = 60
 _RATE_SECONDS = 5.0  # over which the drain rate is taken
 
 
-@dataclass(slots=True, eq=False)
-class Asked:
+class Asked(msgspec.Struct, eq=False):
     """A request that was let in, on its way to a replica. `at`: when it came."""
 
     request_id: str

@@ -7,17 +7,16 @@ costs a multiple of this per request.
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
 
 import httptools
+import msgspec
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Question:
+class Question(msgspec.Struct, gc=False):
     """One request. Header names are lower case; of one sent twice, the last counts.
 
     `subset`: addresses (ip:port) that a gateway allows; None: any.
@@ -30,8 +29,7 @@ class Question:
     subset: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """One response; `headers` beyond content-type and content-length."""
 
     status: int

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from manta_runtime.router.membership import Endpoint
 from manta_runtime.router.picker import saturation
 from manta_runtime.router.picker.completions import End, failed_of
@@ -28,8 +30,7 @@ _SAMPLE_TOKENS = 512  # less work says more of overheads than of the rate
 _WEIGHT = 0.2  # of the newest sample
 
 
-@dataclass(slots=True)
-class Placed:
+class Placed(msgspec.Struct, gc=False):
     """One request in flight. `tried`: ip:port in the order in which Envoy tries; `ahead`: pending before it came.
 
     `bill`: whatever the caller has to settle at the end.

@@ -42,9 +42,10 @@ class Histogram:
 
 
 class Metrics:
-    """What is counted on the way. `gauges` yields what is true when metrics are read."""
+    """What is counted on the way. `gauges` yields what is true when metrics are read, `cache` what it has counted."""
 
-    def __init__(self, gauges: Callable[[], Iterable[Gauge]]) -> None:
+    def __init__(self, gauges: Callable[[], Iterable[Gauge]], cache: Callable[[], Mapping[str, int]] = dict) -> None:
+        self._cache = cache
         self.refusals: dict[str, int] = defaultdict(int)
         self.ejections: dict[str, int] = defaultdict(int)
         self.retries = 0
@@ -105,6 +106,8 @@ class Metrics:
         for labels, count in self._tokens.items():
             tokens.add_metric(labels, count)
         yield tokens
+        if cached := self._cache():
+            yield _counter("manta_router_cache_results", "What came of cacheable requests.", "result", cached)
         yield self.held.family("manta_router_held_seconds", "How long requests were held.")
         yield self.decided.family("manta_router_decision_seconds", "The picker's own time per request.")
 

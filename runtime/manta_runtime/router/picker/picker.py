@@ -51,7 +51,7 @@ class Picker:
         self.tenants = Tenants()
         self.keyring = Keyring() if config.auth else None
         self.models = ModelsList(config.served_names, int(time.time()))
-        self.metrics = Metrics(self._gauges)
+        self.metrics = Metrics(self._gauges, self._cache_results)
         self.cache = ResponseCache(config.cache.max_bytes, config.cache.ttl_seconds) if config.cache else None
         access = Access(self.keyring, self.tenants, self.limits, self.models)
         self.decider = Decider(
@@ -206,8 +206,11 @@ class Picker:
         yield "manta_router_replicas_saturated", "Usable replicas that have enough.", "", {"": saturated}
         yield "manta_router_tenant_in_flight", "Requests in, of tenants with limits.", "tenant", self.limits.running()
         if self.cache is not None:
-            cache = self.cache
-            for name, value in (("bytes", cache.bytes), ("entries", cache.entries)):
+            for name, value in (("bytes", self.cache.bytes), ("entries", self.cache.entries)):
                 yield f"manta_router_cache_{name}", f"The response cache's {name}.", "", {"": value}
-            counts = {"hit": cache.hits, "miss": cache.misses, "kept": cache.kept, "evicted": cache.evictions}
-            yield "manta_router_cache_results", "What came of cacheable requests so far.", "result", counts
+
+    def _cache_results(self) -> dict[str, int]:
+        cache = self.cache
+        if cache is None:
+            return {}
+        return {"hit": cache.hits, "miss": cache.misses, "kept": cache.kept, "evicted": cache.evictions}
