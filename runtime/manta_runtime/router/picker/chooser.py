@@ -4,6 +4,7 @@ No I/O, no clock, no randomness: ties go by rendezvous hashing over the start of
 have seen different requests still place a new prompt alike.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from manta_runtime.router.picker import ttft
@@ -20,6 +21,10 @@ _MASK = (1 << 64) - 1
 _SESSION_BOUND = 1.25
 # As many requests are added to the mean load, so that a handful of requests is no excess.
 _PRIOR_LOAD = 8.0
+# Excess below this part of its bound costs less than any difference that decides.
+_EVEN = 0.25
+# The mean of the learned rates is computed once in so many choices.
+_RATES_EVERY = 15
 
 # Cost and place among the usable, the best first.
 Order = list[tuple[float, int]]
@@ -46,6 +51,8 @@ class Chooser:
             "session": self._by_session,
         }[policy]
         self._digests: dict[str, int] = {}
+        self._mean_rate = (0.0, 0.0, math.inf)
+        self._until_rates = 0
 
     def choose(self, request: Request, candidates: Sequence[Candidate], now: float) -> Choice | None:
         """The replica that should serve `request`; None if there are no candidates. `now` in seconds."""
@@ -101,45 +108,57 @@ class Chooser:
     def _untied(self, order: Order, limit: float, head: str, usable: Sequence[Candidate]) -> Order:
         """Among equals the fewest in flight, and of those the one that all routers would take for this prompt."""
         tied = sorted([(usable[place].load, cost, place) for cost, place in order if cost <= limit])
-        least = [row for row in tied if row[0] == tied[0][0]]
-        if not head:
-            least.sort(key=lambda row: usable[row[2]].last_pick)
-        elif len(least) > 1:
-            places = self._rendezvous(head, [usable[row[2]] for row in least])
-            least.sort(key=lambda row: places[usable[row[2]].replica])
-        return [(cost, place) for _, cost, place in least + tied[len(least) :]] + order[len(tied) :]
+        fewest = tied[0][0]
+        least = [(cost, place) for load, cost, place in tied if load == fewest]
+        if len(least) > 1:
+            if head:
+                ranks = self._rendezvous(head, [usable[place].replica for _, place in least])
+            else:
+                ranks = [usable[place].last_pick for _, place in least]
+            least = [row for _, row in sorted(zip(ranks, least, strict=True))]
+        return least + [(cost, place) for _, cost, place in tied[len(least) :]] + order[len(tied) :]
 
     def _costs(self, request: Request, usable: Sequence[Candidate], matches: Matches) -> list[float]:
+        """What the request costs on each of them (`ttft.py`). The inner loop of the picker: no calls without need."""
         prompt, weight = request.prompt_tokens, 1.0 + ttft.EXTERNALITY
         whole = weight * ttft.work(prompt, 0)
-        sent = self.share.sent
-        for c in usable:
-            if c.replica not in sent:
-                self.share.join(c.replica)
-        mean_sent, scale_sent = self.share.scale()
+        sent, (mean_sent, scale_sent) = self.share.sent, self.share.scale()
+        even_sent = mean_sent + _EVEN * ttft.TOKENS_BOUND * scale_sent
         mean_load = sum([c.load for c in usable]) / len(usable)
         scale_load = mean_load + _PRIOR_LOAD
-        rates = [c.prefill_rate for c in usable if c.prefill_rate]
-        mean_rate = sum(rates) / len(rates) if rates else 0.0
-        slow, fast = mean_rate / ttft.SAME_RATE, mean_rate * ttft.SAME_RATE
+        even_load = mean_load + _EVEN * ttft.LOAD_BOUND * scale_load
+        mean_rate, slow, fast = self._rates(usable)
         home = self._home(request, usable) if self.routers > 1 else ""
         costs = []
         for c in usable:
             name, load = c.replica, c.load
-            matched = matches.get(name, 0)
-            own = weight * ttft.work(prompt, min(prompt, cached_tokens(matched))) if matched else whole
-            if name == home:
-                own = min(own, whole * ttft.HOME)
+            own = whole
+            if name in matches:
+                own = weight * ttft.work(prompt, min(prompt, cached_tokens(matches[name])))
+            if name == home and own > whole * ttft.HOME:
+                own = whole * ttft.HOME
             cost = (c.pending_tokens + own) * (1.0 + load * ttft.INTERFERENCE)
-            if rates and not slow < c.prefill_rate < fast:
+            if not slow <= c.prefill_rate <= fast:
                 cost *= ttft.slowness(c.prefill_rate, mean_rate)
-            above = sent[name]
-            if above > mean_sent:
-                cost += whole * ttft.excess((above - mean_sent) / scale_sent, ttft.TOKENS_BOUND)
-            if load > mean_load:
+            if name not in sent:
+                self.share.join(name)
+            elif sent[name] > even_sent:
+                cost += whole * ttft.excess((sent[name] - mean_sent) / scale_sent, ttft.TOKENS_BOUND)
+            if load > even_load:
                 cost += whole * ttft.excess((load - mean_load) / scale_load, ttft.LOAD_BOUND)
             costs.append(cost)
         return costs
+
+    def _rates(self, usable: Sequence[Candidate]) -> tuple[float, float, float]:
+        """The mean of the learned rates, and between which rates a replica is an average one; they change slowly."""
+        self._until_rates -= 1
+        if self._until_rates < 0:
+            self._until_rates = _RATES_EVERY
+            rates = [c.prefill_rate for c in usable if c.prefill_rate]
+            mean = sum(rates) / len(rates) if rates else 0.0
+            same = ttft.SAME_RATE if len(rates) == len(usable) else math.inf
+            self._mean_rate = (mean, mean / same, mean * same) if rates else (0.0, 0.0, math.inf)
+        return self._mean_rate
 
     def _by_load(self, request: Request, usable: Sequence[Candidate], matches: Matches) -> tuple[Order, str]:  # noqa: ARG002
         order = sorted([(c.load, c.last_pick, place) for place, c in enumerate(usable)])
@@ -154,23 +173,20 @@ class Chooser:
         if not request.session:
             return order, reason
         bound = _SESSION_BOUND * sum([c.load for c in usable]) / len(usable) + 1.0
-        places = self._rendezvous(request.session, usable)
-        home = min(range(len(usable)), key=lambda place: (usable[place].load > bound, places[usable[place].replica]))
+        ranks = self._rendezvous(request.session, [c.replica for c in usable])
+        home = min(range(len(usable)), key=lambda place: (usable[place].load > bound, ranks[place]))
         return sorted(order, key=lambda row: row[1] != home), "session"
 
     def _home(self, request: Request, usable: Sequence[Candidate]) -> str:
         """Where every router would send a conversation that it does not know."""
-        places = self._rendezvous(request.head, usable)
-        return min(places, key=places.__getitem__)
+        names = [c.replica for c in usable]
+        return min(zip(self._rendezvous(request.head, names), names, strict=True))[1]
 
-    def _rendezvous(self, text: str, replicas: Iterable[Candidate]) -> dict[str, int]:
+    def _rendezvous(self, text: str, names: Sequence[str]) -> list[int]:
         """Numbers that all routers compute alike for a text and each replica; the lowest wins."""
-        digests = self._digests
-        key = digest64(text) | 1
-        places = {}
-        for c in replicas:
-            digest = digests.get(c.replica)
-            if digest is None:
-                digest = digests[c.replica] = digest64(c.replica)
-            places[c.replica] = digest * key & _MASK
-        return places
+        digests, key = self._digests, digest64(text) | 1
+        try:
+            return [digests[name] * key & _MASK for name in names]
+        except KeyError:
+            digests.update({name: digest64(name) for name in names})
+            return [digests[name] * key & _MASK for name in names]
