@@ -145,6 +145,13 @@ def test_however_a_stream_is_cut_the_same_is_kept(cuts):
     assert kept(CHAT, STREAM, hide=True, cuts=cuts) == STREAM.replace(ONLY_USAGE, b"")
 
 
+def test_one_large_event_needs_no_more_room_than_many_small_ones():
+    event = data(text="w" * 100_000)
+    body = event + DONE
+    for step in (1000, 50_000, len(body)):
+        assert kept(CHAT, body, cuts=range(step, len(body), step)) == body
+
+
 @pytest.mark.parametrize("stream", [[b"data: %d\n\n" % number for number in range(9000)], [b"x" * 4000] * 9])
 def test_a_copy_that_grows_too_large_is_given_up_at_once(stream):
     store = Store(1 << 17, 50)

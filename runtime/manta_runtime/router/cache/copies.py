@@ -9,6 +9,7 @@ from manta_runtime.router.cache.store import CHUNK_BYTES, COPY_BYTES, Store
 
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
+_EVENT_AT_MOST = 4 << 20  # bytes; one is put together anew with each of its pieces
 _DONE = (None, "abort", "error")
 
 
@@ -42,7 +43,7 @@ class Copy:
         self._path = path
         self._hide = hide_usage
         kind = content_type.partition(";")[0].strip().lower()
-        self._events = Events() if kind == _EVENTS else None
+        self._events: Events | None = Events() if kind == _EVENTS else None
         self._state = Completeness(path)
         self._pieces: list[bytes] | None = None
         self._size = 0
@@ -58,11 +59,15 @@ class Copy:
         if self._events is None:
             self._take(piece)
             return
-        for event in self._events.feed(piece):
+        events = self._events.feed(piece)
+        if events:
+            self._hold_rest(0)  # it is the first of them
+        for event in events:
             self._state.see(event)
             if not (self._hide and is_only_usage(event)):
                 self._take(event)
-        self._hold_rest(self._events.rest)
+        if self._events is not None:
+            self._hold_rest(self._events.rest)
 
     def result(self) -> bytes | None:
         """The answer, now that it has ended as HTTP wants it, if it is complete; None if it is not or was too large."""
@@ -76,7 +81,7 @@ class Copy:
     def close(self) -> None:
         """Free the copy."""
         self._store.give_back(self._reserved)
-        self._pieces, self._reserved, self._rest = None, 0, 0
+        self._pieces, self._events, self._reserved, self._rest = None, None, 0, 0
 
     def _hold_rest(self, size: int) -> None:
         """Account for the event that is not complete yet."""
@@ -85,7 +90,7 @@ class Copy:
         more, self._rest = size - self._rest, size
         if more <= 0:
             self._store.give_back(-more)
-        elif self._size + size > self._store.entry_limit or not self._store.reserve(more):
+        elif size > _EVENT_AT_MOST or self._size + size > self._store.entry_limit or not self._store.reserve(more):
             self._rest -= more
             self.close()
             return

@@ -8,6 +8,7 @@ has no room.
 import asyncio
 import ipaddress
 import logging
+import resource
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -148,6 +149,8 @@ async def serve(
 
     A replica that has sent no headers after `first_byte_seconds` is given up, and the next one is asked.
     """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a stream holds two sockets, and streams are many
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)  # Envoy limits the rest
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:

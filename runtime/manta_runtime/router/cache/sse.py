@@ -5,7 +5,6 @@ inside strings, so what is looked for below cannot be a model's words.
 """
 
 import re
-from collections.abc import Iterator
 
 _END = b"\n\n"
 _LAST = {
@@ -49,10 +48,10 @@ class Events:
         """Bytes of the event that is not complete yet."""
         return len(self._rest)
 
-    def feed(self, piece: bytes) -> Iterator[bytes]:
+    def feed(self, piece: bytes) -> list[bytes]:
         """The events that `piece` completes, their blank lines included."""
         *events, self._rest = (self._rest + piece).split(_END)
-        return (event + _END for event in events)
+        return [event + _END for event in events]
 
 
 class Completeness:
