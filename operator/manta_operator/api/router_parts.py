@@ -64,7 +64,8 @@ class HoldSpec(Frozen):
     """How long a request may wait, then it is answered with 503. 0: none waits. Router pods on their way out take
     that much longer."""
     queue_size: Annotated[int, Field(ge=0, le=100_000)] = 1000
-    """Requests that may wait in each router pod; more are answered with 503 at once. 0: none waits."""
+    """Requests that may wait in each router pod; more are answered with 503 at once, or with 429 where it is the tenant
+    that has too many of them. 0: none waits."""
 
 
 class CacheSpec(Frozen):

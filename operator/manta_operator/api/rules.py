@@ -17,7 +17,7 @@ _TLS = "the runtime inside speaks plain HTTP; end TLS in a gateway in front of t
 
 PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
     {
-        "--api-key": "the router could not ask the engines; check keys in a gateway in front of the Service",
+        "--api-key": "the router could not ask the engines; keys of clients are for spec.router.auth",
         "--attention-backend": "spec.engine.attentionBackend",
         "--chat-template": "spec.model.chatTemplate",
         "--config": "a file could set what Manta plans; use fields of spec.engine, and spec.engine.args",
