@@ -198,6 +198,7 @@ class Picker:
             "replica",
             {c.replica: c.load for c in candidates},
         )
+        yield "manta_router_held", "Requests held, of all tenants.", "", {"": len(self.decider.holding)}
         yield "manta_router_queue_length", "Requests held.", "tenant", self.decider.holding.waiting()
         yield "manta_router_replicas", "Replicas that exist.", "", {"": self.members.known}
         yield "manta_router_replicas_usable", "Replicas that may be picked.", "", {"": len(usable)}
