@@ -112,8 +112,8 @@ traffic: install-dev ## Send requests while things change, and count the lost on
 	@PYTHONPATH=benchmarks $(BIN)/python -m traffic.main $(if $(RATE),--rate=$(RATE))
 
 .PHONY: bench-affinity
-bench-affinity: install-dev ## Compare routing policies on simulated engines (TRACE=file.jsonl; ARGS='--engines=16 …')
-	@PYTHONPATH=benchmarks:runtime $(BIN)/python -m affinity.main $(if $(TRACE),--trace='$(TRACE)') $(ARGS)
+bench-affinity: install-dev ## Compare routing policies on simulated engines (TRACE=file.jsonl; SWEEP=1: many scenarios)
+	@PYTHONPATH=benchmarks:runtime $(BIN)/python -m affinity.$(if $(SWEEP),sweep,main) $(if $(TRACE),--trace='$(TRACE)') $(ARGS)
 
 .PHONY: chaos
 chaos: install-dev ## kill -9 the operator at 200 random points (KILLS=50, SEED=7), hold every end against the desired

@@ -77,7 +77,7 @@ def test_command_writes_what_it_promises(tmp_path):
     for name in ("manta", "round_robin"):
         assert {"hit_ratio", "hit_ratio_of_best", "imbalance", "ttft_p90_s"} <= set(found[name])
     assert found["meta"]["engines"] == 8
-    assert "affinity_lost" in found["meta"]["manta_with_2_routers"]
+    assert "affinity_lost" in found["meta"]["two_routers"]["manta"]
 
 
 def test_equal_blocks_give_equal_text():
