@@ -2,8 +2,8 @@
 
 The router first, which finishes what it has accepted; when its pods are gone the groups, which drain; when theirs are
 gone the LLMDeployment may go, and the API server's garbage collector takes the rest along. Nobody waits for a pod on
-a lost node. Each step waits no longer than draining may take, counted from the time of the deletion, so that restarts
-of the operator change nothing.
+a lost node. Each step waits no longer than holding and draining may take, counted from the time of the deletion, so
+that restarts of the operator change nothing.
 """
 
 import asyncio
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 FINALIZER = f"{names.GROUP}/operator"
 MARGIN_SECONDS = 30.0
 """What a step may take beyond the drain: controllers and kubelets have to notice, too."""
+_UNREADABLE_SECONDS = 60.0
+"""Taken for a time that cannot be read."""
 SIGHT_SECONDS = 10.0
 """How long the children may take to be seen where it is late already: the operator was away."""
 LOOK_SECONDS = 0.25
@@ -79,9 +81,10 @@ class Farewell:
         async with entry.turn:
             pass  # a pass under way has ended; no other begins
         began = datetime.fromisoformat(metadata["deletionTimestamp"]).timestamp()
-        patience = _drain_seconds(entry.body) + MARGIN_SECONDS
-        for number, (kind, component) in enumerate(_STEPS, start=1):
-            await self._step(entry, kind, component, began + number * patience)
+        deadline = began + _seconds(entry.body, "router", "hold", "seconds")
+        for kind, component in _STEPS:
+            deadline += _seconds(entry.body, "rollout", "drainSeconds") + MARGIN_SECONDS
+            await self._step(entry, kind, component, deadline)
         log.info("%s/%s: deleted; its router and groups are gone", *entry.key)
 
     async def _step(self, entry: Entry, kind: str, component: str, deadline: float) -> None:
@@ -143,9 +146,12 @@ async def _within(waiting: Any, seconds: float) -> bool:
     return True
 
 
-def _drain_seconds(body: Object) -> float:
-    """Read the field alone: the rest of the spec may be of a version that this operator cannot read."""
+def _seconds(body: Object, *path: str) -> float:
+    """Read a field of the spec alone: the rest may be of a version that this operator cannot read."""
+    value: Any = body["spec"]
     try:
-        return float(body["spec"]["rollout"]["drainSeconds"])
+        for name in path:
+            value = value[name]
+        return float(value)
     except (KeyError, TypeError, ValueError):
-        return 60.0
+        return _UNREADABLE_SECONDS

@@ -36,7 +36,7 @@ def test_routers_end_before_engines(space):
 
 def test_deletion_does_not_wait_for_ever(space):
     """A router pod that never ends holds the deletion up for drainSeconds and a margin, no longer."""
-    space.make("demo", rollout={"drainSeconds": 1})
+    space.make("demo", rollout={"drainSeconds": 1}, router={"hold": {"seconds": 0}})
     space.serving("demo")
     [router] = space.pods("demo", "router")
     name = router["metadata"]["name"]

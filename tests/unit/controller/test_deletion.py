@@ -174,7 +174,7 @@ async def test_children_of_a_successor_or_of_nobody_are_not_touched(one):
 async def test_it_ends_in_time_although_pods_never_go(one):
     await serving(one)
     entry = one.deployments.get(KEY)
-    long_ago = datetime.now(UTC) - timedelta(seconds=2 * (60 + deletion.MARGIN_SECONDS) - 0.2)
+    long_ago = datetime.now(UTC) - timedelta(seconds=60 + 2 * (60 + deletion.MARGIN_SECONDS) - 0.2)
     entry.body["metadata"]["deletionTimestamp"] = long_ago.isoformat()
     await asyncio.wait_for(await leave(one), 2)
 
