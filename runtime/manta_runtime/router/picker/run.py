@@ -86,7 +86,11 @@ def _tasks(picker: Picker) -> Iterable[Coroutine[Any, Any, None]]:
     yield reloading.follow(picker.refreshers())
     if config.router_selector is not None:
         routers = Members(config.picker_port)
-        yield PodWatch(routers, config.namespace, config.router_selector, lambda: None).run()
+
+        def counted() -> None:
+            picker.chooser.routers = max(1, len(routers.usable))
+
+        yield PodWatch(routers, config.namespace, config.router_selector, counted).run()
         yield Peers(picker.limits, lambda: routers.all).run()
 
 
@@ -102,7 +106,7 @@ async def _ticking(tick: Callable[[], None]) -> None:
 
 async def _outlive_envoy(config: RouterConfig, pod_ip: str) -> None:
     log.info("ending: answering until Envoy has drained")
-    deadline = time.monotonic() + config.drain_seconds + _OUTLIVE_SECONDS
+    deadline = time.monotonic() + config.hold.seconds + config.drain_seconds + _OUTLIVE_SECONDS
     while time.monotonic() < deadline:
         try:
             _, writer = await asyncio.open_connection(pod_ip, config.health_port)
