@@ -1,82 +1,17 @@
-"""One request's decision: who may ask, what is answered at once, what is held, who goes first, what an end settles."""
+"""One request's decision: who may ask, what is answered at once, what an end settles."""
 
-import asyncio
 import json
 
 import pytest
+from picker_world import World, code
 
-from manta_runtime.router.config import parse
 from manta_runtime.router.picker.answers import encoded
-from manta_runtime.router.picker.completions import End
 from manta_runtime.router.picker.decide import Answered, Picked, Refused
-from manta_runtime.router.picker.http import Question
-from manta_runtime.router.picker.picker import Picker
-
-CONFIG = "{deployment: t, namespace: ns, servedNames: [t, alias], selector: a=b, %s}"
-TENANTS = """
-tenants:
-- {name: anonymous}
-- {name: small, models: [t], requestsPerMinute: 2}
-- {name: urgent, priority: 5}
-"""
-
-
-class World:
-    """A picker without edges, whose clock is set by hand."""
-
-    def __init__(self, folder, options="", keys=()):
-        (folder / "keys").mkdir()
-        (folder / "tenants.yaml").write_text(TENANTS)
-        if keys:
-            options = f"{options + ',' if options else ''} auth: true, keysDir: {folder / 'keys'}"
-        config = CONFIG % f"tenantsFile: {folder / 'tenants.yaml'}, {options}"
-        for name in keys:
-            from hashlib import sha256
-
-            (folder / "keys" / name).write_text(f"sha256:{sha256(name.encode()).hexdigest()}\n")
-        self.now = 100.0
-        self.picker = Picker(parse(config), folder)
-        self.picker.looks.follow = lambda: None
-        self.decider = self.picker.decider
-        self.decider._clock = lambda: self.now
-        for refresh in self.picker.refreshers():
-            refresh()
-        self.number = 0
-
-    def replicas(self, *names, ready="True"):
-        conditions = [{"type": "Ready", "status": ready}]
-        pods = [
-            {"metadata": {"name": name}, "status": {"podIP": f"10.0.0.{number}", "conditions": conditions}}
-            for number, name in enumerate(names, start=1)
-        ]
-        self.picker.members.replace(pods)
-        self.picker._pods_changed()
-
-    def ask(self, key="", path="/v1/completions", method="POST", body=None, subset=None, **headers):
-        self.number += 1
-        body = {"model": "t", "prompt": "x"} if body is None else body
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        found = {b"x-request-id": b"r%d" % self.number, b"content-type": b"application/json"}
-        found |= {name.replace("_", "-").encode(): value for name, value in headers.items()}
-        if key:
-            found[b"authorization"] = f"Bearer {key}".encode()
-        return self.decider.decide(Question(method, "/pick" + path, found, content, subset))
-
-    def end(self, decision, **fields):
-        self.decider.ended(End(decision.request_id, status=200, **fields))
-
-    @property
-    def metrics(self):
-        return self.picker.metrics.render().decode()
 
 
 @pytest.fixture
 def world(tmp_path):
     return lambda *args, **kwargs: World(tmp_path, *args, **kwargs)
-
-
-def code(decision):
-    return json.loads(decision.body)["error"]["code"]
 
 
 async def test_a_request_is_placed_at_once(world):
@@ -166,91 +101,6 @@ async def test_the_models_are_those_of_all_replicas_and_of_none(world):
     assert some.ask("small", "/v1/models/lora", "GET", b"").status == 404
     some.replicas()
     assert isinstance(some.ask("urgent", "/v1/models/lora", "GET", b""), Answered)
-
-
-async def test_held_until_a_replica_appears(world):
-    some = world()
-    held = some.ask()
-    assert isinstance(held, asyncio.Future)
-    assert 'manta_router_queue_length{tenant="anonymous"} 1.0' in some.metrics
-    some.now += 7
-    some.replicas("a")
-    assert (await held).replica == "a"
-    assert "manta_router_held_seconds_sum 7.0" in some.metrics
-
-
-@pytest.mark.parametrize(
-    ("replicas", "what", "retry_after"), [([], "no_ready_replica", 2), (["a"], "hold_expired", 60)]
-)
-async def test_held_in_vain(world, replicas, what, retry_after):
-    some = world("maxNumSeqs: 1")
-    some.replicas(*replicas)
-    for _ in replicas:
-        some.ask()
-        some.ask()
-    held = some.ask()
-    some.now += 59
-    some.decider.tick()
-    assert not held.done()
-    some.now += 2
-    some.decider.tick()
-    refused = await held
-    assert (refused.status, code(refused), refused.retry_after) == (503, what, retry_after)
-    assert not some.decider.holding
-
-
-@pytest.mark.parametrize(("replicas", "what"), [([], "no_ready_replica"), (["a"], "saturated")])
-async def test_nothing_is_held_when_told_so(world, replicas, what):
-    some = world("maxNumSeqs: 1, hold: {seconds: 0}")
-    some.replicas(*replicas)
-    for _ in replicas:
-        some.ask()
-        some.ask()
-    refused = some.ask()
-    assert (refused.status, code(refused)) == (503, what)
-
-
-async def test_held_ones_go_by_turns_and_priority_as_requests_end(world):
-    some = world("maxNumSeqs: 1", keys=("small", "other", "urgent"))
-    some.replicas("a")
-    running = [some.ask("other"), some.ask("other")]
-    held = {name: some.ask(name[:-1]) for name in ("other1", "other2", "other3", "small1", "urgent1")}
-    order = []
-    while held:
-        some.end(running.pop(0))
-        await asyncio.sleep(0)
-        (name,) = (name for name, future in held.items() if future.done())
-        running.append(held.pop(name).result())
-        order.append(name)
-    assert order == ["urgent1", "other1", "small1", "other2", "other3"]
-
-
-async def test_who_leaves_is_out_of_the_queue_and_its_charge_is_settled(world):
-    some = world(keys=("small",))
-    held = some.ask("small")
-    assert some.picker.limits.running() == {"small": 1}
-    held.cancel()
-    await asyncio.sleep(0)
-    assert not some.decider.holding
-    assert some.picker.limits.running() == {"small": 0}
-    assert "manta_router_held_left_total 1.0" in some.metrics
-
-
-async def test_a_full_queue(world):
-    some = world("hold: {seconds: 60, queueSize: 2}", keys=("small", "urgent", "other", "more"))
-    first, second = some.ask("other"), some.ask("other")
-    full = some.ask("other")
-    assert (full.status, code(full)) == (503, "queue_full")
-    some.now += 1
-    third = some.ask("small")
-    assert isinstance(third, asyncio.Future)
-    pushed = await second
-    assert (pushed.status, code(pushed)) == (429, "queue_share_exceeded")
-    assert code(some.ask("other")) == "queue_share_exceeded"
-    assert isinstance(some.ask("urgent"), asyncio.Future)
-    pushed = await third
-    assert (pushed.status, code(pushed)) == (503, "queue_full")
-    assert not first.done()
 
 
 async def test_only_what_a_gateway_allows(world):
