@@ -89,3 +89,13 @@ def test_an_hpa_counts_heads():
 def test_the_endpoint_is_the_service():
     demo = deployment(router={"port": 80})
     assert status(demo, situation(planned()), {}, NOW)["endpoint"] == "http://demo.default.svc:80/v1"
+
+
+@pytest.mark.parametrize(
+    ("hostnames", "endpoint"),
+    [((), ""), (("*.example.com",), ""), (("*.example.com", "llm.example.com"), "http://llm.example.com/v1")],
+)
+def test_the_endpoint_behind_a_gateway_is_its_first_host(hostnames, endpoint):
+    gateway = {"parentRefs": [{"name": "edge"}], "hostnames": hostnames}
+    demo = deployment(router={"mode": "inference-pool"}, gateway=gateway)
+    assert status(demo, situation(planned()), {}, NOW)["endpoint"] == endpoint
