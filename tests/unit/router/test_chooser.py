@@ -129,7 +129,7 @@ def test_new_prompts_go_where_other_routers_would_send_them():
 
 
 def test_with_several_routers_a_home_outweighs_a_queue():
-    """Another router may have sent the conversation there before: worth half its computation."""
+    """Another router may have sent the conversation there before: worth more than half of its computation."""
     names = [c(f"r{number}") for number in range(8)]
     home = chosen("prefix", names, LONG).candidate.replica
     queued = [c(n.replica, 1, pending_tokens=WORK) if n.replica == home else n for n in names]

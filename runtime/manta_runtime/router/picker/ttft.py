@@ -30,7 +30,7 @@ TOKENS_BOUND, LOAD_BOUND = 0.25, 0.8
 # Learned rates this close to the mean are noise.
 SAME_RATE = 1.3
 # With several routers: the share of a prompt that is not cached, presumably, where another router would have sent it.
-HOME = 0.5
+HOME = 0.4
 # Costs this close (in work, weighed) are equal.
 TIE = 256.0
 # Learned rates beyond this factor of the mean count no more.
