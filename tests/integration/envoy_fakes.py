@@ -104,6 +104,8 @@ class Server:
                     self.left += 1
                     work.cancel()
                     break
+                if work.exception() is not None:  # the connection broke while it wrote
+                    break
                 if isinstance(said := work.result(), bytes):
                     writer.write(said)
                 reader = _Continued(await self._first(gone), reader)

@@ -14,6 +14,8 @@ Json = dict[str, Any]
 # them after we have matched.
 PATHS = r"/v1/(chat|completions|embeddings|responses|models|messages|audio|rerank|score)(/[A-Za-z0-9_.:-]+)*"
 
+_METHODS = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|POST|HEAD|OPTIONS|DELETE"}}}
+
 # All of it before the first byte of an answer has come; afterwards Envoy never tries again.
 _RETRY_ON = "connect-failure,refused-stream,reset,retriable-status-codes"
 _QUEUE_FULL = 503
@@ -23,7 +25,7 @@ _PREVIOUS_HOSTS = "type.googleapis.com/envoy.extensions.retry.host.previous_host
 
 def build(config: RouterConfig) -> Json:
     """The route table."""
-    routes = [_engines(config), _rest()]
+    routes = [_engines(config), _wrong_method(), _rest()]
     if config.cache:
         routes.insert(0, _cache(config))
     return {"name": "routes", "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]}
@@ -32,7 +34,7 @@ def build(config: RouterConfig) -> Json:
 def _engines(config: RouterConfig) -> Json:
     """An engine, and while it has sent nothing, another one."""
     return {
-        "match": {"safe_regex": {"regex": PATHS}},
+        "match": {"safe_regex": {"regex": PATHS}, "headers": [_METHODS]},
         "request_headers_to_remove": [*_SECRETS, asking.DESTINATION_HEADER, asking.WAY_HEADER],
         "request_body_buffer_limit": config.max_body_bytes + 1024,
         "route": {
@@ -57,7 +59,7 @@ def _cache(config: RouterConfig) -> Json:
     return {
         "match": {
             "safe_regex": {"regex": PATHS},
-            "headers": [{"name": asking.WAY_HEADER, "string_match": {"exact": "cache"}}],
+            "headers": [_METHODS, {"name": asking.WAY_HEADER, "string_match": {"exact": "cache"}}],
         },
         "request_headers_to_remove": [*_SECRETS, asking.WAY_HEADER],
         "request_body_buffer_limit": config.max_body_bytes + 1024,
@@ -66,12 +68,20 @@ def _cache(config: RouterConfig) -> Json:
 
 
 def _rest() -> Json:
-    unknown = body(
-        "no such endpoint; the OpenAI API is served under /v1", kind="invalid_request_error", code="not_found"
-    )
+    text = "no such endpoint; the OpenAI API is served under /v1"
+    return _refused({"prefix": "/"}, 404, text, "not_found")
+
+
+def _wrong_method() -> Json:
+    """TRACE would show a client what others put into its request; nobody needs the rest."""
+    return _refused({"safe_regex": {"regex": PATHS}}, 405, "this method is not allowed here", "method_not_allowed")
+
+
+def _refused(match: Json, status: int, text: str, code: str) -> Json:
+    said = body(text, kind="invalid_request_error", code=code)
     return {
-        "match": {"prefix": "/"},
-        "direct_response": {"status": 404, "body": {"inline_string": unknown.decode()}},
+        "match": match,
+        "direct_response": {"status": status, "body": {"inline_string": said.decode()}},
         "response_headers_to_add": [
             {
                 "header": {"key": "content-type", "value": local_replies.JSON_TYPE},

@@ -99,7 +99,7 @@ local function watch_events(handle, hide)
     if ends_event(text) then
       tail = ""
     else
-      tail = sub(match(whole, "[^\n]*$"), -HELD_AT_MOST)
+      tail = sub(whole, math.max(match(whole, "^.*\n()") or 1, #whole - HELD_AT_MOST))
     end
     if hide and (usage or inside or held ~= "" or not ends_event(text)) then
       local passed

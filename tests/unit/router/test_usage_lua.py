@@ -1,6 +1,7 @@
 """usage.lua as Envoy runs it (LuaJIT), with stand-ins for Envoy's handle: tokens counted, one event hidden."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,13 @@ def test_long_events_are_not_held_for_ever(lua):
     assert got == long + DONE.encode()
     assert bodies[3].content.startswith(b"data: {")
     assert noted["completion_tokens"] == 7
+
+
+def test_long_lines_cost_their_length_only(lua):
+    event = b"data: " + b"x" * 500_000 + b"\n\n"
+    began = time.process_time()
+    answered(lua, event[:-9] + event + event[:250_000], event[250_000:], hide=True)
+    assert time.process_time() - began < 0.5
 
 
 def test_what_is_known_of_a_stream_that_breaks_off(lua):
