@@ -33,8 +33,7 @@ class Manta(Policy):
     def __init__(self, fleet: Fleet) -> None:
         super().__init__(fleet)
         self._chooser = Chooser(self.policy)
-        if hasattr(self._chooser, "routers"):
-            self._chooser.routers = fleet.routers
+        self._chooser.routers = fleet.routers
         self._ledger = Ledger(fleet.sequences)
         self._replicas = [f"traced-{engine}" for engine in range(fleet.engines)]
         self._numbers = {replica: number for number, replica in enumerate(self._replicas)}
