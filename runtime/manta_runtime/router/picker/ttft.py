@@ -27,14 +27,15 @@ NOMINAL_RATE = 8000.0
 # A replica that got this much more than the mean, of prompt tokens over minutes or of requests in flight, is no better
 # than to recompute the whole prompt elsewhere. The fourth power: at half of it, a sixteenth as bad.
 TOKENS_BOUND, LOAD_BOUND = 0.25, 0.8
-# Learned rates this close to the mean are noise.
-SAME_RATE = 1.3
+# Learned rates this close to the mean are noise: under load a sample says more of queues and decoding than of the
+# engine, and those of equal engines differ by a factor of two.
+SAME_RATE = 3.0
 # With several routers: the share of a prompt that is not cached, presumably, where another router would have sent it.
 HOME = 0.4
 # Costs this close (in work, weighed) are equal.
 TIE = 256.0
 # Learned rates beyond this factor of the mean count no more.
-_MOST_RATE = 2.0
+_MOST_RATE = 4.0
 
 
 def work(prompt: int, cached: int) -> float:
