@@ -137,7 +137,7 @@ async def test_a_replica_that_refuses_connections_loses_nothing_and_is_left_out(
             attempts.append(await router.attempts(response.headers["x-request-id"]))
         for replica in "abc":
             await router.in_flight(replica, 0)
-    assert sorted(attempts) == [1] * 8 + [2]
+    assert sorted(attempts) in ([1] * 8 + [2], [1] * 9)  # the picker itself may notice first
 
 
 @pytest.mark.parametrize("change", [{"ready": False}, {"deleting": True}], ids=["unready", "deleting"])

@@ -1,8 +1,8 @@
 """Run Envoy for a router pod: write its bootstrap, start it, and end it only when what is in flight has ended.
 
 On SIGTERM: /healthz fails at once (Envoy keeps serving what still arrives, and tells clients to close), then the
-launcher waits until nobody comes any more and no request is in flight (`drain.py`), at most drainSeconds, then Envoy
-ends. A second SIGTERM does not hurry it; SIGINT does.
+launcher waits until nobody comes any more and no request is in flight (`drain.py`), at most hold.seconds plus
+drainSeconds, then Envoy ends. A second SIGTERM does not hurry it; SIGINT does.
 The launcher also says whether Envoy is alive (`envoy_admin.py`): Envoy's own port refuses all at its cap of clients.
 """
 
@@ -101,7 +101,8 @@ def worker_threads(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 
 async def _drain(config: RouterConfig, admin: Admin) -> None:
     clock = asyncio.get_running_loop().time
-    state = drain.begin(config.drain_seconds, clock())
+    seconds = config.hold.seconds + config.drain_seconds  # a held request is served, too, when its turn has come
+    state = drain.begin(seconds, clock())
     try:
         await admin.fail_health_checks()
         log.info("draining: no longer healthy, waiting for quiet and for requests in flight")
@@ -114,7 +115,7 @@ async def _drain(config: RouterConfig, admin: Admin) -> None:
         log.warning("Envoy's admin interface does not answer (%s): ending without a drain", error)
         return
     if state.active:
-        log.warning("drain deadline of %d s passed with %d requests in flight", config.drain_seconds, state.active)
+        log.warning("drain deadline of %d s passed with %d requests in flight", seconds, state.active)
 
 
 async def _end(envoy: Process) -> None:

@@ -31,13 +31,22 @@ local function number_of(text, one, other)
   return tonumber(match(text, '"' .. one .. '":%s*(%d+)') or match(text, '"' .. other .. '":%s*(%d+)'))
 end
 
+-- All tokens of the prompt. /v1/messages counts those that were or came to be cached beside its input_tokens.
+local function prompt_of(usage)
+  local input = number_of(usage, "prompt_tokens", "input_tokens")
+  local beside = number_of(usage, "cache_read_input_tokens", "cache_creation_input_tokens")
+  if input == nil or beside == nil then return input end
+  local cached = tonumber(match(usage, '"cache_read_input_tokens":%s*(%d+)') or 0)
+  return input + cached + tonumber(match(usage, '"cache_creation_input_tokens":%s*(%d+)') or 0)
+end
+
 -- Put the last usage object of `text` into `counts`; true if there is one. `at`: where `"usage":` was found.
 local function read_usage(text, at, counts)
   local seen = false
   while at do
     if find(text, '^%s*{', at + 8) then
       local usage = sub(text, at, at + USAGE_AT_MOST)
-      counts.prompt_tokens = number_of(usage, "prompt_tokens", "input_tokens") or counts.prompt_tokens
+      counts.prompt_tokens = prompt_of(usage) or counts.prompt_tokens
       counts.completion_tokens = number_of(usage, "completion_tokens", "output_tokens") or counts.completion_tokens
       counts.cached_tokens = number_of(usage, "cached_tokens", "cache_read_input_tokens") or counts.cached_tokens
       seen = true

@@ -149,7 +149,16 @@ def test_what_is_known_of_a_stream_that_breaks_off(lua):
             '{"output":[],"usage":{"input_tokens":9,"input_tokens_details":{"cached_tokens":8},"output_tokens":2}}',
             (9, 2, 8),
         ),
-        ('{"usage":{"input_tokens":9,"output_tokens":2,"cache_read_input_tokens":1}}', (9, 2, 1)),  # messages
+        # messages: what was cached, or came to be, is counted beside the input
+        ('{"usage":{"input_tokens":9,"output_tokens":2,"cache_read_input_tokens":1}}', (10, 2, 1)),
+        (
+            '{"usage":{"cache_creation_input_tokens":128,"cache_read_input_tokens":256,"input_tokens":9}}',
+            (393, None, 256),
+        ),
+        (
+            '{"usage":{"input_tokens":9,"cache_creation_input_tokens":null,"cache_read_input_tokens":null}}',
+            (9, None, None),
+        ),
         ('{"text":"\\"usage\\":{\\"prompt_tokens\\":3}"}', None),
         ('{"usage":null}', None),
     ],
