@@ -148,6 +148,7 @@ def test_no_room_when_all_have_as_many_as_they_run_and_one_more():
         (End("r", attempts=2, upstream=A), ()),
         (End("r", "UF", attempts=1, upstream=A), (A,)),
         (End("r", "UF,URX", attempts=2, upstream=B), (A, B)),
+        (End("r", "URX", status=503, attempts=2, upstream=B), (A,)),
         (End("r", "UC", attempts=1, upstream=A), (A,)),
         (End("r", "UF", attempts=1), (A,)),
         (End("r", "DC", attempts=1, upstream=A), ()),

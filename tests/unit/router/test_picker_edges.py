@@ -187,7 +187,7 @@ async def test_engines_are_looked_at_and_those_that_are_out_are_probed():
 
     members = Members(9004)
     members.replace(pods("a"))
-    kinds = ("look", "silent", "models", "back")
+    kinds = ("look", "silent", "dead", "models", "back")
     looks = Looks(members, Seen(*(lambda *told, kind=kind: seen.append((kind, *told)) for kind in kinds)))
     async with await http.serve(engine, HOST, 9004, 8):
         members.eject("a")
@@ -197,6 +197,10 @@ async def test_engines_are_looked_at_and_those_that_are_out_are_probed():
     assert health == []
     assert ("models", "a", b"the models") in seen
     assert [(told[1], told[2].running) for told in seen if told[0] == "look"] == [("a", 3)]
+    members.apply("MODIFIED", pods("a", uid="2")[0])
+    looks.follow()
+    await until(lambda: ("dead", "a") in seen)
+    await looks.close()
 
 
 def test_watch_events():

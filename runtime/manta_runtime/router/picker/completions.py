@@ -15,8 +15,8 @@ import msgspec
 log = logging.getLogger(__name__)
 
 _MAX_MESSAGE = 8 << 20
-# Envoy's response flags for: could not connect, connection broke, gave up trying.
-_FAILED = frozenset(("UF", "UC", "URX"))
+# Envoy's response flags for: could not connect, connection broke. (It may also give up, URX, on engines that say 503.)
+_FAILED = frozenset(("UF", "UC"))
 
 
 class End(msgspec.Struct, frozen=True, gc=False):

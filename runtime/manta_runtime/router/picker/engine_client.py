@@ -12,7 +12,11 @@ _MAX_BODY = 16 << 20
 
 
 class EngineError(Exception):
-    """No answer; the message says why."""
+    """No answer; the message says why. `broken`: no connection, or it broke; else there was no answer in time."""
+
+    def __init__(self, message: str, *, broken: bool) -> None:
+        super().__init__(message)
+        self.broken = broken
 
 
 class EngineClient:
@@ -37,9 +41,9 @@ class EngineClient:
                     return await self._get(path)  # the engine closed the idle connection as we asked
         except (OSError, TimeoutError, httptools.HttpParserError) as error:
             self.close()
-            raise EngineError(
-                f"GET {path} of {self._host}:{self._port}: {str(error) or 'no answer in time'}"
-            ) from error
+            why = str(error) or "no answer in time"
+            broken = not isinstance(error, TimeoutError)
+            raise EngineError(f"GET {path} of {self._host}:{self._port}: {why}", broken=broken) from error
 
     async def _get(self, path: str) -> tuple[int, bytes]:
         connection = self._connection

@@ -40,8 +40,12 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     def encode(self) -> bytes:
         """The bytes on the wire."""
         extra = "".join([f"{name}: {value}\r\n" for name, value in self.headers])
+        if not self.body:
+            return f"HTTP/1.1 {self.status} {_reason(self.status)}\r\ncontent-length: 0\r\n{extra}\r\n".encode(
+                "latin-1"
+            )
         head = (
-            f"HTTP/1.1 {self.status} {_REASONS.get(self.status, 'Refused')}\r\ncontent-type: {self.content_type}\r\n"
+            f"HTTP/1.1 {self.status} {_reason(self.status)}\r\ncontent-type: {self.content_type}\r\n"
             f"content-length: {len(self.body)}\r\n{extra}\r\n"
         )
         return head.encode("latin-1") + self.body
@@ -53,6 +57,10 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _BROKEN = Answer(500, b"the picker failed; its log says why", content_type="text/plain")
 _BAD = Answer(400, b"not HTTP/1.1", content_type="text/plain")
 _TOO_LARGE = Answer(413, b"body too large", content_type="text/plain")
+
+
+def _reason(status: int) -> str:
+    return _REASONS.get(status, "Refused")
 
 
 async def serve(handler: Handler, host: str, port: int, max_body: int) -> asyncio.Server:

@@ -26,6 +26,7 @@ from manta_runtime.router.picker.scrape import Look
 # A request this old must show in the engine's own count.
 SETTLED_SECONDS = 5.0
 UNKNOWN_RATE_SECONDS = 1.0
+_PENDING_SECONDS = 60.0  # at most
 _SAMPLE_TOKENS = 512  # less work says more of overheads than of the rate
 _WEIGHT = 0.2  # of the newest sample
 
@@ -140,7 +141,7 @@ class Ledger:
                 account.pending += work
                 rate = account.rate or self._rate
                 seconds = account.pending / rate if rate else UNKNOWN_RATE_SECONDS
-                heapq.heappush(self._due, (now + seconds, request))
+                heapq.heappush(self._due, (now + min(seconds, _PENDING_SECONDS), request))
         self._changed(account)
 
     def first_byte(self, request: str, upstream: str) -> None:

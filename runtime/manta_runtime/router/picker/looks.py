@@ -26,10 +26,14 @@ _OK = 200
 
 @dataclass(frozen=True)
 class Seen:
-    """Whom to tell. Names are of replicas; `look` also gets the time of asking."""
+    """Whom to tell. Names are of replicas; `look` also gets the time of asking.
+
+    `dead`: it refused a connection, or has not answered for several looks; `silent`: it says nothing of itself.
+    """
 
     look: Callable[[str, Look, float], None]
     silent: Callable[[str], None]
+    dead: Callable[[str], None]
     models: Callable[[str, bytes], None]
     restored: Callable[[str], None]
 
@@ -71,10 +75,10 @@ class Looks:
         try:
             while True:
                 asked_at = time.monotonic()
-                silent = 0 if await self._look(client, endpoint, asked_at) else silent + 1
+                silent = 0 if await self._look(client, endpoint, asked_at, silent) else silent + 1
                 if silent == _SILENT_AFTER:
                     self._seen.silent(endpoint.name)
-                if number % _MODELS_EVERY == 0 or silent:
+                if number % _MODELS_EVERY == 0:
                     await self._ask_models(client, endpoint)
                 due += PERIOD_SECONDS * (_phase(endpoint.name) if number == 0 else 1.0)
                 number += 1
@@ -83,12 +87,17 @@ class Looks:
         finally:
             client.close()
 
-    async def _look(self, client: EngineClient, endpoint: Endpoint, asked_at: float) -> bool:
+    async def _look(self, client: EngineClient, endpoint: Endpoint, asked_at: float, silent: int) -> bool:
         try:
             status, text = await client.get("/metrics")
             look = scrape.read(text) if status == _OK else None
-        except (EngineError, ValueError) as error:
+        except EngineError as error:
             log.debug("no metrics from %s: %s", endpoint.name, error)
+            if error.broken or silent + 1 >= _SILENT_AFTER:
+                self._seen.dead(endpoint.name)
+            return False
+        except ValueError as error:
+            log.debug("metrics of %s: %s", endpoint.name, error)
             return False
         if look is None:
             return False

@@ -68,7 +68,9 @@ class Picker:
             )
         )
         self.watch = PodWatch(self.members, config.namespace, config.selector, self._pods_changed)
-        self.looks = Looks(self.members, Seen(self._looked, self._silent, self._told_models, self._restored))
+        self.looks = Looks(
+            self.members, Seen(self._looked, self._silent, self.eject, self._told_models, self._restored)
+        )
         self.ending = False
         self._picks = Picks(self.decider, self.metrics)
         self._endpoints = EndpointsFile(run_dir / FILE_NAME)
