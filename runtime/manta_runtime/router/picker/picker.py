@@ -53,20 +53,7 @@ class Picker:
         self.models = ModelsList(config.served_names, int(time.time()))
         self.metrics = Metrics(self._gauges, self._cache_results)
         self.cache = ResponseCache(config.cache.max_bytes, config.cache.ttl_seconds) if config.cache else None
-        access = Access(self.keyring, self.tenants, self.limits, self.models)
-        self.decider = Decider(
-            Parts(
-                config,
-                self.members,
-                self.ledger,
-                self.chooser,
-                access,
-                self.models,
-                self.metrics,
-                self.eject,
-                self.cache,
-            )
-        )
+        self.decider = Decider(self._parts())
         self.watch = PodWatch(self.members, config.namespace, config.selector, self._pods_changed)
         self.looks = Looks(
             self.members, Seen(self._looked, self._silent, self.eject, self._told_models, self._restored)
@@ -84,6 +71,19 @@ class Picker:
             "/loads": lambda: Answer(200, msgspec.json.encode(self.ledger.by_group(self.members.names))),
             "/usage": lambda: Answer(200, msgspec.json.encode(self.limits.usage(time.monotonic()))),
         }
+
+    def _parts(self) -> Parts:
+        return Parts(
+            config=self.config,
+            members=self.members,
+            ledger=self.ledger,
+            chooser=self.chooser,
+            access=Access(self.keyring, self.tenants, self.limits, self.models),
+            models=self.models,
+            metrics=self.metrics,
+            eject=self.eject,
+            cache=self.cache,
+        )
 
     def refreshers(self) -> list[partial[bool]]:
         """Reload keys and tenants if their files have changed; to be called once before serving, then every second."""
