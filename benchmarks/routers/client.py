@@ -96,22 +96,56 @@ class _Connection(asyncio.Protocol):
         self.transport.close()
 
 
+class _Asker(_Connection):
+    """A connection that asks again as soon as it is answered: callbacks alone, no task or timer for each request."""
+
+    def __init__(self, requests: Sequence[bytes], step: int, first: int, deadline: float, samples: Samples) -> None:
+        self._requests, self._step, self._turn = requests, step, first
+        self._deadline, self._samples = deadline, samples
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._next()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
+        if not self.ended.done():
+            self._samples.failed += 1
+            self.ended.set_result(None)
+
+    def _next(self) -> None:
+        self._began = time.perf_counter()
+        self.transport.write(self._requests[self._turn % len(self._requests)])
+        self._turn += self._step
+
+    def on_message_complete(self) -> None:
+        now = time.perf_counter()
+        if self._parser.get_status_code() == 200:
+            self._samples.seconds.append(now - self._began)
+            self._samples.chunks += self.chunks
+        else:
+            self._samples.failed += 1
+        if now < self._deadline:
+            self._next()
+        else:
+            self.ended.set_result(None)
+
+
 async def closed_loop(target: Target, bodies: Sequence[bytes], connections: int, seconds: float) -> Samples:
-    """Each of `connections` asks again as soon as it is answered, for `seconds`."""
+    """Each of `connections` asks again as soon as it is answered, for `seconds`. A lost one counts as one failure."""
     requests = [encode(target, body) for body in bodies]
-    samples = Samples()
+    samples, loop = Samples(), asyncio.get_running_loop()
     started = time.perf_counter()
-    deadline = started + seconds
-
-    async def one(first: int) -> None:
-        connection, turn = await _Connection.open(target), first
-        while time.perf_counter() < deadline:
-            connection = await _timed(target, connection, requests[turn % len(requests)], None, samples)
-            turn += connections
-        connection.close()
-
-    await asyncio.gather(*(one(number) for number in range(connections)))
+    askers = []
+    for number in range(connections):
+        asker = _Asker(requests, connections, number, started + seconds, samples)
+        await loop.create_connection(lambda one=asker: one, target.host, target.port)
+        askers.append(asker)
+    async with asyncio.timeout(seconds + _GIVE_UP_SECONDS):
+        await asyncio.gather(*(asker.ended for asker in askers))
     samples.elapsed = time.perf_counter() - started
+    for asker in askers:
+        asker.close()
     return samples
 
 
@@ -140,11 +174,8 @@ async def open_loop(target: Target, bodies: Sequence[bytes], rate: float, second
     return samples
 
 
-async def _timed(
-    target: Target, connection: _Connection, request: bytes, due: float | None, samples: Samples
-) -> _Connection:
-    """Ask once and note the outcome; returns the connection to go on with."""
-    began = time.perf_counter() if due is None else due
+async def _timed(target: Target, connection: _Connection, request: bytes, due: float, samples: Samples) -> _Connection:
+    """Ask once and note the outcome, timed from when it was due; returns the connection to go on with."""
     try:
         status = await connection.ask(request)
     except (OSError, TimeoutError, httptools.HttpParserError):
@@ -152,7 +183,7 @@ async def _timed(
         connection.close()
         return await _Connection.open(target)
     if status == 200:
-        samples.seconds.append(time.perf_counter() - began)
+        samples.seconds.append(time.perf_counter() - due)
         samples.chunks += connection.chunks
     else:
         samples.failed += 1
