@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manta_runtime.router.picker.saturation import UNKNOWN, Learned, after_look, allowance, is_saturated, limit
+from manta_runtime.router.picker.saturation import UNKNOWN, Learned, after_look, allowance, full_at, limit
 
 COUNT = st.integers(0, 5000)
 LOOKS = st.lists(st.tuples(COUNT, COUNT, st.sampled_from([0.1, 0.95])), max_size=30)
@@ -47,14 +47,14 @@ def test_limit(capacity, max_num_seqs, most):
 )
 def test_allowance(most, rate, more):
     assert allowance(most, rate) == more
-    assert not is_saturated(most + more - 1, most, rate)
-    assert is_saturated(most + more, most, rate)
+    assert most + more - 1 < full_at(most, rate)
+    assert most + more >= full_at(most, rate)
 
 
 @given(LOOKS, COUNT, st.floats(0, 1e4))
 def test_an_idle_engine_is_never_saturated(looks, max_num_seqs, rate):
     idle = learned(*looks, (0, 0, 0.0))
-    assert not is_saturated(0, limit(idle, max_num_seqs), rate)
+    assert full_at(limit(idle, max_num_seqs), rate) > 0
     assert limit(idle, 0) == 0, "one that idles may be given anything when nobody says how much it runs"
 
 
@@ -63,8 +63,8 @@ def test_a_saturated_replica_never_runs_dry_between_looks(looks, max_num_seqs, r
     """It is given all that it runs, and at least one that waits, and no more than twice that."""
     most = limit(learned(*looks), max_num_seqs)
     if most:
-        assert not is_saturated(most, most, rate)
-        assert is_saturated(2 * most, most, rate)
+        assert most < full_at(most, rate)
+        assert 2 * most >= full_at(most, rate)
 
 
 @given(st.integers(1, 900), st.integers(1, 900))

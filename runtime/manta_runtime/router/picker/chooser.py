@@ -124,7 +124,10 @@ class Chooser:
         whole = weight * ttft.work(prompt, 0)
         sent, (mean_sent, scale_sent) = self.share.sent, self.share.scale()
         even_sent = mean_sent + _EVEN * ttft.TOKENS_BOUND * scale_sent
-        mean_load = sum([c.load for c in usable]) / len(usable)
+        loads = 0
+        for c in usable:
+            loads += c.load
+        mean_load = loads / len(usable)
         scale_load = mean_load + _PRIOR_LOAD
         even_load = mean_load + _EVEN * ttft.LOAD_BOUND * scale_load
         mean_rate, slow, fast = self._rates(usable)
@@ -140,10 +143,11 @@ class Chooser:
             cost = (c.pending_tokens + own) * (1.0 + load * ttft.INTERFERENCE)
             if not slow <= c.prefill_rate <= fast:
                 cost *= ttft.slowness(c.prefill_rate, mean_rate)
-            if name not in sent:
+            got = sent.get(name)
+            if got is None:
                 self.share.join(name)
-            elif sent[name] > even_sent:
-                cost += whole * ttft.excess((sent[name] - mean_sent) / scale_sent, ttft.TOKENS_BOUND)
+            elif got > even_sent:
+                cost += whole * ttft.excess((got - mean_sent) / scale_sent, ttft.TOKENS_BOUND)
             if load > even_load:
                 cost += whole * ttft.excess((load - mean_load) / scale_load, ttft.LOAD_BOUND)
             costs.append(cost)

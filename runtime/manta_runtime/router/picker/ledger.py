@@ -11,17 +11,17 @@ rate learned from streams: (work ahead + own) / time to the first data. Before a
 
 import heapq
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
-
-import msgspec
 
 from manta_runtime.router.membership import Endpoint
 from manta_runtime.router.picker import saturation
+from manta_runtime.router.picker.accounts import Account, Placed
 from manta_runtime.router.picker.completions import End, failed_of
 from manta_runtime.router.picker.core import Candidate
-from manta_runtime.router.picker.saturation import UNKNOWN, Learned
+from manta_runtime.router.picker.saturation import UNKNOWN
 from manta_runtime.router.picker.scrape import Look
+
+__all__ = ["Ledger", "Placed"]
 
 # A request this old must show in the engine's own count.
 SETTLED_SECONDS = 5.0
@@ -29,41 +29,7 @@ UNKNOWN_RATE_SECONDS = 1.0
 _PENDING_SECONDS = 60.0  # at most
 _SAMPLE_TOKENS = 512  # less work says more of overheads than of the rate
 _WEIGHT = 0.2  # of the newest sample
-
-
-class Placed(msgspec.Struct, gc=False):
-    """One request in flight. `tried`: ip:port in the order in which Envoy tries; `ahead`: pending before it came.
-
-    `bill`: whatever the caller has to settle at the end.
-    """
-
-    request: str
-    replica: str
-    at: float
-    tried: tuple[str, ...]
-    work: int
-    ahead: int
-    stream: bool
-    bill: Any
-    pending: bool
-
-
-@dataclass(slots=True)
-class _Account:
-    name: str
-    open: dict[str, Placed] = field(default_factory=dict)
-    foreign: int = 0
-    last_pick: int = 0
-    pending: int = 0
-    rate: float = 0.0
-    learned: Learned = UNKNOWN
-    look: Look = field(default_factory=Look)
-    looked_at: float = 0.0
-    ends: int = 0
-    end_rate: float = 0.0
-    adapters: frozenset[str] | None = None
-    place: int = -1  # among the candidates; -1: not usable
-    changed: bool = False  # its candidate is no longer true
+_UNEVENTFUL = ("", "-")  # no response flags
 
 
 class Ledger:
@@ -71,13 +37,13 @@ class Ledger:
 
     def __init__(self, max_num_seqs: int | None = None) -> None:
         self._max_num_seqs = max_num_seqs or 0
-        self._accounts: dict[str, _Account] = {}
+        self._accounts: dict[str, Account] = {}
         self._open: dict[str, Placed] = {}
         self._names: dict[str, str] = {}  # address → replica, of all that exist
         self._endpoints: tuple[Endpoint, ...] = ()
         self._ejected: frozenset[str] = frozenset()
         self._candidates: list[Candidate] = []
-        self._changes: list[_Account] = []
+        self._changes: list[Account] = []
         self._due: list[tuple[float, str]] = []  # when which request's prompt should be computed
         self._picks = 0
         self._rate = 0.0
@@ -92,7 +58,8 @@ class Ledger:
         self._candidates = []
         for place, endpoint in enumerate(self._endpoints):
             if endpoint.name not in self._accounts:
-                self._accounts[endpoint.name] = _Account(endpoint.name)
+                self._accounts[endpoint.name] = Account(endpoint.name)
+                self._judge(self._accounts[endpoint.name])
             account = self._accounts[endpoint.name]
             account.place = place
             self._candidates.append(self._candidate(account))
@@ -163,16 +130,21 @@ class Ledger:
 
     def ended(self, end: End, now: float) -> Placed | None:
         """Envoy says the request is over; None if we did not know of it."""
-        if end.upstream:
+        placed = self._open.get(end.id)
+        if placed is None:
+            return None
+        if self._names.get(end.upstream, placed.replica) != placed.replica:
             self.first_byte(end.id, end.upstream)
-        placed = self._take_out(end.id)
-        if placed is not None and (account := self._accounts.get(placed.replica)) is not None:
+        self._take_out(end.id)
+        if (account := self._accounts.get(placed.replica)) is not None:
             account.ends += 1
             self._learn(account, placed, end, now)
         return placed
 
     def failed(self, placed: Placed, end: End) -> tuple[str, ...]:
         """The replicas whose connections failed while it was tried; see `failed_of`."""
+        if end.flags in _UNEVENTFUL and (end.attempts or 1) == 1:
+            return ()
         addresses = failed_of(placed.tried, end, self._names)
         return tuple(dict.fromkeys(self._names[address] for address in addresses if address in self._names))
 
@@ -193,7 +165,7 @@ class Ledger:
         if passed > 0:
             account.end_rate += (account.ends / passed - account.end_rate) / 2
             account.ends, account.looked_at = 0, asked_at
-        self._changed(account)
+        self._judge(account)
         return lost
 
     def unseen(self, replica: str) -> None:
@@ -201,7 +173,7 @@ class Ledger:
         account = self._accounts.get(replica)
         if account is not None:
             account.learned, account.look, account.foreign = UNKNOWN, Look(), 0
-            self._changed(account)
+            self._judge(account)
 
     def adapters(self, replica: str, names: frozenset[str] | None) -> None:
         """The engine serves these adapters."""
@@ -252,7 +224,7 @@ class Ledger:
                 account.pending = max(0, account.pending - placed.work)
                 self._changed(account)
 
-    def _learn(self, account: _Account, placed: Placed, end: End, now: float) -> None:
+    def _learn(self, account: Account, placed: Placed, end: End, now: float) -> None:
         """Take the rate from a stream: its first data came when its prompt and the work ahead were done."""
         if not placed.stream or not end.first_byte_ms or placed.work < _SAMPLE_TOKENS:
             return
@@ -266,7 +238,11 @@ class Ledger:
             account.rate += (sample - account.rate) * (_WEIGHT if account.rate else 1.0)
             self._rate += (sample - self._rate) * (_WEIGHT if self._rate else 1.0)
 
-    def _changed(self, account: _Account) -> None:
+    def _judge(self, account: Account) -> None:
+        account.judge(self._max_num_seqs)
+        self._changed(account)
+
+    def _changed(self, account: Account) -> None:
         if not account.changed:
             account.changed = True
             self._changes.append(account)
@@ -278,10 +254,9 @@ class Ledger:
                 self._candidates[account.place] = self._candidate(account)
         self._changes.clear()
 
-    def _candidate(self, account: _Account) -> Candidate:
+    def _candidate(self, account: Account) -> Candidate:
         endpoint, look = self._endpoints[account.place], account.look
         load = len(account.open) + account.foreign
-        most = saturation.limit(account.learned, self._max_num_seqs * look.cores)
         return Candidate(
             account.name,
             endpoint.address,
@@ -293,8 +268,8 @@ class Ledger:
             look.kv_usage,
             account.pending,
             account.rate or self._rate,
-            most,
+            account.most,
             account.adapters,
-            saturation.is_saturated(load, most, account.end_rate),
+            load >= account.full_at,
             endpoint.revision,
         )

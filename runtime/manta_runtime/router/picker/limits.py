@@ -12,6 +12,8 @@ import secrets
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from manta_runtime.router.picker.request import Request
 from manta_runtime.router.picker.spending import Account, Peer, Spent, Usage, by_our_clock
 from manta_runtime.router.picker.tenants import Tenant
@@ -39,8 +41,7 @@ class Over:
     code: str = "rate_limit_exceeded"
 
 
-@dataclass(slots=True)
-class Charge:
+class Charge(msgspec.Struct, gc=False):
     """What a request that runs was charged; kept by the caller until it ends."""
 
     tenant: str
@@ -176,7 +177,8 @@ class Limits:
         account = self._accounts.get(name)
         if account is None:
             account = self._accounts[name] = Account()
-        account.advance(int(now))
+        if now >= account.until:
+            account.advance(int(now))
         return account
 
 

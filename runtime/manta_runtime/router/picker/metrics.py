@@ -15,6 +15,7 @@ Gauge = tuple[str, str, str, Mapping[str, float]]
 _DECIDED = (25e-6, 50e-6, 100e-6, 200e-6, 400e-6, 800e-6, 1.6e-3, 3.2e-3, 12.8e-3, 0.1)
 _HELD = (0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 3600)
 _DEEPEST = len(CHARS_BEFORE) - 1
+_KINDS = ("prompt", "completion", "cached")
 
 
 class Histogram:
@@ -54,7 +55,7 @@ class Metrics:
         self.held = Histogram(_HELD)
         self._picks: dict[str, int] = defaultdict(int)
         self._reasons: dict[str, int] = defaultdict(int)
-        self._tokens: dict[tuple[str, str], int] = defaultdict(int)
+        self._tokens: dict[str, list[int]] = {}
         self._prompt_tokens = 0
         self._hit_tokens = 0
         for code in ("no_ready_replica", "model_not_found"):
@@ -73,10 +74,12 @@ class Metrics:
 
     def used(self, tenant: str, prompt: int, completion: int, cached: int) -> None:
         """The engine counted these tokens."""
-        tokens = self._tokens
-        tokens[tenant, "prompt"] += prompt
-        tokens[tenant, "completion"] += completion
-        tokens[tenant, "cached"] += cached
+        tokens = self._tokens.get(tenant)
+        if tokens is None:
+            tokens = self._tokens[tenant] = [0] * len(_KINDS)
+        tokens[0] += prompt
+        tokens[1] += completion
+        tokens[2] += cached
 
     def keep_only(self, replicas: Iterable[str]) -> None:
         """Forget replicas that no longer exist, or their names would pile up."""
@@ -103,8 +106,9 @@ class Metrics:
         ):
             yield _counter(f"manta_router_{name}", text, "", {"": value})
         tokens = CounterMetricFamily("manta_router_tokens", "Tokens that engines counted.", labels=["tenant", "kind"])
-        for labels, count in self._tokens.items():
-            tokens.add_metric(labels, count)
+        for tenant, counts in self._tokens.items():
+            for kind, count in zip(_KINDS, counts, strict=True):
+                tokens.add_metric((tenant, kind), count)
         yield tokens
         if cached := self._cache():
             yield _counter("manta_router_cache_results", "What came of cacheable requests.", "result", cached)

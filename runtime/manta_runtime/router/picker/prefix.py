@@ -23,6 +23,7 @@ _TRIM_TO = 0.98
 MAX_ENTRIES = 1 << 20
 
 _SIZES = tuple(after - before for before, after in pairwise(CHARS_BEFORE))
+_DEEPEST = len(_SIZES)
 
 
 @dataclass(slots=True)
@@ -68,8 +69,10 @@ class PrefixIndex:
 
         What is larger than the whole cache is left out: the engine refuses it.
         """
-        cache = self._cache(replica)
-        if CHARS_BEFORE[min(len(blocks), len(_SIZES))] + more_chars > self._limit(cache):
+        cache = self._caches.get(replica) or self._cache(replica)
+        depth = min(len(blocks), _DEEPEST)
+        limit = cache.tokens * self.chars_per_token * _SLACK
+        if CHARS_BEFORE[depth] + more_chars > limit:
             return
         held, holders, bit = cache.held, self._holders, cache.bit
         grown = 0
@@ -77,7 +80,6 @@ class PrefixIndex:
             self._ghosts -= 1
             held[self._ghosts] = more_chars
             grown = more_chars
-        depth = min(len(blocks), len(_SIZES))
         for place in range(depth - 1, -1, -1):
             block = blocks[place]
             size = held.pop(block, 0)
@@ -86,15 +88,16 @@ class PrefixIndex:
                 grown += size
                 holders[block] = holders.get(block, 0) | bit
             held[block] = size
-        cache.chars += grown
-        self._trim(cache)
+        if grown:
+            cache.chars += grown
+            self._trim(cache, limit)
 
     def resize(self, replica: str, tokens: int) -> None:
         """The engine's KV cache holds `tokens` tokens."""
         cache = self._cache(replica)
         if tokens > 0 and tokens != cache.tokens:
             cache.tokens = tokens
-            self._trim(cache)
+            self._trim(cache, tokens * self.chars_per_token * _SLACK)
 
     def keep_only(self, replicas: Iterable[str]) -> None:
         """Forget the replicas that no longer exist."""
@@ -124,11 +127,7 @@ class PrefixIndex:
             self._names[bit] = replica
         return cache
 
-    def _limit(self, cache: _Cache) -> float:
-        return cache.tokens * self.chars_per_token * _SLACK
-
-    def _trim(self, cache: _Cache) -> None:
-        limit = self._limit(cache)
+    def _trim(self, cache: _Cache, limit: float) -> None:
         most = self._max_entries // len(self._caches)
         held = cache.held
         if cache.chars <= limit and len(held) <= most:

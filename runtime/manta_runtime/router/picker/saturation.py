@@ -64,6 +64,6 @@ def allowance(most: int, rate: float) -> int:
     return min(most, max(1 + math.ceil(rate * FEEDBACK_SECONDS), most // 4))
 
 
-def is_saturated(load: int, most: int, rate: float) -> bool:
-    """Whether a replica with `load` requests in flight should get no more for now."""
-    return most > 0 and load >= most + allowance(most, rate)
+def full_at(most: int, rate: float) -> float:
+    """The load from which on a replica that runs `most` should get no more for now; never (infinite) if that is 0."""
+    return most + allowance(most, rate) if most > 0 else math.inf

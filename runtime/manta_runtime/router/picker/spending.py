@@ -35,17 +35,19 @@ class Usage(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(slots=True)
 class Account:
-    """One tenant's. `running` is ours, `others` what other routers have running."""
+    """One tenant's. `running` is ours, `others` what other routers have running; `until`: when to advance again."""
 
     requests: Window = field(default_factory=Window)
     tokens: Window = field(default_factory=Window)
     running: int = 0
     others: int = 0
+    until: int = 0
 
     def advance(self, second: int) -> None:
         """Let time go on."""
         self.requests.advance(second)
         self.tokens.advance(second)
+        self.until = second + 1
 
     @property
     def idle(self) -> bool:
