@@ -97,8 +97,8 @@ class Chooser:
 
     def _by_cost(self, request: Request, usable: Sequence[Candidate], matches: Matches) -> tuple[Order, str]:
         """The least expected time to first token, delay of others included (`ttft.py`)."""
-        costs = self._costs(request, usable, matches)
-        order = sorted(zip(costs, range(len(costs)), strict=True))
+        order = self._costs(request, usable, matches)
+        order.sort()
         limit = order[0][0] + ttft.TIE
         if len(order) > 1 and order[1][0] <= limit:
             order = self._untied(order, limit, request.head, usable)
@@ -109,17 +109,18 @@ class Chooser:
         """Among equals the fewest in flight, and of those the one that all routers would take for this prompt."""
         tied = sorted([(usable[place].load, cost, place) for cost, place in order if cost <= limit])
         fewest = tied[0][0]
+        if tied[1][0] > fewest:
+            return [(cost, place) for _, cost, place in tied] + order[len(tied) :]
         least = [(cost, place) for load, cost, place in tied if load == fewest]
-        if len(least) > 1:
-            if head:
-                ranks = self._rendezvous(head, [usable[place].replica for _, place in least])
-            else:
-                ranks = [usable[place].last_pick for _, place in least]
-            least = [row for _, row in sorted(zip(ranks, least, strict=True))]
+        if head:
+            ranks = self._rendezvous(head, [usable[place].replica for _, place in least])
+        else:
+            ranks = [usable[place].last_pick for _, place in least]
+        least = [row for _, row in sorted(zip(ranks, least, strict=True))]
         return least + [(cost, place) for _, cost, place in tied[len(least) :]] + order[len(tied) :]
 
-    def _costs(self, request: Request, usable: Sequence[Candidate], matches: Matches) -> list[float]:
-        """What the request costs on each of them (`ttft.py`). The inner loop of the picker: no calls without need."""
+    def _costs(self, request: Request, usable: Sequence[Candidate], matches: Matches) -> Order:
+        """What the request costs on each of them (`ttft.py`), unordered. The inner loop of the picker: no calls without need."""
         prompt, weight = request.prompt_tokens, 1.0 + ttft.EXTERNALITY
         whole = weight * ttft.work(prompt, 0)
         sent, (mean_sent, scale_sent) = self.share.sent, self.share.scale()
@@ -132,12 +133,16 @@ class Chooser:
         even_load = mean_load + _EVEN * ttft.LOAD_BOUND * scale_load
         mean_rate, slow, fast = self._rates(usable)
         home = self._home(request, usable) if self.routers > 1 else ""
-        costs = []
+        costs: Order = []
+        place = priced = 0
+        rest = whole
         for c in usable:
             name, load = c.replica, c.load
-            own = whole
-            if name in matches:
-                own = weight * ttft.work(prompt, min(prompt, cached_tokens(matches[name])))
+            own, depth = whole, matches.get(name)
+            if depth:
+                if depth != priced:  # mostly they hold equally much
+                    rest, priced = weight * ttft.work(prompt, min(prompt, cached_tokens(depth))), depth
+                own = rest
             if name == home and own > whole * ttft.HOME:
                 own = whole * ttft.HOME
             cost = (c.pending_tokens + own) * (1.0 + load * ttft.INTERFERENCE)
@@ -150,7 +155,8 @@ class Chooser:
                 cost += whole * ttft.excess((got - mean_sent) / scale_sent, ttft.TOKENS_BOUND)
             if load > even_load:
                 cost += whole * ttft.excess((load - mean_load) / scale_load, ttft.LOAD_BOUND)
-            costs.append(cost)
+            costs.append((cost, place))
+            place += 1
         return costs
 
     def _rates(self, usable: Sequence[Candidate]) -> tuple[float, float, float]:

@@ -39,28 +39,22 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
     def encode(self) -> bytes:
         """The bytes on the wire."""
-        extra = "".join([f"{name}: {value}\r\n" for name, value in self.headers])
-        if not self.body:
-            return f"HTTP/1.1 {self.status} {_reason(self.status)}\r\ncontent-length: 0\r\n{extra}\r\n".encode(
-                "latin-1"
-            )
-        head = (
-            f"HTTP/1.1 {self.status} {_reason(self.status)}\r\ncontent-type: {self.content_type}\r\n"
-            f"content-length: {len(self.body)}\r\n{extra}\r\n"
-        )
-        return head.encode("latin-1") + self.body
+        head = _STARTS.get(self.status) or f"HTTP/1.1 {self.status} Refused\r\n"
+        for name, value in self.headers:
+            head += f"{name}: {value}\r\n"
+        body = self.body
+        if not body:
+            return f"{head}content-length: 0\r\n\r\n".encode("latin-1")
+        head += f"content-type: {self.content_type}\r\ncontent-length: {len(body)}\r\n\r\n"
+        return head.encode("latin-1") + body
 
 
 Handler = Callable[[Question], "Answer | asyncio.Future[Answer]"]
 
-_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_STARTS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _BROKEN = Answer(500, b"the picker failed; its log says why", content_type="text/plain")
 _BAD = Answer(400, b"not HTTP/1.1", content_type="text/plain")
 _TOO_LARGE = Answer(413, b"body too large", content_type="text/plain")
-
-
-def _reason(status: int) -> str:
-    return _REASONS.get(status, "Refused")
 
 
 async def serve(handler: Handler, host: str, port: int, max_body: int) -> asyncio.Server:
@@ -125,13 +119,16 @@ class _Connection(asyncio.Protocol):
             self._chunks.append(body)
 
     def on_message_complete(self) -> None:
-        keep_alive = self._parser.should_keep_alive()
+        parser = self._parser
+        keep_alive = parser.should_keep_alive()
         asked: Question | Answer = _TOO_LARGE
         if self._size <= self._max_body:
             chunks = self._chunks
             body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            path = self._url.decode("latin-1").partition("?")[0]
-            asked = Question(self._parser.get_method().decode("latin-1"), path, self._headers, body)
+            path = self._url.decode("latin-1")
+            if "?" in path:
+                path = path.partition("?")[0]
+            asked = Question(parser.get_method().decode("latin-1"), path, self._headers, body)
         if self._late is None:
             self._take(asked, keep_alive)
         else:  # sent before the last one was answered: its turn comes
@@ -140,7 +137,8 @@ class _Connection(asyncio.Protocol):
     def _take(self, asked: Question | Answer, keep_alive: bool) -> None:
         answer = asked if isinstance(asked, Answer) else self._answer(asked)
         if isinstance(answer, Answer):
-            self._send(answer)
+            if not self._transport.is_closing():
+                self._transport.write(answer.encode())
             if not keep_alive:
                 self._transport.close()
             return

@@ -17,7 +17,14 @@ _LEAST, _MOST = 1.0, 8.0
 
 @dataclass(slots=True)
 class Lengths:
-    """Sums over the requests that ended lately, older ones fading."""
+    """Sums over the requests that ended lately, older ones fading, and what they say.
+
+    `chars_per_token`: characters of a prompt per token. `answer_chars`: how much room the answer of a request will take
+    in a cache, as characters.
+    """
+
+    chars_per_token: float = float(CHARS_PER_TOKEN)
+    answer_chars: int = 0
 
     _chars: float = _PRIOR_TOKENS * CHARS_PER_TOKEN
     _tokens: float = _PRIOR_TOKENS
@@ -35,13 +42,5 @@ class Lengths:
         self._tokens += prompt_tokens
         self._answers += completion_tokens
         self._ended += 1
-
-    @property
-    def chars_per_token(self) -> float:
-        """Characters of a prompt per token."""
-        return min(_MOST, max(_LEAST, self._chars / self._tokens))
-
-    @property
-    def answer_chars(self) -> int:
-        """How much room the answer of a request will take in a cache, as characters."""
-        return int(self._answers / self._ended * self.chars_per_token)
+        self.chars_per_token = min(_MOST, max(_LEAST, self._chars / self._tokens))
+        self.answer_chars = int(self._answers / self._ended * self.chars_per_token)

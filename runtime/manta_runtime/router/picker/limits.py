@@ -190,8 +190,9 @@ def estimate(request: Request, limit: int | None = None) -> int:
     prompt = request.prompt_tokens
     if request.path.endswith(_NO_ANSWER):
         return prompt
-    reserve = min(request.max_tokens or RESERVE_UNKNOWN, RESERVE_MOST)
-    return prompt + reserve if limit is None else max(prompt, min(prompt + reserve, limit))
+    reserve = request.max_tokens or RESERVE_UNKNOWN
+    whole = prompt + (reserve if reserve < RESERVE_MOST else RESERVE_MOST)
+    return whole if limit is None or whole <= limit else max(prompt, limit)
 
 
 def _refusal(tenant: Tenant, request: Request, account: Account, now: float) -> Over:

@@ -67,7 +67,7 @@ def parse(path: str, content_type: bytes, body: bytes, session: str = "", method
         path,
         found.model,
         stream,
-        _wants_usage(path, stream, found),
+        not stream or _wants_usage(path, found),
         found.seed is not None or found.temperature == 0,
         max(0, min(_MOST_TOKENS, found.max_completion_tokens or found.max_tokens or found.max_output_tokens or 0)),
         -(-len(text) // prompts.CHARS_PER_TOKEN),
@@ -77,7 +77,7 @@ def parse(path: str, content_type: bytes, body: bytes, session: str = "", method
     )
 
 
-def _wants_usage(path: str, stream: bool, body: bodies.Body) -> bool:
-    if not stream or not path.endswith("/completions"):
+def _wants_usage(path: str, body: bodies.Body) -> bool:
+    if not path.endswith("/completions"):
         return True
     return body.stream_options is not None and bool(body.stream_options.include_usage)
