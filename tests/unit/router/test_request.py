@@ -85,6 +85,10 @@ def test_wants_usage(path, body, shown):
         pytest.param({"temperature": 1, "seed": 3}, {"deterministic": True}, id="seed"),
         pytest.param({"seed": 0}, {"deterministic": True}, id="seed 0"),
         pytest.param({"seed": None, "temperature": None}, {"deterministic": False}, id="nulls"),
+        pytest.param({"seed": -1}, {"deterministic": False}, id="vLLM's word for no seed"),
+        pytest.param({"seed": "3"}, {"deterministic": False}, id="a seed that may be none"),
+        pytest.param({"seed": True}, {"deterministic": False}, id="no seed either"),
+        pytest.param({"seed": -1, "temperature": 0}, {"deterministic": True}, id="temperature 0 without a seed"),
         pytest.param({"max_tokens": 7}, {"max_tokens": 7}, id="max_tokens"),
         pytest.param({"max_completion_tokens": 9}, {"max_tokens": 9}, id="max_completion_tokens"),
         pytest.param({"max_output_tokens": 8}, {"max_tokens": 8}, id="max_output_tokens"),
@@ -99,6 +103,19 @@ def test_options(body, expected):
     request = read(chat(**body))
     assert {name: getattr(request, name) for name in expected} == expected
     assert request.blocks == read(chat()).blocks
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "deterministic"),
+    [
+        (COMPLETIONS, {"seed": 3}, True),
+        ("/v1/responses", {"seed": 3}, True),
+        ("/v1/messages", {"seed": 3}, False),
+        ("/v1/messages", {"seed": 3, "temperature": 0}, True),
+    ],
+)
+def test_a_seed_counts_where_the_api_has_one(path, body, deterministic):
+    assert read(body, path).deterministic is deterministic
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ class Asked(Protocol):
 
     @property
     def deterministic(self) -> bool:
-        """Whether temperature 0 or a seed was given."""
+        """Whether temperature 0 or a seed that engines heed was given."""
 
 
 @dataclass(frozen=True, slots=True)

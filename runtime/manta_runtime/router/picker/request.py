@@ -10,6 +10,8 @@ from manta_runtime.router.picker import bodies, prompts
 _INVALID_JSON = "invalid_json"
 _INVALID_VALUE = "invalid_value"
 _MOST_TOKENS = 1 << 31
+_NO_SEED = -1
+_MESSAGES = "/v1/messages"
 
 
 class BadRequestError(ValueError):
@@ -25,8 +27,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     """What a decision needs to know of a request.
 
     `wants_usage`: the client sees token counts in its stream (true wherever the API sends them anyway).
-    `deterministic`: the client asked for it, by temperature 0 or a seed. `max_tokens`: 0 if not given.
-    `prompt_tokens`: an estimate, characters / 4. `blocks`: chained hashes of the prompt's blocks (`prompts.py`).
+    `deterministic`: the client asked for it, by temperature 0 or a seed that engines heed.
+    `max_tokens`: 0 if not given. `prompt_tokens`: an estimate, characters / 4. `blocks`: chained hashes of the prompt's blocks (`prompts.py`).
     `head`: text that is the same for all requests of a conversation (`prompts.head_of`).
     """
 
@@ -68,13 +70,18 @@ def parse(path: str, content_type: bytes, body: bytes, session: str = "", method
         found.model,
         stream,
         not stream or _wants_usage(path, found),
-        found.seed is not None or found.temperature == 0,
+        found.temperature == 0 or _is_seeded(path, found.seed),
         max(0, min(_MOST_TOKENS, found.max_completion_tokens or found.max_tokens or found.max_output_tokens or 0)),
         -(-len(text) // prompts.CHARS_PER_TOKEN),
         prompts.blocks_of(text),
         session,
         prompts.head_of(found, text),
     )
+
+
+def _is_seeded(path: str, seed: object) -> bool:
+    """Whether the seed fixes the answer: vLLM takes -1 for none, and the messages API has none."""
+    return type(seed) is int and seed != _NO_SEED and path != _MESSAGES
 
 
 def _wants_usage(path: str, body: bodies.Body) -> bool:
