@@ -120,7 +120,7 @@ class Chooser:
         return least + [(cost, place) for _, cost, place in tied[len(least) :]] + order[len(tied) :]
 
     def _costs(self, request: Request, usable: Sequence[Candidate], matches: Matches) -> Order:
-        """What the request costs on each of them (`ttft.py`), unordered. The inner loop of the picker: no calls without need."""
+        """What the request costs on each of them (`ttft.py`). The picker's inner loop: no calls without need."""
         prompt, weight = request.prompt_tokens, 1.0 + ttft.EXTERNALITY
         whole = weight * ttft.work(prompt, 0)
         sent, (mean_sent, scale_sent) = self.share.sent, self.share.scale()
@@ -134,9 +134,8 @@ class Chooser:
         mean_rate, slow, fast = self._rates(usable)
         home = self._home(request, usable) if self.routers > 1 else ""
         costs: Order = []
-        place = priced = 0
-        rest = whole
-        for c in usable:
+        priced, rest = 0, whole
+        for place, c in enumerate(usable):
             name, load = c.replica, c.load
             own, depth = whole, matches.get(name)
             if depth:
@@ -156,7 +155,6 @@ class Chooser:
             if load > even_load:
                 cost += whole * ttft.excess((load - mean_load) / scale_load, ttft.LOAD_BOUND)
             costs.append((cost, place))
-            place += 1
         return costs
 
     def _rates(self, usable: Sequence[Candidate]) -> tuple[float, float, float]:

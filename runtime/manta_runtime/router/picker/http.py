@@ -137,8 +137,7 @@ class _Connection(asyncio.Protocol):
     def _take(self, asked: Question | Answer, keep_alive: bool) -> None:
         answer = asked if isinstance(asked, Answer) else self._answer(asked)
         if isinstance(answer, Answer):
-            if not self._transport.is_closing():
-                self._transport.write(answer.encode())
+            self._send(answer)
             if not keep_alive:
                 self._transport.close()
             return

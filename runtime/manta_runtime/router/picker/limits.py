@@ -191,7 +191,7 @@ def estimate(request: Request, limit: int | None = None) -> int:
     if request.path.endswith(_NO_ANSWER):
         return prompt
     reserve = request.max_tokens or RESERVE_UNKNOWN
-    whole = prompt + (reserve if reserve < RESERVE_MOST else RESERVE_MOST)
+    whole = prompt + min(reserve, RESERVE_MOST)
     return whole if limit is None or whole <= limit else max(prompt, limit)
 
 

@@ -41,7 +41,7 @@ class PrefixIndex:
 
     def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
         self.chars_per_token = float(CHARS_PER_TOKEN)
-        self._max_entries = max_entries
+        self._max_entries = self._most = max_entries  # of all replicas, of one
         self._caches: dict[str, _Cache] = {}
         self._names: dict[int, str] = {}  # bit → replica
         self._holders: dict[int, int] = {}  # block → bits
@@ -88,8 +88,8 @@ class PrefixIndex:
                 grown += size
                 holders[block] = holders.get(block, 0) | bit
             held[block] = size
-        if grown:
-            cache.chars += grown
+        cache.chars += grown
+        if cache.chars > limit or len(held) > self._most:
             self._trim(cache, limit)
 
     def resize(self, replica: str, tokens: int) -> None:
@@ -97,7 +97,9 @@ class PrefixIndex:
         cache = self._cache(replica)
         if tokens > 0 and tokens != cache.tokens:
             cache.tokens = tokens
-            self._trim(cache, tokens * self.chars_per_token * _SLACK)
+            limit = tokens * self.chars_per_token * _SLACK
+            if cache.chars > limit:
+                self._trim(cache, limit)
 
     def keep_only(self, replicas: Iterable[str]) -> None:
         """Forget the replicas that no longer exist."""
@@ -111,6 +113,7 @@ class PrefixIndex:
         if cache is None:
             return
         del self._names[cache.bit]
+        self._most = self._max_entries // max(1, len(self._caches))
         self._release(cache.held, cache.bit)
 
     def sizes(self) -> dict[str, tuple[int, int]]:
@@ -125,15 +128,13 @@ class PrefixIndex:
                 bit <<= 1
             cache = self._caches[replica] = _Cache(bit)
             self._names[bit] = replica
+            self._most = self._max_entries // len(self._caches)
         return cache
 
     def _trim(self, cache: _Cache, limit: float) -> None:
-        most = self._max_entries // len(self._caches)
         held = cache.held
-        if cache.chars <= limit and len(held) <= most:
-            return
         # Some more than needed: finding the oldest costs a walk over the places of all that went since dict last grew.
-        limit, most = limit * _TRIM_TO, int(most * _TRIM_TO)
+        limit, most = limit * _TRIM_TO, int(self._most * _TRIM_TO)
         chars, count = cache.chars, len(held)
         oldest = []
         for block, size in held.items():
