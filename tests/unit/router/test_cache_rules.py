@@ -90,6 +90,7 @@ def test_what_makes_two_requests_one(cache, body, hit):
         pytest.param({"control": b"no-cache"}, False, id="the client wants a new one"),
         pytest.param({"control": b"max-age=5", "now": 4.0}, True, id="young enough"),
         pytest.param({"control": b"max-age=5", "now": 6.0}, False, id="not young enough"),
+        pytest.param({"control": b"max-age=" + b"9" * 5000}, True, id="any age"),
     ],
 )
 def test_when_an_answer_is_valid(cache, difference, hit):

@@ -28,17 +28,26 @@ async def test_a_request_is_placed_at_once(world):
 
 
 @pytest.mark.parametrize(
-    ("body", "hidden"),
+    ("path", "kind", "body", "said"),
     [
-        ({"model": "t", "prompt": "x", "stream": True}, True),
-        ({"model": "t", "prompt": "x", "stream": True, "stream_options": {"include_usage": True}}, False),
-        ({"model": "t", "prompt": "x"}, False),
+        ("completions", b"application/json", {"model": "t", "prompt": "x", "stream": True}, "hide"),
+        (
+            "completions",
+            b"application/json",
+            {"model": "t", "prompt": "x", "stream": True, "stream_options": {"include_usage": True}},
+            "count",
+        ),
+        ("messages", b"application/json", {"model": "t", "messages": [], "stream": True}, "count"),
+        ("completions", b"application/json", {"model": "t", "prompt": "x"}, None),
+        ("audio/transcriptions", b"multipart/form-data; boundary=x", b"--x--", "count"),
     ],
 )
-async def test_usage_is_hidden_from_streams_that_did_not_ask_for_it(world, body, hidden):
+async def test_what_envoy_is_told_of_usage(world, path, kind, body, said):
     some = world()
     some.replicas("a")
-    assert some.ask(body=body).hide_usage is hidden
+    picked = some.ask(path=f"/v1/{path}", body=body, content_type=kind)
+    assert dict(encoded(picked).headers).get("x-manta-usage") == said
+    assert picked.hide_usage is (said == "hide")
 
 
 @pytest.mark.parametrize(
@@ -172,3 +181,12 @@ async def test_a_cached_answer_needs_no_replica(world):
     hit = some.ask(body=body)
     assert (hit.headers, b'"y"' in hit.body) == ((("x-manta-cache", "hit"), ("age", "3")), True)
     assert some.picker.ledger.in_flight() == {"a": 1}
+
+
+async def test_a_bug_is_a_refusal_that_does_not_open_the_door(world, monkeypatch):
+    some = world()
+    some.replicas("a")
+    monkeypatch.setattr(some.picker.chooser, "choose", lambda *_: 1 // 0)
+    refused = some.ask()
+    assert (encoded(refused).status, code(refused)) == (480, "router_failed")
+    assert 'manta_router_refusals_total{code="router_failed"} 1.0' in some.metrics

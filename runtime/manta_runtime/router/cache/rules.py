@@ -8,6 +8,7 @@ PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses", "
 """Where answers are generated. Embeddings and scores have no temperature to say that the client wants them repeated."""
 
 _DATA = "data:"
+_MOST_DIGITS = 10
 
 
 class Asked(Protocol):
@@ -49,8 +50,10 @@ def directives(cache_control: bytes) -> Directives:
     given = {part.strip().lower() for part in cache_control.split(b",")}
     if b"no-store" in given:
         return Directives(read=False, keep=False)
-    ages = [int(text) for part in given if part.startswith(b"max-age=") and (text := part[8:].strip(b'" ')).isdigit()]
-    return Directives(read=b"no-cache" not in given, max_age=min(ages, default=None))
+    ages = [part[8:].strip(b'" ') for part in given if part.startswith(b"max-age=")]
+    # What has more digits is for ever, and would cost Python long to read, or an error.
+    seconds = [int(age) for age in ages if age.isdigit() and len(age) <= _MOST_DIGITS]
+    return Directives(read=b"no-cache" not in given, max_age=min(seconds, default=None))
 
 
 def may_repeat(request: Asked) -> bool:

@@ -6,63 +6,35 @@ room, or its time is up.
 """
 
 import asyncio
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterable
 
 import msgspec
 
 from manta_runtime.router.asking import PICK_PREFIX
 from manta_runtime.router.cache.response_cache import Destination, Hit, Miss, ResponseCache
 from manta_runtime.router.cache.rules import current_revision
-from manta_runtime.router.config import RouterConfig
-from manta_runtime.router.membership import Members
 from manta_runtime.router.picker import decision as decisions
-from manta_runtime.router.picker.access import Access
 from manta_runtime.router.picker.choice import Choice
-from manta_runtime.router.picker.chooser import Chooser
 from manta_runtime.router.picker.completions import End
 from manta_runtime.router.picker.decision import NO_REPLICA_SECONDS, Answered, Decision, Picked, Refused
 from manta_runtime.router.picker.holding import Asked, Holding
 from manta_runtime.router.picker.http import Question
-from manta_runtime.router.picker.ledger import Ledger, Placed
-from manta_runtime.router.picker.limits import Charge
-from manta_runtime.router.picker.metrics import Metrics
-from manta_runtime.router.picker.models_list import ModelsList
+from manta_runtime.router.picker.ledger import Placed
+from manta_runtime.router.picker.parts import Bill, Parts
 from manta_runtime.router.picker.request import BadRequestError, Request, parse
 from manta_runtime.router.picker.tenants import Tenant
 
-__all__ = ["Answered", "Decider", "Decision", "Parts", "Picked", "Refused"]
+__all__ = ["Answered", "Decider", "Decision", "Picked", "Refused"]
+
+log = logging.getLogger(__name__)
 
 # Requests released to a replica of which we do not know how many it runs: no more than vLLM runs by default.
 _ASSUMED_SEQS = 256
 _MODELS = "/v1/models"
+_FORMS = "/v1/audio/"  # the engine reads these alone: only it knows which are streams
 _PREFIX = len(PICK_PREFIX)
 _FAILURE = 400
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a Decider works with. `eject(replica)`: a connection to it failed."""
-
-    config: RouterConfig
-    members: Members
-    ledger: Ledger
-    chooser: Chooser
-    access: Access
-    models: ModelsList
-    metrics: Metrics
-    eject: Callable[[str], None]
-    cache: ResponseCache | None = None
-    clock: Callable[[], float] = time.monotonic
-
-
-class Bill(msgspec.Struct, gc=False):
-    """What is to be settled when a request ends."""
-
-    tenant: str
-    request: Request
-    charge: Charge | None
 
 
 class Decider:
@@ -78,6 +50,13 @@ class Decider:
 
     def decide(self, question: Question) -> Decision | asyncio.Future[Decision]:
         """The decision; a future for a held request: cancel it when its client leaves."""
+        try:
+            return self._decide(question)
+        except Exception:
+            log.exception("no decision for %s %s", question.method, question.path)
+            return self._counted(decisions.failed())
+
+    def _decide(self, question: Question) -> Decision | asyncio.Future[Decision]:
         now = self._clock()
         tenant = self._access.who(question.headers)
         if isinstance(tenant, Refused):
@@ -159,6 +138,7 @@ class Decider:
             request.stream and not request.wants_usage,
             asked.miss is not None,
             self._explained(asked, choice, now) if asked.explain else "",
+            request.stream or request.path.startswith(_FORMS),
         )
 
     def _explained(self, asked: Asked, choice: Choice, now: float) -> str:
@@ -197,11 +177,7 @@ class Decider:
         return self._counted(refused)
 
     def _no_place(self, code: str, now: float) -> Refused:
-        seconds, places = self.holding.retry_after(now), len(self.holding)
-        if code == "queue_share_exceeded":
-            text = f"{places} requests wait for a replica, and yours hold their fair share of the places; retry later"
-            return decisions.too_many(text, "requests", code, seconds)
-        return decisions.unavailable(f"{places} requests wait for a replica already; retry later", code, seconds)
+        return decisions.no_place(code, len(self.holding), self.holding.retry_after(now))
 
     def _none_free(self, waited: int, *, allowed: bool = True) -> Refused:
         """All are busy, or there is none, or none that is allowed."""

@@ -15,7 +15,7 @@ class Picked(msgspec.Struct, frozen=True, gc=False):
     """It goes to the first of `endpoints` (ip:port), and to the next ones if that fails.
 
     `hide_usage`: of a stream whose client did not ask for usage. `via_cache`: its answer is to be kept.
-    `explain`: one line of JSON for the client, "" unless asked for.
+    `explain`: one line of JSON for the client, "" unless asked for. `may_stream`: its answer may be a stream.
     """
 
     request_id: str
@@ -26,6 +26,7 @@ class Picked(msgspec.Struct, frozen=True, gc=False):
     hide_usage: bool = False
     via_cache: bool = False
     explain: str = ""
+    may_stream: bool = False
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
@@ -66,6 +67,20 @@ def unknown_model(model: str, known: list[str]) -> Refused:
 def unavailable(text: str, code: str, retry_after: int) -> Refused:
     """Not now."""
     return Refused(503, openai_errors.body(text, kind=_UNAVAILABLE, code=code), code, retry_after)
+
+
+def failed() -> Refused:
+    """We have a bug. Not a 5xx of ours to Envoy: it would take that for no answer, and let the request through."""
+    text = "the router failed at this request; its log says why"
+    return Refused(503, openai_errors.body(text, kind=_UNAVAILABLE, code="router_failed"), "router_failed")
+
+
+def no_place(code: str, places: int, retry_after: int) -> Refused:
+    """It may not wait: `code` is `queue_full` or `queue_share_exceeded`, `places` are taken."""
+    if code == "queue_share_exceeded":
+        text = f"{places} requests wait for a replica, and yours hold their fair share of the places; retry later"
+        return too_many(text, "requests", code, retry_after)
+    return unavailable(f"{places} requests wait for a replica already; retry later", code, retry_after)
 
 
 def too_many(text: str, kind: str, code: str, retry_after: int) -> Refused:

@@ -19,7 +19,7 @@ from manta_runtime.router.membership import Members
 from manta_runtime.router.picker.access import Access
 from manta_runtime.router.picker.answers import Picks, is_pick
 from manta_runtime.router.picker.chooser import Chooser
-from manta_runtime.router.picker.decide import Decider, Parts
+from manta_runtime.router.picker.decide import Decider
 from manta_runtime.router.picker.http import Answer, Question
 from manta_runtime.router.picker.keys import Keyring
 from manta_runtime.router.picker.ledger import Ledger
@@ -27,6 +27,7 @@ from manta_runtime.router.picker.limits import Limits
 from manta_runtime.router.picker.looks import Looks, Seen
 from manta_runtime.router.picker.metrics import Gauge, Metrics
 from manta_runtime.router.picker.models_list import ModelsList
+from manta_runtime.router.picker.parts import Parts
 from manta_runtime.router.picker.scrape import Look
 from manta_runtime.router.picker.tenants import Tenants
 from manta_runtime.router.pod_watch import PodWatch
