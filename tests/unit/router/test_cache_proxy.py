@@ -12,6 +12,7 @@ from aiohttp import web
 from yarl import URL
 
 from manta_runtime.engine.ray_node import free_port
+from manta_runtime.router.cache import proxy
 from manta_runtime.router.cache.proxy import is_from_here, serve
 from manta_runtime.router.cache.response_cache import Destination, Hit, ResponseCache
 
@@ -42,7 +43,9 @@ class Engine:
         if self.mode == "full":
             return web.json_response({"error": {"message": "queue full"}}, status=503)
         if self.mode == "whole":
-            return web.json_response(WHOLE, headers={"x-own": "1", "connection": "keep-alive", "X-Manta-Tenant": "t"})
+            own = {"x-own": "1", "connection": "keep-alive", "X-Manta-Tenant": "t", "X-Manta-Prompt-Tokens": "7"}
+            own |= {name: value for name, value in request.headers.items() if name == "x-big"}
+            return web.json_response(WHOLE, headers=own)
         try:
             return await self.stream(request)
         except asyncio.CancelledError:
@@ -82,7 +85,7 @@ class World:
         engine, port = Engine(mode), free_port(HOST)
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", engine.answer)
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0)
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0, max_field_size=1 << 16)
         await runner.setup()
         self.stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, HOST, port).start()
@@ -121,7 +124,9 @@ class Question:
 @pytest.fixture
 async def world():
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10), max_field_size=1 << 16)
+        )
         yield await World(stack, session).start()
 
 
@@ -160,13 +165,31 @@ async def test_without_a_ticket_nothing_goes_on(world):
     engine, address = await world.engine("whole")
     headers = {"x-gateway-destination-endpoint": address, "x-request-id": "guess"}
     async with world.session.post(f"http://{HOST}:{world.port}{PATH}", data=b"{}", headers=headers) as got:
-        assert (got.status, (await got.json())["error"]["code"]) == (403, "no_ticket")
+        assert (got.status, (await got.json())["error"]["code"]) == (503, "router_restarted")
+        assert got.headers["retry-after"] == "1"
     async with world.ask(address) as got:
         assert got.status == 200
     headers["x-request-id"] = str(world.number)
     async with world.session.post(f"http://{HOST}:{world.port}{PATH}", data=b"{}", headers=headers) as got:
-        assert got.status == 403, "a ticket is good for one request"
+        assert got.status == 503, "a ticket is good for one request"
     assert len(engine.seen) == 1
+
+
+async def test_with_the_ticket_of_somebody_else_nothing_goes_on(world, monkeypatch):
+    engine, address = await world.engine("whole")
+    monkeypatch.setattr(proxy, "is_from_here", lambda _: False)
+    async with world.ask(address) as got:
+        assert (got.status, (await got.json())["error"]["code"]) == (403, "not_allowed")
+    assert engine.seen == []
+
+
+async def test_headers_as_large_as_envoy_lets_pass_go_on(world):
+    engine, address = await world.engine("whole")
+    async with world.ask(address, headers={"x-big": "a" * 50_000}) as got:
+        assert got.status == 200
+        assert got.headers["x-big"] == "a" * 50_000
+    assert len(engine.seen[0][1]["x-big"]) == 50_000
+    assert world.failed == []
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 _OK = 200
 _FULL = 503
 _CONNECT_SECONDS = 2.0
+_HEADER_BYTES = 1 << 16  # Envoy lets 60 KiB pass
 # Below uvicorn's keep-alive of 5 s: were the engine the one to close an idle connection, requests would race with it.
 _IDLE_SECONDS = 3.0
 _HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length"}
@@ -35,6 +36,7 @@ _NEVER_ON = ("x-gateway-", "x-manta-", "x-envoy-")
 _KIND = "service_unavailable"
 _UNREACHABLE = (503, "the engine cannot be reached; retry", "engine_unreachable")
 _LATE = (504, "the engine did not answer in time", "engine_timeout")
+_FORGOTTEN = (503, "the router restarted while it passed this request on; retry", "router_restarted")
 _BROKEN_OFF = (502, "the engine broke off the connection", "engine_disconnected")
 
 
@@ -62,9 +64,11 @@ class Proxy:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request of Envoy's."""
         identity = request.headers.get("x-request-id", "")
-        ticket = self._cache.ticket(identity, self._clock()) if is_from_here(request) else None
+        if not is_from_here(request):
+            return _error(403, "only the router's own requests come this way", "not_allowed")
+        ticket = self._cache.ticket(identity, self._clock())
         if ticket is None:
-            return _error(403, "only the router's own requests come this way", "no_ticket")
+            return _error(*_FORGOTTEN, headers={"retry-after": "1"})
         body = await request.read()
         try:
             return await self._first_that_answers(request, body, ticket)
@@ -153,11 +157,24 @@ async def serve(
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a stream holds two sockets, and streams are many
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)  # Envoy limits the rest
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
+    async with aiohttp.ClientSession(
+        connector=connector,
+        timeout=timeout,
+        auto_decompress=False,
+        max_line_size=_HEADER_BYTES,
+        max_field_size=_HEADER_BYTES,
+    ) as session:
         proxy = Proxy(cache, session, failed, first_byte_seconds)
         application = web.Application(client_max_size=max_body)
         application.router.add_route("*", "/{path:.*}", proxy.answer)
-        runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=1)
+        runner = web.AppRunner(
+            application,
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=1,
+            max_line_size=_HEADER_BYTES,
+            max_field_size=_HEADER_BYTES,
+        )
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port, backlog=1024).start()
@@ -189,6 +206,6 @@ def _problem(error: Exception) -> tuple[int, str, str]:
     return _LATE if isinstance(error, TimeoutError) else _BROKEN_OFF
 
 
-def _error(status: int, message: str, code: str) -> web.Response:
+def _error(status: int, message: str, code: str, headers: Mapping[str, str] | None = None) -> web.Response:
     body = openai_errors.body(message, kind=_KIND, code=code)
-    return web.Response(status=status, body=body, content_type="application/json")
+    return web.Response(status=status, body=body, headers=headers, content_type="application/json")

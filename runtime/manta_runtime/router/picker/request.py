@@ -28,7 +28,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
     `wants_usage`: the client sees token counts in its stream (true wherever the API sends them anyway).
     `deterministic`: the client asked for it, by temperature 0 or a seed that engines heed.
-    `max_tokens`: 0 if not given. `prompt_tokens`: an estimate, characters / 4. `blocks`: chained hashes of the prompt's blocks (`prompts.py`).
+    `max_tokens`: 0 if not given. `prompt_tokens`: an estimate, characters / 4.
+    `blocks`: chained hashes of the prompt's blocks (`prompts.py`).
     `head`: text that is the same for all requests of a conversation (`prompts.head_of`).
     """
 
