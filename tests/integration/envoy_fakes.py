@@ -14,11 +14,13 @@ from pathlib import Path
 
 import aiohttp
 import msgpack
+import msgspec
 
 from manta_runtime.router import asking, bootstrap
 from manta_runtime.router.config import parse
 from manta_runtime.router.endpoints import FILE_NAME, EndpointsFile
 from manta_runtime.router.membership import Endpoint
+from manta_runtime.router.picker.completions import end_of
 
 ENVOY = Path(sys.executable).with_name("envoy")
 MAX_BODY = 2 << 20
@@ -171,7 +173,7 @@ class Ends:
             unpacker.feed(data)
             for message in unpacker:
                 for _, record in message[1]:
-                    self.records[record["id"]] = record
+                    self.records[record["id"]] = msgspec.structs.asdict(end_of(record))
             self._more.set()
         writer.close()
 

@@ -60,6 +60,7 @@ def sends(*pieces, pause=0.0, **options):
 
 async def test_a_stream_shows_usage_to_whom_asked_for_it(world):
     world.engines["a"].script = sends(EVENT, EVENT, LAST, DONE)
+    world.to("a", x_manta_usage="count")
     content, headers = await ask(world, stream=True)
     assert content == EVENT * 2 + LAST + DONE
     assert json.loads(world.engines["a"].requests[0].body) == {"model": "t", "stream": True}
@@ -94,18 +95,48 @@ async def test_a_large_request_is_asked_for_usage_and_tried_again_with_it(world)
     assert body == {"model": "t", "stream": True, "prompt": prompt, "stream_options": {"include_usage": True}}
 
 
-async def test_tokens_of_a_document_are_counted_however_large_it_is(world):
+TOLD = {"x_manta_prompt_tokens": "12", "x_manta_completion_tokens": "7", "x_manta_cached_tokens": "4"}
+
+
+async def logged(world, headers):
+    """The access log's line of a request."""
+    request = headers["x-request-id"]
+    await fakes.until(lambda: world.logged(request))
+    return world.logged(request)
+
+
+async def test_whole_answers_tell_their_tokens_in_headers_which_clients_do_not_see(world):
     document = b'{"data":[' + b"0.25," * 600_000 + b"0]," + USAGE + b"}"
 
     async def script(request, writer):
-        return fakes.answer(document)
+        others = {"x_manta_replica": "no", "x_manta_cache": "hit", "x_manta_tenant": "no", "x_manta_usage": "no"}
+        return fakes.answer(document, **TOLD, **others, x_other="yes")
 
     world.engines["a"].script = script
     content, headers = await ask(world)
     assert content == document
+    ours = {name: value for name, value in headers.items() if name.startswith("x-") and name != "x-request-id"}
+    assert ours == {"x-manta-replica": "a", "x-other": "yes"}
     end = await world.ends.one(headers["x-request-id"])
     assert COUNTS.items() <= end.items()
     assert (end["events"], end["first_data_ms"]) == (None, None)
+    line = await logged(world, headers)
+    assert COUNTS.items() <= line.items()
+    assert (line["status"], line["events"], line["bytes_sent"]) == (200, None, len(document))
+
+
+async def test_only_what_the_picker_calls_a_stream_passes_through_lua(world):
+    """Lua would count its events."""
+    world.engines["a"].script = sends(EVENT, LAST, DONE)
+    content, headers = await ask(world, stream=True)
+    assert content == EVENT + LAST + DONE
+    assert (await world.ends.one(headers["x-request-id"]))["events"] is None
+    world.to("a", x_manta_usage="count")
+    content, headers = await ask(world, stream=True)
+    assert content == EVENT + LAST + DONE
+    assert (await world.ends.one(headers["x-request-id"]))["events"] == 3
+    line = await logged(world, headers)
+    assert (COUNTS | {"events": 3}).items() <= line.items()
 
 
 async def test_what_is_unknown_is_null(world):
@@ -116,6 +147,7 @@ async def test_what_is_unknown_is_null(world):
 
 async def test_a_stream_whose_client_left_is_told_of_by_its_events(world):
     world.engines["a"].script = sends(*[EVENT] * 40, pause=0.005, end=False)
+    world.to("a", x_manta_usage="count")
     response = await world.session.post(URL + "/v1/completions", data=b"{}")
     for _ in range(40):
         await response.content.readuntil(b"\n\n")

@@ -31,7 +31,8 @@ class Engine(fakes.FakeEngine):
         body = await request.json() if request.can_read_body else {}
         usage = {"prompt_tokens": 10, "completion_tokens": int(body.get("user") or 10)}
         if not body.get("stream"):
-            return web.json_response({"replica": self.name, "choices": [], "usage": usage})
+            told = {f"x-manta-{name.replace('_', '-')}": str(count) for name, count in usage.items()}
+            return web.json_response({"replica": self.name, "choices": [], "usage": usage}, headers=told)
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         for number in range(3):

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from manta_runtime.engine.settings import GROUP_TOKEN
+from manta_runtime.engine.usage_header import MIDDLEWARE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,8 @@ def vllm_command(settings: EngineSettings) -> list[str]:
         f"--shutdown-timeout={max(1, int(settings.drain_seconds))}",
         # GET /load: requests that wait for an engine that hangs are counted nowhere else.
         "--enable-server-load-tracking",
+        # Whole answers tell the router their tokens in headers.
+        f"--middleware={MIDDLEWARE}",
         f"--distributed-executor-backend={settings.executor}",
     ]
 

@@ -1,4 +1,7 @@
-"""What Envoy writes about each request that ended: a JSON line on stdout, and a record to the picker. Pure."""
+"""What Envoy writes about each request that ended: a JSON line on stdout, and a record to the picker. Pure.
+
+In the JSON numbers are numbers, and what is unknown is null; in the record that is a dash.
+"""
 
 from typing import Any
 
@@ -9,27 +12,26 @@ Json = dict[str, Any]
 _TYPE = "type.googleapis.com/envoy.extensions.access_loggers."
 _FLUSH = "0.02s"  # how stale the picker's in-flight counts may be
 
+END = {
+    "flags": "%RESPONSE_FLAGS%",
+    "status": "%RESPONSE_CODE%",
+    "upstream": "%UPSTREAM_HOST%",
+    "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    "first_byte_ms": "%RESPONSE_DURATION%",
+    "first_data_ms": usage.metadata("first_data_ms"),
+    "duration_ms": "%DURATION%",
+    "prompt_tokens": usage.metadata("prompt_tokens"),
+    "completion_tokens": usage.metadata("completion_tokens"),
+    "cached_tokens": usage.metadata("cached_tokens"),
+    "bytes": "%BYTES_SENT%",
+    "events": usage.metadata("events"),
+}
+"""What both loggers tell; the picker gets the values alone, in this order."""
+
 
 def build() -> list[Json]:
     """Both loggers; probes are not logged."""
     return [_stdout(), _picker()]
-
-
-def _ends() -> Json:
-    """What both tell. Numbers are numbers; what is unknown is null."""
-    return {
-        "flags": "%RESPONSE_FLAGS%",
-        "status": "%RESPONSE_CODE%",
-        "upstream": "%UPSTREAM_HOST%",
-        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-        "first_byte_ms": "%RESPONSE_DURATION%",
-        "first_data_ms": usage.metadata("first_data_ms"),
-        "duration_ms": "%DURATION%",
-        "prompt_tokens": usage.metadata("prompt_tokens"),
-        "completion_tokens": usage.metadata("completion_tokens"),
-        "cached_tokens": usage.metadata("cached_tokens"),
-        "events": usage.metadata("events"),
-    }
 
 
 def _stdout() -> Json:
@@ -44,8 +46,8 @@ def _stdout() -> Json:
         "details": "%RESPONSE_CODE_DETAILS%",
         "client": "%DOWNSTREAM_REMOTE_ADDRESS%",
         "bytes_received": "%BYTES_RECEIVED%",
-        "bytes_sent": "%BYTES_SENT%",
-        **_ends(),
+        "bytes_sent": END["bytes"],
+        **{name: value for name, value in END.items() if name != "bytes"},
     }
     return {
         "name": "envoy.access_loggers.stdout",
@@ -73,6 +75,7 @@ def _picker() -> Json:
                 "max_connect_attempts": 1_000_000_000,
                 "backoff_options": {"base_interval": "0.1s", "max_interval": "1s"},
             },
-            "record": {"id": "%REQ(X-REQUEST-ID)%", **_ends(), "bytes": "%BYTES_SENT%"},
+            # One string: a field of its own for each number costs Envoy 10 µs more.
+            "record": {"id": "%REQ(X-REQUEST-ID)%", "end": " ".join(END.values())},
         },
     }

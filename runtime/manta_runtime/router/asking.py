@@ -18,6 +18,8 @@ REPLICA_HEADER = "x-manta-replica"
 TENANT_HEADER = "x-manta-tenant"
 REASON_HEADER = "x-manta-reason"
 USAGE_HEADER = "x-manta-usage"
+HIDE, COUNT = "hide", "count"
+"""What the picker says in it of requests whose answer may be a stream: hide its usage, or let the client see it."""
 EXPLAIN_HEADER = "x-manta-explain"
 
 _TYPE = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3."

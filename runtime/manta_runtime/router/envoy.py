@@ -89,14 +89,17 @@ def command(binary: str, bootstrap_file: Path) -> list[str]:
 
 
 def worker_threads(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """One worker per CPU this container may use, two at most: picking, not Envoy, is what costs."""
+    """One worker per CPU this container may use but for one, which is the picker's; two at most, one at least.
+
+    A worker that shares its CPU with another or with the picker costs more per request than it adds (docs/adr/0013).
+    """
     cpus = float(len(os.sched_getaffinity(0)))
     try:
         quota, period = quota_file.read_text(encoding="ascii").split()
         cpus = min(cpus, int(quota) / int(period))
     except (OSError, ValueError):  # no cgroup v2, or the quota is "max"
         pass
-    return max(1, min(_MAX_WORKERS, math.ceil(cpus)))
+    return max(1, min(_MAX_WORKERS, math.ceil(cpus) - 1))
 
 
 async def _drain(config: RouterConfig, admin: Admin) -> None:

@@ -1,7 +1,7 @@
 """Envoy's listener: how a client's request is checked, routed, logged and answered. Pure; part of `bootstrap.py`.
 
 Order of a request: our headers stripped → route table (allowed paths only) → /healthz → picker asked (ext_authz) →
-tokens counted (Lua) → engine.
+tokens counted (`usage.py`) → engine.
 """
 
 from typing import Any
@@ -38,7 +38,7 @@ def build(config: RouterConfig, address: Json) -> Json:
         **_timeouts(config),
         "drain_timeout": "1s",
         "local_reply_config": local_replies.build(config),
-        "http_filters": [_health(), asking.build(config), usage.build(), _router()],
+        "http_filters": [_health(), asking.build(config), *usage.build(), _router()],
         "route_config": routes.build(config),
         "access_log": access_log.build(),
     }

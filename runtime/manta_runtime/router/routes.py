@@ -20,6 +20,16 @@ _METHODS = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|POS
 _RETRY_ON = "connect-failure,refused-stream,reset,retriable-status-codes"
 _QUEUE_FULL = 503
 _SECRETS = ("authorization", "x-api-key", asking.EXPLAIN_HEADER)
+# What only the router tells its clients. Tokens (`usage.py`) are not among them: they are taken out later.
+_ROUTERS_OWN = (
+    asking.REPLICA_HEADER,
+    asking.EXPLAIN_HEADER,
+    asking.TENANT_HEADER,
+    asking.REASON_HEADER,
+    asking.USAGE_HEADER,
+    asking.WAY_HEADER,
+    "x-manta-cache",
+)
 _PREVIOUS_HOSTS = "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
 
 
@@ -36,6 +46,7 @@ def _engines(config: RouterConfig) -> Json:
     return {
         "match": {"safe_regex": {"regex": PATHS}, "headers": [_METHODS]},
         "request_headers_to_remove": [*_SECRETS, asking.DESTINATION_HEADER, asking.WAY_HEADER],
+        "response_headers_to_remove": list(_ROUTERS_OWN),
         "request_body_buffer_limit": config.max_body_bytes + 1024,
         "route": {
             "cluster": CLUSTER,

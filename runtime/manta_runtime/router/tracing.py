@@ -6,7 +6,7 @@ A traceparent of the client's is continued, sampled or not as it says; the other
 from typing import Any
 from urllib.parse import urlsplit
 
-from manta_runtime.router import asking
+from manta_runtime.router import asking, usage
 from manta_runtime.router.config import TracingConfig
 
 Json = dict[str, Any]
@@ -68,7 +68,7 @@ def _said(tag: str, header: str) -> Json:
 
 
 def _counted(tag: str, count: str) -> Json:
-    return _tag(tag, "manta", "usage", count)
+    return _tag(tag, usage.SPACE, count)
 
 
 def _tag(tag: str, key: str, *path: str) -> Json:

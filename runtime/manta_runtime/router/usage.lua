@@ -1,5 +1,5 @@
--- Counts the tokens of each answer, from its `usage`, and hides the usage that a stream's client did not ask for.
--- Runs inside Envoy (LuaJIT) for every request, so the usual chunk of a stream must cost next to nothing: one copy, two
+-- Counts the tokens of streams, from their `usage`, and hides the usage that a stream's client did not ask for.
+-- Runs inside Envoy (LuaJIT) for every stream, so the usual chunk of a stream must cost next to nothing: one copy, two
 -- plain searches. Events may be cut anywhere between chunks; only those that could still turn out to be the one to hide
 -- are held back. `usage.py` says what becomes of the results.
 
@@ -56,8 +56,13 @@ local function read_usage(text, at, counts)
   return seen
 end
 
-local function note(handle, counts)
-  handle:streamInfo():dynamicMetadata():set("manta", "usage", counts)
+-- Where the headers of whole answers are noted, too. Envoy copies all of it at each `set`: only what is new.
+local function note(handle, counts, noted)
+  local metadata = handle:streamInfo():dynamicMetadata()
+  for name, count in pairs(counts) do
+    if noted[name] ~= count then metadata:set("manta", name, count) end
+    noted[name] = count
+  end
 end
 
 local function ends_event(text)
@@ -90,7 +95,7 @@ end
 -- A stream: events pass as they come.
 local function watch_events(handle, hide)
   local began = handle:timestamp(EnvoyTimestampResolution.MILLISECOND)
-  local counts, noted = { events = 0 }, 0
+  local counts, noted, last = { events = 0 }, {}, 0
   local held, inside, tail, cut = "", false, "", ""
   for chunk in handle:bodyChunks() do
     local text = chunk:getBytes(0, chunk:length())
@@ -117,32 +122,15 @@ local function watch_events(handle, hide)
       chunk:setBytes(sub(passed, #cut + 1))
       cut = inside and sub(passed, -3) or ""
     end
-    if counts.events >= noted + NOTE_EVERY then
-      noted = counts.events
-      note(handle, counts)
+    if counts.events >= last + NOTE_EVERY then
+      last = counts.events
+      note(handle, counts, noted)
     end
   end
-  note(handle, counts)
-end
-
--- One JSON document: it passes as it comes, and whatever is cut between two chunks is looked at twice.
-local function watch_document(handle)
-  local counts, tail, seen = {}, "", false
-  for chunk in handle:bodyChunks() do
-    local text = tail .. chunk:getBytes(0, chunk:length())
-    local at = find(text, '"usage":', 1, true)
-    if at then seen = read_usage(text, at, counts) or seen end
-    tail = sub(text, -USAGE_AT_MOST)
-  end
-  if seen then note(handle, counts) end
+  note(handle, counts, noted)
 end
 
 function envoy_on_response(handle)
   local kind = handle:headers():get("content-type")
-  if kind == nil then return end
-  if find(kind, "text/event-stream", 1, true) then
-    watch_events(handle, hidden(handle))
-  elseif find(kind, "application/json", 1, true) then
-    watch_document(handle)
-  end
+  if kind and find(kind, "text/event-stream", 1, true) then watch_events(handle, hidden(handle)) end
 end

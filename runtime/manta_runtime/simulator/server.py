@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from manta_runtime.engine.usage_header import headers_of
 from manta_runtime.simulator import bodies
 from manta_runtime.simulator.answers import detokenize, tokenize
 from manta_runtime.simulator.completions import CHAT, TEXT
@@ -146,7 +147,10 @@ class Server:
         finally:
             for job in jobs:
                 self.engine.abandon(job)
-        return _answer(dialect.whole(telling))
+        answer = _answer(dialect.whole(telling))
+        if isinstance(answer.body, bytes):  # it always is
+            answer.headers.update({name.decode(): value.decode() for name, value in headers_of(answer.body)})
+        return answer
 
     def _admit(self, asked: Asked) -> None:
         """Raises Refused where vLLM takes no more work."""

@@ -96,6 +96,7 @@ def test_vllm_on_one_pod():
         "--disable-access-log-for-endpoints=/health,/metrics,/load",
         "--shutdown-timeout=60",
         "--enable-server-load-tracking",
+        "--middleware=manta_runtime.engine.usage_header.UsageHeaders",
         "--distributed-executor-backend=uni",
     ]
 

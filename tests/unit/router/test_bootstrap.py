@@ -126,12 +126,24 @@ def test_allowed_paths(path, allowed):
     assert bool(re.fullmatch(routes.PATHS, path)) is allowed
 
 
-@pytest.mark.parametrize(("quota", "workers"), [("50000 100000", 1), ("max 100000", None), ("nonsense", None)])
-def test_worker_threads_follow_the_cpu_quota(tmp_path, quota, workers):
+@pytest.mark.parametrize(
+    ("cpus", "quota", "workers"),
+    [
+        (1, "max 100000", 1),
+        (2, "max 100000", 1),
+        (3, "nonsense", 2),
+        (64, "max 100000", 2),
+        (64, "50000 100000", 1),
+        (64, "200000 100000", 1),
+        (64, "250000 100000", 2),
+        (2, "800000 100000", 1),
+    ],
+)
+def test_worker_threads_follow_the_cpus_and_their_quota(tmp_path, monkeypatch, cpus, quota, workers):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cpus)))
     file = tmp_path / "cpu.max"
     file.write_text(quota)
-    assert worker_threads(file) == (workers or worker_threads(tmp_path / "absent"))
-    assert 1 <= worker_threads(file) <= 2
+    assert worker_threads(file) == workers
 
 
 def test_envoys_share_no_memory(tmp_path):

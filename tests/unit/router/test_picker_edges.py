@@ -6,6 +6,7 @@ import re
 import msgpack
 import pytest
 
+from manta_runtime.router import access_log
 from manta_runtime.router.config import parse
 from manta_runtime.router.membership import Members
 from manta_runtime.router.picker import http
@@ -111,7 +112,10 @@ async def test_who_leaves_while_waiting_is_told_to_the_handler(late):
 async def test_completions_are_heard_however_the_stream_is_cut():
     heard, lost = [], asyncio.Event()
     completions = Completions(heard.append, lost.set)
-    records = [{"id": "r1", "flags": "-", "attempts": "2"}, {"id": "r2", "flags": "UF", "prompt_tokens": 7.0}]
+    records = [
+        {"id": "r1", "end": "- 200 10.0.0.1:8000 2 31 - 40 - - - 512 -"},
+        {"id": "r2", "end": "UF,URX 503 - 1 - 5 40 7 6 0 1 16"},
+    ]
     batch = msgpack.packb(["done", [[number, record] for number, record in enumerate(records)], {}])
     async with await completions.serve(HOST, 9003):
         _, writer = await asyncio.open_connection(HOST, 9003)
@@ -120,7 +124,15 @@ async def test_completions_are_heard_however_the_stream_is_cut():
             await asyncio.sleep(0.01)
         writer.close()
         await asyncio.wait_for(lost.wait(), 2)
-    assert heard == [End("r1", "-", attempts=2), End("r2", "UF", prompt_tokens=7)] * 2
+    one = End("r1", "-", 200, "10.0.0.1:8000", 2, 31, None, 40, bytes=512)
+    assert heard == [one, End("r2", "UF,URX", 503, "", 1, None, 5, 40, 7, 6, 0, 1, 16)] * 2
+    assert list(access_log.END) == list(End.__struct_fields__[1:])
+
+
+@pytest.mark.parametrize("record", [{"id": "r"}, {"end": "- 200 -"}, {"id": "r", "end": "-"}, {"id": "r", "end": 7}])
+def test_what_is_not_a_record_is_refused(record):
+    with pytest.raises(ValueError, match="not a fluentd forward message"):
+        Completions(lambda *_: None, lambda: None).message(["done", [[1, record]]])
 
 
 @pytest.mark.parametrize("message", [7, ["done"], ["done", [[1, {"flags": "-"}]]], ["done", [[1, "x"]]]])
@@ -131,10 +143,10 @@ def test_what_is_not_a_batch_is_refused(message):
 
 @pytest.mark.parametrize(
     ("value", "number"),
-    [(7, 7), ("7", 7), ("7.0", 7), (7.9, 7), (None, None), ("-", None), ("", None), (float("nan"), None), ([], None)],
+    [("7", 7), ("7.0", 7), ("7.9", 7), ("-", None), ("", None), ("nan", None), ("null", None), ("inf", None)],
 )
 def test_numbers_of_a_record(value, number):
-    assert end_of({"id": "r", "status": value}).status == number
+    assert end_of({"id": "r", "end": f"- {value} -"}).status == number
 
 
 RUNNING, WAITING = b"vllm:num_requests_running", b"vllm:num_requests_waiting"

@@ -1,4 +1,4 @@
-"""usage.lua as Envoy runs it (LuaJIT), with stand-ins for Envoy's handle: tokens counted, one event hidden."""
+"""usage.lua as Envoy runs it (LuaJIT), with stand-ins for Envoy's handle: streams' tokens counted, one event hidden."""
 
 import json
 import time
@@ -42,7 +42,11 @@ class Body:
 def lua():
     runtime = luajit21.LuaRuntime(encoding=None)
     runtime.execute(b"EnvoyTimestampResolution = { MILLISECOND = 0 }")
-    runtime.execute(usage.build()["typed_config"]["default_source_code"]["inline_string"].encode())
+    runtime.execute(
+        usage.build()[0]["typed_config"]["extension_config"]["typed_config"]["default_source_code"][
+            "inline_string"
+        ].encode()
+    )
     make = b"""function(kind, said, bodies, body, now, set)
         local metadata = { get = function() return said end,
                            set = function(_, space, key, value) set(space, key, value) end }
@@ -60,8 +64,9 @@ def handle(lua, kind=b"text/event-stream; charset=utf-8", hide=False, bodies=(),
     said = runtime.table_from({b"x-manta-usage": b"hide"}) if hide else None
 
     def set_(space, key, value):
-        assert (space, key) == (b"manta", b"usage")
-        noted.update({name.decode(): count for name, count in value.items()})
+        assert space == b"manta"
+        assert noted.get(key.decode()) != value
+        noted[key.decode()] = value
 
     rest = iter(bodies)
     return make(kind, said, lambda *_: next(rest, None), body, lambda: next(clock), set_), noted
@@ -163,13 +168,20 @@ def test_what_is_known_of_a_stream_that_breaks_off(lua):
         ('{"usage":null}', None),
     ],
 )
-def test_documents_of_every_api(lua, document, counts):
+def test_usage_of_every_api(lua, document, counts):
     names = ("prompt_tokens", "completion_tokens", "cached_tokens")
     wanted = {name: count for name, count in zip(names, counts or (), strict=False) if count is not None}
-    sent = document.encode()
+    sent = b"data: " + document.encode() + b"\n\n"
     for cut in range(len(sent)):
-        got, noted, _ = answered(lua, sent[:cut], sent[cut:], kind=b"application/json")
-        assert (got, noted) == (sent, wanted)
+        got, noted, _ = answered(lua, sent[:cut], sent[cut:])
+        assert (got, {name: noted[name] for name in names if name in noted}) == (sent, wanted)
+
+
+def test_whole_answers_are_left_alone(lua):
+    bodies = [Body(b'{"usage":{"prompt_tokens":3}}')]
+    envoy, noted = handle(lua, b"application/json", hide=True, bodies=bodies)
+    lua[0].globals()[b"envoy_on_response"](envoy)
+    assert (noted, bodies[0].touched) == ({}, False)
 
 
 def test_streams_of_other_apis(lua):

@@ -79,6 +79,17 @@ async def anext_for_ever(stream):
         pass
 
 
+async def test_whole_answers_tell_their_tokens_in_headers_too(start):
+    simulator = await start()
+    body = {"model": "tiny", "messages": MESSAGES, "max_tokens": 12}
+    async with simulator.session.post(simulator.url + "/v1/chat/completions", json=body) as response:
+        usage = (await response.json())["usage"]
+    told = {name: value for name, value in response.headers.items() if name.lower().startswith("x-manta-")}
+    prompt, completion = str(usage["prompt_tokens"]), str(usage["completion_tokens"])
+    names = ("x-manta-prompt-tokens", "x-manta-completion-tokens", "x-manta-cached-tokens")
+    assert told == dict(zip(names, (prompt, completion, "0"), strict=True))
+
+
 async def test_whole_and_streamed_answers_are_the_same_and_the_right_one(start):
     simulator = await start("--simulate-speed=50")
     body = {"messages": MESSAGES, "max_tokens": 12}

@@ -8,8 +8,10 @@ import asyncio
 from time import perf_counter
 
 from manta_runtime.router.asking import (
+    COUNT,
     DESTINATION_HEADER,
     EXPLAIN_HEADER,
+    HIDE,
     PICK_PREFIX,
     REASON_HEADER,
     REPLICA_HEADER,
@@ -66,8 +68,8 @@ def _picked(picked: Picked) -> Answer:
         (TENANT_HEADER, picked.tenant),
         (REASON_HEADER, picked.reason),
     ]
-    if picked.hide_usage:
-        headers.append((USAGE_HEADER, "hide"))
+    if picked.may_stream:
+        headers.append((USAGE_HEADER, HIDE if picked.hide_usage else COUNT))
     if picked.via_cache:
         headers.append((WAY_HEADER, "cache"))
     if picked.explain:

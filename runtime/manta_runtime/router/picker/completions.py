@@ -1,7 +1,7 @@
 """Hears from Envoy which requests have ended: the receiving end of its fluentd access logger (`listener.py`).
 
 Forward protocol: a TCP stream of msgpack arrays [tag, [[time, record], …], options]. Each Envoy worker
-holds one connection.
+holds one connection. A record is {"id": …, "end": …}, the latter all the rest of End, in `access_log.END`'s order.
 """
 
 import asyncio
@@ -42,33 +42,20 @@ class End(msgspec.Struct, frozen=True, gc=False):
 
 
 def end_of(record: dict[str, Any]) -> End:
-    """The end that a record tells of; KeyError without an id, TypeError if it is no record."""
-    get = record.get
-    upstream = get("upstream")
+    """The end that a record tells of. KeyError, ValueError, AttributeError or TypeError if it is no record of ours."""
+    flags, status, upstream, *numbers = record["end"].split(" ")
     return End(
-        record["id"],
-        get("flags") or "",
-        _number(get("status")),
-        upstream if isinstance(upstream, str) and upstream != "-" else "",
-        _number(get("attempts")),
-        _number(get("first_byte_ms")),
-        _number(get("first_data_ms")),
-        _number(get("duration_ms")),
-        _number(get("prompt_tokens")),
-        _number(get("completion_tokens")),
-        _number(get("cached_tokens")),
-        _number(get("bytes")),
-        _number(get("events")),
+        record["id"], flags, _number(status), upstream if upstream != "-" else "", *[_number(text) for text in numbers]
     )
 
 
-def _number(value: Any) -> int | None:
-    """Envoy sends numbers as numbers or as text, what it lacks as null, "" or "-"."""
-    if value is None or type(value) is int:
-        return value
+def _number(value: str) -> int | None:
+    """Envoy writes "-" for what it lacks, and metadata as floating-point numbers."""
+    if value == "-":
+        return None
     try:
         return int(float(value))
-    except (TypeError, ValueError, OverflowError):  # "-", "null", NaN, infinity
+    except (ValueError, OverflowError):  # "null", NaN, infinity
         return None
 
 
@@ -113,7 +100,7 @@ class Completions:
         """One batch of ended requests. ValueError if it is not one."""
         try:
             ends = [end_of(record) for _, record in message[1]]
-        except (LookupError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"not a fluentd forward message of ours: {error}") from error
         for end in ends:
             self._ended(end)
