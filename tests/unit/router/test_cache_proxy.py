@@ -140,6 +140,7 @@ async def test_a_whole_answer_passes_and_is_kept(world):
         assert (got.status, await got.json()) == (200, WHOLE)
         assert (got.headers["x-manta-cache"], got.headers["x-own"]) == ("miss", "1")
         assert "x-manta-tenant" not in got.headers
+        assert got.headers["x-manta-prompt-tokens"] == "7", "Envoy counts them"
     path, headers, body = engine.seen[0]
     assert (path, headers["traceparent"]) == (f"{PATH}?a=%2F", "x")
     assert json.loads(body) == {"stream": False, "temperature": 0}

@@ -18,7 +18,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from manta_runtime.router import openai_errors
+from manta_runtime.router import openai_errors, usage
 from manta_runtime.router.cache.copies import Copy
 from manta_runtime.router.cache.response_cache import CACHE_HEADER, Destination, ResponseCache, Ticket
 
@@ -108,6 +108,7 @@ class Proxy:
         self, request: web.Request, upstream: aiohttp.ClientResponse, ticket: Ticket, revision: str
     ) -> web.StreamResponse:
         headers = _forwarded(upstream.headers)
+        headers.update({name: upstream.headers[name] for name in usage.HEADERS if name in upstream.headers})
         headers[CACHE_HEADER] = "miss"
         response = web.StreamResponse(status=upstream.status, reason=upstream.reason, headers=headers)
         response.content_length = upstream.content_length
