@@ -21,6 +21,8 @@ RANDOM_BYTES = 32
 FINGERPRINT = 12
 """Hex digits of the digest by which people name a key."""
 SHORTEST_FINGERPRINT = 8
+LONGEST_KEY = 1024
+"""Characters; routers do not look at longer ones."""
 SHORTEST_KEY = 32
 """Characters; a shorter one is easily guessed from its hash."""
 _LONGEST_TENANT = 63

@@ -89,6 +89,8 @@ def hash_() -> None:
     key = key.strip()
     if not key or key.split() != [key] or not key.isascii():
         raise Refused(["give one key on standard input, of ASCII letters, digits and signs, without spaces in it"])
+    if len(key) > key_secret.LONGEST_KEY:
+        raise Refused([f"the key has {len(key)} characters; routers refuse keys of more than {key_secret.LONGEST_KEY}"])
     if len(key) < key_secret.SHORTEST_KEY:
         click.echo(
             f"the key has {len(key)} characters: who can read the Secret could guess it; take one of "

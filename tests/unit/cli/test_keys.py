@@ -15,7 +15,7 @@ from manta_operator.cli.cluster import Where
 from manta_operator.cli.failures import Refused
 from manta_operator.cli.kubeconfig import from_files
 from manta_operator.cli.rest import connect
-from manta_runtime.router.picker.keys import Keyring
+from manta_runtime.router.picker.keys import LONGEST_KEY, Keyring
 
 KEY = re.compile(r"manta-[A-Za-z0-9_-]{43}")
 
@@ -225,5 +225,7 @@ def test_hash(manta):
     weak = manta("keys", "hash", stdin="hunter2")
     assert weak.stdout == f"sha256:{sha('hunter2')}\n"
     assert "could guess it" in weak.stderr
-    for wrong in ("", "\n", "two words", "schlüssel"):
+    for wrong in ("", "\n", "two words", "schlüssel", "k" * (LONGEST_KEY + 1)):
         assert manta("keys", "hash", stdin=wrong).exit_code == 2, wrong
+    assert manta("keys", "hash", stdin="k" * LONGEST_KEY).exit_code == 0
+    assert key_secret.LONGEST_KEY == LONGEST_KEY, "what routers take"

@@ -206,6 +206,32 @@ def test_a_swap_while_it_is_read_gives_one_version_or_the_other(tmp_path, monkey
     assert [ring.tenant_of(bearer(key)) for key in ("new", "newer", KEY, OTHER)] == ["ann", "bob", None, None]
 
 
+def test_the_folder_that_goes_before_it_is_listed_is_read_anew(tmp_path, monkeypatch):
+    from pathlib import Path
+
+    path = mounted(tmp_path / "keys", "1", ann=line(KEY))
+    real, swapped = Path.iterdir, []
+
+    def swapping(self):
+        if self.name == "..1" and not swapped:
+            swapped.append(True)
+            mounted(path, "2", ann=line("new"))
+            raise FileNotFoundError(2, "No such file or directory")
+        return real(self)
+
+    monkeypatch.setattr(Path, "iterdir", swapping)
+    assert keyring(path).tenant_of(bearer("new")) == "ann"
+
+
+@pytest.mark.parametrize("mount", [folder, lambda path, **files: mounted(path, "1", **files)], ids=["plain", "mounted"])
+def test_a_file_that_leads_nowhere_costs_only_its_tenant(mount, tmp_path):
+    path = mount(tmp_path / "keys", ann=line(KEY))
+    (((path / "..1") if (path / "..1").exists() else path) / "bob").symlink_to("gone")
+    ring = keyring(path)
+    assert (ring.loaded, ring.tenant_of(bearer(KEY))) == (1, "ann")
+    assert ring.problems == (f"{path / 'bob'} cannot be read: No such file or directory; its keys are refused",)
+
+
 def test_a_file_that_may_not_be_read_costs_only_its_tenant(tmp_path, monkeypatch):
     from pathlib import Path
 

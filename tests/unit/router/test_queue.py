@@ -1,5 +1,6 @@
 """The fair queue: order, room and conservation, in tables and over random histories."""
 
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -83,6 +84,37 @@ def test_those_whose_time_is_up_leave_in_order_of_arrival():
     found = queue("a", "b", "a")
     assert [entry.item for entry in found.expired(2.0)] == ["a0", "b1"]
     assert drained(found) == ["a2"]
+
+
+def test_who_leaves_and_comes_again_is_behind_those_who_came_meanwhile():
+    found = queue("c")
+    first, _ = found.offer("a", "a", 1, 1.0)
+    found.remove(first)
+    found.offer("b", "b", 1, 2.0)
+    found.offer("a again", "a", 1, 3.0)
+    assert drained(found) == ["c0", "b", "a again"]
+
+
+@pytest.mark.parametrize("waits", [0, 3])
+def test_those_who_come_and_leave_while_nobody_is_served_leave_nothing_behind(waits):
+    found = queue(*["a"] * waits)
+
+    def come_and_go(times):
+        for number in range(times):
+            entry, _ = found.offer(number, f"t{number % 5}", 1, 100.0)
+            found.remove(entry)
+
+    come_and_go(1000)
+    tracemalloc.start()
+    try:
+        come_and_go(1000)
+        before, _ = tracemalloc.get_traced_memory()
+        come_and_go(5000)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 10_000
+    assert len(drained(found)) == waits
 
 
 STEPS = st.lists(

@@ -49,34 +49,41 @@ def _read(folder: Path) -> Found:
     version = link.resolve() if link.is_symlink() else folder
     owners: dict[bytes, dict[str, None]] = {}
     problems: list[str] = []
-    for name in sorted(path.name for path in version.iterdir() if not path.name.startswith(".")):
+    try:
+        names = sorted(path.name for path in version.iterdir() if not path.name.startswith("."))
+    except OSError:
+        _refuse_swapped(link, version)
+        raise
+    for name in names:
         for digest, problem in _digests(folder / name, version / name):
             if problem:
                 problems.append(problem)
             else:
                 owners.setdefault(digest, {})[name] = None
+    _refuse_swapped(link, version)
+    tenants = {}
+    for digest, sharing in owners.items():
+        if len(sharing) == 1:
+            tenants[digest] = next(iter(sharing))
+        else:
+            problems.append(_shared(folder, digest, list(sharing)))
+    return Found(tenants, tuple(problems))
+
+
+def _refuse_swapped(link: Path, version: Path) -> None:
     if link.is_symlink() and link.resolve() != version:
         raise _SwappedError
-    tenants = {}
-    for digest, names in owners.items():
-        if len(names) == 1:
-            tenants[digest] = next(iter(names))
-        else:
-            problems.append(_shared(folder, digest, list(names)))
-    return Found(tenants, tuple(problems))
 
 
 def _digests(shown: Path, path: Path) -> Iterator[tuple[bytes, str]]:
     """(digest, "") or (b"", problem) for each line that says something."""
     if path.is_dir():
         return
-    if problem := _not_a_tenant(shown, path):
-        yield b"", problem
-        return
     try:
+        if problem := _not_a_tenant(shown, path):
+            yield b"", problem
+            return
         content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise _SwappedError from error
     except OSError as error:
         yield b"", f"{shown} cannot be read: {error.strerror}; its keys are refused"
         return

@@ -46,12 +46,13 @@ class _Line(Generic[T]):
     entries: deque[Entry[T]] = field(default_factory=deque)
     finish: float = 0.0
     start: float = 0.0  # tag of the first entry
+    head: int = 0  # its place in `heads` by order of arrival; 0: none
     waiting: int = 0
 
 
 @dataclass(slots=True)
 class _Level(Generic[T]):
-    """The lines of one priority; `heads` orders them by start tag: (tag, order of arrival, line)."""
+    """The lines of one priority; `heads` orders them by start tag: (tag, order of arrival, line), some of the past."""
 
     lines: dict[str, _Line[T]] = field(default_factory=dict)
     heads: list[tuple[float, int, _Line[T]]] = field(default_factory=list)
@@ -108,16 +109,20 @@ class FairQueue(Generic[T]):
         """A line has a new first entry."""
         line.start = max(level.virtual, line.finish)
         self._number += 1
+        line.head = self._number
         heapq.heappush(level.heads, (line.start, self._number, line))
+        if len(level.heads) > 2 * len(level.lines) + _SLACK:
+            level.heads = [head for head in level.heads if head[1] == head[2].head]
+            heapq.heapify(level.heads)
 
     def peek(self) -> Entry[T] | None:
         """The next one."""
         for priority in sorted(self._levels, reverse=True):
             level = self._levels[priority]
             while level.heads:
-                tag, _, line = level.heads[0]
-                _drop_gone(line)
-                if line.entries and tag == line.start:
+                _, number, line = level.heads[0]
+                if number == line.head:
+                    _drop_gone(line)
                     return line.entries[0]
                 heapq.heappop(level.heads)
             del self._levels[priority]  # nobody waits: all tags of the past are equal to a fresh start
@@ -131,6 +136,7 @@ class FairQueue(Generic[T]):
         level = self._levels[entry.priority]
         line = level.lines[entry.tenant]
         heapq.heappop(level.heads)
+        line.head = 0
         level.virtual = line.start
         line.finish = line.start + entry.cost / entry.weight
         self._out(entry, level, line)
@@ -151,8 +157,10 @@ class FairQueue(Generic[T]):
             entries.pop()
         if len(entries) > 2 * line.waiting + _SLACK:
             line.entries = deque(entry for entry in entries if not entry.gone)
-        if not line.waiting:
-            line.start = -1.0  # the tag in `heads` is nobody's
+        if not level.waiting:
+            del self._levels[entry.priority]  # all tags of the past are equal to a fresh start
+        elif not line.waiting:
+            line.head = 0
         return True
 
     def _out(self, entry: Entry[T], level: _Level[T], line: _Line[T]) -> None:
