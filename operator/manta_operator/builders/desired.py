@@ -36,7 +36,9 @@ class Desired:
     template: Object = field(default_factory=dict)
     """Pod template of the engines: what `placement.room` looks for places for."""
     keep: bool = False
-    """Nothing but groups is to be pruned: the routers of another mode serve until the new ones do."""
+    """Nothing that leads requests is to be pruned: the routers of another mode serve until the new ones do."""
+    again_in: float | None = None
+    """Seconds until the routers are worth another look; None: when something happens."""
 
 
 def desire(
@@ -74,7 +76,8 @@ def desire(
         circumstances,
     )
     change = changing(deployment, observed)
-    return Desired(decision, tuple(_objects(deployment, decision, template, change)), template, keep=change.both)
+    objects = tuple(_objects(deployment, decision, template, change))
+    return Desired(decision, objects, template, keep=change.keep, again_in=change.again_in)
 
 
 def _deadlines(spec: LLMDeploymentSpec) -> Deadlines:

@@ -21,7 +21,7 @@ def changing(deployment: LLMDeployment, observed: Observed) -> Routers:
     wanted = router_workload(deployment)
     (other,) = {names.router_name(deployment.name), names.epp_name(deployment.name)} - {wanted}
     in_pool = deployment.spec.router.mode == "inference-pool"
-    return routers(observed, wanted, other, deployment.spec.router.replicas, needs_pool=in_pool)
+    return routers(observed, wanted, other, deployment.spec.router.replicas, to_pool=in_pool)
 
 
 def routing(deployment: LLMDeployment, change: Routers) -> list[Object]:

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import json
 
 from manta_operator.api import names
-from manta_operator.controller.kinds import OBSERVED
+from manta_operator.controller.kinds import KEPT
 from manta_operator.planning.observe import slim
 
 Object = dict[str, Any]
@@ -72,7 +72,7 @@ def child(kind: str, body: Mapping[str, Any]) -> Child:
         deployment=intern(labels.get(names.LABEL_DEPLOYMENT, "")),
         digest=b"" if kind == "Pod" else digest(body),
         deleting="deletionTimestamp" in metadata,
-        seen=_text(slim(kind, body)) if kind in OBSERVED else b"",
+        seen=_text(slim(kind, body)) if kind in KEPT else b"",
         component=intern(component),
         address=(body.get("status") or {}).get("podIP", "") if component == names.COMPONENT_ROUTER else "",
         node=intern(body["spec"].get("nodeName") or "") if kind == "Pod" else "",

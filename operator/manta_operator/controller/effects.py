@@ -10,7 +10,7 @@ from manta_operator.builders.desired import Desired
 from manta_operator.controller.children import Child
 from manta_operator.controller.client import KubeClient
 from manta_operator.controller.errors import ClusterError, Missing
-from manta_operator.controller.kinds import CHILD_KINDS
+from manta_operator.controller.kinds import CHILD_KINDS, LEADING
 from manta_operator.controller.statuses import timestamp
 from manta_operator.controller.store import Store
 from manta_operator.planning.plan import Restart
@@ -103,18 +103,14 @@ class Effects:
     def _surplus(self, deployment: LLMDeployment, desired: Desired) -> list[Child]:
         given_up = {group.uid for group in desired.plan.prune}
         wanted = {(obj["kind"], obj["metadata"]["name"]) for obj in desired.objects}
+        kept = _KEPT | LEADING if desired.keep else _KEPT
         return [
             found
             for name, found in self._store.of((deployment.namespace, deployment.name)).items()
             if not self._store.going(found)
             and (
                 found.uid in given_up
-                or (
-                    not desired.keep
-                    and found.kind not in _KEPT
-                    and found.owner == deployment.uid
-                    and name not in wanted
-                )
+                or (found.kind not in kept and found.owner == deployment.uid and name not in wanted)
             )
         ]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from manta_operator.api import names
-from manta_operator.planning.integrations import OPTIONAL_KINDS
+from manta_operator.planning.integrations import HTTP_ROUTE, INFERENCE_POOL, OPTIONAL_KINDS
 
 OURS = f"{names.LABEL_MANAGED_BY}=manta"
 """Label selector of children, so that the API server sends nobody else's objects."""
@@ -35,5 +35,11 @@ CHILD_KINDS = (
 
 OBSERVED = frozenset({"StatefulSet", "Deployment", "Pod"})
 """What decisions are made from: without these a pass would judge a world it does not see."""
+
+KEPT = OBSERVED | {HTTP_ROUTE.kind}
+"""Kinds of which the store keeps what they say."""
+
+LEADING = frozenset({"ConfigMap", "Service", "Deployment", INFERENCE_POOL.kind, HTTP_ROUTE.kind})
+"""What leads requests to the engines. Of a mode that is left it stays until the other one is known to lead them."""
 
 OPTIONAL = {kind.kind: kind for kind in CHILD_KINDS if kind.optional}

@@ -7,12 +7,16 @@ from typing import Any
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
 from manta_operator.controller.children import Child
+from manta_operator.controller.recent import Recent
 from manta_operator.controller.statuses import timestamp
 from manta_operator.controller.store import Store
 from manta_operator.controller.surroundings import Surroundings
 from manta_operator.placement.nodes import lost_at, lost_nodes
-from manta_operator.planning.integrations import INFERENCE_POOL
+from manta_operator.planning.integrations import HTTP_ROUTE, INFERENCE_POOL
+from manta_operator.planning.mode_change import PATIENCE_SECONDS
 from manta_operator.planning.observe import Observed, observe
+from manta_operator.planning.observe_route import observe_route
+from manta_operator.planning.observed import ObservedRoute
 
 Object = dict[str, Any]
 LOOK_AGAIN_SECONDS = 150.0
@@ -24,6 +28,8 @@ class Observer:
 
     def __init__(self, store: Store, surroundings: Surroundings) -> None:
         self._store, self._surroundings = store, surroundings
+        self._routes: Recent[tuple[str, int]] = Recent(2 * PATIENCE_SECONDS)
+        """Since when an HTTPRoute is of a generation."""
 
     def look(self, deployment: LLMDeployment, lost: frozenset[str] = frozenset()) -> Observed:
         """Return what there is, given the nodes that are lost."""
@@ -36,7 +42,17 @@ class Observer:
             # The name of a pod is that of its Deployment, a hash and a random word.
             router_pods=frozenset(pod.name.rsplit("-", 2)[0] for pod in self.routers(deployment)),
             pool=any(each.kind == INFERENCE_POOL.kind and not self._store.going(each) for each in children),
+            route=self._route(deployment) if len(found.routers) > 1 else None,
         )
+
+    def _route(self, deployment: LLMDeployment) -> ObservedRoute | None:
+        """Return the HTTPRoute, which matters only while the mode of the routers changes."""
+        for body in self._bodies(deployment, HTTP_ROUTE.kind):
+            which = (body["metadata"]["uid"], body["metadata"]["generation"])
+            if not self._routes.when(which):
+                self._routes.note(which)
+            return observe_route(body, time.monotonic() - self._routes.when(which))
+        return None
 
     def look_closer(
         self, deployment: LLMDeployment, observed: Observed, template: Object

@@ -23,7 +23,7 @@ from manta_operator.controller.deployments import Entry, Memory
 from manta_operator.controller.effects import Effects
 from manta_operator.controller.errors import ClusterError, Leaving, Missing, Terminating
 from manta_operator.controller.facts_reader import FactsReader
-from manta_operator.controller.kinds import OBSERVED, OPTIONAL
+from manta_operator.controller.kinds import LEADING, OBSERVED, OPTIONAL
 from manta_operator.controller.observing import Observer
 from manta_operator.controller.rhythm import Rhythm
 from manta_operator.controller.statuses import Statuses, timestamp
@@ -32,7 +32,7 @@ from manta_operator.controller.surroundings import NotYet, Surroundings, loads
 from manta_operator.controller.tokens import Tokens, reported_missing
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.conditions import Situation
-from manta_operator.planning.integrations import OPTIONAL_KINDS, Integration, absent
+from manta_operator.planning.integrations import HTTP_ROUTE, OPTIONAL_KINDS, Integration, absent, unresolved
 from manta_operator.planning.observe import Observed
 from manta_operator.planning.plan import Circumstances
 from manta_operator.planning.previous import recall
@@ -80,6 +80,8 @@ class _Round:
     failures: list[ClusterError] = field(default_factory=list)
     groupless: bool = False
     """Something that the groups need was not written."""
+    routeless: bool = False
+    """Something that leads requests to the engines was not written, so what led them before must stay."""
     integrations: list[Integration] = field(default_factory=list)
     moved: bool = False
     look_again: float | None = None
@@ -195,17 +197,20 @@ class Reconciler:
                 self._fail(obj, error, done)
             else:
                 if obj["kind"] in OPTIONAL:
-                    done.integrations.append(Integration(obj["kind"]))
+                    route = done.observed.route if obj["kind"] == HTTP_ROUTE.kind else None
+                    done.integrations.append(unresolved(route) if route and route.refusal else Integration(obj["kind"]))
         done.failures += await self._effects.adopt(deployment, desired)
         if done.groupless:
             return
+        kept = replace(desired, keep=desired.keep or done.routeless)
         for effect in (self._effects.restart, self._effects.prune):
-            moved, failures = await effect(deployment, desired)
+            moved, failures = await effect(deployment, kept)
             done.moved |= moved
             done.failures += failures
 
     def _fail(self, obj: Object, error: ClusterError, done: _Round) -> None:
-        """Note a failure; one of an optional kind stops nothing else."""
+        """Note a failure; one of an optional kind stops nothing else, but that nobody is cut off by it."""
+        done.routeless |= obj["kind"] in LEADING and not isinstance(error, Missing)
         if obj["kind"] not in OPTIONAL:
             done.failures.append(error)
             done.groupless |= obj["kind"] == "StatefulSet" or _names_groups(obj)
@@ -250,7 +255,8 @@ class Reconciler:
             return Outcome(self._rhythm.retry(memory.failed, asked), deaf=asked)
         if done.moved:
             return Outcome(0.0)
-        due = [self._rhythm.resync(), planned.plan.again_in if planned else None, done.look_again]
+        due = [self._rhythm.resync(), done.look_again]
+        due += [planned.plan.again_in, planned.again_in] if planned else []
         return Outcome(max(MOMENT_SECONDS, min(seconds for seconds in due if seconds is not None)))
 
 

@@ -5,6 +5,7 @@ Their CRDs may be absent: then nothing else stops, and the condition Integrated 
 
 from dataclasses import dataclass
 
+from manta_operator.planning.observed import ObservedRoute
 from manta_operator.planning.problems import Failure
 
 
@@ -44,3 +45,12 @@ def absent(kind: OptionalKind) -> Integration:
         f"or leave {kind.field} out; everything else goes on"
     )
     return Integration(kind.kind, Failure("CRDMissing", message))
+
+
+def unresolved(route: ObservedRoute) -> Integration:
+    """Return what became of an HTTPRoute of which a Gateway says that it cannot find what it leads to."""
+    message = (
+        f"a Gateway does not find what the HTTPRoute leads to: {route.refusal.rstrip('.')}; the routers of before "
+        "stay: use a Gateway that serves InferencePools, or set spec.router.mode back"
+    )
+    return Integration(HTTP_ROUTE.kind, Failure("RouteNotResolved", message))

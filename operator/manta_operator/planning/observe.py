@@ -10,6 +10,7 @@ delay, so it is not even kept. What is read:
                  status: phase, startTime, conditions Ready and PodScheduled, (init)containerStatuses: name,
                  restartCount, state, what the last one said as it ended
     Deployment   metadata: name, uid, labels, deletionTimestamp, ownerReferences; status.readyReplicas
+    HTTPRoute    metadata: the same and generation; the rest says `observe_route`
 """
 
 import json
@@ -17,7 +18,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from manta_operator.api import names
+from manta_operator.planning.integrations import HTTP_ROUTE
 from manta_operator.planning.observe_pods import controller_uid, observe_pod, pod_problem, seconds, slim_pod
+from manta_operator.planning.observe_route import slim_route
 from manta_operator.planning.observed import (
     GroupRestart,
     LeavingGroup,
@@ -51,7 +54,7 @@ def slim(kind: str, body: Body) -> Object:
     """Return the part of a child that `observe` reads; `observe` says the same of it as of the whole body.
 
     Args:
-        kind: StatefulSet, Pod or Deployment.
+        kind: StatefulSet, Pod, Deployment or HTTPRoute.
         body: The child as the API server returns it.
     """
     metadata: Object = {name: body["metadata"][name] for name in _METADATA if name in body["metadata"]}
@@ -63,6 +66,9 @@ def slim(kind: str, body: Body) -> Object:
         return {"metadata": metadata} | slim_pod(body)
     if kind == "Deployment":
         return {"metadata": metadata, "status": {"readyReplicas": _ready_replicas(body)}}
+    if kind == HTTP_ROUTE.kind:
+        metadata["generation"] = body["metadata"].get("generation")
+        return {"metadata": metadata} | slim_route(body)
     annotation = (body["metadata"].get("annotations") or {}).get(names.ANNOTATION_RESTART)
     if annotation is not None:
         metadata["annotations"] = {names.ANNOTATION_RESTART: annotation}

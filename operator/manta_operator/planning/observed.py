@@ -140,6 +140,20 @@ class ObservedRouter:
 
 
 @dataclass(frozen=True)
+class ObservedRoute:
+    """The HTTPRoute: where it leads, and what the Gateways say of it."""
+
+    to_pool: bool
+    """It leads to the InferencePool, not to the Service."""
+    taken: bool = False
+    """Every Gateway that it names has accepted it as it is now."""
+    refusal: str = ""
+    """What a Gateway says that cannot find what the route leads to; such a Gateway sends nobody anywhere."""
+    age: float = 0.0
+    """Seconds since it was first seen as it is now."""
+
+
+@dataclass(frozen=True)
 class Observed:
     """Everything the plan and the conditions read. Groups and pods are ordered by name."""
 
@@ -152,6 +166,7 @@ class Observed:
     """Names of the Deployments that there are router pods of; these drain when it is gone."""
     pool: bool = False
     """Whether there is an InferencePool."""
+    route: ObservedRoute | None = None
     leaving: tuple[LeavingGroup, ...] = ()
     now: float = 0.0
     """When this was observed."""
