@@ -37,6 +37,12 @@ class World:
             refresh()
         self.number = 0
 
+    def limit(self, tenant, **limits):
+        """This tenant has these limits, and the others none."""
+        self.picker.config.tenants_file.write_text(json.dumps({"tenants": [{"name": tenant, **limits}]}))
+        for refresh in self.picker.refreshers():
+            refresh()
+
     def replicas(self, *names, ready="True"):
         conditions = [{"type": "Ready", "status": ready}]
         pods = [

@@ -7,6 +7,7 @@ from picker_world import World, code
 
 from manta_runtime.router.picker.answers import encoded
 from manta_runtime.router.picker.decide import Answered, Picked, Refused
+from manta_runtime.router.picker.scrape import Look
 
 
 @pytest.fixture
@@ -152,6 +153,7 @@ async def test_a_question_that_is_asked_again_counts_once(world):
     assert isinstance(some.ask("small"), Picked)
     assert some.picker.limits.running() == {"small": 1}
     assert some.picker.ledger.in_flight() == {"a": 1}
+    assert [type(some.ask("small")) for _ in range(2)] == [Picked, Refused], "2 a minute"
 
 
 @pytest.mark.parametrize("keys", [(), ("small",)])
@@ -190,3 +192,41 @@ async def test_a_bug_is_a_refusal_that_does_not_open_the_door(world, monkeypatch
     refused = some.ask()
     assert (encoded(refused).status, code(refused)) == (480, "router_failed")
     assert 'manta_router_refusals_total{code="router_failed"} 1.0' in some.metrics
+
+
+async def test_a_slow_reader_holds_its_place_and_pays_for_what_it_got(world):
+    some = world(keys=("small",))
+    some.limit("small", concurrency=1, tokensPerMinute=10_000)
+    some.replicas("a")
+    body = {"model": "t", "prompt": "x", "stream": True, "max_tokens": 9000}
+    slow = some.ask("small", body=body)
+    some.now += 6
+    some.picker._looked("a", Look(), some.now)
+    assert some.picker.ledger.in_flight() == {"a": 0}
+    assert code(some.ask("small", body=body)) == "rate_limit_exceeded"
+    some.end(slow, prompt_tokens=1, completion_tokens=9000, upstream=slow.endpoints[0], attempts=1, events=9000)
+    assert 'manta_router_tokens_total{kind="completion",tenant="small"} 9000.0' in some.metrics
+    assert some.ask("small", body=body).status == 429
+
+
+async def test_who_is_turned_away_is_not_charged(world):
+    some = world("hold: {seconds: 0}", keys=("small",))
+    some.limit("small", tokensPerMinute=300, concurrency=1)
+    for _ in range(3):
+        assert code(some.ask("small")) == "no_ready_replica"
+    assert some.picker.limits.running() == {"small": 0}
+    some.replicas("a")
+    assert isinstance(some.ask("small"), Picked)
+
+
+async def test_what_nobody_tells_the_end_of_is_settled_in_time(world, monkeypatch):
+    some = world("timeouts: {requestSeconds: 100}", keys=("small",))
+    some.replicas("a")
+    monkeypatch.setattr("time.monotonic", lambda: some.now)
+    some.ask("small")
+    some.now += 159
+    some.picker.tick()
+    assert some.picker.limits.running() == {"small": 1}
+    some.now += 2
+    some.picker.tick()
+    assert some.picker.limits.running() == {"small": 0}

@@ -59,12 +59,36 @@ def test_requests_of_other_routers_count():
     assert loads(found) == {"a": 3, "b": 2}
 
 
-def test_a_request_the_engine_does_not_know_is_forgotten_once_it_is_old():
-    found = ledger("lost", bill="the bill")
-    assert found.observe("a", Look(), SETTLED_SECONDS - 1) == []
+def test_a_request_the_engine_does_not_have_is_no_load_once_it_is_old_but_known_until_its_end():
+    found = ledger("slow", bill="the bill", work=7)
+    found.observe("a", Look(), SETTLED_SECONDS - 1)
     assert loads(found)["a"] == 1
-    assert [placed.bill for placed in found.observe("a", Look(), SETTLED_SECONDS + 1)] == ["the bill"]
-    assert loads(found)["a"] == 0
+    found.observe("a", Look(), SETTLED_SECONDS + 1)
+    assert (loads(found)["a"], "slow" in found) == (0, True)
+    assert found.ended(End("slow", upstream=A), 60.0).bill == "the bill"
+    assert (loads(found)["a"], "slow" in found) == (0, False)
+
+
+def test_a_request_that_was_retried_elsewhere_is_settled_there():
+    found = ledger("r1", bill="the bill")
+    found.observe("a", Look(), SETTLED_SECONDS + 1)
+    found.observe("b", Look(running=1), SETTLED_SECONDS + 1)
+    assert loads(found) == {"a": 0, "b": 1}
+    end = End("r1", attempts=2, upstream=B)
+    assert found.ended(end, 9.0).bill == "the bill"
+    found.observe("b", Look(), 10.0)
+    assert loads(found) == {"a": 0, "b": 0}
+
+
+def test_an_end_that_nobody_tells_comes_with_time():
+    found = Ledger(longest=60.0)
+    found.follow(PODS, PODS, frozenset())
+    for request, at in (("r1", 0.0), ("r2", 5.0), ("r1", 10.0), ("r3", 20.0)):
+        found.placed(request, "a", at)
+    found.observe("a", Look(), 30.0)
+    assert found.overdue(65.0) == []
+    assert [placed.request for placed in found.overdue(70.1)] == ["r2", "r1"]
+    assert ("r1" in found, "r3" in found) == (False, True)
 
 
 def test_when_envoy_goes_its_requests_go():
@@ -80,6 +104,16 @@ def test_accounts_of_removed_replicas_go_and_their_requests_still_end():
     assert found.in_flight() == {"b": 0}
     assert loads(found, 99.0) == {"b": 0}
     assert found.ended(End("r1", "UF", upstream=A), 1.0).bill == "the bill"
+
+
+def test_a_replica_that_comes_under_the_name_of_one_that_went_begins_with_nothing():
+    found = ledger("r1", work=1000, stream=True)
+    found.keep_only(["b"])
+    found.follow(PODS, PODS, frozenset())
+    found.placed("r2", "a", 0.0, work=700)
+    found.ended(End("r1", first_byte_ms=1, first_data_ms=1, duration_ms=5), 0.5)
+    a = found.candidates(0.5)[0]
+    assert (a.load, a.pending_tokens, a.prefill_rate) == (1, 700, 0.0)
 
 
 def test_the_operator_is_told_our_own_load_of_every_group():
@@ -125,8 +159,12 @@ def test_saturation_follows_the_looks():
         found.observe("a", Look(running=8, waiting=2, kv_usage=0.95), at)
     a, b = found.candidates(2.0)
     assert (a.saturated, a.capacity, b.saturated) == (True, 8, False)
-    found.unseen("a")
+    found.observe("b", Look(running=5), 2.0)
+    assert loads(found, 2.0)["b"] == 5
+    for name in "ab":
+        found.unseen(name)
     assert not found.candidates(2.0)[0].saturated
+    assert loads(found, 2.0)["b"] == 0, "nor are there requests of others"
 
 
 def test_no_room_when_all_have_as_many_as_they_run_and_one_more():
@@ -169,26 +207,34 @@ def test_which_replicas_failed(end, failed):
 )
 def test_counts_are_exact_whatever_happens(steps):
     found, open_, now = ledger(), {}, 0.0
+    placed_at, known = {}, set()  # open_ and those that an engine said it does not have
     for step, number, flag in steps:
         request, replica = str(number), "ab"[flag]
         now += 0.3
         if step == "place":
             found.placed(request, replica, now, tried=(A, B), work=number * 10)
-            open_[request] = replica
-        elif step == "end":
-            assert (found.ended(End(request, upstream=[A, B][flag]), now) is not None) == (request in open_)
             open_.pop(request, None)
+            open_[request] = placed_at[request] = replica, now
+            known.add(request)
+        elif step == "end":
+            assert (found.ended(End(request, upstream=[A, B][flag]), now) is not None) == (request in known)
+            open_.pop(request, None)
+            known.discard(request)
         elif step == "byte":
             found.first_byte(request, [A, B][flag])
-            if request in open_:
-                open_[request] = replica
+            if request in known and placed_at[request][0] != replica:
+                open_.pop(request, None)
+                open_[request] = placed_at[request] = replica, placed_at[request][1]
         elif step == "observe":
-            for placed in found.observe(replica, Look(running=number), now):
-                del open_[placed.request]
+            found.observe(replica, Look(running=number), now)
+            old = [r for r, (at, since) in open_.items() if at == replica and since < now - SETTLED_SECONDS]
+            for request in old[: max(0, len(old) - number)]:
+                del open_[request]
         elif step == "lost":
-            assert {placed.request for placed in found.forget_requests()} == set(open_)
+            assert {placed.request for placed in found.forget_requests()} == known
             open_.clear()
-        counts = {name: list(open_.values()).count(name) for name in "ab"}
+            known.clear()
+        counts = {name: [at for at, _ in open_.values()].count(name) for name in "ab"}
         assert found.in_flight() == counts
         for candidate in found.candidates(now):
             assert candidate.load >= counts[candidate.replica]

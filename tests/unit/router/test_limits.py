@@ -181,6 +181,7 @@ def test_what_is_charged_at_the_start(case, asked, limit, tokens):
         ("a stream cut off: its prompt and what passed", request(100, 200, stream=True), None, 30, 870),
         ("a stream cut off before its first token", request(100, 200, stream=True), None, 0, 900),
         ("a long stream cut off", request(100, 200, stream=True), None, 700, 200),
+        ("a stream of which nothing was heard: the estimate stays", request(100, 200, stream=True), None, None, 700),
         ("an answer cut off: the estimate stays", request(100, 200), None, 0, 700),
     ],
 )
@@ -225,3 +226,13 @@ def test_memory_does_not_grow_with_requests_and_idle_tenants_are_forgotten():
     assert len(account.requests._own) == len(account.tokens._own) == 61
     limits.forget_silent(now + 62)
     assert limits._accounts == {}
+
+
+def test_a_charge_that_is_taken_back_was_never_there():
+    limits, tenant = Limits(), Tenant("ann", requests_per_minute=2, tokens_per_minute=1000, concurrency=1)
+    charge = limits.started(tenant, request(100, 200), T0)
+    for _ in range(2):  # the second time is ignored
+        limits.taken_back(charge, T0 + 5)
+    left = dict(limits.headers(tenant, T0 + 5))
+    assert (left["x-ratelimit-remaining-requests"], left["x-ratelimit-remaining-tokens"]) == ("2", "1000")
+    assert limits.running() == {"ann": 0}

@@ -54,7 +54,11 @@ class Access:
         """Charge a request that was let in."""
         return self._limits.started(tenant, request, now)
 
-    def ended(self, charge: Charge | None, tokens: int | None, now: float, sent: int = 0) -> None:
+    def ended(self, charge: Charge | None, tokens: int | None, now: float, sent: int | None = None) -> None:
         """Settle the charge; see `Limits.ended`."""
         if charge is not None:
             self._limits.ended(charge, tokens, now, sent)
+
+    def taken_back(self, charge: Charge | None, now: float) -> None:
+        """The request will be charged anew; see `Limits.taken_back`."""
+        self._limits.taken_back(charge, now)

@@ -12,9 +12,9 @@ from manta_runtime.router.picker.scrape import Look
 
 
 class Placed(msgspec.Struct, gc=False):
-    """One request in flight. `tried`: ip:port in the order in which Envoy tries; `ahead`: pending before it came.
+    """One request in flight, at `replica` ("": one that is gone). `tried`: ip:port in the order in which Envoy tries.
 
-    `bill`: whatever the caller has to settle at the end.
+    `ahead`: pending before it came. `bill`: whatever the caller has to settle at the end.
     """
 
     request: str

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 from manta_runtime.router.asking import PICK_PREFIX
-from manta_runtime.router.cache.response_cache import Destination, Hit, Miss, ResponseCache
+from manta_runtime.router.cache.response_cache import Destination, Hit, Miss
 from manta_runtime.router.cache.rules import current_revision
 from manta_runtime.router.picker import decision as decisions
 from manta_runtime.router.picker.choice import Choice
@@ -73,7 +73,7 @@ class Decider:
             return self._counted(decisions.bad_request(error.text, error.code))
         request_id = headers.get(b"x-request-id", b"").decode("latin-1")
         if request_id in self._ledger:  # asked again: the answer to the first question got lost
-            self._settle(self._ledger.take(request_id), 0, now)
+            self._take_back(self._ledger.take(request_id), now)
         refused = self._access.may(tenant, request, content_type, now)
         if refused is not None:
             return self._counted(refused)
@@ -248,15 +248,19 @@ class Decider:
         self.wake()
 
     def lost(self, every: Iterable[Placed]) -> None:
-        """These requests ended, and nobody told us how."""
+        """These requests have ended, and nobody told us how: they cost what was estimated."""
         now = self._clock()
         for placed in every:
             self._settle(placed, None, now)
         self.wake()
 
-    def _settle(self, placed: Placed | None, tokens: int | None, now: float, sent: int = 0) -> None:
+    def _settle(self, placed: Placed | None, tokens: int | None, now: float, sent: int | None = None) -> None:
         if placed is not None:
             self._access.ended(placed.bill.charge, tokens, now, sent)
+
+    def _take_back(self, placed: Placed | None, now: float) -> None:
+        if placed is not None:
+            self._access.taken_back(placed.bill.charge, now)
 
     def _counted(self, refused: Refused) -> Refused:
         self._metrics.refusals[refused.code] += 1

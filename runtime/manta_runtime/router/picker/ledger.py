@@ -2,7 +2,8 @@
 
 Requests are entered when placed, moved to the replica that served them, and taken out when Envoy's access log reports
 their end. Once a second `observe` compares with the engine's own count: more than ours means other routers' requests,
-less means ends we never heard of. No clock: callers pass `now`.
+less means requests that are elsewhere by now: retried on another replica, or on their way to a slow reader. Those are
+load no more, but they are known until their end. No clock: callers pass `now`.
 
 The prefill work of a prompt (tokens, see `ttft.py`) counts as pending at its replica until it should be done, at the
 rate learned from streams: (work ahead + own) / time to the first data. Before a rate is known it counts for
@@ -10,6 +11,7 @@ rate learned from streams: (work ahead + own) / time to the first data. Before a
 """
 
 import heapq
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -33,10 +35,11 @@ _UNEVENTFUL = ("", "-")  # no response flags
 
 
 class Ledger:
-    """Accounts by replica name. `max_num_seqs` of one engine core, None if not told."""
+    """Accounts by replica name. `max_num_seqs` of one engine core, None if not told; no request takes `longest` s."""
 
-    def __init__(self, max_num_seqs: int | None = None) -> None:
+    def __init__(self, max_num_seqs: int | None = None, longest: float = math.inf) -> None:
         self._max_num_seqs = max_num_seqs or 0
+        self._longest = longest
         self._accounts: dict[str, Account] = {}
         self._open: dict[str, Placed] = {}
         self._names: dict[str, str] = {}  # address → replica, of all that exist
@@ -148,16 +151,16 @@ class Ledger:
         addresses = failed_of(placed.tried, end, self._names)
         return tuple(dict.fromkeys(self._names[address] for address in addresses if address in self._names))
 
-    def observe(self, replica: str, look: Look, asked_at: float) -> list[Placed]:
-        """What the engine said of itself, asked at `asked_at`. Returns requests that must have ended unheard."""
+    def observe(self, replica: str, look: Look, asked_at: float) -> None:
+        """What the engine said of itself, asked at `asked_at`: requests it does not have are its load no more."""
         account = self._accounts.get(replica)
         if account is None:
-            return []
+            return
         in_engine = look.running + look.waiting
         settled = [placed for placed in account.open.values() if placed.at < asked_at - SETTLED_SECONDS]
-        lost = settled[: max(0, len(settled) - in_engine)]
-        for placed in lost:
-            self._take_out(placed.request)
+        for placed in settled[: max(0, len(settled) - in_engine)]:
+            self._computed(placed)
+            self._leave(placed)
         account.foreign = max(0, in_engine - len(account.open))
         account.learned = saturation.after_look(account.learned, look.running, look.waiting, look.kv_usage)
         account.look = look
@@ -166,7 +169,6 @@ class Ledger:
             account.end_rate += (account.ends / passed - account.end_rate) / 2
             account.ends, account.looked_at = 0, asked_at
         self._judge(account)
-        return lost
 
     def unseen(self, replica: str) -> None:
         """The engine does not say anything of itself: what it said counts no more."""
@@ -182,6 +184,14 @@ class Ledger:
             account.adapters = names
             self._changed(account)
 
+    def overdue(self, now: float) -> list[Placed]:
+        """Take out the requests that must have ended, and nobody told us."""
+        found = []
+        while self._open and (placed := next(iter(self._open.values()))).at < now - self._longest:
+            self._take_out(placed.request)
+            found.append(placed)
+        return found
+
     def forget_requests(self) -> list[Placed]:
         """Envoy is gone, and every request of ours with it."""
         every = list(self._open.values())
@@ -192,8 +202,13 @@ class Ledger:
     def keep_only(self, replicas: Iterable[str]) -> None:
         """Drop the accounts of replicas that no longer exist; what they have in flight still ends one by one."""
         keep = set(replicas)
-        for name in [name for name in self._accounts if name not in keep]:
+        gone = [name for name in self._accounts if name not in keep]
+        for name in gone:
             self._accounts.pop(name).place = -1
+        if gone:
+            for placed in self._open.values():
+                if placed.replica not in keep:  # another replica may come under its name
+                    placed.replica, placed.pending = "", False
 
     def by_group(self, heads: Iterable[str]) -> dict[str, int]:
         """Our own requests in flight, by the group of each head (its pod `<group>-0`): 0 for those never picked."""

@@ -85,7 +85,13 @@ class Limits:
         account.tokens.add(tokens, second)
         return Charge(tenant.name, second, request.prompt_tokens, tokens, request.stream)
 
-    def ended(self, charge: Charge | None, tokens: int | None, now: float, sent: int = 0) -> None:
+    def taken_back(self, charge: Charge | None, now: float) -> None:
+        """The same request will be started again: its charge is as if it had never been."""
+        if charge is not None and charge.open:
+            self.ended(charge, 0, now)
+            self._account(charge.tenant, now).requests.add(-1, charge.second)
+
+    def ended(self, charge: Charge | None, tokens: int | None, now: float, sent: int | None = None) -> None:
         """Correct the charge; the second time it is ignored.
 
         Args:
@@ -94,7 +100,7 @@ class Limits:
                 then a stream that was cut off costs its prompt and what was sent of it, anything else what was
                 estimated.
             now: The time.
-            sent: Events of a stream that passed, which hold a token each, or more.
+            sent: Events of a stream that passed, which hold a token each, or more; None if nobody knows.
         """
         if charge is None or not charge.open:
             return
@@ -103,7 +109,7 @@ class Limits:
         account.running = max(0, account.running - 1)
         if tokens is None:
             tokens = charge.tokens
-            if charge.stream:
+            if charge.stream and sent is not None:
                 tokens = charge.prompt + sent
         # Too much is given back where it was taken; too little is charged now, however long the answer took.
         change = tokens - charge.tokens

@@ -5,6 +5,7 @@ No servers, no tasks but those that look at engines: `run.py` starts and ends th
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -39,6 +40,9 @@ _STUCK_SECONDS = 10.0
 _PLAIN = "text/plain; charset=utf-8"
 _PROMETHEUS = "text/plain; version=1.0.0; charset=utf-8"
 
+# Envoy ends a request after requestSeconds, and tells us at once.
+_TELLING_SECONDS = 60.0
+
 
 class Picker:
     """One picker. `ending`: it answers what is asked, but wants to be asked no more."""
@@ -46,7 +50,7 @@ class Picker:
     def __init__(self, config: RouterConfig, run_dir: Path) -> None:
         self.config = config
         self.members = Members(config.engine_port)
-        self.ledger = Ledger(config.max_num_seqs)
+        self.ledger = Ledger(config.max_num_seqs, _longest_seconds(config))
         self.chooser = Chooser(config.policy)
         self.limits = Limits()
         self.tenants = Tenants()
@@ -108,7 +112,9 @@ class Picker:
 
     def tick(self) -> None:
         """To be called every `TICK_SECONDS`."""
-        self._ticked_at = time.monotonic()
+        self._ticked_at = now = time.monotonic()
+        if overdue := self.ledger.overdue(now):
+            self.decider.lost(overdue)
         self.decider.tick()
 
     def eject(self, replica: str) -> None:
@@ -164,7 +170,8 @@ class Picker:
         self._incarnation(f"{replica} process", replica, look.started)
         if look.kv_tokens:
             self.chooser.resize(replica, look.kv_tokens)
-        self.decider.lost(self.ledger.observe(replica, look, asked_at))
+        self.ledger.observe(replica, look, asked_at)
+        self.decider.wake()
 
     def _silent(self, replica: str) -> None:
         self.ledger.unseen(replica)
@@ -218,3 +225,8 @@ class Picker:
         if cache is None:
             return {}
         return {"hit": cache.hits, "miss": cache.misses, "kept": cache.kept, "evicted": cache.evictions}
+
+
+def _longest_seconds(config: RouterConfig) -> float:
+    """After which a request has ended, heard or not; gateways have their own timeouts, and tell of every end."""
+    return config.timeouts.request_seconds + _TELLING_SECONDS if config.mode == "envoy" else math.inf
