@@ -62,19 +62,19 @@ def encoded(decision: Decision) -> Answer:
 
 
 def _picked(picked: Picked) -> Answer:
-    headers = [
+    headers: tuple[tuple[str, str], ...] = (
         (DESTINATION_HEADER, ",".join(picked.endpoints)),
         (REPLICA_HEADER, picked.replica),
         (TENANT_HEADER, picked.tenant),
         (REASON_HEADER, picked.reason),
-    ]
+    )
     if picked.may_stream:
-        headers.append((USAGE_HEADER, HIDE if picked.hide_usage else COUNT))
+        headers += ((USAGE_HEADER, HIDE if picked.hide_usage else COUNT),)
     if picked.via_cache:
-        headers.append((WAY_HEADER, "cache"))
+        headers += ((WAY_HEADER, "cache"),)
     if picked.explain:
-        headers.append((EXPLAIN_HEADER, picked.explain))
-    return Answer(200, b"", tuple(headers))
+        headers += ((EXPLAIN_HEADER, picked.explain),)
+    return Answer(200, b"", headers)
 
 
 def _later(decision: asyncio.Future[Decision]) -> asyncio.Future[Answer]:
