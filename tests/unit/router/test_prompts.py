@@ -16,9 +16,13 @@ TOOLS = [
 ]
 
 
-def blocks(*messages, separators=(",", ":"), **more):
+def parsed(*messages, separators=(",", ":"), **more):
     body = json.dumps({"model": "m", "messages": list(messages)} | more, separators=separators)
-    return parse("/v1/chat/completions", b"", body.encode()).blocks
+    return parse("/v1/chat/completions", b"", body.encode())
+
+
+def blocks(*messages, **more):
+    return parsed(*messages, **more).blocks
 
 
 def shared(one, other):
@@ -103,6 +107,23 @@ def test_what_makes_prompts_different(one, other, from_start):
 def test_a_picture_weighs_tokens_not_bytes():
     body = json.dumps({"messages": [picture("data:image/png;base64," + "A" * 4_000_000)]}).encode()
     assert 500 < parse("/v1/chat/completions", b"", body).prompt_tokens < 600
+
+
+@pytest.mark.parametrize(
+    ("pictures", "tokens"),
+    [
+        pytest.param(1, 512, id="one"),
+        pytest.param(128, 128 * 512, id="as many as weigh"),
+        pytest.param(500, 128 * 512 + 372 * 4, id="the others are only told apart"),
+    ],
+)
+def test_pictures_weigh_within_reason(pictures, tokens):
+    url = "data:image/png;base64," + "A" * 100
+    first, *others = [picture(f"{url}{number}") for number in range(pictures)]
+    assert tokens <= parsed(first, *others).prompt_tokens <= tokens * 1.05 + 10
+    rest = [ASKED] * 4
+    assert parsed(first, *others, *rest).blocks != parsed(first, *others[:-1], picture(url), *rest).blocks
+    assert parsed(picture("http://short")).prompt_tokens < 120
 
 
 def test_blocks_grow_and_end():

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 
 import msgspec
 import pytest
@@ -145,6 +146,52 @@ def test_hostile_bodies_are_refused(body, code):
         read(body)
     assert caught.value.code == code
     assert caught.value.text
+
+
+MIB = 1 << 20
+
+
+def repeated(start, piece, end, size=4 * MIB):
+    return b'{"model":"m","temperature":0,"stream":"true",' + start + piece * (size // len(piece)) + end
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(repeated(b'"messages":[', b"1,", b"1]}"), id="messages of numbers"),
+        pytest.param(repeated(b'"messages":[', b"{},", b"{}]}"), id="empty messages"),
+        pytest.param(repeated(b'"messages":[{"content":[', b'{"file":1},', b"{}]}]}"), id="files of nothing"),
+        pytest.param(repeated(b'"messages":[{"content":[', b'{"file":1},', b"{}]}]}", MIB // 8), id="fewer files"),
+        pytest.param(repeated(b'"messages":[{"content":[', b"1,", b"1]}]}"), id="parts of numbers"),
+        pytest.param(repeated(b'"messages":[{"tool_calls":[', b"{},", b"{}]}]}"), id="calls"),
+        pytest.param(repeated(b'"input":[', b"1,", b"[]]}"), id="numbers for prompts"),
+        pytest.param(repeated(b'"input":[', b"[],", b"[]]}"), id="empty prompts"),
+        pytest.param(repeated(b'"input":[', b'"a",', b'"a"]}'), id="short prompts"),
+        pytest.param(repeated(b'"documents":[', b'{"a":{"b":0}},', b"0]}"), id="documents"),
+        pytest.param(repeated(b'"query":', b"[" * 500 + b"]" * 500 + b',"x":', b"0}"), id="nested"),
+        pytest.param(repeated(b'"tools":[', b"{},", b"{}]}"), id="tools"),
+        pytest.param(repeated(b'"system":[', b"1,", b"1]}"), id="system of numbers"),
+        pytest.param(repeated(b'"seed":[', b"[],", b"[]]}"), id="no seed"),
+        pytest.param(repeated(b'"x":0', b',"y":0', b"}"), id="nothing we know"),
+    ],
+)
+def test_no_body_takes_long_or_counts_for_more_than_it_is(body):
+    """Unbounded, each of these took from half a second to four, and up to a gigabyte."""
+    began = time.process_time()
+    request = read(body)
+    assert time.process_time() - began < 0.4
+    assert request.prompt_tokens <= len(body)
+    assert (request.model, request.stream, request.deterministic) == ("m", True, True)
+
+
+def test_a_prompt_of_too_many_pieces_goes_by_its_json():
+    """Blocks as ever: the next turn begins with this one, another model's does not."""
+    many = [{"role": "user", "content": f"{number}"} for number in range(5000)]
+    first, more = read({"model": "m", "messages": many}), read({"model": "m", "messages": [*many, *many]})
+    other = read({"model": "n", "messages": many})
+    assert 90 < len(first.blocks) < len(more.blocks)
+    assert first.blocks == more.blocks[: len(first.blocks)]
+    assert first.blocks[0] != other.blocks[0]
 
 
 @pytest.mark.parametrize(

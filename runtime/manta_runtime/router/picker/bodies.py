@@ -3,27 +3,43 @@
 Typed decoding (msgspec) skips everything else without building it. Clients may send what vLLM would accept although it
 is not what the API says (`"stream": "true"`): then the body is decoded again, leniently, and what cannot be read is
 left out. Only the engine judges a request.
+
+The picker has one thread, and 16 MiB of `[{},{},…` would take it seconds and gigabytes. So of a body with more pieces
+than a conversation has, only the options are read (`decode_options`); the JSON of its prompt serves as its text.
+
+No structs here are tracked by the garbage collector: JSON has no cycles.
 """
 
 from typing import Any
 
 import msgspec
 
+# What is read leniently, or is neither text nor a list of numbers, costs microseconds each: at most so many of a body.
+MOST_PIECES = 4096
+# Larger bodies' objects and lists are counted before they are decoded, and their texts: (body, how many at most).
+_MOST_CONTAINERS, _MOST_QUOTES = (256 << 10, 64 << 10), (4 << 20, 1 << 20)
+# An option that is longer is none.
+_OPTION_MAX = 1024
 
-class Function(msgspec.Struct):
+
+class TooManyPiecesError(Exception):
+    """Reading this body would take too long; `decode_options` does not."""
+
+
+class Function(msgspec.Struct, gc=False):
     """What a tool call calls."""
 
     name: str | None = None
     arguments: str | None = None
 
 
-class ToolCall(msgspec.Struct):
+class ToolCall(msgspec.Struct, gc=False):
     """One call a model made in an earlier turn."""
 
     function: Function | None = None
 
 
-class Part(msgspec.Struct):
+class Part(msgspec.Struct, gc=False):
     """One part of a message's content: text, or something with a URL or data in it."""
 
     type: str = "text"
@@ -39,7 +55,7 @@ class Part(msgspec.Struct):
     file: Any = None
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, gc=False):
     """One message of a conversation."""
 
     role: str = ""
@@ -48,13 +64,13 @@ class Message(msgspec.Struct):
     tool_calls: list[ToolCall] | None = None
 
 
-class StreamOptions(msgspec.Struct):
+class StreamOptions(msgspec.Struct, gc=False):
     """How a client wants its stream."""
 
     include_usage: bool | None = None
 
 
-class Body(msgspec.Struct):
+class Body(msgspec.Struct, gc=False):
     """One request of any family; a field that a family does not have stays None."""
 
     model: str | None = None
@@ -66,7 +82,7 @@ class Body(msgspec.Struct):
     max_completion_tokens: int | None = None
     max_output_tokens: int | None = None
     cache_salt: str | None = None
-    tools: msgspec.Raw | None = None
+    tools: msgspec.Raw = msgspec.Raw()  # in a union with None, msgspec reads no Raw
     # The prompt, in the order in which templates put its pieces.
     instructions: str | None = None
     system: str | list[Part] | None = None
@@ -83,20 +99,45 @@ class Body(msgspec.Struct):
 
 
 _TYPES = {field.name: field.type for field in msgspec.structs.fields(Body)}
+_PROMPT = list(_TYPES)[list(_TYPES).index("tools") :]
+_Raws = msgspec.defstruct("_Raws", [(name, msgspec.Raw, msgspec.Raw()) for name in _TYPES], gc=False)
 _typed = msgspec.json.Decoder(Body)
 _untyped = msgspec.json.Decoder()
+_raws = msgspec.json.Decoder(_Raws)
+_model = msgspec.json.Decoder(str | None)
 
 
 def decode(body: bytes) -> Body:
     """The fields of `body`.
 
     ValueError if it is not a JSON object (bad UTF-8 and numbers out of range included), TypeError if the model's name
-    is not text, RecursionError if it is nested too deeply.
+    is not text, RecursionError if it is nested too deeply, TooManyPiecesError if that would take too long.
     """
+    if len(body) > _MOST_CONTAINERS[0] and _is_crumbs(body):
+        raise TooManyPiecesError
     try:
         return _typed.decode(body)
     except msgspec.ValidationError:
         return _leniently(body)
+
+
+def decode_options(body: bytes) -> tuple[Body, str]:
+    """All but the prompt of `body`, and the JSON of its prompt as it came. Raises what `decode` raises, but one."""
+    raws = _raws.decode(body)
+    found = Body(model=_model_of(raws))
+    for name, kind in _TYPES.items():
+        raw = getattr(raws, name)
+        if name not in _PROMPT and name != "model" and 0 < len(raw) <= _OPTION_MAX:
+            setattr(found, name, _read(kind, _untyped.decode(raw)))
+    prompt = (getattr(raws, name) for name in _PROMPT)
+    return found, "\0".join([bytes(raw).decode("utf-8", "replace") for raw in prompt if len(raw)])
+
+
+def _is_crumbs(body: bytes) -> bool:
+    """Whether it may have too many pieces; those that are only spelled out in a text are counted too."""
+    if body.count(b"{") + body.count(b"[") > _MOST_CONTAINERS[1]:
+        return True
+    return len(body) > _MOST_QUOTES[0] and body.count(b'"') > _MOST_QUOTES[1]
 
 
 def canonical(value: Any) -> str:
@@ -105,29 +146,36 @@ def canonical(value: Any) -> str:
 
 
 def _leniently(body: bytes) -> Body:
-    fields = _untyped.decode(body)
-    if not isinstance(fields, dict):
-        raise ValueError(f"expected an object, got {type(fields).__name__}")  # noqa: TRY004 - documented
-    model = fields.get("model")
-    if model is not None and not isinstance(model, str):
-        raise TypeError(f"model must be text, got {type(model).__name__}")
-    found = Body(model=model)
+    raws: Any = _raws.decode(body)
+    found = Body(model=_model_of(raws), tools=raws.tools)
     for name, kind in _TYPES.items():
-        value = fields.get(name)
-        if value is not None and name != "model":
-            setattr(found, name, _read(name, kind, value))
+        raw = getattr(raws, name)
+        if len(raw) and name not in ("model", "tools"):
+            value = _untyped.decode(raw)
+            setattr(found, name, _messages(value) if name == "messages" else _read(kind, value))
     return found
 
 
-def _read(name: str, kind: Any, value: Any) -> Any:
-    if name == "messages" and isinstance(value, list):
-        return [_message(item) for item in value]
-    if name == "tools":
-        return msgspec.Raw(msgspec.json.encode(value))
+def _model_of(raws: Any) -> str | None:
+    try:
+        return _model.decode(raws.model) if len(raws.model) else None
+    except msgspec.ValidationError as error:
+        raise TypeError(f"model must be text: {error}") from None
+
+
+def _read(kind: Any, value: Any) -> Any:
     try:
         return msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
         return None
+
+
+def _messages(value: Any) -> list[Message] | None:
+    if not isinstance(value, list):
+        return None
+    if len(value) > MOST_PIECES:
+        raise TooManyPiecesError
+    return [_message(item) for item in value]
 
 
 def _message(item: Any) -> Message:

@@ -11,14 +11,14 @@ What routers have to agree on without talking goes by `digest64`, which has no k
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from itertools import accumulate
+from itertools import accumulate, count
 from typing import Any
 
 import msgspec
 
-from manta_runtime.router.picker.bodies import Body, Message, Part, canonical
+from manta_runtime.router.picker.bodies import MOST_PIECES, Body, Message, Part, TooManyPiecesError, canonical
 
 CHARS_PER_TOKEN = 4
 
@@ -36,8 +36,10 @@ CHARS_BEFORE = tuple(
     )
 )
 _TOKENS_BEFORE = tuple(chars // CHARS_PER_TOKEN for chars in CHARS_BEFORE)
-# What a picture weighs: this many characters (512 tokens), all made of its digest.
-_MEDIA_CHARS = 2048
+# What a picture weighs: this many characters (512 tokens), all made of its digest; but no more than so many times what
+# the body has of it, and beyond so many pictures it is only told apart from others: a small body is no huge prompt.
+_MEDIA_CHARS, _MEDIA_TIMES, _MEDIA_WEIGHED = 2048, 32, 128
+_DIGEST_CHARS = 16
 _MEDIA_SAMPLE = 4096
 # Of what routers agree on, so much is read in each place.
 _SAMPLE = 1024
@@ -46,25 +48,35 @@ _TOOLS_KEPT, _TOOLS_MAX = 128, 256 << 10
 
 _tools: dict[int, str] = {}
 
+# Numbers the pieces of one body that are neither text nor token ids: each takes microseconds.
+Pieces = Iterator[int]
+
 
 def text_of(body: Body) -> str:
-    """The prompt in `body` as text, everything that decides what the engine's cache can reuse included."""
+    """The prompt in `body` as text, everything that decides what the engine's cache can reuse included.
+
+    TooManyPiecesError if that would take too long.
+    """
+    odd = count()
     pieces = [body.model or "", "\0", body.cache_salt or ""]
-    if body.tools is not None:
+    if len(body.tools) > len("null"):
         pieces += ("\0t", _tools_text(bytes(body.tools)))
     if body.instructions is not None:
         pieces += ("\0system\0", body.instructions)
     if body.system is not None:
-        pieces += ("\0system\0", body.system if isinstance(body.system, str) else _parts(body.system))
-    for message in body.messages or ():
-        _add_message(pieces, message)
+        pieces += ("\0system\0", body.system if isinstance(body.system, str) else _parts(body.system, odd))
+    messages = body.messages or ()
+    if len(messages) > MOST_PIECES:
+        raise TooManyPiecesError
+    for message in messages:
+        _add_message(pieces, message, odd)
     if body.prompt is not None:
-        pieces += ("\0p", _prompts(body.prompt))
+        pieces += ("\0p", _prompts(body.prompt, odd))
     if body.input is not None:
-        pieces += ("\0p", _prompts(body.input))
+        pieces += ("\0p", _prompts(body.input, odd))
     for extra in (body.query, body.queries, body.text_1, body.data_1, body.documents, body.text_2, body.data_2):
         if extra is not None:
-            pieces += ("\0p", _prompts(extra))
+            pieces += ("\0p", _prompts(extra, odd))
     return "".join(pieces)
 
 
@@ -105,7 +117,7 @@ def digest64(text: str) -> int:
     return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little")
 
 
-def _add_message(pieces: list[str], message: Message) -> None:
+def _add_message(pieces: list[str], message: Message, odd: Pieces) -> None:
     pieces += ("\0", message.role, "\0")
     if message.name is not None:
         pieces += (message.name, "\0")
@@ -113,36 +125,45 @@ def _add_message(pieces: list[str], message: Message) -> None:
     if isinstance(content, str):
         pieces.append(content)
     elif content is not None:
-        pieces.append(_parts(content))
+        pieces.append(_parts(content, odd))
     for call in message.tool_calls or ():
         if call.function is not None:
             pieces += ("\0c", call.function.name or "", "\0", call.function.arguments or "")
 
 
-def _parts(parts: Sequence[Part]) -> str:
-    return "\n".join([part.text if part.text is not None else _other_part(part) for part in parts])
+def _parts(parts: Sequence[Part], odd: Pieces) -> str:
+    return "\n".join([part.text if part.text is not None else _other_part(part, odd) for part in parts])
 
 
-def _other_part(part: Part) -> str:
+def _other_part(part: Part, odd: Pieces) -> str:
+    number = _counted(odd)
     for name in _MEDIA_FIELDS:
         value = getattr(part, name)
         if value is not None:
-            return _media(value)
+            return _media(value, number)
     return "".join((part.type, "\0", part.name or "", "\0", _any(part.content), "\0", _any(part.input)))
 
 
-def _media(value: Any) -> str:
+def _counted(odd: Pieces) -> int:
+    number = next(odd)
+    if number >= MOST_PIECES:
+        raise TooManyPiecesError
+    return number
+
+
+def _media(value: Any, number: int) -> str:
     """A picture, a sound, a file, as characters made of its digest. Of long data only samples are read."""
     if isinstance(value, dict):
         value = next((value[key] for key in ("url", "data", "file_data") if isinstance(value.get(key), str)), value)
     data = value if isinstance(value, str) else canonical(value)
+    weight = min(_MEDIA_CHARS, _MEDIA_TIMES * len(data)) if number < _MEDIA_WEIGHED else _DIGEST_CHARS
     if len(data) > 3 * _MEDIA_SAMPLE:
         middle = len(data) // 2
         data = f"{len(data)}{data[:_MEDIA_SAMPLE]}{data[middle : middle + _MEDIA_SAMPLE]}{data[-_MEDIA_SAMPLE:]}"
-    return f"{digest64(data):016x}" * (_MEDIA_CHARS // 16)
+    return f"{digest64(data):016x}" * (weight // _DIGEST_CHARS)
 
 
-def _prompts(value: Any) -> str:
+def _prompts(value: Any, odd: Pieces) -> str:
     """Prompts of completions, embeddings, responses, scores: text, token ids, lists of either, items."""
     if isinstance(value, str):
         return value
@@ -150,32 +171,32 @@ def _prompts(value: Any) -> str:
         return _any(value)
     if value and isinstance(value[0], int):
         return _token_ids(value)
-    return "\0".join([_item(item) for item in value])
+    return "\0".join([item if isinstance(item, str) else _item(item, odd) for item in value])
 
 
-def _item(item: Any) -> str:
-    if isinstance(item, str):
-        return item
+def _item(item: Any, odd: Pieces) -> str:
+    _counted(odd)
     if isinstance(item, list):
         return _token_ids(item)
     if isinstance(item, dict) and isinstance(item.get("role"), str):
-        return f"{item['role']}\0{_content(item.get('content'))}"
+        return f"{item['role']}\0{_content(item.get('content'), odd)}"
     return _any(item)
 
 
-def _content(content: Any) -> str:
+def _content(content: Any, odd: Pieces) -> str:
     if isinstance(content, list):
-        return "\n".join([_content_part(part) for part in content])
+        return "\n".join([_content_part(part, odd) for part in content])
     return _any(content)
 
 
-def _content_part(part: Any) -> str:
+def _content_part(part: Any, odd: Pieces) -> str:
+    number = _counted(odd)
     if isinstance(part, dict):
         if isinstance(part.get("text"), str):
             return str(part["text"])
         for name in _MEDIA_FIELDS:
             if part.get(name) is not None:
-                return _media(part[name])
+                return _media(part[name], number)
     return _any(part)
 
 

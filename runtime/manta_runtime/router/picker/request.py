@@ -5,7 +5,7 @@ Nothing here trusts the body: whatever is in it gives a Request or a BadRequestE
 
 import msgspec
 
-from manta_runtime.router.picker import bodies, prompts
+from manta_runtime.router.picker import bodies, forms, prompts
 
 _INVALID_JSON = "invalid_json"
 _INVALID_VALUE = "invalid_value"
@@ -48,17 +48,21 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 def parse(path: str, content_type: bytes, body: bytes, session: str = "", method: str = "POST") -> Request:
     """The request in `body`, which came to `path` (`/v1/…`). BadRequestError if it is not a JSON object.
 
-    Multipart forms (audio) are for the engine to read: their Request has neither model nor blocks.
+    Of multipart forms (audio) only the model is read, if it can be.
     """
     if not body:
         if method == "POST" and not path.endswith("/cancel"):
             raise BadRequestError("the request has no body; send JSON", _INVALID_JSON)
         return Request(path, session=session)
     if content_type[:10].lower() == b"multipart/":
-        return Request(path, session=session)
+        return Request(path, forms.model_of(content_type, body), session=session)
     try:
-        found = bodies.decode(body)
-        text = prompts.text_of(found)
+        try:
+            found = bodies.decode(body)
+            text = prompts.text_of(found)
+        except bodies.TooManyPiecesError:
+            found, text = bodies.decode_options(body)
+            text = f"{found.model or ''}\0{found.cache_salt or ''}\0{text}"
     except RecursionError:
         raise BadRequestError("the body is nested too deeply", _INVALID_JSON) from None
     except TypeError as error:
