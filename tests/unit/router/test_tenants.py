@@ -89,10 +89,8 @@ def test_a_first_file_that_is_bad_is_not_ready(tmp_path):
     ("models", "asked", "allowed"),
     [
         (None, "a", True),
-        (None, None, True),
         ({"a"}, "a", True),
         ({"a"}, "b", False),
-        ({"a"}, None, False),
         ((), "a", False),
     ],
 )

@@ -40,9 +40,9 @@ class Tenant:
         """Whether anything of it has to be counted."""
         return not (self.requests_per_minute is self.tokens_per_minute is self.concurrency is None)
 
-    def allows(self, model: str | None) -> bool:
-        """Whether it may use the model; None is a request that names none (audio: the engine reads the form)."""
-        return self.models is None or (model is not None and model in self.models)
+    def allows(self, model: str) -> bool:
+        """Whether it may use the model."""
+        return self.models is None or model in self.models
 
 
 class TenantsError(ValueError):
