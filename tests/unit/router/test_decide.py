@@ -85,12 +85,29 @@ async def test_keys_models_and_limits(world):
     hidden = some.ask("small", body={"model": "alias"})
     assert (hidden.status, "served here: t" in hidden.body.decode()) == (404, True)
     assert "alias" in hidden.body.decode().partition("does not exist")[0]
-    form = some.ask("small", path="/v1/audio/transcriptions", body=b"--x", content_type=b"multipart/form-data")
-    assert form.status == 404, "a form may name any model"
     assert [type(some.ask("small", body={"prompt": "x"})) for _ in range(2)] == [Picked] * 2
     over = some.ask("small")
     assert (over.status, code(over)) == (429, "rate_limit_exceeded")
     assert over.retry_after > 0
+
+
+@pytest.mark.parametrize(
+    ("tenant", "model", "said"),
+    [
+        pytest.param("small", b"t", None, id="its own"),
+        pytest.param("small", b"alias", "model_not_found", id="another"),
+        pytest.param("urgent", b"gpt", "model_not_found", id="nobody's"),
+        pytest.param("small", None, "invalid_value", id="one that cannot be read may be any"),
+        pytest.param("urgent", None, None, id="who may use all may leave it to the engine"),
+    ],
+)
+async def test_models_in_forms(world, tenant, model, said):
+    some = world(keys=("small", "urgent"))
+    some.replicas("a")
+    field = b"" if model is None else b'Content-Disposition: form-data; name="model"\r\n\r\n' + model + b"\r\n--x"
+    kind, form = b"multipart/form-data; boundary=x", b"--x" + (b"\r\n" + field if field else b"") + b"--\r\n"
+    found = some.ask(tenant, path="/v1/audio/transcriptions", body=form, content_type=kind)
+    assert (None if isinstance(found, Picked) else code(found)) == said
 
 
 async def test_the_models_are_those_of_all_replicas_and_of_none(world):

@@ -9,6 +9,10 @@ from manta_runtime.router.picker.request import Request
 from manta_runtime.router.picker.tenants import ANONYMOUS, Tenant, Tenants
 
 _FORMS = b"multipart/"
+_NAMELESS = (
+    "this key is good for some models only: name one in the form's field `model`, once, and send the form as "
+    "multipart/form-data with a quoted name for each part"
+)
 
 
 class Access:
@@ -38,9 +42,10 @@ class Access:
     def may(self, tenant: Tenant, request: Request, content_type: bytes, now: float) -> Refused | None:
         """What speaks against the request; None: nothing."""
         model = request.model
-        if model is None:  # the engine takes its own, or finds one in the form
-            named = None if content_type[:10].lower() == _FORMS else self._models.default
-            allowed = tenant.models is None or tenant.allows(named)
+        if model is None:  # the engine takes its own, or finds one in a form that we cannot read
+            if tenant.models is not None and content_type[:10].lower() == _FORMS:
+                return decision.bad_request(_NAMELESS, "invalid_value")
+            allowed = tenant.allows(self._models.default)
         else:
             allowed = model in self._models.names and (tenant.models is None or model in tenant.models)
         if not allowed:
