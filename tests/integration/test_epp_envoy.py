@@ -68,7 +68,8 @@ class Engine:
         if not body.get("stream"):
             headers = sorted(name.lower() for name in request.headers)
             return web.json_response(
-                {"engine": self.name, "size": len(text), "got": body.get("n"), "headers": headers, "usage": USAGE}
+                {"engine": self.name, "size": len(text), "got": body.get("n"), "headers": headers, "usage": USAGE},
+                headers={"x-manta-prompt-tokens": "3"},
             )
         self.running += 1
         try:
@@ -180,6 +181,7 @@ async def test_the_picked_engine_serves_the_whole_request(world, name, choice):
     assert "authorization" not in body["headers"]
     assert "x-api-key" not in body["headers"]
     assert headers["x-manta-replica"] == "a"
+    assert "x-manta-prompt-tokens" not in headers
     end = await world.end()
     assert (end.status, end.upstream, end.flags) == (200, f"{ENGINES[choice]}:8000", "")
     assert (end.prompt_tokens, end.completion_tokens, end.attempts) == (3, 2, 1)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from google.protobuf.struct_pb2 import Struct, Value
 
+from manta_runtime.router import usage
 from manta_runtime.router.asking import DESTINATION_HEADER
 from manta_runtime.router.epp.messages import ProcessingResponse, message
 
@@ -58,8 +59,8 @@ def picked(step: str, endpoints: Iterable[str], body: bytes | None = None) -> by
 
 
 def response_headers(headers: Iterable[tuple[str, str]]) -> bytes:
-    """Headers to add to what the client gets."""
-    common = _Common(header_mutation=_Mutation(set_headers=_options(headers)))
+    """Headers to add to what the client gets, which is not what engines tell their router."""
+    common = _Common(header_mutation=_Mutation(set_headers=_options(headers), remove_headers=usage.HEADERS))
     answer: bytes = ProcessingResponse(response_headers=_Headers(response=common)).SerializeToString()
     return answer
 
