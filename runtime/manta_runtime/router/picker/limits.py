@@ -115,21 +115,6 @@ class Limits:
         change = tokens - charge.tokens
         account.tokens.add(change, charge.second if change < 0 else int(now))
 
-    def headers(self, tenant: Tenant, now: float) -> tuple[tuple[str, str], ...]:
-        """What is left, as OpenAI's clients read it (x-ratelimit-…); nothing for what has no limit."""
-        if not tenant.limited:
-            return ()
-        account = self._account(tenant.name, now)
-        found: list[tuple[str, str]] = []
-        for kind, limit, window in (
-            ("requests", tenant.requests_per_minute, account.requests),
-            ("tokens", tenant.tokens_per_minute, account.tokens),
-        ):
-            if limit is not None:
-                found.append((f"x-ratelimit-limit-{kind}", str(limit)))
-                found.append((f"x-ratelimit-remaining-{kind}", str(max(0, limit - window.total))))
-        return tuple(found)
-
     def running(self) -> dict[str, int]:
         """Requests in flight here, by tenant that has limits, for metrics."""
         return {name: account.running for name, account in self._accounts.items()}
