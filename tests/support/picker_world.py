@@ -43,7 +43,8 @@ class World:
         for refresh in self.picker.refreshers():
             refresh()
 
-    def replicas(self, *names, ready="True"):
+    def replicas(self, *names, ready="True", models='{"data": []}'):
+        """These exist, and have told these models (None: not yet)."""
         conditions = [{"type": "Ready", "status": ready}]
         pods = [
             {"metadata": {"name": name}, "status": {"podIP": f"10.0.0.{number}", "conditions": conditions}}
@@ -51,6 +52,8 @@ class World:
         ]
         self.picker.members.replace(pods)
         self.picker._pods_changed()
+        for name in names if models is not None else ():
+            self.picker._told_models(name, models.encode())
 
     def ask(self, key="", path="/v1/completions", method="POST", body=None, subset=None, **headers):
         self.number += 1

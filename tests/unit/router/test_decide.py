@@ -91,25 +91,6 @@ async def test_keys_models_and_limits(world):
     assert over.retry_after > 0
 
 
-@pytest.mark.parametrize(
-    ("tenant", "model", "said"),
-    [
-        pytest.param("small", b"t", None, id="its own"),
-        pytest.param("small", b"alias", "model_not_found", id="another"),
-        pytest.param("urgent", b"gpt", "model_not_found", id="nobody's"),
-        pytest.param("small", None, "invalid_value", id="one that cannot be read may be any"),
-        pytest.param("urgent", None, None, id="who may use all may leave it to the engine"),
-    ],
-)
-async def test_models_in_forms(world, tenant, model, said):
-    some = world(keys=("small", "urgent"))
-    some.replicas("a")
-    field = b"" if model is None else b'Content-Disposition: form-data; name="model"\r\n\r\n' + model + b"\r\n--x"
-    kind, form = b"multipart/form-data; boundary=x", b"--x" + (b"\r\n" + field if field else b"") + b"--\r\n"
-    found = some.ask(tenant, path="/v1/audio/transcriptions", body=form, content_type=kind)
-    assert (None if isinstance(found, Picked) else code(found)) == said
-
-
 async def test_the_models_are_those_of_all_replicas_and_of_none(world):
     some = world(keys=("small", "urgent"))
     listed = json.loads(some.ask("urgent", "/v1/models", "GET", b"").body)
@@ -247,3 +228,14 @@ async def test_what_nobody_tells_the_end_of_is_settled_in_time(world, monkeypatc
     some.now += 2
     some.picker.tick()
     assert some.picker.limits.running() == {"small": 0}
+
+
+async def test_a_bug_does_not_keep_all_others_waiting(world, monkeypatch):
+    some = world()
+    poison, other = (some.ask(body={"model": "t", "prompt": prompt}) for prompt in ("poison" * 50, "x"))
+    choose = some.picker.chooser.choose
+    monkeypatch.setattr(
+        some.picker.chooser, "choose", lambda asked, *rest: choose(asked, *rest) if asked.prompt_tokens < 50 else 1 // 0
+    )
+    some.replicas("a")
+    assert (code(poison.result()), other.result().replica) == ("router_failed", "a")

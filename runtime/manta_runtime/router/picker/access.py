@@ -55,6 +55,11 @@ class Access:
             return None
         return decision.too_many(over.text, over.kind, over.code, over.retry_after or 0)
 
+    def is_unsure(self, tenant: Tenant, request: Request) -> bool:
+        """Whether a model that is not known yet may still turn out to exist, as far as this tenant is concerned."""
+        model, models = request.model, self._models
+        return not models.complete and model is not None and model not in models.names and tenant.allows(model)
+
     def started(self, tenant: Tenant, request: Request, now: float) -> Charge | None:
         """Charge a request that was let in."""
         return self._limits.started(tenant, request, now)

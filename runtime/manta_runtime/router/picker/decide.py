@@ -24,6 +24,7 @@ from manta_runtime.router.picker.ledger import Placed
 from manta_runtime.router.picker.parts import Bill, Parts
 from manta_runtime.router.picker.request import BadRequestError, Request, parse
 from manta_runtime.router.picker.tenants import Tenant
+from manta_runtime.router.picker.unsure import Unsure
 
 __all__ = ["Answered", "Decider", "Decision", "Picked", "Refused"]
 
@@ -47,6 +48,7 @@ class Decider:
         self._session = parts.config.session_header.lower().encode()
         self._revision: str | None = None
         self.holding = Holding(parts.config.hold)
+        self._unsure = Unsure(parts.config.hold, parts.access, self._start, self._counted)
 
     def decide(self, question: Question) -> Decision | asyncio.Future[Decision]:
         """The decision; a future for a held request: cancel it when its client leaves."""
@@ -76,6 +78,9 @@ class Decider:
             self._take_back(self._ledger.take(request_id), now)
         refused = self._access.may(tenant, request, content_type, now)
         if refused is not None:
+            if self._access.is_unsure(tenant, request):
+                explain = b"x-manta-explain" in headers
+                return self._unsure.enter(Asked(request_id, tenant, request, now, question.subset, explain, None))
             return self._counted(refused)
         return self._admit(question, request_id, tenant, request, now)
 
@@ -90,10 +95,17 @@ class Decider:
                 return Answered(found.body, found.content_type, found.headers)
             miss = found
         asked = Asked(request_id, tenant, request, now, question.subset, b"x-manta-explain" in question.headers, miss)
-        asked.charge = self._access.started(tenant, request, now)
+        return self._start(asked, now)
+
+    def _start(self, asked: Asked, now: float) -> Decision | asyncio.Future[Decision]:
+        asked.charge = self._access.started(asked.tenant, asked.request, now)
         if not len(self.holding) and (choice := self._choose(asked, now)) is not None:
             return self._place(asked, choice, now)
         return self._hold(asked, now)
+
+    def models_told(self) -> None:
+        """A replica has told its models."""
+        self._unsure.news(self._clock())
 
     def _describe(self, model: str, tenant: Tenant) -> Decision:
         if not model:
@@ -113,7 +125,7 @@ class Decider:
 
     def _place(self, asked: Asked, choice: Choice, now: float) -> Picked:
         request, candidate = asked.request, choice.candidate
-        self._chooser.commit(request, choice)
+        counted = self._chooser.commit(request, choice)
         ways = (candidate, *choice.fallbacks)
         endpoints = tuple([c.endpoint for c in ways])
         self._ledger.placed(
@@ -123,7 +135,7 @@ class Decider:
             tried=endpoints,
             work=choice.work,
             stream=request.stream,
-            bill=Bill(asked.tenant.name, request, asked.charge),
+            bill=Bill(asked.tenant.name, request, asked.charge, candidate.replica, counted),
         )
         self._metrics.picked(candidate.replica, choice.reason, request.prompt_tokens, choice.matched)
         if asked.miss is not None and self._cache is not None:
@@ -196,15 +208,25 @@ class Decider:
             return
         now = self._clock()
         while (asked := self.holding.head()) is not None and asked.future is not None:
-            choice = self._choose(asked, now)
-            if choice is None and asked.subset is not None and not self._allowed(asked):
-                asked.future.set_result(self._turned_away(asked, self._none_free(0, allowed=False), now))
-                continue
-            if choice is None or _is_flooded(choice):
-                return
-            self.holding.take(now)
-            self._metrics.held.observe(now - asked.at)
-            asked.future.set_result(self._place(asked, choice, now))
+            try:
+                if not self._release(asked, asked.future, now):
+                    return
+            except Exception:
+                log.exception("a held request cannot be placed")
+                asked.future.set_result(self._turned_away(asked, decisions.failed(), now))
+
+    def _release(self, asked: Asked, future: asyncio.Future[Decision], now: float) -> bool:
+        """Place it, or turn it away; False if it has to go on waiting, and all others with it."""
+        choice = self._choose(asked, now)
+        if choice is None and asked.subset is not None and not self._allowed(asked):
+            future.set_result(self._turned_away(asked, self._none_free(0, allowed=False), now))
+            return True
+        if choice is None or _is_flooded(choice):
+            return False
+        self.holding.take(now)
+        self._metrics.held.observe(now - asked.at)
+        future.set_result(self._place(asked, choice, now))
+        return True
 
     def tick(self) -> None:
         """Some time has passed (call it several times a second): refuse those whose time is up."""
@@ -214,6 +236,7 @@ class Decider:
                 self._metrics.held.observe(now - asked.at)
                 asked.future.set_result(self._turned_away(asked, self._none_free(self.holding.seconds), now))
         self.wake()
+        self._unsure.news(now)
 
     def members_changed(self) -> None:
         """Replicas came, went, failed or are back."""
@@ -238,8 +261,10 @@ class Decider:
             bill, completion = placed.bill, end.completion_tokens or 0
             self._metrics.used(bill.tenant, end.prompt_tokens, completion, end.cached_tokens or 0)
             self._chooser.learned(bill.request, end.prompt_tokens, completion)
-        elif end.status is not None and end.status >= _FAILURE:
-            tokens = 0
+            self._chooser.settled(bill.replica, bill.counted, end.prompt_tokens, placed.at)
+        elif end.status is not None and (end.status >= _FAILURE or not end.status):
+            tokens = 0 if end.status else None
+            self._chooser.settled(placed.bill.replica, placed.bill.counted, 0, placed.at)
         self._settle(placed, tokens, now, end.events or 0)
         if end.attempts is not None and end.attempts > 1:
             self._metrics.retries += end.attempts - 1

@@ -69,6 +69,12 @@ def unavailable(text: str, code: str, retry_after: int) -> Refused:
     return Refused(503, openai_errors.body(text, kind=_UNAVAILABLE, code=code), code, retry_after)
 
 
+def models_unknown(model: str | None) -> Refused:
+    """It may exist: a replica that has not told its models may serve it."""
+    text = f"model {(model or '')[:200]!r}: not all replicas have told their models yet; retry later"
+    return unavailable(text, "models_unknown", NO_REPLICA_SECONDS)
+
+
 def failed() -> Refused:
     """We have a bug. Not a 5xx of ours to Envoy: it would take that for no answer, and let the request through."""
     text = "the router failed at this request; its log says why"

@@ -21,14 +21,15 @@ PERIOD_SECONDS = 1.0
 _MODELS_EVERY = 10  # looks
 _SILENT_AFTER = 5  # looks in a row without an answer: what was seen before counts no more
 _PROBE_SECONDS = (0.1, 2.0)  # first, last
-_OK = 200
+_OK, _SERVER_ERROR = 200, 500
 
 
 @dataclass(frozen=True)
 class Seen:
     """Whom to tell. Names are of replicas; `look` also gets the time of asking.
 
-    `dead`: it refused a connection, or has not answered for several looks; `silent`: it says nothing of itself.
+    `dead`: it refused a connection, or has not answered for several looks; `silent`: it says nothing of itself;
+    `models`: its answer, empty if it has none to tell.
     """
 
     look: Callable[[str, Look, float], None]
@@ -70,7 +71,7 @@ class Looks:
     async def _watch(self, endpoint: Endpoint) -> None:
         client = EngineClient(endpoint.address)
         loop = asyncio.get_running_loop()
-        number, silent = 0, 0
+        number, silent, told = 0, 0, False
         due = loop.time()
         try:
             while True:
@@ -78,8 +79,8 @@ class Looks:
                 silent = 0 if await self._look(client, endpoint, asked_at, silent) else silent + 1
                 if silent == _SILENT_AFTER:
                     self._seen.silent(endpoint.name)
-                if number % _MODELS_EVERY == 0:
-                    await self._ask_models(client, endpoint)
+                if not told or number % _MODELS_EVERY == 0:
+                    told = await self._ask_models(client, endpoint) or told
                 due += PERIOD_SECONDS * (_phase(endpoint.name) if number == 0 else 1.0)
                 number += 1
                 due = max(due, loop.time())
@@ -104,14 +105,16 @@ class Looks:
         self._seen.look(endpoint.name, look, asked_at)
         return True
 
-    async def _ask_models(self, client: EngineClient, endpoint: Endpoint) -> None:
+    async def _ask_models(self, client: EngineClient, endpoint: Endpoint) -> bool:
         try:
             status, body = await client.get("/v1/models")
         except EngineError as error:
             log.debug("no models from %s: %s", endpoint.name, error)
-            return
-        if status == _OK:
-            self._seen.models(endpoint.name, body)
+            return False
+        if status >= _SERVER_ERROR:
+            return False
+        self._seen.models(endpoint.name, body if status == _OK else b"")
+        return True
 
     async def _probe(self, endpoint: Endpoint) -> None:
         """Ask for its health until it answers."""

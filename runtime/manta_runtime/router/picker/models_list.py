@@ -22,7 +22,10 @@ class ModelsList:
         self._created = created
         self._told: dict[str, dict[str, Json]] = {}  # replica → name → description
         self._union: dict[str, Json] = {}
+        self._usable: frozenset[str] = frozenset()
         self.names: frozenset[str] = frozenset(served)
+        self.complete = False
+        """Whether all usable replicas have told, and one at least: what is not among `names` does not exist."""
         self._refresh()
 
     @property
@@ -35,19 +38,26 @@ class ModelsList:
         try:
             data = msgspec.json.decode(body)["data"]
             told = {str(model["id"]): dict(model) for model in data}
-        except (msgspec.DecodeError, LookupError, TypeError, ValueError) as error:
+        except (msgspec.DecodeError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"not a list of models: {error}") from error
         if self._told.get(replica) != told:
             self._told[replica] = told
             self._refresh()
         return frozenset(told).difference(self._served)
 
+    def tells_none(self, replica: str) -> None:
+        """A replica has answered, but not with a list of models: what it told before holds."""
+        if replica not in self._told:
+            self._told[replica] = {}
+            self._refresh()
+
     def keep_only(self, replicas: Iterable[str]) -> None:
         """Forget replicas that are not usable any more; the last one's adapters stay until another tells its own."""
-        kept = {name: told for name in replicas if (told := self._told.get(name)) is not None}
-        if kept and kept.keys() != self._told.keys():
+        self._usable = frozenset(replicas)
+        kept = {name: told for name in self._usable if (told := self._told.get(name)) is not None}
+        if kept:
             self._told = kept
-            self._refresh()
+        self._refresh()
 
     def visible(self, tenant: Tenant) -> list[str]:
         """The names that the tenant may use."""
@@ -71,6 +81,7 @@ class ModelsList:
                     union[name] = model
         self._union = union
         self.names = frozenset(union)
+        self.complete = bool(self._told) and self._usable <= self._told.keys()
 
     def _bare(self, name: str) -> Json:
         return {"id": name, "object": "model", "created": self._created, "owned_by": "vllm"}

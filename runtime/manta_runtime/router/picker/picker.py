@@ -182,6 +182,8 @@ class Picker:
             self.ledger.adapters(replica, self.models.learn(replica, body))
         except ValueError as error:
             log.debug("models of %s: %s", replica, error)
+            self.models.tells_none(replica)
+        self.decider.models_told()
 
     def _ready(self) -> Answer:
         if self.is_ready():
