@@ -64,7 +64,7 @@ def test_router_yaml_arrives_field_by_field(deployment):
 
 
 def test_every_router_field_is_rendered_and_differs_from_the_runtimes_default():
-    [config] = of_kind(render(DEPLOYMENTS["every router field"])[1], "ConfigMap")
+    [config] = configs(render(DEPLOYMENTS["every router field"])[1], "router.yaml")
     written = set(yaml.safe_load(config["data"]["router.yaml"]))
     in_files = {"keysDir", "tenantsFile"}  # paths are arguments: the box rewrites them there alone
     by_runtime = {"maxBodyBytes"}
@@ -94,7 +94,8 @@ def test_the_router_selects_the_heads_and_nobody_else(deployment):
 
 @every
 def test_the_router_containers_are_commands_of_the_runtime(deployment):
-    [workload] = of_kind(render(deployment)[1], "Deployment")
+    objects = render(deployment)[1]
+    [workload] = of_kind(objects, "Deployment")
     volumes = {volume["name"]: volume for volume in workload["spec"]["template"]["spec"]["volumes"]}
     for name, container in containers(workload).items():
         assert container["command"][:2] == ["manta-runtime", "router"]
@@ -104,11 +105,13 @@ def test_the_router_containers_are_commands_of_the_runtime(deployment):
         assert told["pod_ip"] == "10.0.0.8"
         sources = {mount["mountPath"]: volumes[mount["name"]] for mount in container["volumeMounts"]}
         assert "emptyDir" in sources[str(told["run_dir"])]
-        maps = {"name": names.router_name(deployment.name)}
-        assert (told["file"].name, sources[str(told["file"].parent)]["configMap"]) == ("router.yaml", maps)
+        made = {obj["metadata"]["name"]: list(obj["data"]) for obj in of_kind(objects, "ConfigMap")}
+        shown = [each["configMap"]["name"] for each in sources[str(told["file"].parent)]["projected"]["sources"]]
+        assert [made[each] for each in shown] == [["router.yaml"], ["tenants.yaml"]]
+        assert told["file"].name == "router.yaml"
         if name == "picker":
             tenants, keys = told["tenants_file"], told["keys_dir"]
-            assert (tenants.name, sources[str(tenants.parent)]["configMap"]) == ("tenants.yaml", maps)
+            assert (tenants.name, tenants.parent) == ("tenants.yaml", told["file"].parent)
             secret = sources[str(keys)]["secret"]["secretName"] if keys else None
             assert secret == (deployment.spec.router.auth and deployment.spec.router.auth.secret)
         assert {path for path in sources if not sources[path].get("secret")} == {"/etc/manta/router", "/tmp", RUN}
@@ -155,8 +158,9 @@ def test_in_an_inference_pool_the_picker_is_alone_and_has_the_ports_that_gateway
     [service] = [obj for obj in of_kind(objects, "Service") if obj["metadata"]["name"] == "demo-epp"]
     assert {port["targetPort"] for port in service["spec"]["ports"]} <= set(ports)
     mounted = {volume["name"]: volume for volume in workload["spec"]["template"]["spec"]["volumes"]}
-    [made] = of_kind(objects, "ConfigMap")
-    assert mounted["config"]["configMap"]["name"] == made["metadata"]["name"] == "demo-epp"
+    shown = [each["configMap"]["name"] for each in mounted["config"]["projected"]["sources"]]
+    assert shown == [made["metadata"]["name"] for made in of_kind(objects, "ConfigMap")]
+    assert shown[1] == "demo-epp-tenants", "of this mode, so that both are there while it changes"
 
 
 def health_path(http):
@@ -172,8 +176,12 @@ def port_of(cluster):
     return endpoint["endpoint"]["address"]["socket_address"]["port_value"]
 
 
+def configs(objects, file):
+    return [obj for obj in of_kind(objects, "ConfigMap") if file in obj["data"]]
+
+
 def config_of(objects):
-    [config] = of_kind(objects, "ConfigMap")
+    [config] = configs(objects, "router.yaml")
     return parse(config["data"]["router.yaml"])
 
 

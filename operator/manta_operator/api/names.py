@@ -63,12 +63,12 @@ def group_secret_name(deployment: str) -> str:
 
 
 def router_name(deployment: str) -> str:
-    """Return the name of the router's Deployment, ConfigMap and ServiceAccount."""
+    """Return the name of the router's Deployment and ServiceAccount."""
     return f"{deployment}-router"
 
 
 def epp_name(deployment: str) -> str:
-    """Return the name of the endpoint picker's Deployment, ConfigMap and Service in mode inference-pool."""
+    """Return the name of the endpoint picker's Deployment and Service in mode inference-pool."""
     return f"{deployment}-epp"
 
 

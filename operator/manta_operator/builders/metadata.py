@@ -30,7 +30,10 @@ def selector(deployment: LLMDeployment, component: str) -> dict[str, str]:
 
 
 def router_workload(deployment: LLMDeployment) -> str:
-    """Return the name of the router's Deployment and ConfigMap: a mode's own, so that a change of mode has both."""
+    """Return the name of the router's Deployment, with which those of its ConfigMaps begin.
+
+    It is a mode's own, so that both are there while the mode changes.
+    """
     in_pool = deployment.spec.router.mode == "inference-pool"
     return names.epp_name(deployment.name) if in_pool else names.router_name(deployment.name)
 

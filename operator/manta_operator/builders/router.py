@@ -8,12 +8,10 @@ from typing import Any
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
 from manta_operator.builders.metadata import metadata, router_workload, selector
-from manta_operator.builders.router_config import config_hash
+from manta_operator.builders.router_config import router_tenants
 from manta_operator.builders.router_pod import router_pod
 
 Object = dict[str, Any]
-
-CONFIG_HASH = "manta.dev/config-hash"
 
 
 def router_service(deployment: LLMDeployment) -> Object:
@@ -47,11 +45,8 @@ def router_deployment(deployment: LLMDeployment, config: Object) -> Object:
             "selector": {"matchLabels": labels},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "template": {
-                "metadata": {
-                    "annotations": {CONFIG_HASH: config_hash(config)},
-                    "labels": names.common_labels(deployment.name, names.COMPONENT_ROUTER),
-                },
-                "spec": router_pod(deployment),
+                "metadata": {"labels": names.common_labels(deployment.name, names.COMPONENT_ROUTER)},
+                "spec": router_pod(deployment, [config, router_tenants(deployment)]),
             },
         },
     }

@@ -1,7 +1,10 @@
-"""Builder of the router's ConfigMap: router.yaml, and tenants.yaml. Pure.
+"""Builders of the router's ConfigMaps: one of router.yaml, one of tenants.yaml. Pure.
 
-router.yaml is parsed by `manta_runtime.router.config`; a contract test holds both sides equal, field by field. A change
-of it restarts the router pods. tenants.yaml is read again when it changes: limits are changed while requests run.
+router.yaml is parsed by `manta_runtime.router.config`; a contract test holds both sides equal, field by field. Its hash
+is in the name of its ConfigMap: a change makes another one and new router pods, and those of before keep theirs, with
+what their image understands, however often they restart. It is pruned when no pod has it any more.
+
+tenants.yaml is read again when it changes: limits are changed while requests run.
 """
 
 import hashlib
@@ -22,18 +25,24 @@ TENANTS_FILE = "tenants.yaml"
 
 
 def router_config(deployment: LLMDeployment) -> Object:
-    """Return the ConfigMap that the containers of the router read."""
+    """Return the ConfigMap of router.yaml, which pods of exactly this configuration read."""
+    text = _text(_router(deployment))
+    return _config_map(deployment, hashlib.sha256(text.encode()).hexdigest()[:8], CONFIG_FILE, text)
+
+
+def router_tenants(deployment: LLMDeployment) -> Object:
+    """Return the ConfigMap of tenants.yaml, which all router pods of the mode read."""
+    return _config_map(deployment, "tenants", TENANTS_FILE, _text(_tenants(deployment)))
+
+
+def _config_map(deployment: LLMDeployment, suffix: str, file: str, text: str) -> Object:
+    name = f"{router_workload(deployment)}-{suffix}"
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": metadata(deployment, router_workload(deployment), names.COMPONENT_ROUTER),
-        "data": {CONFIG_FILE: _text(_router(deployment)), TENANTS_FILE: _text(_tenants(deployment))},
+        "metadata": metadata(deployment, name, names.COMPONENT_ROUTER),
+        "data": {file: text},
     }
-
-
-def config_hash(config: Object) -> str:
-    """Return eight hexadecimal digits that change when the router pods have to be replaced."""
-    return hashlib.sha256(config["data"][CONFIG_FILE].encode()).hexdigest()[:8]
 
 
 def _router(deployment: LLMDeployment) -> Object:

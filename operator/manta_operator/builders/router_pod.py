@@ -3,16 +3,17 @@
     envoy    moves the bytes (not in mode inference-pool)
     picker   knows the replicas, the keys and the limits; Envoy or a gateway asks it once a request
 
-Both read the ConfigMap; the picker alone sees the Secret of keys, and writes the replicas to a folder that Envoy reads.
+Both read the ConfigMaps; the picker alone sees the Secret of keys. It writes the replicas to a folder that Envoy reads.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment, Resources, RouterSpec
 from manta_operator.api.quantity import format_bytes, parse_quantity
 from manta_operator.builders.engine_pod import END_MARGIN_SECONDS, USER
-from manta_operator.builders.metadata import router_workload, selector
+from manta_operator.builders.metadata import selector
 from manta_operator.builders.router_config import CONFIG_FILE, TENANTS_FILE
 from manta_operator.builders.scheduling import scheduling
 
@@ -28,8 +29,13 @@ PICKER_CPU = "100m"
 PICKER_MEMORY = "128Mi"
 
 
-def router_pod(deployment: LLMDeployment) -> Object:
-    """Return the spec of the router's pods. They end when held and running requests have had their time."""
+def router_pod(deployment: LLMDeployment, configs: Sequence[Object]) -> Object:
+    """Return the spec of the router's pods. They end when held and running requests have had their time.
+
+    Args:
+        deployment: What is asked for.
+        configs: The ConfigMaps of `router_config`, whose files they find in one folder.
+    """
     spec = deployment.spec
     spread = {
         "maxSkew": 1,
@@ -50,18 +56,19 @@ def router_pod(deployment: LLMDeployment) -> Object:
         "serviceAccountName": names.router_name(deployment.name),
         "terminationGracePeriodSeconds": end,
         "topologySpreadConstraints": [spread],
-        "volumes": _volumes(deployment),
+        "volumes": _volumes(deployment, configs),
     } | scheduling(spec.router.scheduling)
 
 
-def _volumes(deployment: LLMDeployment) -> list[Object]:
+def _volumes(deployment: LLMDeployment, configs: Sequence[Object]) -> list[Object]:
+    sources = [{"configMap": {"name": config["metadata"]["name"]}} for config in configs]
     auth = deployment.spec.router.auth
     # Optional: without it the pods would not start, and nobody could ask what is wrong. The picker refuses everybody.
     keys = {"secretName": auth.secret, "optional": True, "defaultMode": KEYS_MODE} if auth else None
     # For gateways that verify the endpoint picker: it signs its own certificate where there is none.
     certificate = {"secretName": names.epp_tls_name(deployment.name), "optional": True, "defaultMode": KEYS_MODE}
     return [
-        {"name": "config", "configMap": {"name": router_workload(deployment)}},
+        {"name": "config", "projected": {"sources": sources}},
         *([{"name": "keys", "secret": keys}] if keys else []),
         *([{"name": "epp-tls", "secret": certificate}] if deployment.spec.router.mode == "inference-pool" else []),
         {"name": "run", "emptyDir": {"sizeLimit": "64Mi"}},

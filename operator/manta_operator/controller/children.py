@@ -41,6 +41,8 @@ class Child:
     """Of a pod: engine or router."""
     address: str = ""
     """IP address of a router pod."""
+    mounts: tuple[str, ...] = ()
+    """Of a router pod: the ConfigMaps that it reads."""
     node: str = ""
     """Of a pod: where it runs."""
 
@@ -75,8 +77,15 @@ def child(kind: str, body: Mapping[str, Any]) -> Child:
         seen=_text(slim(kind, body)) if kind in KEPT else b"",
         component=intern(component),
         address=(body.get("status") or {}).get("podIP", "") if component == names.COMPONENT_ROUTER else "",
+        mounts=_mounts(body["spec"]) if component == names.COMPONENT_ROUTER else (),
         node=intern(body["spec"].get("nodeName") or "") if kind == "Pod" else "",
     )
+
+
+def _mounts(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    volumes = spec.get("volumes") or ()
+    sources = [each for volume in volumes for each in (volume, *(volume.get("projected") or {}).get("sources", ()))]
+    return tuple(intern(each["configMap"]["name"]) for each in sources if each.get("configMap"))
 
 
 def digest(body: Mapping[str, Any]) -> bytes:

@@ -101,13 +101,16 @@ class Effects:
         return pruned, failures
 
     def _surplus(self, deployment: LLMDeployment, desired: Desired) -> list[Child]:
+        children = self._store.of((deployment.namespace, deployment.name))
+        read = {("ConfigMap", config) for each in children.values() for config in each.mounts}
         given_up = {group.uid for group in desired.plan.prune}
         wanted = {(obj["kind"], obj["metadata"]["name"]) for obj in desired.objects}
         kept = _KEPT | LEADING if desired.keep else _KEPT
         return [
             found
-            for name, found in self._store.of((deployment.namespace, deployment.name)).items()
-            if not self._store.going(found)
+            for name, found in children.items()
+            if name not in read
+            and not self._store.going(found)
             and (
                 found.uid in given_up
                 or (found.kind not in kept and found.owner == deployment.uid and name not in wanted)

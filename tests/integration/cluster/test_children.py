@@ -1,5 +1,7 @@
 """From one LLMDeployment to its children: what exactly is made, to whom it belongs, and when it is called Ready."""
 
+import re
+
 from cluster_space import CHILD_KINDS
 
 LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/component", "app.kubernetes.io/managed-by")
@@ -11,11 +13,13 @@ def test_children_are_exactly_what_the_documentation_lists(space):
     space.serving("demo")
     revision = space.status("demo")["revision"]
     found = {(each["kind"], each["metadata"]["name"]) for each in space.children("demo")}
+    (config,) = {name for kind, name in found if kind == "ConfigMap" and re.fullmatch("demo-router-[0-9a-f]{8}", name)}
     assert found - {("Secret", "demo-group")} == {
         ("ServiceAccount", "demo-router"),
         ("Role", "demo-router"),
         ("RoleBinding", "demo-router"),
-        ("ConfigMap", "demo-router"),
+        ("ConfigMap", config),
+        ("ConfigMap", "demo-router-tenants"),
         ("Service", "demo"),
         ("Service", "demo-group"),
         ("PodDisruptionBudget", "demo-engine"),

@@ -8,7 +8,7 @@ from manta_operator.box.cluster import ApiError
 CHANGES = [
     ("Service", "demo", {"spec": {"selector": {"manta.dev/deployment": "x"}}}),
     ("Service", "demo", {"spec": {"ports": [{"name": "http", "port": 9999, "targetPort": "http"}]}}),
-    ("ConfigMap", "demo-router", {"data": {"router.yaml": "broken"}}),
+    ("ConfigMap", "demo-router-tenants", {"data": {"tenants.yaml": "broken"}}),
     ("Role", "demo-router", {"rules": []}),
     ("ServiceAccount", "demo-router", {"metadata": {"labels": {"app.kubernetes.io/name": "x"}}}),
     ("PodDisruptionBudget", "demo-router", {"spec": {"maxUnavailable": 0}}),
@@ -72,7 +72,7 @@ def test_what_somebody_else_added_stays(space):
 @pytest.mark.parametrize("kind", ["Service", "ConfigMap"])
 def test_a_foreign_object_is_refused(space, kind):
     """A child's name taken by somebody else's object: not touched, told in Reconciled; taken over once it is gone"""
-    name = {"Service": "demo", "ConfigMap": "demo-router"}[kind]
+    name = {"Service": "demo", "ConfigMap": "demo-router-tenants"}[kind]
     rest = {
         "Service": {"spec": {"selector": {"app": "old"}, "ports": [{"port": 80}]}},
         "ConfigMap": {"data": {"a": "b"}},

@@ -94,8 +94,8 @@ def test_tenants_restart_nothing_and_everything_else_in_router_yaml_does():
 def test_tenants_are_written_as_they_were_said():
     tenants = [{"name": "a", "models": [], "tokensPerMinute": 5, "weight": 2}, {"name": "b"}]
     made = desired(Observed(), router={"auth": {"secret": "keys"}, "tenants": tenants})
-    (config,) = [obj for obj in made.objects if obj["kind"] == "ConfigMap"]
-    assert config["data"]["tenants.yaml"] == (
+    config = {obj["metadata"]["name"]: obj["data"] for obj in made.objects if obj["kind"] == "ConfigMap"}
+    assert config["demo-router-tenants"]["tenants.yaml"] == (
         "tenants:\n- name: a\n  models: []\n  tokensPerMinute: 5\n  weight: 2\n- name: b\n"
     )
 

@@ -131,7 +131,11 @@ async def test_what_a_deleted_one_of_the_same_name_left_is_waited_for(one, caplo
 
 async def test_so_is_what_has_lost_its_labels(one):
     former = {"kind": "LLMDeployment", "name": "demo", "uid": "x", "apiVersion": "manta.dev/v1alpha1"}
-    metadata = {"name": "demo-router", "namespace": "default", "ownerReferences": [former | {"controller": True}]}
+    metadata = {
+        "name": "demo-router-tenants",
+        "namespace": "default",
+        "ownerReferences": [former | {"controller": True}],
+    }
     one.cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
     await one.run()
     assert "still belongs to the deleted LLMDeployment demo" in one.condition("Reconciled")["message"]

@@ -12,7 +12,7 @@ EVERYTHING = {
     "ServiceAccount": 1,
     "Role": 1,
     "RoleBinding": 1,
-    "ConfigMap": 1,
+    "ConfigMap": 2,
     "Service": 2,
     "PodDisruptionBudget": 2,
     "NetworkPolicy": 2,
