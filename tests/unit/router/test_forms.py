@@ -7,9 +7,11 @@ import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from picker_world import World, code
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from manta_runtime.router.picker.decision import Picked
 from manta_runtime.router.picker.forms import model_of
 from manta_runtime.router.picker.request import parse
 
@@ -133,3 +135,22 @@ async def test_a_form_of_a_common_client():
     data.add_field("file", io.BytesIO(b"\x00" * 100), filename="a.wav", content_type="audio/wav")
     body = data()
     assert model_of(body.headers["content-type"].encode(), await body.as_bytes()) == "m"
+
+
+@pytest.mark.parametrize(
+    ("tenant", "model", "said"),
+    [
+        pytest.param("small", b"t", None, id="its own"),
+        pytest.param("small", b"alias", "model_not_found", id="another"),
+        pytest.param("urgent", b"gpt", "model_not_found", id="nobody's"),
+        pytest.param("small", None, "invalid_value", id="one that cannot be read may be any"),
+        pytest.param("urgent", None, None, id="who may use all may leave it to the engine"),
+    ],
+)
+async def test_tenants_are_held_to_their_models(tenant, model, said, tmp_path):
+    some = World(tmp_path, keys=("small", "urgent"))
+    some.replicas("a")
+    field = b"" if model is None else b'Content-Disposition: form-data; name="model"\r\n\r\n' + model + b"\r\n--x"
+    kind, form = b"multipart/form-data; boundary=x", b"--x" + (b"\r\n" + field if field else b"") + b"--\r\n"
+    found = some.ask(tenant, path="/v1/audio/transcriptions", body=form, content_type=kind)
+    assert (None if isinstance(found, Picked) else code(found)) == said
