@@ -23,6 +23,8 @@ _SESSION_BOUND = 1.25
 _PRIOR_LOAD = 8.0
 # Excess below this part of its bound costs less than any difference that decides.
 _EVEN = 0.25
+# Estimates of tokens this close to what was counted need no correction.
+_CLOSE = 0.25
 # The mean of the learned rates is computed once in so many choices.
 _RATES_EVERY = 15
 
@@ -67,12 +69,17 @@ class Chooser:
         work = ttft.work(prompt, min(prompt, cached_tokens(matched)))
         return Choice(best, reason, matched, int(work), now, self.policy, request, usable, order, matches, left_out)
 
-    def commit(self, request: Request, choice: Choice) -> None:
-        """The request goes to the chosen replica, which will hold its prompt."""
+    def commit(self, request: Request, choice: Choice) -> int:
+        """The request goes to the chosen replica, which will hold its prompt. Returns what `settled` wants to know."""
         replica = choice.candidate.replica
         rest = (request.prompt_tokens - cached_tokens(len(request.blocks))) * CHARS_PER_TOKEN
         self.index.insert(replica, request.blocks, rest + self.lengths.answer_chars)
-        self.share.add(replica, request.prompt_tokens, choice.now)
+        return self.share.add(replica, request.prompt_tokens, choice.now)
+
+    def settled(self, replica: str, counted: int, prompt_tokens: int, at: float) -> None:
+        """The request that went to `replica` at `at` had so many tokens; 0: the engine did not work on it."""
+        if abs(prompt_tokens - counted) > counted * _CLOSE:
+            self.share.correct(replica, counted, prompt_tokens, at)
 
     def learned(self, request: Request, prompt_tokens: int, completion_tokens: int) -> None:
         """The prompt had so many tokens and its answer so many, says the `usage` of the answer."""

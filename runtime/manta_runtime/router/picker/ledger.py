@@ -31,6 +31,7 @@ UNKNOWN_RATE_SECONDS = 1.0
 _PENDING_SECONDS = 60.0  # at most
 _SAMPLE_TOKENS = 512  # less work says more of overheads than of the rate
 _WEIGHT = 0.2  # of the newest sample
+_FAILURE = 400
 _UNEVENTFUL = ("", "-")  # no response flags
 
 
@@ -241,7 +242,7 @@ class Ledger:
 
     def _learn(self, account: Account, placed: Placed, end: End, now: float) -> None:
         """Take the rate from a stream: its first data came when its prompt and the work ahead were done."""
-        if not placed.stream or not end.first_byte_ms or placed.work < _SAMPLE_TOKENS:
+        if not placed.stream or not end.first_byte_ms or placed.work < _SAMPLE_TOKENS or (end.status or 0) >= _FAILURE:
             return
         if end.prompt_tokens and (end.cached_tokens or 0) > end.prompt_tokens / 2:
             return  # the work was not what we thought

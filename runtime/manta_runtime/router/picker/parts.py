@@ -35,8 +35,10 @@ class Parts:
 
 
 class Bill(msgspec.Struct, gc=False):
-    """What is to be settled when a request ends."""
+    """What is to be settled when a request ends. `counted`: tokens that count in the share of `replica`."""
 
     tenant: str
     request: Request
     charge: Charge | None
+    replica: str
+    counted: int

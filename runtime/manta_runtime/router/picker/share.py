@@ -3,6 +3,9 @@
 Queues alone do not: a replica with a popular prefix can be asked all day without a queue, while its KV cache, its
 decode batch and its failure matter more than those of the others. Over minutes, so that it moves prefixes seldom.
 For `chooser.py`; pure: the time is passed in.
+
+Until a request ends its tokens are the client's to say, so it counts as no more than a few average ones (`add`), then
+as what the engine has counted, or as nothing if the engine refused it (`correct`).
 """
 
 import math
@@ -11,6 +14,8 @@ from collections.abc import Iterable
 FADE_SECONDS = 600.0
 # As many average requests are added to the mean, so that chance does not decide while few have come.
 _PRIOR_REQUESTS = 16.0
+# What has not ended counts as so many average requests at most; until there are many, those have about so many tokens.
+_MOST_REQUESTS, _PRIOR_TOKENS = 4.0, 4096.0
 
 
 class Share:
@@ -22,14 +27,28 @@ class Share:
         self._requests = 0.0
         self._faded = 0.0
 
-    def add(self, replica: str, tokens: int, now: float) -> None:
-        """`replica` gets a prompt of `tokens` tokens now (seconds)."""
+    def add(self, replica: str, tokens: int, now: float) -> int:
+        """`replica` gets a prompt of `tokens` tokens, presumably, now (seconds). Returns how many are counted."""
         if now > self._faded + 1.0:
             self._fade(now)
         self.join(replica)
+        mean = (self._total + _PRIOR_REQUESTS * _PRIOR_TOKENS) / (self._requests + _PRIOR_REQUESTS)
+        if tokens > _MOST_REQUESTS * mean:
+            tokens = int(_MOST_REQUESTS * mean)
         self.sent[replica] += tokens
         self._total += tokens
         self._requests += 1.0
+        return tokens
+
+    def correct(self, replica: str, counted: int, tokens: int, at: float) -> None:
+        """The prompt that was counted as `counted` tokens at the time `at` had `tokens`; 0: it was not computed."""
+        if replica in self.sent:
+            left = math.exp(min(0.0, at - self._faded) / FADE_SECONDS)
+            by = max((tokens - counted) * left, -self.sent[replica])
+            self.sent[replica] += by
+            self._total += by
+            if not tokens:
+                self._requests = max(0.0, self._requests - left)
 
     def join(self, replica: str) -> None:
         """`replica` may be chosen from now on. It starts as an average one: it is not to catch up with the others."""
