@@ -232,7 +232,8 @@ class World:
         self.envoy = await asyncio.create_subprocess_exec(
             ENVOY, "-c", str(file), *flags, stdout=self.log, stderr=self.log
         )
-        self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20))
+        key = {"authorization": "Bearer k"} if self.config.auth else None
+        self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20), headers=key)
         async with asyncio.timeout(20):
             while not await self._healthy():
                 assert self.envoy.returncode is None, (self.folder / "envoy.log").read_text()[-3000:]

@@ -11,18 +11,25 @@ from manta_runtime.router.config import RouterConfig
 
 Json = dict[str, Any]
 
+HEAP_BYTES = 4 << 30
+"""What Envoy's heap may take where nobody says how much memory there is."""
+
 _MAX_CONNECTIONS = 50_000  # of clients; beyond it new ones are closed at once
+_TYPE = "type.googleapis.com/envoy.extensions.resource_monitors."
+# What happens at which part of the heap.
+_GIVE_BACK, _REFUSE, _END_SENDERS = 0.75, 0.85, 0.95
 
 
-def build(config: RouterConfig, pod_ip: str, admin: Path, run_dir: Path) -> Json:
+def build(config: RouterConfig, pod_ip: str, admin: Path, run_dir: Path, heap_bytes: int = HEAP_BYTES) -> Json:
     """The bootstrap as a plain dict; every socket is on `pod_ip` but the admin interface, which has no password.
 
     That one is the Unix socket `admin`, for the launcher alone. `run_dir`: where the picker writes the endpoints.
+    `heap_bytes`: what Envoy's heap may take; near it new requests are refused.
     """
     return {
         "node": {"id": pod_ip, "cluster": config.deployment},
         "admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}},
-        "overload_manager": {"resource_monitors": [_connection_limit()]},
+        "overload_manager": _overload(heap_bytes),
         "static_resources": {
             "listeners": [listener.build(config, clusters.address(pod_ip, config.listen_port))],
             "clusters": clusters.build(config, pod_ip, run_dir),
@@ -30,12 +37,30 @@ def build(config: RouterConfig, pod_ip: str, admin: Path, run_dir: Path) -> Json
     }
 
 
+def _overload(heap_bytes: int) -> Json:
+    heap = "envoy.resource_monitors.fixed_heap"
+    limits = {"@type": _TYPE + "fixed_heap.v3.FixedHeapConfig", "max_heap_size_bytes": str(heap_bytes)}
+    return {
+        "refresh_interval": "0.25s",
+        "resource_monitors": [_connection_limit(), {"name": heap, "typed_config": limits}],
+        "actions": [
+            _when("overload_actions.shrink_heap", heap, _GIVE_BACK),
+            _when("overload_actions.stop_accepting_requests", heap, _REFUSE),
+        ],
+        # Bodies that were let in may still grow: clients that send get a 500, those that wait or read notice nothing.
+        "loadshed_points": [_when("load_shed_points.http1_server_abort_dispatch", heap, _END_SENDERS)],
+    }
+
+
+def _when(what: str, monitor: str, part: float) -> Json:
+    return {"name": f"envoy.{what}", "triggers": [{"name": monitor, "threshold": {"value": part}}]}
+
+
 def _connection_limit() -> Json:
-    package = "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3"
     return {
         "name": "envoy.resource_monitors.global_downstream_max_connections",
         "typed_config": {
-            "@type": f"{package}.DownstreamConnectionsConfig",
+            "@type": _TYPE + "downstream_connections.v3.DownstreamConnectionsConfig",
             "max_active_downstream_connections": _MAX_CONNECTIONS,
         },
     }

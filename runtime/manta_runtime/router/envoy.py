@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
 _END_SECONDS = 5.0
 _MAX_WORKERS = 2
+_HEAP_OF_LIMIT = 0.8  # the rest is for the launcher, sockets, and what grows between two looks at the heap
 
 
 async def run(config: RouterConfig, pod_ip: str, run_dir: Path) -> int:
@@ -53,7 +54,7 @@ async def run(config: RouterConfig, pod_ip: str, run_dir: Path) -> int:
     loop.add_signal_handler(signal.SIGINT, hurry.set)
     with tempfile.TemporaryDirectory(prefix="envoy-") as folder:
         file, socket = Path(folder) / "bootstrap.json", Path(folder) / "admin"
-        file.write_text(json.dumps(bootstrap.build(config, pod_ip, socket, run_dir)), encoding="utf-8")
+        file.write_text(json.dumps(bootstrap.build(config, pod_ip, socket, run_dir, heap_bytes())), encoding="utf-8")
         async with Admin(socket) as admin, serve_health(admin, pod_ip, config.health_port):
             envoy = await asyncio.create_subprocess_exec(*command(binary, file))
             return await _attend(envoy, config, admin, stop, hurry)
@@ -100,6 +101,14 @@ def worker_threads(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     except (OSError, ValueError):  # no cgroup v2, or the quota is "max"
         pass
     return max(1, min(_MAX_WORKERS, math.ceil(cpus) - 1))
+
+
+def heap_bytes(limit_file: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+    """What Envoy's heap may take: most of the container's limit; without one half of the machine, 4 GiB at most."""
+    try:
+        return int(int(limit_file.read_text(encoding="ascii")) * _HEAP_OF_LIMIT)
+    except (OSError, ValueError):  # no cgroup v2, or the limit is "max"
+        return min(bootstrap.HEAP_BYTES, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
 
 
 async def _drain(config: RouterConfig, admin: Admin) -> None:

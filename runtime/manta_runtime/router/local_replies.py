@@ -36,22 +36,24 @@ def build(config: RouterConfig) -> Json:
                 "picker_unavailable",
             ),
             {"filter": _flags("UAEX")},  # refused by the picker, who says why
+            _mapper(_status(403), 403, "this connection cannot be upgraded; send plain HTTP", "no_upgrade", _INVALID),
             _mapper(_status(413), 413, f"the request body exceeds {limit} bytes", "request_too_large", _INVALID),
             _mapper(_status(431), 431, "the request headers are too large", "headers_too_large", _INVALID),
             _mapper(_status(408), 408, "the request did not arrive in time", "request_timeout", _INVALID),
             # Before the others: the last of several tries may have run out of time.
             _mapper(_flags("UT", "SI", "DT", "UMSDR"), 504, "the engine did not answer in time", "engine_timeout"),
-            _mapper(
-                _flags("UF", "URX", "UH", "UO"),
-                503,
-                "the engine cannot be reached; retry",
-                "engine_unreachable",
-            ),
+            # Before URX, which says only that no try is left.
             _mapper(
                 _flags("UC", "UR", "LR", "UPE"),
                 502,
                 "the engine broke off the connection",
                 "engine_disconnected",
+            ),
+            _mapper(
+                _flags("UF", "URX", "UH", "UO"),
+                503,
+                "the engine cannot be reached; retry",
+                "engine_unreachable",
             ),
             _mapper(_status(504), 504, "the engine did not answer in time", "engine_timeout"),
             _mapper(_status(503), 503, "the router cannot serve this now; retry", "unavailable"),

@@ -6,6 +6,7 @@ from manta_runtime.router import asking, local_replies
 from manta_runtime.router.config import RouterConfig
 from manta_runtime.router.endpoints import CLUSTER
 from manta_runtime.router.openai_errors import body
+from manta_runtime.router.picker.keys import MISSING
 
 Json = dict[str, Any]
 
@@ -14,7 +15,15 @@ Json = dict[str, Any]
 # them after we have matched.
 PATHS = r"/v1/(chat|completions|embeddings|responses|models|messages|audio|rerank|score)(/[A-Za-z0-9_.:-]+)*"
 
-_METHODS = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|POST|HEAD|OPTIONS|DELETE"}}}
+_METHODS = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|POST|HEAD|DELETE"}}}
+
+# What pages of any origin may ask; "*" does not stand for authorization. Who may read an answer is the engine's say.
+_PREFLIGHT_HEADERS = {
+    "access-control-allow-origin": "*",
+    "access-control-allow-methods": "GET, POST, DELETE",
+    "access-control-allow-headers": "authorization, *",
+    "access-control-max-age": "86400",
+}
 
 # All of it before the first byte of an answer has come; afterwards Envoy never tries again.
 _RETRY_ON = "connect-failure,refused-stream,reset,retriable-status-codes"
@@ -35,9 +44,11 @@ _PREVIOUS_HOSTS = "type.googleapis.com/envoy.extensions.retry.host.previous_host
 
 def build(config: RouterConfig) -> Json:
     """The route table."""
-    routes = [_engines(config), _wrong_method(), _rest()]
+    routes = [_engines(config), _preflight(), _wrong_method(), _rest()]
     if config.cache:
         routes.insert(0, _cache(config))
+    if config.auth:
+        routes.insert(0, _no_key())
     return {"name": "routes", "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]}
 
 
@@ -78,6 +89,24 @@ def _cache(config: RouterConfig) -> Json:
     }
 
 
+def _no_key() -> Json:
+    """Who sends no key at all is refused before a byte of the body is kept; keys are the picker's to check."""
+    match = {
+        "safe_regex": {"regex": PATHS},
+        "headers": [*({"name": name, "present_match": False} for name in ("authorization", "x-api-key")), _METHODS],
+    }
+    return _refused(match, MISSING.status, MISSING.text, MISSING.code, dict(MISSING.headers))
+
+
+def _preflight() -> Json:
+    """A browser asks, without the key, whether a page may send a request."""
+    asks = ("origin", "access-control-request-method")
+    headers = [{"name": ":method", "string_match": {"exact": "OPTIONS"}}]
+    headers += [{"name": name, "present_match": True} for name in asks]
+    match = {"safe_regex": {"regex": PATHS}, "headers": headers}
+    return _direct(match, {"status": 204}, _PREFLIGHT_HEADERS)
+
+
 def _rest() -> Json:
     text = "no such endpoint; the OpenAI API is served under /v1"
     return _refused({"prefix": "/"}, 404, text, "not_found")
@@ -88,16 +117,20 @@ def _wrong_method() -> Json:
     return _refused({"safe_regex": {"regex": PATHS}}, 405, "this method is not allowed here", "method_not_allowed")
 
 
-def _refused(match: Json, status: int, text: str, code: str) -> Json:
+def _refused(match: Json, status: int, text: str, code: str, headers: dict[str, str] | None = None) -> Json:
     said = body(text, kind="invalid_request_error", code=code)
+    response = {"status": status, "body": {"inline_string": said.decode()}}
+    return _direct(match, response, {"content-type": local_replies.JSON_TYPE, **(headers or {})})
+
+
+def _direct(match: Json, response: Json, headers: dict[str, str]) -> Json:
+    """Envoy answers by itself."""
     return {
         "match": match,
-        "direct_response": {"status": status, "body": {"inline_string": said.decode()}},
+        "direct_response": response,
         "response_headers_to_add": [
-            {
-                "header": {"key": "content-type", "value": local_replies.JSON_TYPE},
-                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-            }
+            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            for key, value in headers.items()
         ],
         "typed_per_filter_config": asking.not_asked(),
     }

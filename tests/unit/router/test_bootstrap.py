@@ -8,7 +8,7 @@ import pytest
 
 from manta_runtime.router import asking, bootstrap, routes
 from manta_runtime.router.config import parse
-from manta_runtime.router.envoy import command, worker_threads
+from manta_runtime.router.envoy import command, heap_bytes, worker_threads
 
 BASE = "deployment: tiny, namespace: default, servedNames: [tiny], selector: a=b, maxBodyBytes: 2048"
 
@@ -70,10 +70,12 @@ def test_asks_with_the_whole_body_and_waits_longer_than_a_request_is_held():
 
 def stripped(name):
     (extension,) = manager()["early_header_mutation_extensions"]
-    matchers = [m["remove_on_match"]["key_matcher"] for m in extension["typed_config"]["mutations"]]
+    mutations = extension["typed_config"]["mutations"]
+    matchers = [m["remove_on_match"]["key_matcher"] for m in mutations if "remove_on_match" in m]
+    removed = {m["remove"] for m in mutations if "remove" in m}
     prefixes = tuple(m["prefix"] for m in matchers if "prefix" in m)
     patterns = [m["safe_regex"]["regex"] for m in matchers if "safe_regex" in m]
-    return name.lower().startswith(prefixes) or any(re.fullmatch(pattern, name) for pattern in patterns)
+    return name.lower() in removed or name.lower().startswith(prefixes) or any(re.fullmatch(pattern, name) for pattern in patterns)
 
 
 def test_only_the_router_says_what_the_router_says():
@@ -85,9 +87,10 @@ def test_only_the_router_says_what_the_router_says():
         "x-manta-exp",
         "x-manta-",
         "x-manta-Explain-",
+        "X-Request-Id",
     )
     assert all(stripped(name) for name in said + others)
-    assert not any(stripped(name) for name in ("x-manta-explain", "X-Manta-Explain", "x-mantaray", "x-request-id"))
+    assert not any(stripped(name) for name in ("x-manta-explain", "X-Manta-Explain", "x-mantaray"))
 
 
 def test_what_is_off_is_absent():
@@ -144,6 +147,15 @@ def test_worker_threads_follow_the_cpus_and_their_quota(tmp_path, monkeypatch, c
     file = tmp_path / "cpu.max"
     file.write_text(quota)
     assert worker_threads(file) == workers
+
+
+@pytest.mark.parametrize(("limit", "most"), [("1073741824", 858993459), ("max", 4 << 30), (None, 4 << 30)])
+def test_the_heap_ends_before_the_containers_memory_does(tmp_path, limit, most):
+    file = tmp_path / "memory.max"
+    if limit is not None:
+        file.write_text(limit)
+    assert 0 < heap_bytes(file) <= most
+    assert limit == "max" or limit is None or heap_bytes(file) == most
 
 
 def test_envoys_share_no_memory(tmp_path):

@@ -37,7 +37,8 @@ class Denial:
     headers: tuple[tuple[str, str], ...] = (("www-authenticate", "Bearer"),)
 
 
-_MISSING = Denial("no API key: send one as 'Authorization: Bearer KEY' or 'x-api-key: KEY'")
+MISSING = Denial("no API key: send one as 'Authorization: Bearer KEY' or 'x-api-key: KEY'")
+"""Envoy says it, too (`routes.py`)."""
 _MALFORMED = Denial("the Authorization header is not 'Bearer KEY'; send one key, without spaces in it")
 _TWO_KEYS = Denial("Authorization and x-api-key hold different keys; send one of them")
 _WRONG = Denial("the API key is not valid; it may be mistyped or revoked")
@@ -99,12 +100,12 @@ def _key_in(headers: Mapping[bytes, bytes]) -> bytes | Denial:
     """The one key; an empty one counts as none."""
     given, api_key = headers.get(_AUTHORIZATION), headers.get(_API_KEY, b"").strip()
     if given is None:
-        return api_key or _MISSING
+        return api_key or MISSING
     words = given.split()
     if len(words) == 2 and words[0].lower() == b"bearer":
         if api_key and not compare_digest(words[1], api_key):
             return _TWO_KEYS
         return words[1]
     if not words or (len(words) == 1 and words[0].lower() == b"bearer"):
-        return api_key or _MISSING
+        return api_key or MISSING
     return _MALFORMED
