@@ -75,7 +75,11 @@ def stripped(name):
     removed = {m["remove"] for m in mutations if "remove" in m}
     prefixes = tuple(m["prefix"] for m in matchers if "prefix" in m)
     patterns = [m["safe_regex"]["regex"] for m in matchers if "safe_regex" in m]
-    return name.lower() in removed or name.lower().startswith(prefixes) or any(re.fullmatch(pattern, name) for pattern in patterns)
+    return (
+        name.lower() in removed
+        or name.lower().startswith(prefixes)
+        or any(re.fullmatch(pattern, name) for pattern in patterns)
+    )
 
 
 def test_only_the_router_says_what_the_router_says():
