@@ -164,8 +164,8 @@ async def until(check, seconds=10):
 class Router:
     """The two containers of a router pod, run as their commands would run them."""
 
-    def __init__(self, folder, session, ca, **more):
-        self.folder, self.session = folder, session
+    def __init__(self, folder, session, ca, pod=POD, **more):
+        self.folder, self.session, self.pod = folder, session, pod
         (folder / "run").mkdir()
         config = {"deployment": "t", "namespace": "ns", "servedNames": ["t", "alias"], "selector": "a=b"}
         config |= {"drainSeconds": 8, "maxBodyBytes": MAX_BODY, "hold": {"seconds": 2}, "policy": "least-load"}
@@ -181,7 +181,12 @@ class Router:
         env = {"PATH": path, "PYTHONPATH": str(ROOT / "runtime"), "TMPDIR": str(self.folder)}
         env["KUBECONFIG"] = str(self.folder / "kubeconfig")
         code = "from manta_runtime.router.command import router; router()"
-        args = [part, f"--config={self.folder / 'router.yaml'}", f"--pod-ip={POD}", f"--run-dir={self.folder / 'run'}"]
+        args = [
+            part,
+            f"--config={self.folder / 'router.yaml'}",
+            f"--pod-ip={self.pod}",
+            f"--run-dir={self.folder / 'run'}",
+        ]
         with (self.folder / f"{part}.log").open("ab") as log:
             return await asyncio.create_subprocess_exec(
                 sys.executable, "-c", code, *args, env=env, stdout=log, stderr=log
@@ -198,11 +203,11 @@ class Router:
 
     async def wait(self):
         await until(lambda: self.status("/healthz", 200), 20)
-        await until(lambda: self.status("/readyz", 200, f"http://{POD}:9002"), 20)
+        await until(lambda: self.status("/readyz", 200, f"http://{self.pod}:9002"), 20)
 
-    async def status(self, path, wanted, base=URL):
+    async def status(self, path, wanted, base=""):
         with suppress(aiohttp.ClientError):
-            async with self.session.get(base + path) as response:
+            async with self.session.get((base or f"http://{self.pod}:8000") + path) as response:
                 return response.status == wanted
         return False
 
@@ -210,7 +215,7 @@ class Router:
         """Wait until the picker counts `count` requests at `replica`."""
 
         async def check():
-            async with self.session.get(f"http://{POD}:9002/metrics") as response:
+            async with self.session.get(f"http://{self.pod}:9002/metrics") as response:
                 return f'manta_router_in_flight{{replica="{replica}"}} {count}.0' in await response.text()
 
         await until(check, 3)
@@ -229,7 +234,7 @@ class Router:
 
     async def usable(self, count):
         async def check():
-            async with self.session.get(f"http://{POD}:9002/metrics") as response:
+            async with self.session.get(f"http://{self.pod}:9002/metrics") as response:
                 return f"manta_router_replicas_usable {count}.0" in await response.text()
 
         await until(check)
