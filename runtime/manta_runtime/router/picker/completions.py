@@ -59,19 +59,20 @@ def _number(value: str) -> int | None:
         return None
 
 
-def failed_of(tried: Sequence[str], end: End, known: Iterable[str]) -> tuple[str, ...]:
-    """Which addresses failed: all tried before the one that answered, and that one if Envoy lost the connection to it.
+def failed_of(tried: Sequence[str], end: End, known: Iterable[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Which address failed: the last, if Envoy lost the connection to it; and which may have: those tried before it.
 
+    Of those Envoy does not tell whether a connection failed, or they answered that they are full.
     An upstream that is not among the `known` ones is not a replica (the cache's proxy): it tells nothing.
     """
     attempts = end.attempts or 1
     if end.upstream and end.upstream not in known:
-        return ()
+        return (), ()
     before = tried[: tried.index(end.upstream)] if end.upstream in tried else tried[: attempts - 1]
-    failed = list(before) if attempts > 1 else []
-    if not _FAILED.isdisjoint(end.flags.split(",")):
-        failed += [end.upstream] if end.upstream else tried[len(failed) : len(failed) + 1]
-    return tuple(failed)
+    doubtful = before if attempts > 1 else ()
+    if _FAILED.isdisjoint(end.flags.split(",")):
+        return (), doubtful
+    return (end.upstream,) if end.upstream else tried[len(doubtful) : len(doubtful) + 1], doubtful
 
 
 class Completions:

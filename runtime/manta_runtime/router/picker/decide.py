@@ -268,8 +268,11 @@ class Decider:
         self._settle(placed, tokens, now, end.events or 0)
         if end.attempts is not None and end.attempts > 1:
             self._metrics.retries += end.attempts - 1
-        for replica in self._ledger.failed(placed, end):
+        failed, doubtful = self._ledger.failed(placed, end)
+        for replica in failed:
             self._parts.eject(replica)
+        for replica in doubtful:
+            self._parts.doubt(replica)
         self.wake()
 
     def lost(self, every: Iterable[Placed]) -> None:

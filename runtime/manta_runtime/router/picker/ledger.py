@@ -145,12 +145,12 @@ class Ledger:
             self._learn(account, placed, end, now)
         return placed
 
-    def failed(self, placed: Placed, end: End) -> tuple[str, ...]:
-        """The replicas whose connections failed while it was tried; see `failed_of`."""
+    def failed(self, placed: Placed, end: End) -> tuple[Sequence[str], Sequence[str]]:
+        """The replicas whose connections failed while it was tried, and those of which they may have; `failed_of`."""
         if end.flags in _UNEVENTFUL and (end.attempts or 1) == 1:
-            return ()
-        addresses = failed_of(placed.tried, end, self._names)
-        return tuple(dict.fromkeys(self._names[address] for address in addresses if address in self._names))
+            return (), ()
+        failed, doubtful = failed_of(placed.tried, end, self._names)
+        return self._known(failed), self._known(doubtful)
 
     def observe(self, replica: str, look: Look, asked_at: float) -> None:
         """What the engine said of itself, asked at `asked_at`: requests it does not have are its load no more."""
@@ -219,6 +219,9 @@ class Ledger:
     def in_flight(self) -> dict[str, int]:
         """Our own requests in flight, by replica."""
         return {name: len(account.open) for name, account in self._accounts.items()}
+
+    def _known(self, addresses: Sequence[str]) -> Sequence[str]:
+        return [self._names[address] for address in addresses if address in self._names]
 
     def _take_out(self, request: str) -> Placed | None:
         placed = self._open.pop(request, None)

@@ -4,6 +4,7 @@ What is seen goes to the functions given; `scrape.py` and `models_list.py` read 
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
@@ -18,6 +19,7 @@ from manta_runtime.router.picker.scrape import Look
 log = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 1.0
+_PAUSE_SECONDS = 0.1  # between looks, however urgent
 _MODELS_EVERY = 10  # looks
 _SILENT_AFTER = 5  # looks in a row without an answer: what was seen before counts no more
 _PROBE_SECONDS = (0.1, 2.0)  # first, last
@@ -28,8 +30,8 @@ _OK, _SERVER_ERROR = 200, 500
 class Seen:
     """Whom to tell. Names are of replicas; `look` also gets the time of asking.
 
-    `dead`: it refused a connection, or has not answered for several looks; `silent`: it says nothing of itself;
-    `models`: its answer, empty if it has none to tell.
+    `dead`: it refuses connections, or has not answered for several looks, nor does its health; `silent`: it says
+    nothing of itself; `models`: its answer, empty if it has none to tell.
     """
 
     look: Callable[[str, Look, float], None]
@@ -39,22 +41,35 @@ class Seen:
     restored: Callable[[str], None]
 
 
+class _Watched:
+    """A usable replica, while it is looked at. `silent`: looks in a row without an answer; `told`: its models."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.client = EngineClient(endpoint.address)
+        self.silent = 0
+        self.told = False
+        self.hurry = asyncio.Event()
+
+
 class Looks:
     """A task for each usable replica, and one for each that is out."""
 
     def __init__(self, members: Members, seen: Seen) -> None:
         self._members = members
         self._seen = seen
-        self._watched: dict[Endpoint, asyncio.Task[None]] = {}
+        self._watched: dict[asyncio.Task[None], _Watched] = {}
         self._probed: dict[str, asyncio.Task[None]] = {}
 
     def follow(self) -> None:
         """The members have changed."""
         usable = set(self._members.usable)
-        for endpoint in [endpoint for endpoint in self._watched if endpoint not in usable]:
-            self._watched.pop(endpoint).cancel()
-        for endpoint in usable.difference(self._watched):
-            self._watched[endpoint] = asyncio.create_task(self._watch(endpoint))
+        for task in [task for task, watched in self._watched.items() if watched.endpoint not in usable]:
+            del self._watched[task]
+            task.cancel()
+        for endpoint in usable.difference(watched.endpoint for watched in self._watched.values()):
+            watched = _Watched(endpoint)
+            self._watched[asyncio.create_task(self._watch(watched))] = watched
         by_name = {endpoint.name: endpoint for endpoint in usable}
         for name in [name for name in self._probed if name not in self._members.ejected]:
             self._probed.pop(name).cancel()
@@ -63,57 +78,72 @@ class Looks:
 
     async def close(self) -> None:
         """End all tasks."""
-        tasks = [*self._watched.values(), *self._probed.values()]
+        tasks = [*self._watched, *self._probed.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _watch(self, endpoint: Endpoint) -> None:
-        client = EngineClient(endpoint.address)
-        loop = asyncio.get_running_loop()
-        number, silent, told = 0, 0, False
+    def soon(self, name: str) -> None:
+        """It may have failed: look at it at once."""
+        for watched in self._watched.values():
+            if watched.endpoint.name == name:
+                watched.hurry.set()
+
+    async def _watch(self, watched: _Watched) -> None:
+        name, loop, number = watched.endpoint.name, asyncio.get_running_loop(), 0
         due = loop.time()
         try:
             while True:
-                asked_at = time.monotonic()
-                silent = 0 if await self._look(client, endpoint, asked_at, silent) else silent + 1
-                if silent == _SILENT_AFTER:
-                    self._seen.silent(endpoint.name)
-                if not told or number % _MODELS_EVERY == 0:
-                    told = await self._ask_models(client, endpoint) or told
-                due += PERIOD_SECONDS * (_phase(endpoint.name) if number == 0 else 1.0)
+                try:
+                    await self._round(watched, number)
+                except Exception:
+                    log.exception("a look at %s failed; it goes on", name)
+                await asyncio.sleep(_PAUSE_SECONDS)
+                due = max(due + PERIOD_SECONDS * (_phase(name) if number == 0 else 1.0), loop.time())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(due):
+                        await watched.hurry.wait()
+                watched.hurry.clear()
                 number += 1
-                due = max(due, loop.time())
-                await asyncio.sleep(due - loop.time())
         finally:
-            client.close()
+            watched.client.close()
 
-    async def _look(self, client: EngineClient, endpoint: Endpoint, asked_at: float, silent: int) -> bool:
+    async def _round(self, watched: _Watched, number: int) -> None:
+        watched.silent = 0 if await self._look(watched) else watched.silent + 1
+        if watched.silent == _SILENT_AFTER:
+            self._seen.silent(watched.endpoint.name)
+        if not watched.told or number % _MODELS_EVERY == 0:
+            watched.told = await self._ask_models(watched) or watched.told
+
+    async def _look(self, watched: _Watched) -> bool:
+        name, client, asked_at = watched.endpoint.name, watched.client, time.monotonic()
         try:
             status, text = await client.get("/metrics")
             look = scrape.read(text) if status == _OK else None
         except EngineError as error:
-            log.debug("no metrics from %s: %s", endpoint.name, error)
-            if error.broken or silent + 1 >= _SILENT_AFTER:
-                self._seen.dead(endpoint.name)
+            log.debug("no metrics from %s: %s", name, error)
+            # Whoever answers /health serves, however slow, broken or long its metrics are.
+            if (error.broken or watched.silent + 1 >= _SILENT_AFTER) and not await _is_healthy(client):
+                self._seen.dead(name)
             return False
         except ValueError as error:
-            log.debug("metrics of %s: %s", endpoint.name, error)
+            log.debug("metrics of %s: %s", name, error)
             return False
         if look is None:
             return False
-        self._seen.look(endpoint.name, look, asked_at)
+        self._seen.look(name, look, asked_at)
         return True
 
-    async def _ask_models(self, client: EngineClient, endpoint: Endpoint) -> bool:
+    async def _ask_models(self, watched: _Watched) -> bool:
+        name = watched.endpoint.name
         try:
-            status, body = await client.get("/v1/models")
+            status, body = await watched.client.get("/v1/models")
         except EngineError as error:
-            log.debug("no models from %s: %s", endpoint.name, error)
+            log.debug("no models from %s: %s", name, error)
             return False
         if status >= _SERVER_ERROR:
             return False
-        self._seen.models(endpoint.name, body if status == _OK else b"")
+        self._seen.models(name, body if status == _OK else b"")
         return True
 
     async def _probe(self, endpoint: Endpoint) -> None:
@@ -121,18 +151,21 @@ class Looks:
         delay, last = _PROBE_SECONDS
         client = EngineClient(endpoint.address, timeout=1.0)
         try:
-            while True:
-                await asyncio.sleep(delay)
-                try:
-                    status, _ = await client.get("/health")
-                except EngineError:
-                    status = 0
-                if status == _OK:
-                    break
+            await asyncio.sleep(delay)
+            while not await _is_healthy(client):
                 delay = min(2 * delay, last)
+                await asyncio.sleep(delay)
         finally:
             client.close()
         self._seen.restored(endpoint.name)
+
+
+async def _is_healthy(client: EngineClient) -> bool:
+    try:
+        status, _ = await client.get("/health")
+    except EngineError:
+        return False
+    return status == _OK
 
 
 def _phase(name: str) -> float:

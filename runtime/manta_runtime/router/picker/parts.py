@@ -20,7 +20,7 @@ from manta_runtime.router.picker.request import Request
 
 @dataclass(frozen=True)
 class Parts:
-    """The picker's parts. `eject(replica)`: a connection to it failed."""
+    """The picker's parts. `eject(replica)`: a connection to it failed; `doubt(replica)`: perhaps one did."""
 
     config: RouterConfig
     members: Members
@@ -30,6 +30,7 @@ class Parts:
     models: ModelsList
     metrics: Metrics
     eject: Callable[[str], None]
+    doubt: Callable[[str], None]
     cache: ResponseCache | None = None
     clock: Callable[[], float] = time.monotonic
 

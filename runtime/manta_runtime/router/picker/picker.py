@@ -87,6 +87,7 @@ class Picker:
             models=self.models,
             metrics=self.metrics,
             eject=self.eject,
+            doubt=self.doubt,
             cache=self.cache,
         )
 
@@ -124,6 +125,10 @@ class Picker:
             self.metrics.ejections[replica] += 1
             self.looks.follow()
             self.decider.members_changed()
+
+    def doubt(self, replica: str) -> None:
+        """Perhaps a connection to it failed: the next look tells, and it comes at once."""
+        self.looks.soon(replica)
 
     def eject_address(self, address: str) -> None:
         """The same, by ip:port."""

@@ -1,5 +1,6 @@
 """What an engine says of itself in its metrics: a few gauges out of a hundred kilobytes. Pure; `looks.py` asks."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -54,7 +55,10 @@ def _lines(text: bytes, name: bytes) -> Iterator[bytes]:
 
 
 def _value(line: bytes) -> float:
-    return float(line.rpartition(b" ")[2])
+    value = float(line.rpartition(b" ")[2])
+    if not math.isfinite(value):
+        raise ValueError(f"not a number of requests, nor a share: {value}")
+    return value
 
 
 def _tokens(line: bytes) -> int:
