@@ -18,6 +18,9 @@ class MonitoringSpec(Frozen):
     pod_monitor: bool = False
     """Make a PodMonitor of the Prometheus operator, and let Prometheus through the NetworkPolicies. It carries the
     label app.kubernetes.io/name=manta, for Prometheus to select it by."""
+    namespace: ObjectName = "monitoring"
+    """Namespace of Prometheus: pods there that the Prometheus operator has labelled as its Prometheus are let through,
+    and those of no other namespace, where anybody could label pods so."""
 
 
 class ParentRef(Frozen):

@@ -32,6 +32,9 @@ EXT_PROC_PORT = 9005
 EXT_PROC_PLAIN_PORT = 9006
 ENVOY_HEALTH_PORT = 9901
 
+OPERATOR_NAMESPACE = "manta-system"
+"""Where the operator is unless it knows better: its environment's POD_NAMESPACE."""
+
 RUNTIME_IMAGE = "manta/runtime:0.1.0"
 """No registry host on purpose: clusters set theirs (`spec.engine.image`), the box runs it from the virtualenv."""
 

@@ -76,7 +76,7 @@ def desire(
         circumstances,
     )
     change = changing(deployment, observed)
-    objects = tuple(_objects(deployment, decision, template, change))
+    objects = tuple(_objects(deployment, decision, template, change, observed.operator_namespace))
     return Desired(decision, objects, template, keep=change.keep, again_in=change.again_in)
 
 
@@ -85,7 +85,9 @@ def _deadlines(spec: LLMDeploymentSpec) -> Deadlines:
     return Deadlines(startup, spec.rollout.progress_deadline_seconds or startup + START_MARGIN_SECONDS)
 
 
-def _objects(deployment: LLMDeployment, decision: Plan, template: Object, change: Routers) -> list[Object]:
+def _objects(
+    deployment: LLMDeployment, decision: Plan, template: Object, change: Routers, operator: str
+) -> list[Object]:
     return [
         access.service_account(deployment),
         access.role(deployment),
@@ -94,7 +96,7 @@ def _objects(deployment: LLMDeployment, decision: Plan, template: Object, change
         protection.disruption_budget(deployment, names.COMPONENT_ENGINE),
         protection.disruption_budget(deployment, names.COMPONENT_ROUTER),
         protection.engine_policy(deployment, both_modes=change.admit_both),
-        protection.router_policy(deployment, both_modes=change.admit_both),
+        protection.router_policy(deployment, operator, both_modes=change.admit_both),
         *(engine_groups.statefulset(deployment, decision, group, template) for group in decision.groups),
         *routing(deployment, change),
         *integrations.pod_monitors(deployment),

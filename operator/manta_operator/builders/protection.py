@@ -1,5 +1,6 @@
 """Builders of what protects a deployment from its surroundings: PodDisruptionBudgets and NetworkPolicies. Pure."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from manta_operator.api import names
@@ -13,6 +14,8 @@ OPERATOR_PODS = {names.LABEL_PART_OF: "manta", names.LABEL_COMPONENT: "operator"
 
 GATEWAY_LABELS = ("gateway.networking.k8s.io/gateway-name", "gateway.envoyproxy.io/owning-gateway-name")
 """Where a gateway's pods name their Gateway: as the Gateway API asks for, and as Envoy Gateway does."""
+ENVOY_GATEWAY_NAMESPACE = "envoy-gateway-system"
+"""Where Envoy Gateway runs the pods of all Gateways by default; others run them in the namespace of the Gateway."""
 
 
 def disruption_budget(deployment: LLMDeployment, component: str) -> Object:
@@ -38,6 +41,7 @@ def engine_policy(deployment: LLMDeployment, *, both_modes: bool = False) -> Obj
 
     vLLM guards some of its endpoints with no key at all (/invocations does inference), so the network has to. Its
     /metrics share the port with them: Prometheus is let in where spec.monitoring asks for it, by its own labels.
+    Whoever may make pods may label them as they like, so every peer is of a namespace that is known.
 
     Args:
         deployment: What is asked for.
@@ -49,7 +53,9 @@ def engine_policy(deployment: LLMDeployment, *, both_modes: bool = False) -> Obj
     return _policy(deployment, names.COMPONENT_ENGINE, [api, ranks, *_scraping(deployment, names.ENGINE_PORT)])
 
 
-def router_policy(deployment: LLMDeployment, *, both_modes: bool = False) -> Object:
+def router_policy(
+    deployment: LLMDeployment, operator: str = names.OPERATOR_NAMESPACE, *, both_modes: bool = False
+) -> Object:
     """Return the router's NetworkPolicy: anyone reaches its HTTP port, the operator and the other routers its picker.
 
     The operator asks the picker how many requests each replica has, before it takes one away; routers tell each other
@@ -57,6 +63,7 @@ def router_policy(deployment: LLMDeployment, *, both_modes: bool = False) -> Obj
 
     Args:
         deployment: What is asked for.
+        operator: The operator's namespace.
         both_modes: Admit the clients of either mode: it is changing.
     """
     gateways = _gateways(deployment, both_modes)
@@ -65,26 +72,41 @@ def router_policy(deployment: LLMDeployment, *, both_modes: bool = False) -> Obj
         clients.append({"ports": [_tcp(names.ROUTER_PORT)]})
     if gateways:
         clients.append({"from": gateways, "ports": [_tcp(names.EXT_PROC_PORT), _tcp(names.EXT_PROC_PLAIN_PORT)]})
-    knowing = [_anywhere({"matchLabels": OPERATOR_PODS}), _pods(deployment, names.COMPONENT_ROUTER)]
+    knowing = [_those_in([operator], {"matchLabels": OPERATOR_PODS}), _pods(deployment, names.COMPONENT_ROUTER)]
     picker = {"from": knowing, "ports": [_tcp(names.PICKER_PORT)]}
     return _policy(deployment, names.COMPONENT_ROUTER, [*clients, picker, *_scraping(deployment, names.PICKER_PORT)])
 
 
+def operator_of(policy: Object | None) -> str:
+    """Return the operator's namespace as a router's NetworkPolicy has it; the default if it has none."""
+    rules = (policy or {}).get("spec", {}).get("ingress") or []
+    for peer in (peer for rule in rules for peer in rule.get("from") or []):
+        if peer.get("podSelector") == {"matchLabels": OPERATOR_PODS}:
+            for expression in (peer.get("namespaceSelector") or {}).get("matchExpressions") or []:
+                return str(expression["values"][0])
+    return names.OPERATOR_NAMESPACE
+
+
 def _gateways(deployment: LLMDeployment, both_modes: bool) -> list[Object]:
-    """Return the pods of the gateways that move the bytes in mode inference-pool, in whichever namespace they are."""
+    """Return the pods of the gateways that move the bytes in mode inference-pool, in the namespaces of the Gateways."""
     if deployment.spec.router.mode != "inference-pool" and not both_modes:
         return []
-    named = sorted({parent.name for parent in deployment.spec.gateway.parent_refs})
+    parents = deployment.spec.gateway.parent_refs
+    named = sorted({parent.name for parent in parents})
+    places = {parent.namespace or deployment.namespace for parent in parents} or {deployment.namespace}
+    where = sorted(places | {ENVOY_GATEWAY_NAMESPACE})
     which = {"operator": "In", "values": named} if named else {"operator": "Exists"}
-    return [_anywhere({"matchExpressions": [{"key": label} | which]}) for label in GATEWAY_LABELS]
+    return [_those_in(where, {"matchExpressions": [{"key": label} | which]}) for label in GATEWAY_LABELS]
 
 
 def _scraping(deployment: LLMDeployment, port: int) -> list[Object]:
-    """Return the rule that lets the Prometheus operator's Prometheus in, from whichever namespace it is in."""
-    if not deployment.spec.monitoring.pod_monitor:
+    """Return the rule that lets the Prometheus operator's Prometheus in, from the namespace it is in."""
+    monitoring = deployment.spec.monitoring
+    if not monitoring.pod_monitor:
         return []
     theirs = {"key": names.LABEL_NAME, "operator": "In", "values": ["prometheus", "prometheus-agent"]}
-    return [{"from": [_anywhere({"matchExpressions": [theirs]})], "ports": [_tcp(port)]}]
+    peer = _those_in([monitoring.namespace], {"matchExpressions": [theirs]})
+    return [{"from": [peer], "ports": [_tcp(port)]}]
 
 
 def _policy(deployment: LLMDeployment, component: str, ingress: list[Object]) -> Object:
@@ -104,8 +126,10 @@ def _pods(deployment: LLMDeployment, component: str) -> Object:
     return {"podSelector": {"matchLabels": selector(deployment, component)}}
 
 
-def _anywhere(pods: Object) -> Object:
-    return {"namespaceSelector": {}, "podSelector": pods}
+def _those_in(namespaces: Sequence[str], pods: Object) -> Object:
+    """Return the peers with such labels in namespaces of these names, which the API server writes down as a label."""
+    named = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": list(namespaces)}
+    return {"namespaceSelector": {"matchExpressions": [named]}, "podSelector": pods}
 
 
 def _tcp(port: int) -> Object:

@@ -19,6 +19,7 @@ from manta_operator.api.load import InvalidManifest, load
 from manta_operator.api.models import parse
 from manta_operator.api.strict_yaml import parse_documents
 from manta_operator.builders.desired import Desired
+from manta_operator.builders.protection import operator_of
 from manta_operator.cli import diff, rehearsal
 from manta_operator.cli.cluster import Where, run
 from manta_operator.cli.failures import Refused
@@ -191,12 +192,13 @@ async def _room(api: Api, desired: Desired) -> tuple[Room | None, str]:
 
 async def _children(api: Api, namespace: str, name: str) -> Live:
     labels = f"{names.LABEL_DEPLOYMENT}={name}"
-    statefulsets, pods, deployments = await asyncio.gather(
+    statefulsets, pods, deployments, policy = await asyncio.gather(
         api.list("apps/v1", "StatefulSet", namespace, labels=labels),
         api.list("v1", "Pod", namespace, labels=f"{labels},{names.LABEL_COMPONENT}={names.COMPONENT_ENGINE}"),
         api.list("apps/v1", "Deployment", namespace, labels=labels),
+        api.find("networking.k8s.io/v1", "NetworkPolicy", namespace, f"{name}-{names.COMPONENT_ROUTER}"),
     )
-    return Live(tuple(statefulsets), tuple(pods), tuple(deployments), time.time())
+    return Live(tuple(statefulsets), tuple(pods), tuple(deployments), time.time(), operator_of(policy))
 
 
 async def _changes(api: Api, outcome: Rehearsal, uid: str) -> list[Change]:

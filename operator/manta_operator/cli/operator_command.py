@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from manta_operator.api import names
 from manta_operator.cli import options
 from manta_operator.cli.failures import Refused
 from manta_operator.controller import run_logging
@@ -26,6 +27,10 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 @click.option("--resync-seconds", type=click.FloatRange(min=1), default=600.0, show_default=True)
 @click.option("--leader-elect", is_flag=True, help="Act only while holding a Lease: for more than one replica.")
 @click.option("--lease-name", default="manta-operator", show_default=True)
+@click.option(
+    "--own-namespace", envvar="POD_NAMESPACE", default=names.OPERATOR_NAMESPACE, show_default=True,
+    help="Where the operator runs: routers let it in from there. The environment's POD_NAMESPACE tells it, too.",
+)  # fmt: skip
 @click.option("--lease-namespace", envvar="POD_NAMESPACE", help="Default: the environment's POD_NAMESPACE.")
 @click.option(
     "--lease-seconds", type=click.FloatRange(min=3), default=15.0, show_default=True,
@@ -39,6 +44,7 @@ def operator(
     namespaces: tuple[str, ...],
     resync_seconds: float,
     leader_elect: bool,
+    own_namespace: str,
     lease_name: str,
     lease_namespace: str | None,
     lease_seconds: float,
@@ -55,6 +61,7 @@ def operator(
         namespaces=namespaces,
         resync_seconds=resync_seconds,
         host_paths=options.parse_maps(maps),
+        namespace=own_namespace,
         lease=lease,
         health=(health_host, health_port) if health_port else None,
     )

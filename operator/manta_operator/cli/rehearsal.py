@@ -33,6 +33,7 @@ class Live:
     pods: tuple[Object, ...]
     deployments: tuple[Object, ...]
     now: float
+    operator_namespace: str = names.OPERATOR_NAMESPACE
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def rehearse(
     steps: list[Step] = []
     while True:
         observed = observe(live.statefulsets, live.pods, live.deployments, now=live.now)
+        observed = replace(observed, operator_namespace=live.operator_namespace)
         desired = desire(deployment, facts, observed, previous, Circumstances(room=room))
         if not isinstance(desired, Desired):
             return desired
@@ -103,7 +105,7 @@ def _after(desired: Desired, step: Step, live: Live) -> Live:
     for body in serving.values():
         kept.append(_served(body, live.now))
         pods += [_ready_pod(body, ordinal, live.now) for ordinal in range(int(body["spec"]["replicas"]))]
-    return Live(tuple(kept), tuple(pods), live.deployments, live.now + _ROUND_SECONDS)
+    return replace(live, statefulsets=tuple(kept), pods=tuple(pods), now=live.now + _ROUND_SECONDS)
 
 
 def _served(body: Mapping[str, Any], now: float) -> Object:

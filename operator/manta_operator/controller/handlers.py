@@ -101,7 +101,7 @@ def _starting(registry: kopf.OperatorRegistry, ours: Settings, deployments: Depl
         client = KubeClient(session, credentials.server)
         store = Store(deployments.wake, places)
         rhythm = Rhythm(ours.resync_seconds)
-        reconciler = Reconciler(client, store, locator(ours.host_paths), rhythm)
+        reconciler = Reconciler(client, store, locator(ours.host_paths), rhythm, ours.namespace)
         parts.append(_Parts(Loop(reconciler, store, rhythm), Farewell(client, store)))
         outage = Outage()
         for kind in CHILD_KINDS:

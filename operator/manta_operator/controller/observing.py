@@ -26,8 +26,8 @@ LOOK_AGAIN_SECONDS = 150.0
 class Observer:
     """Looks at one deployment at a time."""
 
-    def __init__(self, store: Store, surroundings: Surroundings) -> None:
-        self._store, self._surroundings = store, surroundings
+    def __init__(self, store: Store, surroundings: Surroundings, namespace: str) -> None:
+        self._store, self._surroundings, self._namespace = store, surroundings, namespace
         self._routes: Recent[tuple[str, int]] = Recent(2 * PATIENCE_SECONDS)
         """Since when an HTTPRoute is of a generation."""
 
@@ -43,6 +43,7 @@ class Observer:
             router_pods=frozenset(pod.name.rsplit("-", 2)[0] for pod in self.routers(deployment)),
             pool=any(each.kind == INFERENCE_POOL.kind and not self._store.going(each) for each in children),
             route=self._route(deployment) if len(found.routers) > 1 else None,
+            operator_namespace=self._namespace,
         )
 
     def _route(self, deployment: LLMDeployment) -> ObservedRoute | None:

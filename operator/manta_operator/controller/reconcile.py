@@ -91,12 +91,17 @@ class Reconciler:
     """Brings the cluster to what one LLMDeployment asks for, a pass at a time."""
 
     def __init__(
-        self, client: KubeClient, store: Store, facts: Callable[[str], ModelFacts | None], rhythm: Rhythm
+        self,
+        client: KubeClient,
+        store: Store,
+        facts: Callable[[str], ModelFacts | None],
+        rhythm: Rhythm,
+        namespace: str = names.OPERATOR_NAMESPACE,
     ) -> None:
         self._client, self._store, self._rhythm = client, store, rhythm
         self._facts = FactsReader(facts)
         self._surroundings = Surroundings(client)
-        self._observer = Observer(store, self._surroundings)
+        self._observer = Observer(store, self._surroundings, namespace)
         self._applier = Applier(client, store)
         self._effects = Effects(client, store)
         self._tokens = Tokens(client, store)

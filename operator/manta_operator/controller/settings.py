@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from manta_operator.api import names
 from manta_operator.controller.leader import Terms
 
 
@@ -13,12 +14,13 @@ class Settings:
 
     `namespaces` empty means all of them; `resync_seconds` is the longest time between two passes over an object;
     `host_paths` says where this process sees folders of the nodes, so that the fit can read `file://` checkpoints;
-    `lease` is what it must hold before it acts, None if it is the only one; `health` is the address and port of the
-    probes and the metrics, None for no server.
+    `namespace` is the operator's own: routers let it in from there; `lease` is what it must hold before it acts, None
+    if it is the only one; `health` is the address and port of the probes and the metrics, None for no server.
     """
 
     namespaces: tuple[str, ...] = ()
     resync_seconds: float = 600.0
     host_paths: Mapping[str, Path] = field(default_factory=dict)
+    namespace: str = names.OPERATOR_NAMESPACE
     lease: Terms | None = None
     health: tuple[str, int] | None = None

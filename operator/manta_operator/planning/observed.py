@@ -5,6 +5,8 @@ All times are epoch seconds, as the API server and the kubelets wrote them.
 
 from dataclasses import dataclass
 
+from manta_operator.api import names
+
 SAME_MOMENT_SECONDS = 5.0
 """A kubelet says that a pod is not ready as it takes it; Kubernetes writes times in whole seconds."""
 SUSPICIOUS_SECONDS = 60.0
@@ -170,6 +172,7 @@ class Observed:
     leaving: tuple[LeavingGroup, ...] = ()
     now: float = 0.0
     """When this was observed."""
+    operator_namespace: str = names.OPERATOR_NAMESPACE
 
     @property
     def busy_names(self) -> frozenset[str]:

@@ -9,7 +9,7 @@ from make import LLAMA_8B, deployment
 
 from manta_operator.api import names
 from manta_operator.builders.desired import Desired, desire
-from manta_operator.builders.protection import engine_policy, router_policy
+from manta_operator.builders.protection import engine_policy, operator_of, router_policy
 from manta_operator.planning.integrations import OPTIONAL_KINDS
 from manta_operator.planning.observe import Observed
 
@@ -147,12 +147,43 @@ def test_the_operators_own_pods_are_let_in():
     (operator,) = [obj for obj in yaml.safe_load_all(text) if obj and obj["kind"] == "Deployment"]
     labels = operator["spec"]["template"]["metadata"]["labels"]
     assert OPERATORS["matchLabels"].items() <= labels.items()
+    assert operator["metadata"]["namespace"] == names.OPERATOR_NAMESPACE
 
 
-def test_who_is_let_in_from_outside_may_be_in_any_namespace():
-    rules = router_policy(deployment(**MONITORED, **POOLED))["spec"]["ingress"]
-    peers = [peer for rule in rules for peer in rule.get("from", ()) if peer["podSelector"] != ROUTERS]
-    assert [peer["namespaceSelector"] for peer in peers] == [{}] * 4
+def places(policy, pods):
+    """The namespaces that peers with such labels are let in from."""
+    peers = [peer for rule in policy["spec"]["ingress"] for peer in rule.get("from", ()) if peer["podSelector"] == pods]
+    expressions = [each for peer in peers for each in peer["namespaceSelector"]["matchExpressions"]]
+    assert {(each["key"], each["operator"]) for each in expressions} == {("kubernetes.io/metadata.name", "In")}
+    return {tuple(each["values"]) for each in expressions}
+
+
+def test_labels_let_nobody_in_from_a_namespace_where_anybody_might_set_them():
+    """Engines ask for no key, and whoever may make pods somewhere may label them as they like."""
+    spec = MONITORED | POOLED | ROUTED
+    for policy in (engine_policy(deployment(**spec)), router_policy(deployment(**spec), "ops")):
+        for rule in policy["spec"]["ingress"]:
+            for peer in rule["from"]:
+                assert peer.get("namespaceSelector") != {}
+        assert places(policy, PROMETHEUS) == {("monitoring",)}
+        for gateway in NAMED_GATEWAYS:
+            assert places(policy, gateway) == {("default", "envoy-gateway-system", "infra")}
+    assert places(policy, OPERATORS) == {("ops",)}
+
+
+def test_prometheus_may_be_elsewhere():
+    policy = engine_policy(deployment(monitoring={"podMonitor": True, "namespace": "prom"}))
+    assert places(policy, PROMETHEUS) == {("prom",)}
+
+
+def test_gateways_that_nobody_named_are_those_of_this_namespace():
+    assert places(engine_policy(deployment(**POOLED)), GATEWAYS[0]) == {("default", "envoy-gateway-system")}
+
+
+@pytest.mark.parametrize("policy", [None, {}, {"spec": {"ingress": [{"from": [{"podSelector": OPERATORS}]}]}}])
+def test_who_cannot_see_where_the_operator_is_takes_the_default(policy):
+    assert operator_of(policy) == "manta-system"
+    assert operator_of(router_policy(deployment(), "ops")) == "ops"
 
 
 def test_routers_go_where_they_are_told_and_engines_do_not_follow():
