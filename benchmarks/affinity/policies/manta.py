@@ -38,6 +38,7 @@ class Manta(Policy):
         self._replicas = [f"traced-{engine}" for engine in range(fleet.engines)]
         self._numbers = {replica: number for number, replica in enumerate(self._replicas)}
         self._work: dict[Ask, int] = {}
+        self._counted: dict[Ask, tuple[str, int, float]] = {}
         endpoints = [Endpoint(replica, replica, replica, usable=True) for replica in self._replicas]
         self._ledger.follow(endpoints, endpoints, frozenset())
         for replica in self._replicas:
@@ -50,9 +51,10 @@ class Manta(Policy):
         choice = self._chooser.choose(request(ask), self._ledger.candidates(now), now)
         if choice is None:
             raise RuntimeError("the chooser found nobody among candidates")
-        self._chooser.commit(request(ask), choice)
+        replica = choice.candidate.replica
+        self._counted[ask] = (replica, self._chooser.commit(request(ask), choice), now)
         self._work[ask] = choice.work
-        return self._numbers[choice.candidate.replica]
+        return self._numbers[replica]
 
     def started(self, job: Job, now: float) -> None:
         """Count it."""
@@ -74,6 +76,9 @@ class Manta(Policy):
             now,
         )
         self._chooser.learned(request(job.ask), job.ask.prompt_tokens, job.ask.output_tokens)
+        if job.ask in self._counted:
+            replica, counted, at = self._counted.pop(job.ask)
+            self._chooser.settled(replica, counted, job.ask.prompt_tokens, at)
 
     def scraped(self, engine: int, gauges: Gauges, now: float) -> None:
         """The scrape of the second."""

@@ -57,15 +57,15 @@ def filled(requests=1000):
 
 
 def test_what_has_not_ended_counts_as_a_few_average_requests():
-    assert Share().add("a", 1_000_000, 0.0) == 4 * 4096
-    assert filled().add("a", 1_000_000, 100.0) == pytest.approx(4000, rel=0.3)
+    assert Share().add("a", 1_000_000, 0.0) == 8 * 1024
+    assert filled().add("a", 1_000_000, 100.0) == pytest.approx(8000, rel=0.3)
     assert filled().add("a", 3000, 100.0) == 3000
 
 
 def test_corrections_leave_what_would_have_been():
     """Whatever was thought at first, in the end each prompt counts as what it was, and as old as it is."""
     share, same, at = filled(), filled(), 100.0
-    big = share.add("a", 3000, at)
+    big = share.add("a", 5000, at)
     none = share.add("b", 3000, at)
     same.add("a", 2000, at)
     for each in (share, same):

@@ -15,7 +15,7 @@ FADE_SECONDS = 600.0
 # As many average requests are added to the mean, so that chance does not decide while few have come.
 _PRIOR_REQUESTS = 16.0
 # What has not ended counts as so many average requests at most; until there are many, those have about so many tokens.
-_MOST_REQUESTS, _PRIOR_TOKENS = 4.0, 4096.0
+_MOST_REQUESTS, _PRIOR_TOKENS = 8.0, 1024.0
 
 
 class Share:
