@@ -217,7 +217,7 @@ async def test_the_proxy_is_no_way_around_the_picker(world):
     told = {"x-gateway-destination-endpoint": f"{ENGINE}:8000", "x-request-id": "mine"}
     for path in ("/v1/completions", "/metrics"):
         async with session.post(f"http://{fakes.POD}:9004{path}", json={"prompt": "a"}, headers=told) as response:
-            assert response.status == 403
+            assert (response.status, (await response.json())["error"]["code"]) == (503, "router_restarted")
     assert engine.served == served
 
 
