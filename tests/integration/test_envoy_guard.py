@@ -144,3 +144,17 @@ async def test_an_engine_that_breaks_off_is_called_so(world):
     async with world.session.post(CHAT, json={"model": "t"}) as response:
         assert (response.status, (await response.json())["error"]["code"]) == (502, "engine_disconnected")
     assert sum(len(engine.requests) for engine in world.engines.values()) == 2
+
+
+@pytest.mark.parametrize("status", [None, 503])
+async def test_who_alone_can_serve_it_is_asked_again_and_nobody_else(world, status):
+    async def fails(request, writer):
+        if status is None:
+            writer.transport.abort()
+        return fakes.answer(b"{}", status=status)
+
+    world.engines["a"].script = fails
+    world.to("a" * 31)
+    async with world.session.post(CHAT, json={"model": "adapter"}) as response:
+        assert response.status in (502, 503)
+    assert [len(engine.requests) for engine in world.engines.values()] == [2, 0, 0]

@@ -101,7 +101,7 @@ def _no_key() -> Json:
 def _preflight() -> Json:
     """A browser asks, without the key, whether a page may send a request."""
     asks = ("origin", "access-control-request-method")
-    headers = [{"name": ":method", "string_match": {"exact": "OPTIONS"}}]
+    headers: list[Json] = [{"name": ":method", "string_match": {"exact": "OPTIONS"}}]
     headers += [{"name": name, "present_match": True} for name in asks]
     match = {"safe_regex": {"regex": PATHS}, "headers": headers}
     return _direct(match, {"status": 204}, _PREFLIGHT_HEADERS)

@@ -242,3 +242,10 @@ def test_shares_fade_and_newcomers_start_at_the_mean():
 )
 def test_work(prompt, cached, expected):
     assert ttft.work(prompt, cached) == pytest.approx(expected, rel=0.01)
+
+
+def test_what_is_told_fits_a_header():
+    told = chosen("least-load", [c(f"r{n}", suspect=n > 19) for n in range(50)]).explain()
+    assert (len(told["candidates"]), told["not_told"]) == (32, 18)
+    assert [row.get("left_out") for row in told["candidates"]] == [None] * 20 + ["suspect"] * 12
+    assert "not_told" not in chosen("least-load", [c("a")]).explain()

@@ -173,6 +173,17 @@ async def test_the_explanation_tells_loads_only_where_nobody_else_is(world, keys
     assert "\n" not in dict(encoded(some.ask(*keys, x_manta_explain=b"1")).headers)["x-manta-explain"]
 
 
+async def test_the_explanation_is_no_oracle_over_prompts_of_others(world):
+    """What was asked before and what was not is explained alike."""
+    some = world(keys=("small", "urgent"))
+    some.replicas("a")
+    secret = "contract with ACME, price 4711 EUR. " * 40
+    some.ask("small", body={"model": "t", "prompt": secret})
+    guesses = (secret, secret[:300] + "?" + secret[301:], secret[::-1])
+    told = {some.ask("urgent", body={"model": "t", "prompt": guess}, x_manta_explain=b"1").explain for guess in guesses}
+    assert [set(json.loads(text)) for text in told] == [{"policy", "replica", "prompt_tokens", "held_ms"}]
+
+
 async def test_a_cached_answer_needs_no_replica(world):
     some = world("cache: {maxBytes: 1000000, ttlSeconds: 60}")
     some.replicas("a")
@@ -248,3 +259,28 @@ async def test_a_bug_does_not_keep_all_others_waiting(world, monkeypatch):
     )
     some.replicas("a")
     assert (code(poison.result()), other.result().replica) == ("router_failed", "a")
+
+
+async def test_what_is_over_a_limit_is_not_even_read(world):
+    some = world(keys=("small",))
+    some.replicas("a")
+    some.ask("small")
+    some.ask("small")
+    assert code(some.ask("small", body=b"{")) == "rate_limit_exceeded"
+    some.limit("small", concurrency=2)
+    assert code(some.ask("small", body=b"{")) == "rate_limit_exceeded"
+    some.limit("small", concurrency=3)
+    assert code(some.ask("small", body=b"{")) == "invalid_json"
+
+
+async def test_only_replicas_that_have_the_adapter_are_tried(world):
+    some = world()
+    some.replicas("a", "b", "c")
+    some.picker._told_models("a", b'{"data": [{"id": "lora", "parent": "t"}]}')
+    picked = some.ask(body={"model": "lora", "prompt": "x"})
+    assert picked.endpoints == ("10.0.0.1:8000",)
+    named = dict(encoded(picked).headers)["x-gateway-destination-endpoint"].split(",")
+    assert set(named) == {"10.0.0.1:8000"}
+    assert len(named) > 30
+    named = dict(encoded(some.ask()).headers)["x-gateway-destination-endpoint"].split(",")
+    assert len(named) == 3

@@ -94,3 +94,15 @@ async def test_a_full_queue(world):
     pushed = await third
     assert (pushed.status, code(pushed)) == (503, "queue_full")
     assert not first.done()
+
+
+async def test_bodies_that_wait_take_so_much_memory_and_no_more(world, monkeypatch):
+    monkeypatch.setattr("manta_runtime.router.picker.holding._MOST_BYTES", 2000)
+    some = world()
+    body = {"model": "t", "prompt": "x" * 900}
+    first, second, third = (some.ask(body=body) for _ in range(3))
+    assert isinstance(second, asyncio.Future)
+    assert (third.status, code(third)) == (503, "queue_full")
+    first.cancel()
+    await asyncio.sleep(0)
+    assert isinstance(some.ask(body=body), asyncio.Future)

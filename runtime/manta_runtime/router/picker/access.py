@@ -3,7 +3,7 @@
 from manta_runtime.router.picker import decision
 from manta_runtime.router.picker.decision import Refused
 from manta_runtime.router.picker.keys import Keyring
-from manta_runtime.router.picker.limits import Charge, Limits
+from manta_runtime.router.picker.limits import Charge, Limits, Over
 from manta_runtime.router.picker.models_list import ModelsList
 from manta_runtime.router.picker.request import Request
 from manta_runtime.router.picker.tenants import ANONYMOUS, Tenant, Tenants
@@ -39,6 +39,11 @@ class Access:
             return decision.denied(why.text, why.status, why.kind, why.code, why.headers)
         return self._tenants.get(name)
 
+    def early(self, tenant: Tenant, now: float) -> Refused | None:
+        """What speaks against any request of the tenant, before its body costs us anything."""
+        over = self._limits.check(tenant, None, now) if tenant.limited else None
+        return None if over is None else _limited(over)
+
     def may(self, tenant: Tenant, request: Request, content_type: bytes, now: float) -> Refused | None:
         """What speaks against the request; None: nothing."""
         model = request.model
@@ -51,9 +56,7 @@ class Access:
         if not allowed:
             return decision.unknown_model(model or self._models.default, self._models.visible(tenant))
         over = self._limits.check(tenant, request, now)
-        if over is None:
-            return None
-        return decision.too_many(over.text, over.kind, over.code, over.retry_after or 0)
+        return None if over is None else _limited(over)
 
     def is_unsure(self, tenant: Tenant, request: Request) -> bool:
         """Whether a model that is not known yet may still turn out to exist, as far as this tenant is concerned."""
@@ -72,3 +75,7 @@ class Access:
     def taken_back(self, charge: Charge | None, now: float) -> None:
         """The request will be charged anew; see `Limits.taken_back`."""
         self._limits.taken_back(charge, now)
+
+
+def _limited(over: Over) -> Refused:
+    return decision.too_many(over.text, over.kind, over.code, over.retry_after or 0)

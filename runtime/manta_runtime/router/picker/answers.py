@@ -26,6 +26,9 @@ from manta_runtime.router.picker.metrics import Metrics
 
 _FOR_ENVOY = {400: BAD_REQUEST_STATUS, 503: NO_REPLICA_STATUS}
 _PICK = PICK_PREFIX + "/"
+# Beyond the list Envoy takes any replica. So many names last for all its tries: 6, and for each but the first it looks
+# up to 5 times more for a replica not tried yet.
+_NAMES = 31
 
 
 class Picks:
@@ -63,7 +66,7 @@ def encoded(decision: Decision) -> Answer:
 
 def _picked(picked: Picked) -> Answer:
     headers: tuple[tuple[str, str], ...] = (
-        (DESTINATION_HEADER, ",".join(picked.endpoints)),
+        (DESTINATION_HEADER, ",".join(_only(picked.endpoints) if picked.alone else picked.endpoints)),
         (REPLICA_HEADER, picked.replica),
         (TENANT_HEADER, picked.tenant),
         (REASON_HEADER, picked.reason),
@@ -75,6 +78,10 @@ def _picked(picked: Picked) -> Answer:
     if picked.explain:
         headers += ((EXPLAIN_HEADER, picked.explain),)
     return Answer(200, b"", headers)
+
+
+def _only(endpoints: tuple[str, ...]) -> tuple[str, ...]:
+    return endpoints * -(-_NAMES // len(endpoints))
 
 
 def _later(decision: asyncio.Future[Decision]) -> asyncio.Future[Answer]:

@@ -35,6 +35,9 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     revision: str = ""
 
 
+# Requests released to a replica of which we do not know how many it runs: no more than vLLM runs by default.
+_ASSUMED_SEQS = 256
+NOT_LOADED = "adapter not loaded"
 LeftOut = tuple[tuple[Candidate, str], ...]
 
 
@@ -51,10 +54,15 @@ def eligible(candidates: Sequence[Candidate], model: str | None) -> tuple[Sequen
         return candidates, ()
     left_out: list[tuple[Candidate, str]] = []
     having = [c for c in candidates if c.adapters and model in c.adapters]
-    candidates = _narrow(candidates, having, "adapter not loaded", left_out)
+    candidates = _narrow(candidates, having, NOT_LOADED, left_out)
     candidates = _narrow(candidates, [c for c in candidates if not c.suspect], "suspect", left_out)
     candidates = _narrow(candidates, [c for c in candidates if not c.saturated], "saturated", left_out)
     return candidates, tuple(left_out)
+
+
+def is_flooded(candidate: Candidate) -> bool:
+    """Whether it has got as many as it may take, as far as we know."""
+    return not candidate.capacity and candidate.load >= max(_ASSUMED_SEQS, 2 * candidate.running)
 
 
 def _narrow(

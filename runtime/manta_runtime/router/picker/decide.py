@@ -17,6 +17,7 @@ from manta_runtime.router.cache.rules import current_revision
 from manta_runtime.router.picker import decision as decisions
 from manta_runtime.router.picker.choice import Choice
 from manta_runtime.router.picker.completions import End
+from manta_runtime.router.picker.core import is_flooded
 from manta_runtime.router.picker.decision import NO_REPLICA_SECONDS, Answered, Decision, Picked, Refused
 from manta_runtime.router.picker.holding import Asked, Holding
 from manta_runtime.router.picker.http import Question
@@ -30,8 +31,6 @@ __all__ = ["Answered", "Decider", "Decision", "Picked", "Refused"]
 
 log = logging.getLogger(__name__)
 
-# Requests released to a replica of which we do not know how many it runs: no more than vLLM runs by default.
-_ASSUMED_SEQS = 256
 _MODELS = "/v1/models"
 _FORMS = "/v1/audio/"  # the engine reads these alone: only it knows which are streams
 _PREFIX = len(PICK_PREFIX)
@@ -67,15 +66,18 @@ class Decider:
         if question.method == "GET" and path.startswith(_MODELS) and path[len(_MODELS) :][:1] in ("", "/"):
             return self._describe(path[len(_MODELS) + 1 :], tenant)
         headers = question.headers
+        request_id = headers.get(b"x-request-id", b"").decode("latin-1")
+        if request_id in self._ledger:  # asked again: the answer to the first question got lost
+            self._take_back(self._ledger.take(request_id), now)
+        refused = self._access.early(tenant, now)
+        if refused is not None:
+            return self._counted(refused)
         content_type = headers.get(b"content-type", b"")
         session = headers.get(self._session, b"").decode("latin-1")
         try:
             request = parse(path, content_type, question.body, session, question.method)
         except BadRequestError as error:
             return self._counted(decisions.bad_request(error.text, error.code))
-        request_id = headers.get(b"x-request-id", b"").decode("latin-1")
-        if request_id in self._ledger:  # asked again: the answer to the first question got lost
-            self._take_back(self._ledger.take(request_id), now)
         refused = self._access.may(tenant, request, content_type, now)
         if refused is not None:
             if self._access.is_unsure(tenant, request):
@@ -95,6 +97,7 @@ class Decider:
                 return Answered(found.body, found.content_type, found.headers)
             miss = found
         asked = Asked(request_id, tenant, request, now, question.subset, b"x-manta-explain" in question.headers, miss)
+        asked.size = len(question.body)
         return self._start(asked, now)
 
     def _start(self, asked: Asked, now: float) -> Decision | asyncio.Future[Decision]:
@@ -151,13 +154,14 @@ class Decider:
             asked.miss is not None,
             self._explained(asked, choice, now) if asked.explain else "",
             request.stream or request.path.startswith(_FORMS),
+            choice.alone,
         )
 
     def _explained(self, asked: Asked, choice: Choice, now: float) -> str:
-        """Loads tell what other tenants do: with keys a client learns only where its own request went, and why."""
+        """Loads, matches and reasons tell what others ask: with keys a client learns only where its own went."""
         told = choice.explain()
         if not self._access.open:
-            told = {name: told[name] for name in ("policy", "replica", "reason", "blocks", "prompt_tokens")}
+            told = {name: told[name] for name in ("policy", "replica", "prompt_tokens")}
         told["held_ms"] = round((now - asked.at) * 1000)
         return msgspec.json.encode(told).decode("ascii", "replace")
 
@@ -221,7 +225,7 @@ class Decider:
         if choice is None and asked.subset is not None and not self._allowed(asked):
             future.set_result(self._turned_away(asked, self._none_free(0, allowed=False), now))
             return True
-        if choice is None or _is_flooded(choice):
+        if choice is None or is_flooded(choice.candidate):
             return False
         self.holding.take(now)
         self._metrics.held.observe(now - asked.at)
@@ -293,8 +297,3 @@ class Decider:
     def _counted(self, refused: Refused) -> Refused:
         self._metrics.refusals[refused.code] += 1
         return refused
-
-
-def _is_flooded(choice: Choice) -> bool:
-    candidate = choice.candidate
-    return not candidate.capacity and candidate.load >= max(_ASSUMED_SEQS, 2 * candidate.running)

@@ -16,6 +16,7 @@ class Picked(msgspec.Struct, frozen=True, gc=False):
 
     `hide_usage`: of a stream whose client did not ask for usage. `via_cache`: its answer is to be kept.
     `explain`: one line of JSON for the client, "" unless asked for. `may_stream`: its answer may be a stream.
+    `alone`: no replica but these can serve it.
     """
 
     request_id: str
@@ -27,6 +28,7 @@ class Picked(msgspec.Struct, frozen=True, gc=False):
     via_cache: bool = False
     explain: str = ""
     may_stream: bool = False
+    alone: bool = False
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):

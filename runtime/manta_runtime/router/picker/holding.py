@@ -22,11 +22,12 @@ from manta_runtime.router.picker.tenants import Tenant
 _ANSWER_TOKENS = 256  # assumed of an answer whose length the client does not limit
 _ANSWER_TOKENS_MOST = 2048  # many clients ask for as much as the model could ever write
 _RETRY_AFTER_MOST = 60
+_MOST_BYTES = 256 << 20  # of bodies: Envoy keeps each three times while it is held
 _RATE_SECONDS = 5.0  # over which the drain rate is taken
 
 
 class Asked(msgspec.Struct, eq=False):
-    """A request that was let in, on its way to a replica. `at`: when it came."""
+    """A request that was let in, on its way to a replica. `at`: when it came. `size`: of its body, in bytes."""
 
     request_id: str
     tenant: Tenant
@@ -37,6 +38,7 @@ class Asked(msgspec.Struct, eq=False):
     miss: Miss | None
     charge: Charge | None = None
     future: asyncio.Future[Decision] | None = None
+    size: int = 0
 
     @property
     def cost(self) -> int:
@@ -46,13 +48,14 @@ class Asked(msgspec.Struct, eq=False):
 
 
 class Holding:
-    """At most `queueSize` requests, for at most `seconds` each; with 0 seconds none."""
+    """At most `queueSize` requests and `_MOST_BYTES`, for at most `seconds` each; with 0 seconds none."""
 
     def __init__(self, hold: HoldConfig) -> None:
         self.seconds = hold.seconds
         self._queue: FairQueue[Asked] = FairQueue(hold.queue_size if hold.seconds else 0)
         self._rate = 0.0
         self._taken_at = 0.0
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -60,16 +63,20 @@ class Holding:
     def enter(self, asked: Asked, now: float) -> tuple[asyncio.Future[Decision] | Refusal, Entry[Asked] | None]:
         """Let it wait. Returns its future or why it may not, and an entry that had to give way (not yet answered)."""
         tenant = asked.tenant
+        if self._bytes + asked.size > _MOST_BYTES:
+            return "queue_full", None
         entered, pushed = self._queue.offer(
             asked, tenant.name, asked.cost, now, weight=tenant.weight, priority=tenant.priority
         )
         if not isinstance(entered, Entry):
             return entered, None
+        self._bytes += asked.size
         asked.future = asyncio.get_running_loop().create_future()
         asked.future.add_done_callback(partial(self._done, entered))
         return asked.future, pushed
 
     def _done(self, entry: Entry[Asked], future: asyncio.Future[Decision]) -> None:  # noqa: ARG002 - asyncio passes it
+        self._bytes -= entry.item.size
         self._queue.remove(entry)
 
     def head(self) -> Asked | None:

@@ -60,8 +60,11 @@ class Limits:
         self._peers: dict[str, Peer] = {}
         self._instance = secrets.token_hex(8)
 
-    def check(self, tenant: Tenant, request: Request, now: float) -> Over | None:
-        """Whether the request would go beyond a limit; the one that takes longest to free is told."""
+    def check(self, tenant: Tenant, request: Request | None, now: float) -> Over | None:
+        """Whether the request would go beyond a limit; the one that takes longest to free is told.
+
+        None: nobody has read it yet. Then it needs one token at least.
+        """
         if not tenant.limited:
             return None
         account = self._account(tenant.name, now)
@@ -69,7 +72,7 @@ class Limits:
         if (
             (most is None or account.running + account.others < most)
             and (rpm is None or account.requests.total < rpm)
-            and (tpm is None or account.tokens.total + estimate(request, tpm) <= tpm)
+            and (tpm is None or account.tokens.total + _needed(request, tpm) <= tpm)
         ):
             return None
         return _refusal(tenant, request, account, now)
@@ -186,7 +189,11 @@ def estimate(request: Request, limit: int | None = None) -> int:
     return whole if limit is None or whole <= limit else max(prompt, limit)
 
 
-def _refusal(tenant: Tenant, request: Request, account: Account, now: float) -> Over:
+def _needed(request: Request | None, limit: int) -> int:
+    return 1 if request is None else estimate(request, limit)
+
+
+def _refusal(tenant: Tenant, request: Request | None, account: Account, now: float) -> Over:
     """The limit that takes longest to free; `check` has found one at least."""
     found: list[Over | None] = []
     if (most := tenant.concurrency) is not None and (running := account.running + account.others) >= most:
@@ -195,7 +202,7 @@ def _refusal(tenant: Tenant, request: Request, account: Account, now: float) -> 
     if (rpm := tenant.requests_per_minute) is not None:
         found.append(_over(tenant.name, "requests", account.requests, rpm, 1, now))
     if (tpm := tenant.tokens_per_minute) is not None:
-        found.append(_over(tenant.name, "tokens", account.tokens, tpm, estimate(request, tpm), now))
+        found.append(_over(tenant.name, "tokens", account.tokens, tpm, _needed(request, tpm), now))
     refused = [over for over in found if over is not None]
     return max(refused, key=lambda over: math.inf if over.retry_after is None else over.retry_after)
 
