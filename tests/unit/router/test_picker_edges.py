@@ -1,16 +1,13 @@
-"""The picker's edges: its HTTP server, its ear for Envoy's access log, its reading of engines, its probes."""
+"""The picker's edges: its HTTP server, its reading of engines, its probes."""
 
 import asyncio
 import re
 
-import msgpack
 import pytest
 
-from manta_runtime.router import access_log
 from manta_runtime.router.config import parse
 from manta_runtime.router.membership import Members
 from manta_runtime.router.picker import http
-from manta_runtime.router.picker.completions import Completions, End, end_of
 from manta_runtime.router.picker.engine_client import EngineClient, EngineError
 from manta_runtime.router.picker.http import Answer
 from manta_runtime.router.picker.looks import Looks, Seen
@@ -107,46 +104,6 @@ async def test_who_leaves_while_waiting_is_told_to_the_handler(late):
     writer.close()
     await until(asked[0].cancelled)
     assert len(asked) == 1
-
-
-async def test_completions_are_heard_however_the_stream_is_cut():
-    heard, lost = [], asyncio.Event()
-    completions = Completions(heard.append, lost.set)
-    records = [
-        {"id": "r1", "end": "- 200 10.0.0.1:8000 2 31 - 40 - - - 512 -"},
-        {"id": "r2", "end": "UF,URX 503 - 1 - 5 40 7 6 0 1 16"},
-    ]
-    batch = msgpack.packb(["done", [[number, record] for number, record in enumerate(records)], {}])
-    async with await completions.serve(HOST, 9003):
-        _, writer = await asyncio.open_connection(HOST, 9003)
-        for part in (batch[:7], batch[7:] + batch[:20], batch[20:]):
-            writer.write(part)
-            await asyncio.sleep(0.01)
-        writer.close()
-        await asyncio.wait_for(lost.wait(), 2)
-    one = End("r1", "-", 200, "10.0.0.1:8000", 2, 31, None, 40, bytes=512)
-    assert heard == [one, End("r2", "UF,URX", 503, "", 1, None, 5, 40, 7, 6, 0, 1, 16)] * 2
-    assert list(access_log.END) == list(End.__struct_fields__[1:])
-
-
-@pytest.mark.parametrize("record", [{"id": "r"}, {"end": "- 200 -"}, {"id": "r", "end": "-"}, {"id": "r", "end": 7}])
-def test_what_is_not_a_record_is_refused(record):
-    with pytest.raises(ValueError, match="not a fluentd forward message"):
-        Completions(lambda *_: None, lambda: None).message(["done", [[1, record]]])
-
-
-@pytest.mark.parametrize("message", [7, ["done"], ["done", [[1, {"flags": "-"}]]], ["done", [[1, "x"]]]])
-def test_what_is_not_a_batch_is_refused(message):
-    with pytest.raises(ValueError, match="not a fluentd forward message"):
-        Completions(lambda *_: None, lambda: None).message(message)
-
-
-@pytest.mark.parametrize(
-    ("value", "number"),
-    [("7", 7), ("7.0", 7), ("7.9", 7), ("-", None), ("", None), ("nan", None), ("null", None), ("inf", None)],
-)
-def test_numbers_of_a_record(value, number):
-    assert end_of({"id": "r", "end": f"- {value} -"}).status == number
 
 
 RUNNING, WAITING = b"vllm:num_requests_running", b"vllm:num_requests_waiting"

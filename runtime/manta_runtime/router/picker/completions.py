@@ -76,7 +76,7 @@ def failed_of(tried: Sequence[str], end: End, known: Iterable[str]) -> tuple[Seq
 
 
 class Completions:
-    """Calls `ended(end)` for each end. Calls `lost()` when the last connection closes: Envoy has gone."""
+    """Calls `ended(end)` for each end. Calls `lost()` when the last connection is closed by Envoy: it has gone."""
 
     def __init__(self, ended: Callable[[End], None], lost: Callable[[], None]) -> None:
         self._ended = ended
@@ -91,26 +91,32 @@ class Completions:
         """A worker connected."""
         self._connections += 1
 
-    def closed(self) -> None:
+    def closed(self, *, by_us: bool) -> None:
         """A worker's connection closed."""
         self._connections -= 1
-        if self._connections == 0:
+        if self._connections == 0 and not by_us:
             self._lost()
 
     def message(self, message: Any) -> None:
-        """One batch of ended requests. ValueError if it is not one."""
+        """One batch of ended requests. What cannot be read costs nobody else their end: it is logged and left out."""
         try:
-            ends = [end_of(record) for _, record in message[1]]
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"not a fluentd forward message of ours: {error}") from error
-        for end in ends:
-            self._ended(end)
+            records = [record for _, record in message[1]]
+        except (LookupError, TypeError, ValueError) as error:
+            log.warning("not a fluentd forward message of ours: %s", error)
+            return
+        for record in records:
+            try:
+                self._ended(end_of(record))
+            except Exception:
+                log.exception("an end that cannot be read or settled: %.500r", record)
 
 
 class _Stream(asyncio.Protocol):
     def __init__(self, completions: Completions) -> None:
         self._completions = completions
-        self._unpacker = msgpack.Unpacker(max_buffer_size=_MAX_MESSAGE)
+        # Text that is no UTF-8 must not put the parser out of step.
+        self._unpacker = msgpack.Unpacker(max_buffer_size=_MAX_MESSAGE, unicode_errors="replace")
+        self._broken = False
         self._transport: asyncio.BaseTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -124,8 +130,9 @@ class _Stream(asyncio.Protocol):
                 self._completions.message(message)
         except (ValueError, msgpack.UnpackException) as error:
             log.warning("closed an access-log connection: %s", error)
+            self._broken = True  # Envoy is there, and connects again
             if self._transport is not None:
                 self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
-        self._completions.closed()
+        self._completions.closed(by_us=self._broken)
