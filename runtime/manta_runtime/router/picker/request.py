@@ -75,7 +75,7 @@ def parse(path: str, content_type: bytes, body: bytes, session: str = "", method
         found.model,
         stream,
         not stream or _wants_usage(path, found),
-        found.temperature == 0 or _is_seeded(path, found.seed),
+        found.temperature == 0 or (found.seed is not None and _is_seeded(path, found.seed)),
         max(0, min(_MOST_TOKENS, found.max_completion_tokens or found.max_tokens or found.max_output_tokens or 0)),
         -(-len(text) // prompts.CHARS_PER_TOKEN),
         prompts.blocks_of(text),
