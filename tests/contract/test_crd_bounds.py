@@ -16,7 +16,7 @@ FILL = {
     "spec.model.uri": "hf://a/" + "b" * 2000,
     "spec.model.cache.hostPath": "/" + "a" * 2000,
     "spec.engine.args[*]": "--a=" + "b" * 2000,
-    "spec.router.cache.size": "1" * 2000,
+    "spec.router.cache.size": "1." + "1" * 2000,
     "spec.router.tracing.endpoint": "http://" + "a" * 2000,
 }
 """Texts that other rules accept, cut to the length that is tried; elsewhere it is a row of `a`."""

@@ -135,6 +135,13 @@ CASES = [
              router(session={"header": header}), router(session={"header": header.replace("-", "", 1)}))
         for header in ("x-manta-session", "x-envoy-session", "x-gateway-session")
     ),
+    *(
+        Case(f"session by {header}", "this header is for keys", "spec.router.session.header",
+             router(session={"header": header}), router(session={"header": f"x-{header}"}))
+        for header in ("authorization", "host", "content-length", "transfer-encoding", "connection")
+    ),
+    Case("session by the request", "this header is for keys", "spec.router.session.header",
+         router(session={"header": "x-request-id"}), router(session={"header": "cookie"})),
     Case("cache behind a gateway", "in mode inference-pool answers", "spec.router.cache",
          router(mode="inference-pool", cache={"size": "1Gi"}), router(mode="envoy", cache={"size": "1Gi"})),
     Case("traces behind a gateway", "in mode inference-pool the gateway", "spec.router.tracing",

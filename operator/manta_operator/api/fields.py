@@ -17,10 +17,12 @@ ACCELERATOR_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 OBJECT_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 HOSTNAME_PATTERN = r"^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 AUTO_PATTERN = "^auto$"
-CACHE_SIZE_PATTERN = r"^[1-9][0-9]*(\.[0-9]+)?(Mi|Gi|Ti|M|G|T)$"
+CACHE_SIZE_PATTERN = r"^([1-9][0-9]{0,5}(\.[0-9]+)?Mi?|[1-9][0-9]{0,2}(\.[0-9]+)?Gi?)$"
 TENANT_PATTERN = r"^[a-zA-Z0-9]([-._a-zA-Z0-9]*[a-zA-Z0-9])?$"
 HEADER_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-COLLECTOR_PATTERN = r"^http://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?(/[-A-Za-z0-9._~/]*)?$"
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+COLLECTOR_PATTERN = rf"^http://{_LABEL}([.]{_LABEL})*(:{_PORT})?(/[-A-Za-z0-9._~/]*)?$"
 
 
 def _number_to_text(value: Any) -> Any:

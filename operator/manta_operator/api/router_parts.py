@@ -76,7 +76,8 @@ class CacheSpec(Frozen):
     """
 
     size: Annotated[str, Field(pattern=CACHE_SIZE_PATTERN, max_length=32)]
-    """Memory for kept answers in each router pod, for example 256Mi; its picker requests that much more."""
+    """Memory for kept answers in each router pod, for example 256Mi, and less than 1000Gi; its picker requests that
+    much more."""
     ttl_seconds: Annotated[int, Field(ge=1, le=2_592_000)] = 3600
     """How long an answer is kept. A rollout to another model makes all kept ones void."""
 

@@ -2,6 +2,11 @@
 
 from manta_operator.api.rule import Rule
 
+_NO_SESSION = (
+    "authorization", "x-api-key", "x-request-id", "host", "connection", "content-length", "expect", "keep-alive",
+    "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+)  # fmt: skip
+"""What Envoy makes or takes away by itself, passed on to the picker as a client said it, breaks every request."""
 _GATEWAY_ALONE = "self.router.mode != 'inference-pool' || !has(self.router.{})"
 
 ROUTER_RULES = (
@@ -15,6 +20,12 @@ ROUTER_RULES = (
         "!self.router.session.header.matches('^x-(manta|envoy|gateway)-')",
         "clients cannot send headers that begin with x-manta-, x-envoy- or x-gateway-, the router removes them: "
         "choose another name",
+        field_path=".router.session.header",
+    ),
+    Rule(
+        f"!(self.router.session.header in {list(_NO_SESSION)})",
+        "this header is for keys, or belongs to the connection, or is the router's own: choose one in which clients "
+        "name their session, such as x-session-id",
         field_path=".router.session.header",
     ),
     Rule(
