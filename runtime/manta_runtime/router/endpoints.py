@@ -43,7 +43,7 @@ class EndpointsFile:
         """Make the file say `members`. OSError if the folder is missing or cannot be written."""
         text = render(members)
         if text != self._written:
-            _replace(self._path, text)
+            replace(self._path, text)
             self._written = text
 
     def create(self) -> None:
@@ -69,7 +69,8 @@ def _scratch(path: Path, text: str) -> Path:
     return scratch
 
 
-def _replace(path: Path, text: str) -> None:
+def replace(path: Path, text: str) -> None:
+    """Write the file in one piece: who reads it sees the old text or the new. OSError if that cannot be."""
     scratch = _scratch(path, text)
     try:
         scratch.replace(path)
@@ -78,7 +79,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _link(path: Path, text: str) -> None:
-    """Like `_replace`, but FileExistsError if the file is there: a picker that was quicker knows more than we."""
+    """Like `replace`, but FileExistsError if the file is there: a picker that was quicker knows more than we."""
     scratch = _scratch(path, text)
     try:
         path.hardlink_to(scratch)

@@ -83,6 +83,11 @@ class Members:
         self._pods = {pod["metadata"]["name"]: endpoint_of(pod, self._port) for pod in pods}
         self._refresh()
 
+    def recall(self, endpoints: Iterable[Endpoint]) -> None:
+        """These were the pods when somebody last looked; the next list tells what became of them."""
+        self._pods = {endpoint.name: endpoint for endpoint in endpoints}
+        self._refresh()
+
     def apply(self, event: str, pod: Pod) -> None:
         """One event of a watch: ADDED, MODIFIED or DELETED."""
         name = pod["metadata"]["name"]

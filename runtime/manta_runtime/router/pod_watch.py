@@ -31,13 +31,24 @@ class _GoneError(Exception):
 
 
 class PodWatch:
-    """Follows the pods of `namespace` that match `selector` into `members`; `on_change` is called after each change."""
+    """Follows the pods of `namespace` that match `selector` into `members`; `on_change` is called after each change.
 
-    def __init__(self, members: Members, namespace: str, selector: str, on_change: Callable[[], None]) -> None:
+    `on_away`: called when the API server does not answer, and never has.
+    """
+
+    def __init__(
+        self,
+        members: Members,
+        namespace: str,
+        selector: str,
+        on_change: Callable[[], None],
+        on_away: Callable[[], None] = lambda: None,
+    ) -> None:
         self._members = members
         self._namespace = namespace
         self._selector = selector
         self._on_change = on_change
+        self._on_away = on_away
         self.synced = False
 
     async def run(self) -> None:
@@ -61,6 +72,8 @@ class PodWatch:
                     version = ""
 
     async def _back_off(self, failures: int, error: Exception) -> None:
+        if not self.synced:
+            self._on_away()
         first, last = _BACKOFF_SECONDS
         delay = min(last, first * 2 ** min(failures - 1, 10)) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
         known = self._members.known

@@ -246,3 +246,28 @@ async def test_a_failed_replica_is_out_until_it_is_back(picker):
     assert b'manta_router_ejections_total{replica="a"} 1.0' in picker.metrics.render()
     picker._restored("a")
     assert not picker.members.ejected
+
+
+async def test_a_picker_that_starts_while_the_api_server_is_away_goes_on_with_what_was_known(picker, tmp_path):
+    picker.members.replace(pods("a", "b", uid="1") + pods("c", ready="False"))
+    picker._pods_changed()
+    later = Picker(CONFIG, tmp_path)
+    for refresh in later.refreshers():
+        refresh()
+    assert not later.is_ready()
+    await later.watch._back_off(1, OSError("away"))
+    assert (later.is_ready(), later.members.all) == (True, picker.members.all)
+    assert [c.replica for c in later.ledger.candidates(0.0)] == ["a", "b"]
+    later.members.replace(pods("b"))
+    later._pods_changed()
+    await later.watch._back_off(2, OSError("away again"))
+    assert later.members.names == ("b",)
+    await later.looks.close()
+
+
+@pytest.mark.parametrize("text", [None, "", "[1]", "{"])
+async def test_without_what_was_known_it_waits(picker, tmp_path, text):
+    if text is not None:
+        (tmp_path / "replicas.json").write_text(text)
+    picker._recall()
+    assert (picker.is_ready(), picker.members.known) == (False, 0)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from manta_runtime.router import remembered
 from manta_runtime.router.cache.response_cache import ResponseCache
 from manta_runtime.router.config import RouterConfig
 from manta_runtime.router.endpoints import FILE_NAME, EndpointsFile
@@ -32,6 +33,7 @@ from manta_runtime.router.picker.parts import Parts
 from manta_runtime.router.picker.scrape import Look
 from manta_runtime.router.picker.tenants import Tenants
 from manta_runtime.router.pod_watch import PodWatch
+from manta_runtime.router.remembered import Remembered
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +61,15 @@ class Picker:
         self.metrics = Metrics(self._gauges, self._cache_results)
         self.cache = ResponseCache(config.cache.max_bytes, config.cache.ttl_seconds) if config.cache else None
         self.decider = Decider(self._parts())
-        self.watch = PodWatch(self.members, config.namespace, config.selector, self._pods_changed)
+        self.watch = PodWatch(self.members, config.namespace, config.selector, self._pods_changed, self._recall)
         self.looks = Looks(
             self.members, Seen(self._looked, self._silent, self.eject, self._told_models, self._restored)
         )
         self.ending = False
         self._picks = Picks(self.decider, self.metrics)
         self._endpoints = EndpointsFile(run_dir / FILE_NAME)
+        self._remembered = Remembered(run_dir / remembered.FILE_NAME)
+        self._recalled = False
         self._incarnations: dict[str, str] = {}  # replica → pod and process, of which a cache is part
         self._ticked_at = time.monotonic()
         self._served: dict[str, Callable[[], Answer]] = {
@@ -109,7 +113,7 @@ class Picker:
 
     def is_ready(self) -> bool:
         """Ready without replicas too: someone has to hold requests, or answer the 503."""
-        return not self.ending and self.watch.synced and self.tenants.ready
+        return not self.ending and (self.watch.synced or self._recalled) and self.tenants.ready
 
     def tick(self) -> None:
         """To be called every `TICK_SECONDS`."""
@@ -146,13 +150,23 @@ class Picker:
             self.looks.follow()
             self.decider.members_changed()
 
+    def _recall(self) -> None:
+        """The API server is away: go on with the replicas that the picker before us saw last, as it would have."""
+        if self._recalled or not (found := self._remembered.read()):
+            return
+        self._recalled = True
+        log.warning("the API server is away: going on with the %d replicas of before the restart", len(found))
+        self.members.recall(found)
+        self._pods_changed()
+
     def _pods_changed(self) -> None:
         members = self.members
         names = members.names
         try:
             self._endpoints.write(members.all)
+            self._remembered.write(members.all)
         except OSError as error:
-            log.error("cannot tell Envoy the replicas: %s; does --run-dir exist, and is it writable?", error)  # noqa: TRY400
+            log.error("cannot write the replicas down: %s; does --run-dir exist, and is it writable?", error)  # noqa: TRY400
         for endpoint in members.all:
             self._incarnation(f"{endpoint.name} pod", endpoint.name, endpoint.uid)
         self.ledger.keep_only(names)
@@ -194,7 +208,7 @@ class Picker:
         if self.is_ready():
             return Answer(200, b"ok\n", content_type=_PLAIN)
         why = "no usable file of tenants yet"
-        if not self.watch.synced:
+        if not (self.watch.synced or self._recalled):
             why = "the API server has not answered yet"
         return Answer(503, f"{'ending' if self.ending else why}\n".encode(), content_type=_PLAIN)
 
