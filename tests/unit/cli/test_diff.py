@@ -8,6 +8,7 @@ import yaml
 
 from manta_operator.api.models import parse
 from manta_operator.builders.desired import desire
+from manta_operator.builders.protection import router_policy
 from manta_operator.cli import diff, diff_command
 from manta_operator.cli.rehearsal import Step, sentences
 from manta_operator.cli.rest import APPLY, MERGE, CallFailed, path_of
@@ -145,6 +146,13 @@ def test_scaling_down_replaces_no_pod_and_names_what_is_pruned(cluster, planned,
 def test_a_changed_child_is_told_by_its_fields(cluster, planned, served):
     result = planned(replicas=2, router={"port": 9000})
     assert "  change  Service/tiny\n          spec.ports[0].port: 8000 -> 9000\n" in result.stdout
+
+
+def test_an_operator_in_another_namespace_is_no_difference(cluster, planned, served):
+    """Routers let it in from where it runs, which only it knows; what it has written tells."""
+    deployment = parse(cluster.do("get", "LLMDeployment", "default", "tiny"))
+    send(cluster, router_policy(deployment, "ops"), "manta")
+    assert "NetworkPolicy" not in planned(replicas=2, router={"port": 9000}).stdout
 
 
 def test_a_foreign_child_is_told_before_the_operator_meets_it(cluster, planned):
