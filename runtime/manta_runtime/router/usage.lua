@@ -8,6 +8,7 @@ local find, sub, match = string.find, string.sub, string.match
 local ASK_FOR_USAGE = ',"stream_options":{"include_usage":true}}'
 local HELD_AT_MOST = 65536  -- bytes of an unfinished event
 local USAGE_AT_MOST = 2048  -- bytes of a usage object
+local HEAD = 64             -- bytes of a longer one that say which it is
 local NOTE_EVERY = 16       -- events; what is known of a stream whose client leaves
 
 local function hidden(handle)
@@ -40,20 +41,47 @@ local function prompt_of(usage)
   return input + cached + tonumber(match(usage, '"cache_creation_input_tokens":%s*(%d+)') or 0)
 end
 
--- Put the last usage object of `text` into `counts`; true if there is one. `at`: where `"usage":` was found.
+-- Put the last usage object of `text` into `counts`. `at`: where `"usage":` was found.
 local function read_usage(text, at, counts)
-  local seen = false
   while at do
     if find(text, '^%s*{', at + 8) then
       local usage = sub(text, at, at + USAGE_AT_MOST)
       counts.prompt_tokens = prompt_of(usage) or counts.prompt_tokens
       counts.completion_tokens = number_of(usage, "completion_tokens", "output_tokens") or counts.completion_tokens
       counts.cached_tokens = number_of(usage, "cached_tokens", "cache_read_input_tokens") or counts.cached_tokens
-      seen = true
     end
     at = find(text, '"usage":', at + 8, true)
   end
-  return seen
+end
+
+-- Of events with names those whose usage is the engine's word. Others may repeat what the client sent, tools for one.
+local FINAL = {
+  ["response.completed"] = true, ["response.incomplete"] = true, ["response.failed"] = true,
+  message_start = true, message_delta = true,
+}
+
+local function is_last_chunk(event)
+  return find(event, '"choices":%s*%[%s*%]') and find(event, '"usage":%s*{')
+end
+
+-- The usage of all whole events of `text`.
+local function read_events(text, counts)
+  local from = 1
+  while true do
+    local _, last = find(text, "\r?\n\r?\n", from)
+    if last == nil then return end
+    local event = sub(text, from, last)
+    local name = match(event, "^event:%s*([%w_.]+)")
+    if name == nil or FINAL[name] then read_usage(event, find(event, '"usage":', 1, true), counts) end
+    from = last + 1
+  end
+end
+
+-- The end of `text` whose event is not whole yet; of a long one its beginning and its end.
+local function unfinished(text)
+  local rest = sub(text, match(text, "^.*\n\r?\n()") or 1)
+  if #rest <= HELD_AT_MOST then return rest end
+  return sub(rest, 1, HEAD) .. sub(rest, HEAD - HELD_AT_MOST)
 end
 
 -- Where the headers of whole answers are noted, too. Envoy copies all of it at each `set`: only what is new.
@@ -81,7 +109,7 @@ local function drop_usage(text, inside)
     local _, last = find(text, "\r?\n\r?\n", from)
     if last == nil then break end
     local event = sub(text, from, last)
-    if inside or not (find(event, '"choices":%s*%[%s*%]') and find(event, '"usage":%s*{')) then
+    if inside or not is_last_chunk(event) then
       kept[#kept + 1] = event
     end
     inside, from = false, last + 1
@@ -109,13 +137,11 @@ local function watch_events(handle, hide)
     end
     local whole = tail == "" and text or tail .. text
     local usage = find(whole, '"usage":', 1, true)
-    if usage then read_usage(whole, usage, counts) end
-    if ends_event(text) then
-      tail = ""
-    else
-      tail = sub(whole, math.max(match(whole, "^.*\n()") or 1, #whole - HELD_AT_MOST))
-    end
-    if hide and (usage or inside or held ~= "" or not ends_event(text)) then
+    if usage then read_events(whole, counts) end
+    tail = ends_event(text) and "" or unfinished(whole)
+    if text == "" then  -- the end: no chunk before it is empty
+      if held ~= "" and not is_last_chunk(held) then chunk:setBytes(held) end
+    elseif hide and (usage or inside or held ~= "" or not ends_event(text)) then
       local passed
       -- `cut`: the end of what has passed already, for blank lines that are cut in two.
       passed, held, inside = drop_usage(cut .. held .. text, inside)
@@ -127,6 +153,7 @@ local function watch_events(handle, hide)
       note(handle, counts, noted)
     end
   end
+  read_events(tail .. "\n\n", counts)
   note(handle, counts, noted)
 end
 

@@ -6,6 +6,7 @@ import pytest
 from picker_world import World, code
 
 from manta_runtime.router.picker.answers import encoded
+from manta_runtime.router.picker.completions import End
 from manta_runtime.router.picker.decide import Answered, Picked, Refused
 from manta_runtime.router.picker.scrape import Look
 
@@ -284,3 +285,12 @@ async def test_only_replicas_that_have_the_adapter_are_tried(world):
     assert len(named) > 30
     named = dict(encoded(some.ask()).headers)["x-gateway-destination-endpoint"].split(",")
     assert len(named) == 3
+
+
+async def test_what_a_stream_sent_counts_when_its_client_has_left(world):
+    some = world(keys=("small",))
+    some.limit("small", tokensPerMinute=1000)
+    some.replicas("a")
+    picked = some.ask("small")
+    some.decider.ended(End(picked.request_id, "DC", 200, prompt_tokens=9, completion_tokens=0, events=40))
+    assert some.picker.limits._accounts["small"].tokens.total == 49

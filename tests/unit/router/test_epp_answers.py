@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from manta_runtime.router.epp.answer import PassingAnswer
 from manta_runtime.router.epp.usage import UsageReader
 
 _spec = importlib.util.spec_from_file_location("epp_fakes", Path(__file__).with_name("epp_fakes.py"))
@@ -162,3 +163,17 @@ async def test_an_answer_with_trailers_ends_with_them(world):
     assert answers[-1].WhichOneof("response") == "response_trailers"
     await until(lambda: world.decider.ends)
     assert world.decider.ends[0].flags == ""
+
+
+@pytest.mark.parametrize("blank", ["\n\n", "\r\n\r\n"], ids=["LF", "CRLF"])
+@pytest.mark.parametrize("space", ["", " "])
+def test_usage_is_hidden_however_it_is_written(blank, space):
+    first = f'data: {{"choices":{space}[{{"text":"x"}}]}}{blank}'
+    last = f'data: {{"choices":{space}[],"usage":{space}{{"prompt_tokens":{space}1}}}}{blank}'
+    sent = (first + last + first + "data: an end").encode()
+    for cut in range(len(sent)):
+        answer = PassingAnswer(hide_usage=True)
+        answer.start({b":status": b"200", b"content-type": b"text/event-stream"}, 0.0)
+        got = answer.feed(sent[:cut], False, 0.0) + answer.feed(sent[cut:], False, 0.0) + answer.feed(b"", True, 0.0)
+        assert got == (first + first + "data: an end").encode()
+        assert (answer.tokens().prompt, answer.events) == (1, 3)

@@ -130,7 +130,6 @@ def test_a_seed_counts_where_the_api_has_one(path, body, deterministic):
         pytest.param(b'\xef\xbb\xbf{"model":"m"}', "invalid_json", id="byte order mark"),
         pytest.param('{"model":"m"}'.encode("utf-16"), "invalid_json", id="UTF-16"),
         pytest.param(b'{"model":"\xff"}', "invalid_json", id="not UTF-8"),
-        pytest.param(b'{"model":"\\ud800"}', "invalid_json", id="lone surrogate"),
         pytest.param(b'{"temperature":NaN}', "invalid_json", id="NaN"),
         pytest.param(b'{"temperature":1e999}', "invalid_json", id="beyond doubles"),
         pytest.param(b'{"seed":' + b"9" * 5000 + b"}", "invalid_json", id="5,000 digits"),
@@ -249,3 +248,13 @@ def test_any_object_is_read_or_refused(fields):
 def test_any_bytes_are_read_or_refused(body):
     with contextlib.suppress(BadRequestError):
         parse(CHAT, JSON, body)
+
+
+@pytest.mark.parametrize("text", [r"hi \ud83d", r"\ude00 hi", r"\ud83d\u0041", r"\ud83d\ud83d\ude00", r"\\\ud83d"])
+def test_half_an_emoji_is_for_the_engine_to_judge(text):
+    body = b'{"model":"m","stream":true,"messages":[{"role":"user","content":"%s"}]}' % text.encode()
+    assert (read(body).model, read(body).stream) == ("m", True)
+    whole = body.replace(text.encode(), rb"\\ud83d \ud83d\ude00")
+    assert read(whole) == read(json.dumps(json.loads(whole)).encode())
+    with pytest.raises(BadRequestError):
+        read(body[:-1])

@@ -74,7 +74,7 @@ def handle(lua, kind=b"text/event-stream; charset=utf-8", hide=False, bodies=(),
 
 def answered(lua, *chunks, hide=False, kind=b"text/event-stream; charset=utf-8"):
     """What the client gets of an answer that comes in these chunks, and what was counted."""
-    bodies = [Body(chunk) for chunk in chunks]
+    bodies = [Body(chunk) for chunk in (*chunks, b"")]  # an empty one ends Envoy's
     envoy, noted = handle(lua, kind, hide, bodies)
     lua[0].globals()[b"envoy_on_response"](envoy)
     return b"".join(body.content for body in bodies), noted, bodies
@@ -102,7 +102,7 @@ def test_small_pieces_too(lua, size):
 
 def test_usual_chunks_pass_untouched_and_at_once(lua):
     _, noted, bodies = answered(lua, *(event.encode() for event in [*EVENTS, LAST, DONE]), hide=True)
-    assert [body.touched for body in bodies] == [False, False, False, True, False]
+    assert [body.touched for body in bodies] == [False, False, False, True, False, False]
     assert bodies[3].content == b""
     assert (noted["events"], noted["first_data_ms"]) == (4, 5)
 
@@ -200,6 +200,28 @@ def test_streams_of_other_apis(lua):
         b'event: message_delta\ndata: {"delta":{},"usage":{"output_tokens":21}}\n\n',
     ]
     assert {"prompt_tokens": 9, "completion_tokens": 21}.items() <= answered(lua, *messages)[1].items()
+
+
+@pytest.mark.parametrize("length", [10, 100_000])
+def test_what_the_engine_repeats_of_the_request_is_not_its_usage(lua, length):
+    echo = '"tools":[{"x":"' + "x" * length + '","usage":{"input_tokens":1,"output_tokens":1},"choices":[]}]'
+    sent = f'event: response.created\ndata: {{"response":{{{echo}}}}}\n\n'.encode()
+    for size in (1000, len(sent)):
+        pieces = [sent[at : at + size] for at in range(0, len(sent), size)]
+        _, noted, _ = answered(lua, *pieces, EVENTS[0].encode())
+        assert "prompt_tokens" not in noted
+    end = f'event: response.completed\ndata: {{"response":{{{echo},"usage":{{"input_tokens":9}}}}}}\n\n'.encode()
+    noted = answered(lua, *(end[at : at + 999] for at in range(0, len(end), 999)))[1]
+    assert noted["prompt_tokens"] == 9
+
+
+@pytest.mark.parametrize(
+    "tail", [b'data: {"error":{"message":"boom"}}', b'data: {"error":"boom"}\n', b'event: error\ndata: {"e":1}\n']
+)
+def test_an_unfinished_event_at_the_end_is_passed_on(lua, tail):
+    assert answered(lua, EVENTS[0].encode(), tail, hide=True)[0] == EVENTS[0].encode() + tail
+    assert answered(lua, EVENTS[0].encode() + tail[:9], tail[9:], hide=True)[0] == EVENTS[0].encode() + tail
+    assert answered(lua, EVENTS[0].encode(), LAST.encode().rstrip(), hide=True)[0] == EVENTS[0].encode()
 
 
 @pytest.mark.parametrize("tail", ["", "  \r\n"])

@@ -3,9 +3,12 @@
 A client that did not ask for usage must not see the usage event that we asked the engine for (`amended`).
 """
 
+import re
+
 from manta_runtime.router.epp.usage import Tokens, UsageReader
 
-_END = b"\n\n"
+_END = re.compile(rb"\r?\n\r?\n")
+_LAST, _USAGE = re.compile(rb'"choices":\s*\[\s*\]'), re.compile(rb'"usage":\s*\{')
 _ASK = b',"stream_options":{"include_usage":true}'
 _OK, _UNAVAILABLE = 200, 503
 # How Envoy begins the answer it gives itself when no connection could be made.
@@ -20,7 +23,7 @@ def amended(body: bytes) -> bytes:
 
 def hidden(event: bytes | bytearray) -> bool:
     """Whether the event is there for its usage alone."""
-    return b'"choices":[]' in event and b'"usage":{' in event
+    return _LAST.search(event) is not None and _USAGE.search(event) is not None
 
 
 class PassingAnswer:
@@ -66,8 +69,14 @@ class PassingAnswer:
         return self._reader.tokens() if self._reader is not None else Tokens()
 
     def _without_usage(self, chunk: bytes, end: bool) -> bytes:
-        *events, self._held = (self._held + chunk).split(_END)
-        kept = b"".join(event + _END for event in events if not hidden(event))
-        if end:
-            kept, self._held = kept + self._held, b""
-        return kept
+        body, begin, kept = self._held + chunk, 0, []
+        for blank in _END.finditer(body):
+            if not hidden(event := body[begin : blank.end()]):
+                kept.append(event)
+            begin = blank.end()
+        rest, self._held = body[begin:], b""
+        if end and not hidden(rest):
+            kept.append(rest)
+        elif not end:
+            self._held = rest
+        return b"".join(kept)

@@ -44,7 +44,7 @@ async def serve(
     """Serve while the context is open. OSError if a port is taken.
 
     Answers pass through us, so we cannot just go: `leave` waits until gateways have noticed, sends them elsewhere
-    (GOAWAY), and returns when all answers have ended or drainSeconds are over.
+    (GOAWAY), and returns when all answers have ended, held ones too, or hold.seconds and drainSeconds are over.
     """
     server = _server(config, decider, ready, clock)
     host = f"[{pod_ip}]" if ":" in pod_ip else pod_ip
@@ -60,7 +60,7 @@ async def serve(
     async def leave() -> None:
         log.info("ending: answering until the gateways have left")
         await asyncio.sleep(_NOTICE_SECONDS)
-        await server.stop(config.drain_seconds)
+        await server.stop(config.hold.seconds + config.drain_seconds)
 
     try:
         yield leave

@@ -82,6 +82,8 @@ class UsageReader:
         self._rest += chunk
         if not self._events:
             return
+        if b"\r" in self._rest:
+            self._rest = self._rest.replace(b"\r\n", b"\n")
         events, end, rest = self._rest.rpartition(b"\n\n")
         if end:
             self._rest = rest

@@ -10,6 +10,7 @@ than a conversation has, only the options are read (`decode_options`); the JSON 
 No structs here are tracked by the garbage collector: JSON has no cycles.
 """
 
+import re
 from typing import Any
 
 import msgspec
@@ -18,6 +19,11 @@ import msgspec
 MOST_PIECES = 4096
 # Larger bodies' objects and lists are counted before they are decoded, and their texts: (body, how many at most).
 _MOST_CONTAINERS, _MOST_QUOTES = (256 << 10, 64 << 10), (4 << 20, 1 << 20)
+# Half of a surrogate pair; only bodies up to so many bytes are searched for it.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_HALF = re.compile(rb"%b(?!%b)|(?<!%b)%b" % (_HIGH, _LOW, _HIGH, _LOW))
+_MEND_MAX = 256 << 10
 # An option that is longer is none.
 _OPTION_MAX = 1024
 
@@ -116,9 +122,27 @@ def decode(body: bytes) -> Body:
     if len(body) > _MOST_CONTAINERS[0] and _is_crumbs(body):
         raise TooManyPiecesError
     try:
+        return _decode(body)
+    except msgspec.DecodeError:
+        mended = _mended(body)
+        if mended == body:
+            raise
+        return _decode(mended)
+
+
+def _decode(body: bytes) -> Body:
+    try:
         return _typed.decode(body)
     except msgspec.ValidationError:
         return _leniently(body)
+
+
+def _mended(body: bytes) -> bytes:
+    """Without halves of surrogate pairs: JavaScript's clients cut emojis in two, and Python's json reads that."""
+    if len(body) > _MEND_MAX or not _SURROGATE.search(body):
+        return body
+    # Escaped backslashes are out of the way meanwhile; there are no raw NULs in JSON.
+    return _HALF.sub(rb"\\ufffd", body.replace(rb"\\", b"\0\0")).replace(b"\0\0", rb"\\")
 
 
 def decode_options(body: bytes) -> tuple[Body, str]:

@@ -261,8 +261,9 @@ class Decider:
             return
         tokens: int | None = None
         if end.prompt_tokens is not None:
-            tokens = end.prompt_tokens + (end.completion_tokens or 0)
             bill, completion = placed.bill, end.completion_tokens or 0
+            # What a stream said of itself before its client left may be less than what it had sent by then.
+            tokens = end.prompt_tokens + (max(completion, end.events or 0) if "DC" in end.flags else completion)
             self._metrics.used(bill.tenant, end.prompt_tokens, completion, end.cached_tokens or 0)
             self._chooser.learned(bill.request, end.prompt_tokens, completion)
             self._chooser.settled(bill.replica, bill.counted, end.prompt_tokens, placed.at)
