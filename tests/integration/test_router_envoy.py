@@ -264,6 +264,17 @@ async def test_requests_outlive_a_picker_that_is_killed_even_held_ones(fresh):
     assert [said["replica"] for said in await asyncio.gather(*held)] == ["a"] * 4
 
 
+async def test_a_picker_that_restarts_while_the_api_server_is_away_goes_on(fresh):
+    router, api, session, _ = fresh
+    await api.stop()
+    router.picker.kill()
+    await router.picker.wait()
+    router.picker = await router.run("picker")
+    assert {(await ask(session))["replica"] for _ in range(20)} == {"a", "b"}
+    assert await router.status("/readyz", 200, f"http://{POD}:9002")
+    await api.start()
+
+
 async def test_sigterm_ends_streams_first(fresh):
     """Last: it ends the router. Both containers get the signal at once, as from a kubelet."""
     router, _, session, engines = fresh
