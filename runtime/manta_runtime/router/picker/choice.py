@@ -46,7 +46,7 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
     @property
     def alone(self) -> bool:
         """Whether only the chosen one and the fallbacks can serve it: others lack the adapter."""
-        return any(why == NOT_LOADED for _, why in self.left_out)
+        return bool(self.left_out) and any(why == NOT_LOADED for _, why in self.left_out)
 
     def explain(self) -> dict[str, Any]:
         """Candidates with their numbers, the best first, then those left out with the reason: what fits a header."""
