@@ -14,7 +14,7 @@ from manta_runtime.router.picker.lengths import Lengths
 from manta_runtime.router.picker.prefix import PrefixIndex
 from manta_runtime.router.picker.prompts import CHARS_PER_TOKEN, cached_tokens, digest64
 from manta_runtime.router.picker.request import Request
-from manta_runtime.router.picker.share import Share
+from manta_runtime.router.picker.share import NEW_REQUESTS, Share
 
 _MASK = (1 << 64) - 1
 # A session stays with its replica up to this many times the mean load (and one request more).
@@ -23,6 +23,10 @@ _SESSION_BOUND = 1.25
 _PRIOR_LOAD = 8.0
 # Excess below this part of its bound costs less than any difference that decides.
 _EVEN = 0.25
+# A newcomer is one no more when it has been asked, and has this part of the mean load.
+_SETTLED = 0.75
+# One that has got less than the mean by this part of it, over many requests, is forgotten: a newcomer again.
+_FEW = 0.75
 # Estimates of tokens this close to what was counted need no correction.
 _CLOSE = 0.25
 # The mean of the learned rates is computed once in so many choices.
@@ -94,6 +98,7 @@ class Chooser:
     def forget(self, replica: str) -> None:
         """`replica` has started anew: its cache is empty."""
         self.index.forget(replica)
+        self.share.forget(replica)
 
     def keep_only(self, names: Iterable[str]) -> None:
         """Forget replicas that no longer exist."""
@@ -105,6 +110,8 @@ class Chooser:
     def _by_cost(self, request: Request, usable: Sequence[Candidate], matches: Matches) -> tuple[Order, str]:
         """The least expected time to first token, delay of others included (`ttft.py`)."""
         order = self._costs(request, usable, matches)
+        if self.share.newcomers:
+            self._welcome(order, usable)
         order.sort()
         limit = order[0][0] + ttft.TIE
         if len(order) > 1 and order[1][0] <= limit:
@@ -132,6 +139,7 @@ class Chooser:
         whole = weight * ttft.work(prompt, 0)
         sent, (mean_sent, scale_sent) = self.share.sent, self.share.scale()
         even_sent = mean_sent + _EVEN * ttft.TOKENS_BOUND * scale_sent
+        few_sent = max(0.0, mean_sent - _FEW * scale_sent)
         loads = 0
         for c in usable:
             loads += c.load
@@ -154,8 +162,8 @@ class Chooser:
             cost = (c.pending_tokens + own) * (1.0 + load * ttft.INTERFERENCE)
             if not slow <= c.prefill_rate <= fast:
                 cost *= ttft.slowness(c.prefill_rate, mean_rate)
-            got = sent.get(name)
-            if got is None:
+            got = sent.get(name, -1.0)
+            if got < few_sent:
                 self.share.join(name)
             elif got > even_sent:
                 cost += whole * ttft.excess((got - mean_sent) / scale_sent, ttft.TOKENS_BOUND)
@@ -163,6 +171,20 @@ class Chooser:
                 cost += whole * ttft.excess((load - mean_load) / scale_load, ttft.LOAD_BOUND)
             costs.append((cost, place))
         return costs
+
+    def _welcome(self, costs: Order, usable: Sequence[Candidate]) -> None:
+        """What a newcomer computes delays nobody and pushes nothing out of its empty cache: only its queue costs.
+
+        Without this it waits for minutes: who holds a prefix is asked for it, until it has far more than its share.
+        """
+        newcomers = self.share.newcomers
+        part = _SETTLED * sum([c.load for c in usable]) / len(usable)
+        for place, c in enumerate(usable):
+            left = newcomers.get(c.replica)
+            if left and (c.load < part or (not c.load and left == NEW_REQUESTS)):
+                costs[place] = (float(c.pending_tokens), place)
+            elif left and left < NEW_REQUESTS:
+                del newcomers[c.replica]
 
     def _rates(self, usable: Sequence[Candidate]) -> tuple[float, float, float]:
         """The mean of the learned rates, and between which rates a replica is an average one; they change slowly."""
