@@ -97,7 +97,7 @@ async def test_a_full_queue(world):
 
 
 async def test_bodies_that_wait_take_so_much_memory_and_no_more(world, monkeypatch):
-    monkeypatch.setattr("manta_runtime.router.picker.holding._MOST_BYTES", 2000)
+    monkeypatch.setattr("manta_runtime.router.picker.holding.MOST_BYTES", 2000)
     some = world()
     body = {"model": "t", "prompt": "x" * 900}
     first, second, third = (some.ask(body=body) for _ in range(3))

@@ -38,7 +38,7 @@ async def test_who_waits_for_news_waits_for_a_while_and_may_leave(world):
     some = world("hold: {seconds: 60, queueSize: 2}")
     some.replicas("a", models=None)
     late, left = [some.ask(body={"model": "lora"}) for _ in range(2)]
-    assert code(some.ask(body={"model": "lora"})) == "models_unknown"
+    assert code(some.ask(body={"model": "lora"})) == "models_unknown", "no place"
     left.cancel()
     await asyncio.sleep(0)
     assert len(some.decider._unsure) == 1
@@ -61,3 +61,11 @@ async def test_who_waited_for_news_may_wait_for_a_replica_then(world):
     some.replicas("a", models=LORA)
     await asyncio.sleep(0)
     assert held.result().replica == "a"
+
+
+async def test_bodies_that_wait_for_news_take_no_more_than_held_ones_may(world, monkeypatch):
+    monkeypatch.setattr("manta_runtime.router.picker.unsure.MOST_BYTES", 100)
+    some = world()
+    asked = [some.ask(body={"model": "lora", "prompt": "x" * 20}) for _ in range(2)]
+    assert not asked[0].done()
+    assert code(asked[1]) == "models_unknown"

@@ -67,9 +67,9 @@ class Decider:
             return self._describe(path[len(_MODELS) + 1 :], tenant)
         headers = question.headers
         request_id = headers.get(b"x-request-id", b"").decode("latin-1")
-        if request_id in self._ledger:  # asked again: the answer to the first question got lost
-            self._take_back(self._ledger.take(request_id), now)
-        refused = self._access.early(tenant, now)
+        if request_id in self._ledger and (before := self._ledger.take(request_id)) is not None:
+            self._access.taken_back(before.bill.charge, now)  # asked again: the answer to the first question got lost
+        refused = self._access.early(tenant, now) if tenant.limited else None
         if refused is not None:
             return self._counted(refused)
         content_type = headers.get(b"content-type", b"")
@@ -81,8 +81,9 @@ class Decider:
         refused = self._access.may(tenant, request, content_type, now)
         if refused is not None:
             if self._access.is_unsure(tenant, request):
-                explain = b"x-manta-explain" in headers
-                return self._unsure.enter(Asked(request_id, tenant, request, now, question.subset, explain, None))
+                asked = Asked(request_id, tenant, request, now, question.subset, b"x-manta-explain" in headers, None)
+                asked.size = len(question.body)
+                return self._unsure.enter(asked)
             return self._counted(refused)
         return self._admit(question, request_id, tenant, request, now)
 
@@ -290,10 +291,6 @@ class Decider:
     def _settle(self, placed: Placed | None, tokens: int | None, now: float, sent: int | None = None) -> None:
         if placed is not None:
             self._access.ended(placed.bill.charge, tokens, now, sent)
-
-    def _take_back(self, placed: Placed | None, now: float) -> None:
-        if placed is not None:
-            self._access.taken_back(placed.bill.charge, now)
 
     def _counted(self, refused: Refused) -> Refused:
         self._metrics.refusals[refused.code] += 1

@@ -22,7 +22,7 @@ from manta_runtime.router.picker.tenants import Tenant
 _ANSWER_TOKENS = 256  # assumed of an answer whose length the client does not limit
 _ANSWER_TOKENS_MOST = 2048  # many clients ask for as much as the model could ever write
 _RETRY_AFTER_MOST = 60
-_MOST_BYTES = 256 << 20  # of bodies: Envoy keeps each three times while it is held
+MOST_BYTES = 256 << 20  # of bodies: Envoy keeps each three times while it is held
 _RATE_SECONDS = 5.0  # over which the drain rate is taken
 
 
@@ -48,7 +48,7 @@ class Asked(msgspec.Struct, eq=False):
 
 
 class Holding:
-    """At most `queueSize` requests and `_MOST_BYTES`, for at most `seconds` each; with 0 seconds none."""
+    """At most `queueSize` requests and `MOST_BYTES`, for at most `seconds` each; with 0 seconds none."""
 
     def __init__(self, hold: HoldConfig) -> None:
         self.seconds = hold.seconds
@@ -63,7 +63,7 @@ class Holding:
     def enter(self, asked: Asked, now: float) -> tuple[asyncio.Future[Decision] | Refusal, Entry[Asked] | None]:
         """Let it wait. Returns its future or why it may not, and an entry that had to give way (not yet answered)."""
         tenant = asked.tenant
-        if self._bytes + asked.size > _MOST_BYTES:
+        if self._bytes + asked.size > MOST_BYTES:
             return "queue_full", None
         entered, pushed = self._queue.offer(
             asked, tenant.name, asked.cost, now, weight=tenant.weight, priority=tenant.priority

@@ -11,14 +11,17 @@ from manta_runtime.router.config import HoldConfig
 from manta_runtime.router.picker import decision as decisions
 from manta_runtime.router.picker.access import Access
 from manta_runtime.router.picker.decision import Decision, Refused
-from manta_runtime.router.picker.holding import Asked
+from manta_runtime.router.picker.holding import MOST_BYTES, Asked
 
 _SECONDS = 5.0  # a replica that has not told its models by then does not answer
 Future = asyncio.Future[Decision]
 
 
 class Unsure:
-    """At most as many as may be held. `start` goes on with one that may; `counted` notes a refusal, and returns it."""
+    """At most as many and as large as may be held.
+
+    `start` goes on with one that may; `counted` notes a refusal, and returns it.
+    """
 
     def __init__(
         self,
@@ -37,7 +40,8 @@ class Unsure:
 
     def enter(self, asked: Asked) -> Decision | Future:
         """Let it wait, if it may."""
-        if not self._seconds or len(self._waiting) >= self._most:
+        held = sum(other.size for other in self._waiting.values())
+        if not self._seconds or len(self._waiting) >= self._most or held + asked.size > MOST_BYTES:
             return self._counted(decisions.models_unknown(asked.request.model))
         future: Future = asyncio.get_running_loop().create_future()
         self._waiting[future] = asked
