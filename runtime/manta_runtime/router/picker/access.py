@@ -41,7 +41,7 @@ class Access:
 
     def early(self, tenant: Tenant, now: float) -> Refused | None:
         """What speaks against any request of the tenant, before its body costs us anything."""
-        over = self._limits.check(tenant, None, now) if tenant.limited else None
+        over = self._limits.check(tenant, None, now)
         return None if over is None else _limited(over)
 
     def may(self, tenant: Tenant, request: Request, content_type: bytes, now: float) -> Refused | None:
