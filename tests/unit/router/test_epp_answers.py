@@ -5,8 +5,11 @@ import importlib.util
 import json
 from pathlib import Path
 
+import grpc
 import pytest
 
+from manta_runtime.router.config import RouterConfig
+from manta_runtime.router.epp import server
 from manta_runtime.router.epp.answer import PassingAnswer
 from manta_runtime.router.epp.usage import UsageReader
 
@@ -177,3 +180,23 @@ def test_usage_is_hidden_however_it_is_written(blank, space):
         got = answer.feed(sent[:cut], False, 0.0) + answer.feed(sent[cut:], False, 0.0) + answer.feed(b"", True, 0.0)
         assert got == (first + first + "data: an end").encode()
         assert (answer.tokens().prompt, answer.events) == (1, 3)
+
+
+async def test_a_picker_that_ends_waits_for_what_it_holds(monkeypatch):
+    monkeypatch.setattr(server, "_NOTICE_SECONDS", 0.0)
+    world = fakes.World(fakes.free_port())
+    told = {"extProcPort": world.port, "drainSeconds": 0, "hold": {"seconds": 3}}
+    config = RouterConfig.model_validate({**fakes.CONFIG, **told})
+    async with (
+        server.serve(config, fakes.HOST, world, lambda: True) as leave,
+        grpc.aio.insecure_channel(f"{fakes.HOST}:{world.port + 1}") as world.channel,
+        stream(world) as (write, read),
+    ):
+        world.decider.next = fakes.hold(0.3, world.decider.pick)
+        await write(fakes.request_headers())
+        await write(fakes.request_body())
+        await until(lambda: world.askers)
+        leaving = asyncio.create_task(leave())
+        assert fakes.header(await read(), "x-gateway-destination-endpoint") == fakes.A
+        leaving.cancel()
+        await asyncio.wait([leaving])

@@ -123,7 +123,7 @@ class _Connection(asyncio.Protocol):
         keep_alive = parser.should_keep_alive()
         asked: Question | Answer = _TOO_LARGE
         if self._size <= self._max_body:
-            chunks = self._chunks
+            chunks, self._chunks = self._chunks, []  # a held request's body is not kept
             body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
             path = self._url.decode("latin-1")
             if "?" in path:
