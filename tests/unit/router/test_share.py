@@ -57,8 +57,8 @@ def filled(requests=1000):
 
 
 def test_what_has_not_ended_counts_as_a_few_average_requests():
-    assert Share().add("a", 1_000_000, 0.0) == 8 * 1024
-    assert filled().add("a", 1_000_000, 100.0) == pytest.approx(8000, rel=0.3)
+    assert Share().add("a", 1_000_000, 0.0) == 10 * 1024
+    assert filled().add("a", 1_000_000, 100.0) == pytest.approx(10_000, rel=0.3)
     assert filled().add("a", 3000, 100.0) == 3000
 
 

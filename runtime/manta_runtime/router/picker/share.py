@@ -17,7 +17,7 @@ _PRIOR_REQUESTS = 16.0
 # For so many requests at most a newcomer is one: an engine that fails at once never has its part of the load.
 NEW_REQUESTS = 32
 # What has not ended counts as so many average requests at most; until there are many, those have about so many tokens.
-_MOST_REQUESTS, _PRIOR_TOKENS = 8.0, 1024.0
+_MOST_REQUESTS, _PRIOR_TOKENS = 10.0, 1024.0
 
 
 class Share:
