@@ -21,8 +21,8 @@ _USAGE = {"prompt_tokens": 250, "completion_tokens": CHUNKS, "total_tokens": 250
 _FRAME = {"id": "chatcmpl-0", "object": "chat.completion.chunk", "created": 0, "model": MODEL}
 
 
-def _answer(status: str, kind: str, body: bytes) -> bytes:
-    return f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+def _answer(status: str, kind: str, body: bytes, more: str = "") -> bytes:
+    return f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n{more}\r\n".encode() + body
 
 
 def _event(payload: bytes) -> bytes:
@@ -34,7 +34,10 @@ def _whole() -> bytes:
     message = {"role": "assistant", "content": "word " * 40}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     body = {"id": "chatcmpl-0", "object": "chat.completion", "created": 0, "model": MODEL, "choices": [choice]}
-    return _answer("200 OK", "application/json", json.dumps(body | {"usage": _USAGE}).encode())
+    # Manta's engines say this beside the usage in the body (manta_runtime/engine/usage_header.py).
+    told = {"prompt": _USAGE["prompt_tokens"], "completion": _USAGE["completion_tokens"], "cached": 0}
+    more = "".join(f"x-manta-{kind}-tokens: {count}\r\n" for kind, count in told.items())
+    return _answer("200 OK", "application/json", json.dumps(body | {"usage": _USAGE}).encode(), more)
 
 
 def _stream() -> tuple[bytes, ...]:
