@@ -109,7 +109,7 @@ class Walk:
             self.world.delete(pod)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(wishes, scripts, st.integers(0, 2), st.sampled_from([1, 2]), st.booleans(), st.sampled_from(["a", "b"]))
 def test_it_ends_where_it_should_and_breaks_nothing_on_the_way(wish, script, spare, size, knows_room, last):
     walk = Walk(wish, spare, size, knows_room)

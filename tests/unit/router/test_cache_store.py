@@ -71,7 +71,7 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestLife.settings = settings(max_examples=40, stateful_step_count=40)
 
 
 @pytest.mark.parametrize("body", [0, 100, 4000])

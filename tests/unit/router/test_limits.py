@@ -76,7 +76,7 @@ step = st.tuples(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(limit, limit, limit, st.lists(step, min_size=15, max_size=80), st.floats(0, 100))
 def test_no_minute_holds_more_than_the_limit(rpm, tpm, most, steps, now):
     """The error is one-sided: never too much in 60 s, never a refusal that 61 s would not justify."""

@@ -111,7 +111,7 @@ def test_a_burst_within_one_second_can_take_the_limit_at_every_router():
 step = st.tuples(st.floats(0, 3), st.integers(0, 2), st.sampled_from(["ask", "ask", "ask", "hear", "end"]))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.integers(1, 8),
     st.integers(20, 100),
@@ -144,7 +144,7 @@ def test_what_was_told_counts_whatever_the_clocks_say(rpm, tpm, skews, steps):
             log.append([now, number, 20])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.floats(0, 5000), min_size=2, max_size=2), st.floats(0, 2), st.lists(st.floats(0.001, 59.9), max_size=5)
 )

@@ -50,7 +50,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(STEPS, max_size=30), st.lists(PATHS, min_size=1, max_size=6))
 def test_without_pressure_it_is_the_naive_model(steps, asked):
     index, naive = PrefixIndex(), Naive()
@@ -68,7 +68,7 @@ def test_without_pressure_it_is_the_naive_model(steps, asked):
         assert index.match(chain(path)) == naive.match(chain(path))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.tuples(st.sampled_from(NAMES), st.lists(st.integers(0, 3), max_size=9), st.integers(0, 600)), max_size=60

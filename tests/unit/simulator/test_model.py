@@ -144,7 +144,7 @@ def test_a_client_that_leaves_frees_its_blocks():
     assert scheduler.cache.used == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(1, 30), st.integers(1, 20), st.integers(0, 2)), min_size=1, max_size=12),
     st.integers(1, 4),
