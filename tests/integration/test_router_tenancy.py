@@ -179,9 +179,10 @@ async def test_concurrency_frees_when_a_client_leaves(world):
     world.secret(ann="a-key", dan="d-key")
     world.tenants({"name": "dan", "concurrency": 1})
     await world.becomes(200, "d-key")
-    await asyncio.sleep(1.2)  # both files have been looked at
+    await asyncio.sleep(1.2)  # the end of that has been heard
     async with world.ask("d-key", stream=True) as response:
         assert response.status == 200
+        await world.becomes(429, "d-key")  # the tenants' file may be read after the keys
         async with world.ask("d-key") as second:
             assert (second.status, second.headers["retry-after"]) == (429, "1")
             assert (await second.json())["error"]["type"] == "concurrency"
