@@ -94,10 +94,11 @@ class FakeEngine:
 
 
 class FakeApiServer:
-    """GET pods of one namespace: a list, or a watch fed by `set` and `drop`."""
+    """GET pods of one namespace: a list, or a watch from a resource version on, fed by `set` and `clear`."""
 
     def __init__(self):
         self.pods, self.version, self.watchers, self.lists = {}, 1, [], 0
+        self.events = []
         self.gone = False
         self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         authority = trustme.CA()
@@ -130,15 +131,20 @@ class FakeApiServer:
             await response.write(json.dumps(error).encode() + b"\n")
             return response
         self.watchers.append(queue := asyncio.Queue())
-        while event := await queue.get():
-            await response.write(json.dumps(event).encode() + b"\n")
+        for version, line in self.events:  # what happened between the list and this watch
+            if version > int(request.query["resourceVersion"]):
+                queue.put_nowait(line)
+        while line := await queue.get():
+            await response.write(line)
         return response
 
     def _emit(self, kind, pod):
         self.version += 1
         pod["metadata"]["resourceVersion"] = str(self.version)
+        line = json.dumps({"type": kind, "object": pod}).encode() + b"\n"
+        self.events.append((self.version, line))
         for queue in self.watchers:
-            queue.put_nowait({"type": kind, "object": pod})
+            queue.put_nowait(line)
 
     def set(self, name, address, ready=True, deleting=False):
         metadata = {"name": name, "labels": {"manta.dev/replica": "0"}}
@@ -154,7 +160,7 @@ class FakeApiServer:
             self._emit("DELETED", self.pods.pop(name))
 
 
-async def until(check, seconds=10):
+async def until(check, seconds=30):
     """Wait until `await check()` is true; TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not await check():  # noqa: ASYNC110 - other processes have no events
