@@ -94,7 +94,7 @@ class FakeEngine:
 
 
 class FakeApiServer:
-    """GET pods of one namespace: a list, or a watch from a resource version on, fed by `set` and `clear`."""
+    """GET pods of one namespace: a list, or a watch from a resource version on, fed by `set` and `drop`."""
 
     def __init__(self):
         self.pods, self.version, self.watchers, self.lists = {}, 1, [], 0
@@ -155,9 +155,12 @@ class FakeApiServer:
         self.pods[name] = pod
         self._emit("MODIFIED", pod)
 
+    def drop(self, name):
+        self._emit("DELETED", self.pods.pop(name))
+
     def clear(self):
         for name in list(self.pods):
-            self._emit("DELETED", self.pods.pop(name))
+            self.drop(name)
 
 
 async def until(check, seconds=30):

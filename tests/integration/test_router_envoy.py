@@ -215,8 +215,8 @@ async def test_the_last_known_replicas_stay_while_the_api_server_is_away(fresh):
     router, api, session, _ = fresh
     await api.stop()
     assert (await ask(session))["replica"]
-    api.pods.pop("a")
     api.watchers.clear()
+    api.drop("a")
     await api.start()
     await router.usable(1)
     assert (await ask(session))["replica"] == "b"

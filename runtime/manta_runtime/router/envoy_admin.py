@@ -11,7 +11,7 @@ from typing import Self
 import aiohttp
 from aiohttp import web
 
-from manta_runtime.router import listener
+from manta_runtime.router import bootstrap
 from manta_runtime.router.config import ConfigError
 
 _TIMEOUT = aiohttp.ClientTimeout(total=2)
@@ -44,12 +44,11 @@ class Admin:
 
     async def requests(self) -> tuple[int, int]:
         """Return how many requests of clients are in flight, and how many have gone to engines since Envoy started."""
-        names = (f"http.{listener.STAT_PREFIX}.downstream_rq_active", "cluster.engines.upstream_rq_total")
-        params = {"filter": f"^({'|'.join(names)})$", "format": "json"}
-        async with self._session.get("/stats", params=params) as response:
+        async with self._session.get("/stats", params={"format": "json"}) as response:
             stats = await response.json(content_type=None)
         found = {stat["name"]: int(stat["value"]) for stat in stats["stats"] if "name" in stat}
-        return found.get(names[0], 0), found.get(names[1], 0)
+        in_flight, sent = bootstrap.STATS
+        return found.get(in_flight, 0), found.get(sent, 0)
 
 
 @asynccontextmanager

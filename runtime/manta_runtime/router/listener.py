@@ -108,5 +108,6 @@ def _router() -> Json:
         "typed_config": {
             "@type": _TYPE + "filters.http.router.v3.Router",
             "suppress_envoy_headers": True,
+            "dynamic_stats": False,
         },
     }

@@ -49,6 +49,15 @@ def test_nobody_but_the_launcher_reaches_the_admin_interface():
     assert build()["admin"] == {"address": {"pipe": pipe}}
 
 
+def test_envoy_counts_what_the_drain_reads_and_little_else():
+    patterns = build()["stats_config"]["stats_matcher"]["inclusion_list"]["patterns"]
+    exact = [pattern["exact"] for pattern in patterns if "exact" in pattern]
+    assert exact == ["http.router.downstream_rq_active", "cluster.engines.upstream_rq_total"]
+    assert not any(
+        name.startswith(("http", "cluster.engines.upstream")) for p in patterns for name in [p.get("prefix", "")]
+    )
+
+
 def test_the_same_values_give_the_same_bytes():
     first, second = (json.dumps(build(pod_ip="10.0.0.1")) for _ in range(2))
     assert first == second
