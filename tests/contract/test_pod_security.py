@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from helm import parsed
 from pod_security import violations
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -28,7 +28,7 @@ EXCEPTIONS = {
 def workloads() -> list[Any]:
     found = []
     for path in sorted(GOLDEN.glob("*.yaml")):
-        for obj in yaml.safe_load_all(path.read_text("utf-8")):
+        for obj in parsed(path.read_text("utf-8")):
             if obj["kind"] in ("StatefulSet", "Deployment"):
                 name = f"{path.stem} {obj['kind']} {obj['metadata']['name']}"
                 found.append(pytest.param((path.stem, obj["kind"]), obj["spec"]["template"], id=name))

@@ -1,6 +1,7 @@
 """What the operator renders for engines is what the runtime understands: arguments, environment, probes."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -133,15 +134,18 @@ def test_the_cpu_request_becomes_threads_on_cpu(cpu, threads):
 
 @every
 def test_every_variable_the_runtime_reads_is_rendered(deployment):
-    read = {
-        name
-        for path in (Path(control.__file__).parents[1]).rglob("*.py")
-        for name in environment_reads(ast.parse(path.read_text()))
-    }
+    read = read_by_the_runtime()
     assert "POD_NAME" in read
     _, env = started(deployment)
     missing = read - set(env) - GIVEN_BY_OTHERS
     assert missing <= ({"MANTA_CPU_REQUEST"} if deployment.spec.engine.resources.cpu is None else set())
+
+
+@functools.cache
+def read_by_the_runtime():
+    """The names of all environment variables that any module of the runtime reads."""
+    files = (Path(control.__file__).parents[1]).rglob("*.py")
+    return {name for path in files for name in environment_reads(ast.parse(path.read_text()))}
 
 
 def environment_reads(tree):

@@ -4,6 +4,7 @@ import functools
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,12 @@ IMAGE = {"image.repository": "registry.example/manta/operator"}
 def render(values: dict[str, Any] | None = None, *, release: str = "manta") -> list[dict[str, Any]]:
     """Render the chart, hooks included, with an image unless one is named, and return the objects. Raises Refused."""
     given = [f"--set-json={key}={json.dumps(value)}" for key, value in (IMAGE | (values or {})).items()]
-    return [body for body in yaml.safe_load_all(_rendered(release, *given)) if body]
+    return [body for body in parsed(_rendered(release, *given)) if body]
+
+
+def parsed(text: str) -> Iterator[Any]:
+    """The documents of a YAML text: as `yaml.safe_load_all`, ten times as fast."""
+    return yaml.load_all(text, Loader=yaml.CSafeLoader)
 
 
 @functools.cache

@@ -5,8 +5,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-import yaml
-from helm import CHART, HELM, ROOT, Refused, render, run
+from helm import CHART, HELM, ROOT, Refused, parsed, render, run
 
 import chart as generator
 from manta_operator.builders.protection import OPERATOR_PODS
@@ -184,8 +183,8 @@ def test_kustomize_takes_all_of_it() -> None:
     done = subprocess.run(
         [HELM.with_name("kubectl"), "kustomize", str(ROOT / "deploy")], check=True, capture_output=True, text=True
     )
-    names = {(body["kind"], body["metadata"]["name"]) for body in yaml.safe_load_all(done.stdout)}
-    listed = yaml.safe_load_all((ROOT / "deploy/install.yaml").read_text())
+    names = {(body["kind"], body["metadata"]["name"]) for body in parsed(done.stdout)}
+    listed = parsed((ROOT / "deploy/install.yaml").read_text())
     assert names == {(body["kind"], body["metadata"]["name"]) for body in listed if body}
 
 
@@ -195,13 +194,13 @@ def test_deleting_what_kubectl_installs_deletes_no_model() -> None:
     for folder, kinds in ((ROOT / "deploy", set()), (ROOT / "deploy/prepare", outlives)):
         command = [HELM.with_name("kubectl"), "kustomize", str(folder)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-        assert {body["kind"] for body in yaml.safe_load_all(done.stdout)} & outlives == kinds
+        assert {body["kind"] for body in parsed(done.stdout)} & outlives == kinds
 
 
 def test_an_image_that_nobody_named_cannot_be_a_strangers() -> None:
     with pytest.raises(Refused, match=r"set image\.repository=registry\.example/manta/operator"):
         render({"image.repository": ""})
-    kubectl = [body for body in yaml.safe_load_all((ROOT / "deploy/install.yaml").read_text()) if body]
+    kubectl = [body for body in parsed((ROOT / "deploy/install.yaml").read_text()) if body]
     image = every("Deployment", kubectl)[0]["spec"]["template"]["spec"]["containers"][0]["image"]
     assert image.startswith("registry.invalid/"), "RFC 6761: no such host, ever"
 
