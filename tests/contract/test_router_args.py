@@ -45,8 +45,6 @@ def test_router_yaml_arrives_field_by_field(deployment):
         maxNumSeqs=deployment.spec.engine.max_num_seqs,
         listenPort=names.ROUTER_PORT,
         pickerPort=names.PICKER_PORT,
-        accessLogPort=names.ACCESS_LOG_PORT,
-        cachePort=names.CACHE_PORT,
         extProcPort=names.EXT_PROC_PORT,
         healthPort=names.ENVOY_HEALTH_PORT,
         enginePort=names.ENGINE_PORT,
@@ -129,15 +127,10 @@ def test_the_routers_probes_and_ports_exist(deployment, tmp_path):
     assert envoy["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": config_of(objects).health_port}
     assert bootstrap["admin"]["address"] == {"pipe": {"path": "/tmp/admin", "mode": 0o600}}, "nobody else may reach it"
     ports = {port["name"]: port["containerPort"] for port in envoy["ports"] + pick["ports"]}
-    clusters = {cluster["name"]: cluster for cluster in bootstrap["static_resources"]["clusters"]}
-    assert ports == {
-        "http": listening,
-        "health": config_of(objects).health_port,
-        "picker": port_of(clusters["picker"]),
-        "access-log": port_of(clusters["picker-log"]),
-    } | ({"cache": names.CACHE_PORT} if deployment.spec.router.cache else {})
-    assert pick["readinessProbe"]["httpGet"]["port"] == port_of(clusters["picker"])
-    assert pick["livenessProbe"]["httpGet"] == {"path": "/livez", "port": port_of(clusters["picker"])}
+    asked_at = config_of(objects).picker_port
+    assert ports == {"http": listening, "health": config_of(objects).health_port, "picker": asked_at}
+    assert pick["readinessProbe"]["httpGet"]["port"] == asked_at
+    assert pick["livenessProbe"]["httpGet"] == {"path": "/livez", "port": asked_at}
     picker = Picker(config_of(objects), tmp_path)
     codes = {name: picker.answer(Question("GET", pick[name]["httpGet"]["path"], {}, b"")).status for name in PROBES}
     assert codes == {"livenessProbe": 200, "readinessProbe": 503}, "it lives, and is not ready before it has synced"

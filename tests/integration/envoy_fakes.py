@@ -16,7 +16,7 @@ import aiohttp
 import msgpack
 import msgspec
 
-from manta_runtime.router import asking, bootstrap
+from manta_runtime.router import asking, bootstrap, sockets
 from manta_runtime.router.config import parse
 from manta_runtime.router.endpoints import FILE_NAME, EndpointsFile
 from manta_runtime.router.membership import Endpoint
@@ -138,6 +138,14 @@ class Server:
         return Request(method, path, headers, body)
 
 
+class AtSocket(Server):
+    """The same at a socket of the picker's, for Envoy alone."""
+
+    async def start(self):
+        listening = sockets.listen(self.host, self.port)  # folder, name
+        self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=64 << 20)
+
+
 class _Continued:
     """A reader whose first byte was read already."""
 
@@ -158,11 +166,12 @@ class _Continued:
 class Ends:
     """The picker's end of Envoy's fluentd access log: `await one(id)` waits for the record of a request."""
 
-    def __init__(self):
-        self.records, self._more = {}, asyncio.Event()
+    def __init__(self, run_dir):
+        self.records, self._more, self._run_dir = {}, asyncio.Event(), run_dir
 
     async def start(self):
-        self._server = await asyncio.start_server(self._serve, POD, 9003)
+        listening = sockets.listen(self._run_dir, sockets.ENDS)
+        self._server = await asyncio.start_unix_server(self._serve, sock=listening)
 
     async def stop(self):
         self._server.close()
@@ -190,12 +199,12 @@ class World:
 
     def __init__(self, folder, **config):
         self.folder = folder
-        self.ends = Ends()
-        self.say = answer()
-        self.picker = Server(POD, 9002, self._picker_script)
-        self.engines = {name: Server(f"{NET}.{number}", 8000, None) for number, name in enumerate("abc", start=10)}
         self.run_dir = folder / "run"  # Envoy hears of every change in it
         self.run_dir.mkdir()
+        self.ends = Ends(self.run_dir)
+        self.say = answer()
+        self.picker = AtSocket(self.run_dir, sockets.PICK, self._picker_script)
+        self.engines = {name: Server(f"{NET}.{number}", 8000, None) for number, name in enumerate("abc", start=10)}
         self.file = EndpointsFile(self.run_dir / FILE_NAME)
         text = {"deployment": "t", "namespace": "ns", "servedNames": ["t"], "selector": "a=b", "maxBodyBytes": MAX_BODY}
         self.config = parse(json.dumps({**text, **config}))

@@ -10,6 +10,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from manta_runtime.router import sockets
+
 # pytest's importlib mode puts no test folder on sys.path.
 _spec = importlib.util.spec_from_file_location("envoy_fakes", Path(__file__).with_name("envoy_fakes.py"))
 fakes = importlib.util.module_from_spec(_spec)
@@ -183,7 +185,7 @@ async def test_what_only_the_router_may_know_stays_there(world):
 
 
 async def test_a_request_for_the_cache_goes_there_with_its_destination(world):
-    cache = fakes.Server(fakes.POD, 9004, fakes.says("cache"))
+    cache = fakes.AtSocket(world.run_dir, sockets.CACHE, fakes.says("cache"))
     await cache.start()
     world.to("ab", x_manta_way="cache")
     try:

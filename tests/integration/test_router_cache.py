@@ -212,12 +212,14 @@ async def test_a_rollout_leaves_the_old_answers_behind_and_a_rollback_finds_them
 
 
 async def test_the_proxy_is_no_way_around_the_picker(world):
-    session, engine = world[2], world[3]
+    router, _, _, engine = world
     served = engine.served
     told = {"x-gateway-destination-endpoint": f"{ENGINE}:8000", "x-request-id": "mine"}
-    for path in ("/v1/completions", "/metrics"):
-        async with session.post(f"http://{fakes.POD}:9004{path}", json={"prompt": "a"}, headers=told) as response:
-            assert (response.status, (await response.json())["error"]["code"]) == (503, "router_restarted")
+    connector = aiohttp.UnixConnector(str(router.folder / "run" / "cache.sock"))
+    async with aiohttp.ClientSession("http://cache", connector=connector) as session:
+        for path in ("/v1/completions", "/metrics"):
+            async with session.post(path, json={"prompt": "a"}, headers=told) as response:
+                assert (response.status, (await response.json())["error"]["code"]) == (503, "router_restarted")
     assert engine.served == served
 
 

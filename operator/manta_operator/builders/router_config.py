@@ -56,8 +56,6 @@ def _router(deployment: LLMDeployment) -> Object:
         "listenPort": names.ROUTER_PORT,
         "pickerPort": names.PICKER_PORT,
         "healthPort": names.ENVOY_HEALTH_PORT,
-        "accessLogPort": names.ACCESS_LOG_PORT,
-        "cachePort": names.CACHE_PORT,
         "extProcPort": names.EXT_PROC_PORT,
         "enginePort": names.ENGINE_PORT,
         "selector": _labels(engines),

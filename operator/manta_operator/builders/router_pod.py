@@ -3,7 +3,8 @@
     envoy    moves the bytes (not in mode inference-pool)
     picker   knows the replicas, the keys and the limits; Envoy or a gateway asks it once a request
 
-Both read the ConfigMaps; the picker alone sees the Secret of keys. It writes the replicas to a folder that Envoy reads.
+Both read the ConfigMaps; the picker alone sees the Secret of keys. They share a folder: the picker writes the replicas
+there, and listens there, on Unix sockets of their one user. So Envoy's questions to it need no port.
 """
 
 from collections.abc import Sequence
@@ -90,7 +91,7 @@ def _envoy(deployment: LLMDeployment) -> Object:
 
 def _picker(deployment: LLMDeployment) -> Object:
     spec = deployment.spec.router
-    container = _container(deployment, "picker", {"picker": names.PICKER_PORT} | _asked_by(spec))
+    container = _container(deployment, "picker", {"picker": names.PICKER_PORT} | _asked_at(spec))
     container["args"].append(f"--tenants-file={CONFIG_PATH}/{TENANTS_FILE}")
     if spec.auth:
         container["args"].append(f"--keys-dir={KEYS_PATH}")
@@ -105,11 +106,11 @@ def _picker(deployment: LLMDeployment) -> Object:
     }
 
 
-def _asked_by(spec: RouterSpec) -> dict[str, int]:
-    """Return the ports that Envoy, or a gateway, talks to the picker on."""
+def _asked_at(spec: RouterSpec) -> dict[str, int]:
+    """Return the ports that a gateway asks the picker at; Envoy needs none."""
     if spec.mode == "inference-pool":
         return {"ext-proc": names.EXT_PROC_PORT, "ext-proc-plain": names.EXT_PROC_PLAIN_PORT}
-    return {"access-log": names.ACCESS_LOG_PORT} | ({"cache": names.CACHE_PORT} if spec.cache else {})
+    return {}
 
 
 def _container(deployment: LLMDeployment, role: str, ports: dict[str, int]) -> Object:

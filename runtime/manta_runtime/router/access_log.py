@@ -60,7 +60,7 @@ def _stdout() -> Json:
 
 
 def _picker() -> Json:
-    """Tell the picker of every request that ended: fluentd's forward protocol over TCP, in small batches."""
+    """Tell the picker of every request that ended: fluentd's forward protocol, in small batches."""
     return {
         "name": "envoy.access_loggers.fluentd",
         "filter": {"not_health_check_filter": {}},

@@ -27,10 +27,11 @@ _GIVE_BACK, _REFUSE, _END_SENDERS = 0.75, 0.85, 0.95
 
 
 def build(config: RouterConfig, pod_ip: str, admin: Path, run_dir: Path, heap_bytes: int = HEAP_BYTES) -> Json:
-    """The bootstrap as a plain dict; every socket is on `pod_ip` but the admin interface, which has no password.
+    """The bootstrap as a plain dict. On `pod_ip` is what clients reach; what is the pod's own are Unix sockets.
 
-    That one is the Unix socket `admin`, for the launcher alone. `run_dir`: where the picker writes the endpoints.
-    `heap_bytes`: what Envoy's heap may take; near it new requests are refused.
+    `admin`: the interface for the launcher alone, which has no password. `run_dir`: where the picker writes the
+    endpoints and listens; ConfigError if its path is too long for that. `heap_bytes`: what Envoy's heap may take; near
+    it new requests are refused.
     """
     return {
         "node": {"id": pod_ip, "cluster": config.deployment},
@@ -39,7 +40,7 @@ def build(config: RouterConfig, pod_ip: str, admin: Path, run_dir: Path, heap_by
         "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": _counted()}}},
         "static_resources": {
             "listeners": [listener.build(config, clusters.address(pod_ip, config.listen_port))],
-            "clusters": clusters.build(config, pod_ip, run_dir),
+            "clusters": clusters.build(config, run_dir),
         },
     }
 

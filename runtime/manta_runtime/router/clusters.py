@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from manta_runtime.router import asking, endpoints
+from manta_runtime.router import asking, endpoints, sockets
 from manta_runtime.router.config import RouterConfig
 
 Json = dict[str, Any]
@@ -22,15 +22,15 @@ _UNLIMITED = 1_000_000
 _EXTENSIONS = "type.googleapis.com/envoy.extensions."
 
 
-def build(config: RouterConfig, pod_ip: str, run_dir: Path) -> list[Json]:
-    """All clusters."""
+def build(config: RouterConfig, run_dir: Path) -> list[Json]:
+    """All clusters. ConfigError if the path of `run_dir` is too long for sockets in it."""
     clusters = [
         _engines(run_dir),
-        _static("picker", pod_ip, config.picker_port),
-        _static("picker-log", pod_ip, config.access_log_port),
+        _picker("picker", run_dir, sockets.PICK),
+        _picker("picker-log", run_dir, sockets.ENDS),
     ]
     if config.cache:
-        clusters.append(_static("cache", pod_ip, config.cache_port))
+        clusters.append(_picker("cache", run_dir, sockets.CACHE))
     if config.tracing:
         clusters.append(_traces(config.tracing.endpoint))
     return clusters
@@ -86,17 +86,18 @@ def _policy(name: str, message: str, fields: Json) -> Json:
     }
 
 
-def _static(name: str, host: str, port: int) -> Json:
-    return {"type": "STATIC", **_one_host(name, host, port)}
+def _picker(name: str, run_dir: Path, socket: str) -> Json:
+    return {"type": "STATIC", **_one_host(name, {"pipe": {"path": sockets.path(run_dir, socket)}})}
 
 
 def _traces(endpoint: str) -> Json:
     url = urlsplit(endpoint)
-    return {"type": "STRICT_DNS", "dns_lookup_family": "ALL", **_one_host("traces", url.hostname or "", url.port or 80)}
+    collector = _one_host("traces", address(url.hostname or "", url.port or 80))
+    return {"type": "STRICT_DNS", "dns_lookup_family": "ALL", **collector}
 
 
-def _one_host(name: str, host: str, port: int) -> Json:
-    endpoint = {"endpoint": {"address": address(host, port)}}
+def _one_host(name: str, address: Json) -> Json:
+    endpoint = {"endpoint": {"address": address}}
     return {
         "name": name,
         "connect_timeout": "1s",

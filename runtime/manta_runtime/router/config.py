@@ -69,7 +69,6 @@ class RouterConfig(_Section):
     router_selector: Text | None = None
     listen_port: Port = 8000
     picker_port: Port = 9002
-    access_log_port: Port = 9003
     health_port: Port = 9901
     engine_port: Port = 8000
     drain_seconds: Annotated[int, Field(ge=0, le=86400)] = 60
@@ -79,7 +78,6 @@ class RouterConfig(_Section):
     keys_dir: Annotated[Path, Field(strict=False)] = Path("/etc/manta/keys")
     tenants_file: Annotated[Path, Field(strict=False)] = Path("/etc/manta/router/tenants.yaml")
     cache: CacheConfig | None = None
-    cache_port: Port = 9004
     ext_proc_port: Port = 9005
     timeouts: TimeoutsConfig = TimeoutsConfig()
     retries: Annotated[int, Field(ge=0, le=5)] = 2

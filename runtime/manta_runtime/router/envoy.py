@@ -22,7 +22,7 @@ from typing import Any
 
 import aiohttp
 
-from manta_runtime.router import bootstrap, drain, endpoints
+from manta_runtime.router import bootstrap, drain, endpoints, sockets
 from manta_runtime.router.config import ConfigError, RouterConfig
 from manta_runtime.router.envoy_admin import Admin, serve_health
 
@@ -37,7 +37,8 @@ _HEAP_OF_LIMIT = 0.8  # the rest is for the launcher, sockets, and what grows be
 async def run(config: RouterConfig, pod_ip: str, run_dir: Path) -> int:
     """Run Envoy until it ends or a signal ends it; returns the exit code.
 
-    ConfigError if there is no `envoy` on the PATH, the health port is taken or `run_dir` cannot be written.
+    ConfigError if there is no `envoy` on the PATH, the health port is taken, `run_dir` cannot be written or the path of
+    the folder for temporary files is too long.
     """
     binary = shutil.which("envoy")
     if binary is None:
@@ -52,9 +53,9 @@ async def run(config: RouterConfig, pod_ip: str, run_dir: Path) -> int:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, hurry.set)
-    with tempfile.TemporaryDirectory(prefix="envoy-") as folder:
+    with tempfile.TemporaryDirectory(prefix="envoy-") as folder, sockets.near(run_dir) as near:
         file, socket = Path(folder) / "bootstrap.json", Path(folder) / "admin"
-        file.write_text(json.dumps(bootstrap.build(config, pod_ip, socket, run_dir, heap_bytes())), encoding="utf-8")
+        file.write_text(json.dumps(bootstrap.build(config, pod_ip, socket, near, heap_bytes())), encoding="utf-8")
         async with Admin(socket) as admin, serve_health(admin, pod_ip, config.health_port):
             envoy = await asyncio.create_subprocess_exec(*command(binary, file))
             return await _attend(envoy, config, admin, stop, hurry)

@@ -125,8 +125,6 @@ PROMETHEUS = {
         (router_policy, names.ROUTER_PORT, {}, [None]),
         (router_policy, names.PICKER_PORT, {}, [OPERATORS, ROUTERS]),
         (router_policy, names.PICKER_PORT, MONITORED, [OPERATORS, ROUTERS, PROMETHEUS]),
-        (router_policy, names.ACCESS_LOG_PORT, MONITORED, []),
-        (router_policy, names.CACHE_PORT, MONITORED, []),
         (router_policy, names.EXT_PROC_PORT, {}, []),
         (router_policy, names.ROUTER_PORT, POOLED, []),
         (router_policy, names.EXT_PROC_PORT, POOLED, GATEWAYS),

@@ -50,7 +50,7 @@ def test_the_plan_says_what_is_switched_on(capsys, router, told):
     ("router", "ports"),
     [
         ({}, set()),
-        ({"cache": {"size": "64Mi"}}, {9004}),
+        ({"cache": {"size": "64Mi"}}, set()),
         ({"mode": "inference-pool"}, {9005, 9006}),
     ],
 )

@@ -38,10 +38,20 @@ def filters(extra="auth: false"):
     return {f["name"].rpartition(".")[2]: f["typed_config"] for f in manager(extra)["http_filters"]}
 
 
-def test_every_socket_but_admin_is_on_the_pod_ip():
-    addresses = list(find(build(), "socket_address"))
-    assert {address["address"] for address in addresses} == {"127.1.9.9"}
-    assert sorted(address["port_value"] for address in addresses) == [8000, 9002, 9003]
+def test_only_what_clients_reach_is_on_the_pod_ip():
+    addresses = list(find(build("cache: {maxBytes: 1000000}"), "socket_address"))
+    assert addresses == [{"address": "127.1.9.9", "port_value": 8000}]
+
+
+def test_envoy_talks_to_its_picker_by_unix_sockets():
+    clusters = build("cache: {maxBytes: 1000000}")["static_resources"]["clusters"]
+    paths = {cluster["name"]: list(find(cluster, "pipe")) for cluster in clusters}
+    assert paths == {
+        "engines": [],
+        "picker": [{"path": "/tmp/e/run/pick.sock"}],
+        "picker-log": [{"path": "/tmp/e/run/ends.sock"}],
+        "cache": [{"path": "/tmp/e/run/cache.sock"}],
+    }
 
 
 def test_nobody_but_the_launcher_reaches_the_admin_interface():

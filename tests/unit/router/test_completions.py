@@ -5,10 +5,17 @@ import asyncio
 import msgpack
 import pytest
 
-from manta_runtime.router import access_log
+from manta_runtime.router import access_log, sockets
 from manta_runtime.router.picker.completions import Completions, End, end_of
 
-HOST = "127.1.241.32"
+
+def listening(folder):
+    return sockets.listen(folder, sockets.ENDS)
+
+
+async def connect(folder):
+    _, writer = await asyncio.open_unix_connection(folder / sockets.ENDS)
+    return writer
 
 
 async def until(check):
@@ -17,7 +24,7 @@ async def until(check):
             await asyncio.sleep(0.01)
 
 
-async def test_completions_are_heard_however_the_stream_is_cut():
+async def test_completions_are_heard_however_the_stream_is_cut(tmp_path):
     heard, lost = [], asyncio.Event()
     completions = Completions(heard.append, lost.set)
     records = [
@@ -25,8 +32,8 @@ async def test_completions_are_heard_however_the_stream_is_cut():
         {"id": "r2", "end": "UF,URX 503 - 1 - 5 40 7 6 0 1 16"},
     ]
     batch = msgpack.packb(["done", [[number, record] for number, record in enumerate(records)], {}])
-    async with await completions.serve(HOST, 9003):
-        _, writer = await asyncio.open_connection(HOST, 9003)
+    async with await completions.serve(listening(tmp_path)):
+        writer = await connect(tmp_path)
         for part in (batch[:7], batch[7:] + batch[:20], batch[20:]):
             writer.write(part)
             await asyncio.sleep(0.01)
@@ -48,12 +55,12 @@ def test_what_is_not_a_record_costs_nobody_else_their_end(record, caplog):
 
 
 @pytest.mark.parametrize("message", [7, None, ["done"], ["done", 7], ["done", [7]], {}])
-async def test_what_is_not_a_batch_costs_nobody_else_theirs(message, caplog):
+async def test_what_is_not_a_batch_costs_nobody_else_theirs(message, caplog, tmp_path):
     heard, lost = [], []
     completions = Completions(heard.append, lambda: lost.append(1))
     good = msgpack.packb(["done", [[1, {"id": b"r\xff", "end": "- 200 -"}]], {}], use_bin_type=False)
-    async with await completions.serve(HOST, 9003):
-        _, writer = await asyncio.open_connection(HOST, 9003)
+    async with await completions.serve(listening(tmp_path)):
+        writer = await connect(tmp_path)
         writer.write(msgpack.packb(message) + good)
         await until(lambda: heard)
         assert "not a fluentd forward message" in caplog.text

@@ -55,6 +55,8 @@ def test_nested_fields_are_read_and_frozen():
         ("sessionHeader: X-Session", "sessionHeader: String should match"),
         ("auth: 'yes'", "auth: Input should be a valid boolean"),
         ("color: red", "color: Extra inputs are not permitted"),
+        ("accessLogPort: 9003", "accessLogPort: Extra inputs are not permitted"),
+        ("cachePort: 9004", "cachePort: Extra inputs are not permitted"),
         ("listen_port: 80", "listen_port: Extra inputs are not permitted"),
         ("selector: ''", "selector"),
     ],

@@ -6,9 +6,9 @@ has no room.
 """
 
 import asyncio
-import ipaddress
 import logging
 import resource
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -21,6 +21,7 @@ from yarl import URL
 from manta_runtime.router import openai_errors, usage
 from manta_runtime.router.cache.copies import Copy
 from manta_runtime.router.cache.response_cache import CACHE_HEADER, Destination, ResponseCache, Ticket
+from manta_runtime.router.sockets import BACKLOG
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +65,6 @@ class Proxy:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request of Envoy's."""
         identity = request.headers.get("x-request-id", "")
-        if not is_from_here(request):
-            return _error(403, "only the router's own requests come this way", "not_allowed")
         ticket = self._cache.ticket(identity, self._clock())
         if ticket is None:
             return _error(*_FORGOTTEN, headers={"retry-after": "1"})
@@ -132,27 +131,18 @@ class Proxy:
         return response
 
 
-def is_from_here(request: web.BaseRequest) -> bool:
-    """Whether it comes from our own pod, as Envoy's do: clients know their requests' ids, and so their tickets."""
-    transport = request.transport
-    if transport is None:
-        return False
-    peer, own = (transport.get_extra_info(name)[0] for name in ("peername", "sockname"))
-    return bool(peer == own or ipaddress.ip_address(peer).is_loopback)
-
-
 @asynccontextmanager
 async def serve(
     cache: ResponseCache,
-    host: str,
-    port: int,
+    listening: socket.socket,
     max_body: int,
     failed: Callable[[str], None] = _ignore,
     first_byte_seconds: float = 600,
 ) -> AsyncIterator[Proxy]:
-    """Serve the proxy on host:port; bodies beyond `max_body` bytes are refused. OSError if the port is taken.
+    """Serve the proxy on a Unix socket; bodies beyond `max_body` bytes are refused.
 
-    A replica that has sent no headers after `first_byte_seconds` is given up, and the next one is asked.
+    Nobody but Envoy may reach it: clients know their requests' ids, and so their tickets. A replica that has sent no
+    headers after `first_byte_seconds` is given up, and the next one is asked.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a stream holds two sockets, and streams are many
@@ -178,7 +168,7 @@ async def serve(
         )
         await runner.setup()
         try:
-            await web.TCPSite(runner, host, port, backlog=1024).start()
+            await web.SockSite(runner, listening, backlog=BACKLOG).start()
             yield proxy
         finally:
             await runner.cleanup()

@@ -48,7 +48,7 @@ class Picks:
 
 
 def is_pick(question: Question) -> bool:
-    """Whether Envoy asks for a replica (everything else is a probe, Prometheus or a peer)."""
+    """Whether Envoy asks for a replica."""
     return question.path.startswith(_PICK)
 
 

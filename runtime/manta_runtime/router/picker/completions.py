@@ -1,16 +1,19 @@
 """Hears from Envoy which requests have ended: the receiving end of its fluentd access logger (`listener.py`).
 
-Forward protocol: a TCP stream of msgpack arrays [tag, [[time, record], …], options]. Each Envoy worker
+Forward protocol: a stream of msgpack arrays [tag, [[time, record], …], options]. Each Envoy worker
 holds one connection. A record is {"id": …, "end": …}, the latter all the rest of End, in `access_log.END`'s order.
 """
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 import msgspec
+
+from manta_runtime.router.sockets import BACKLOG
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +86,10 @@ class Completions:
         self._lost = lost
         self._connections = 0
 
-    async def serve(self, host: str, port: int) -> asyncio.Server:
-        """Listen on host:port. OSError if the port is taken."""
-        return await asyncio.get_running_loop().create_server(lambda: _Stream(self), host, port)
+    async def serve(self, listening: socket.socket) -> asyncio.Server:
+        """Hear what comes by the Unix socket."""
+        loop = asyncio.get_running_loop()
+        return await loop.create_unix_server(lambda: _Stream(self), sock=listening, backlog=BACKLOG)
 
     def opened(self) -> None:
         """A worker connected."""

@@ -6,12 +6,15 @@ costs a multiple of this per request.
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import cast
 
 import httptools
 import msgspec
+
+from manta_runtime.router.sockets import BACKLOG
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +67,13 @@ async def serve(handler: Handler, host: str, port: int, max_body: int) -> asynci
     the awaited answer is cancelled.
     """
     loop = asyncio.get_running_loop()
-    return await loop.create_server(lambda: _Connection(handler, max_body), host, port, backlog=4096)
+    return await loop.create_server(lambda: _Connection(handler, max_body), host, port, backlog=BACKLOG)
+
+
+async def serve_at(handler: Handler, listening: socket.socket, max_body: int) -> asyncio.Server:
+    """The same on a Unix socket."""
+    loop = asyncio.get_running_loop()
+    return await loop.create_unix_server(lambda: _Connection(handler, max_body), sock=listening, backlog=BACKLOG)
 
 
 class _Connection(asyncio.Protocol):

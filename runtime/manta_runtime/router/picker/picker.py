@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from manta_runtime.router import remembered
+from manta_runtime.router.asking import PICK_PREFIX
 from manta_runtime.router.cache.response_cache import ResponseCache
 from manta_runtime.router.config import RouterConfig
 from manta_runtime.router.endpoints import FILE_NAME, EndpointsFile
@@ -102,14 +103,14 @@ class Picker:
             found.append(partial(self.keyring.refresh, self.config.keys_dir))
         return found
 
-    def answer(self, question: Question) -> Answer | asyncio.Future[Answer]:
-        """Whatever is asked at the picker's port."""
-        if is_pick(question):
-            return self._picks.answer(question)
+    def answer(self, question: Question) -> Answer:
+        """What probes, Prometheus, the operator and other routers ask, at the picker's port."""
         serve = self._served.get(question.path)
-        return (
-            serve() if serve else Answer(404, f"served here: {', '.join(self._served)}\n".encode(), content_type=_PLAIN)
-        )
+        return serve() if serve else _only(", ".join(self._served))
+
+    def pick(self, question: Question) -> Answer | asyncio.Future[Answer]:
+        """What Envoy asks, at the socket that it alone reaches."""
+        return self._picks.answer(question) if is_pick(question) else _only(PICK_PREFIX)
 
     def is_ready(self) -> bool:
         """Ready without replicas too: someone has to hold requests, or answer the 503."""
@@ -246,6 +247,10 @@ class Picker:
         if cache is None:
             return {}
         return {"hit": cache.hits, "miss": cache.misses, "kept": cache.kept, "evicted": cache.evictions}
+
+
+def _only(served: str) -> Answer:
+    return Answer(404, f"served here: {served}\n".encode(), content_type=_PLAIN)
 
 
 def _longest_seconds(config: RouterConfig) -> float:

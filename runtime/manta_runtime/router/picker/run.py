@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from manta_runtime.router import sockets
 from manta_runtime.router.config import ConfigError, RouterConfig
 from manta_runtime.router.membership import Members
 from manta_runtime.router.picker import http, reloading
@@ -27,12 +28,16 @@ Leave = Callable[[], Awaitable[None]]
 # Envoy gets SIGTERM in the same moment and still asks while it drains: the picker must be the last to go.
 _OUTLIVE_SECONDS = 10.0
 _POLL_SECONDS = 0.5
+_MOST_ASKED_BYTES = 1 << 16  # at the port: nobody who asks there has a body
 # Collections of the youngest come rarely, and never look at what was there at the start.
 _COLLECT_AFTER = (50_000, 20, 50)
 
 
 async def run(config: RouterConfig, pod_ip: str, run_dir: Path) -> None:
-    """Run the picker until a signal ends it. ConfigError if there are no credentials or a port is taken."""
+    """Run the picker until a signal ends it.
+
+    ConfigError if there are no credentials, a port is taken or `run_dir` cannot be written.
+    """
     picker = Picker(config, run_dir)
     for refresh in picker.refreshers():
         refresh()
@@ -42,7 +47,7 @@ async def run(config: RouterConfig, pod_ip: str, run_dir: Path) -> None:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(picker.looks.close)
         leaving: list[Leave] = []
-        for serving in _servers(picker, pod_ip, leaving):
+        for serving in _servers(picker, pod_ip, run_dir, leaving):
             await stack.enter_async_context(serving)
         work = [asyncio.create_task(task) for task in _tasks(picker)]
         stack.push_async_callback(_cancel, work)
@@ -59,23 +64,28 @@ async def run(config: RouterConfig, pod_ip: str, run_dir: Path) -> None:
 
 
 def _servers(
-    picker: Picker, pod_ip: str, leaving: list[Leave]
+    picker: Picker, pod_ip: str, run_dir: Path, leaving: list[Leave]
 ) -> "Iterable[contextlib.AbstractAsyncContextManager[object]]":
-    """What listens, in the order of starting. `leaving` gets what is to be awaited before all may end."""
+    """What listens, in the order of starting. `leaving` gets what is to be awaited before all may end.
+
+    The port comes first: where another picker has it, that one keeps its sockets, too.
+    """
     config = picker.config
-    yield _listening(http.serve(picker.answer, pod_ip, config.picker_port, config.max_body_bytes), "pickerPort")
+    yield _listening(http.serve(picker.answer, pod_ip, config.picker_port, _MOST_ASKED_BYTES), "pickerPort")
     if config.mode == "inference-pool":
         yield _naming(_gateways(picker, pod_ip, leaving), "extProcPort")
         return
     completions = Completions(picker.decider.ended, picker.envoy_lost)
-    yield _listening(completions.serve(pod_ip, config.access_log_port), "accessLogPort")
+    yield _listening(completions.serve(sockets.listen(run_dir, sockets.ENDS)), sockets.ENDS)
     if picker.cache is not None:
         from manta_runtime.router.cache.proxy import serve as serve_cache  # noqa: PLC0415 - as above
 
         limit, first_byte = config.max_body_bytes, float(config.timeouts.first_byte_seconds)
-        yield _naming(
-            serve_cache(picker.cache, pod_ip, config.cache_port, limit, picker.eject_address, first_byte), "cachePort"
-        )
+        listening = sockets.listen(run_dir, sockets.CACHE)
+        yield _naming(serve_cache(picker.cache, listening, limit, picker.eject_address, first_byte), sockets.CACHE)
+    # Last: what is asked here leads to ends, and to the cache.
+    listening = sockets.listen(run_dir, sockets.PICK)
+    yield _listening(http.serve_at(picker.pick, listening, config.max_body_bytes), sockets.PICK)
 
 
 def _tasks(picker: Picker) -> Iterable[Coroutine[Any, Any, None]]:
@@ -139,7 +149,7 @@ async def _listening(starting: Awaitable[asyncio.Server], field: str) -> AsyncIt
 
 @asynccontextmanager
 async def _naming(serving: contextlib.AbstractAsyncContextManager[object], field: str) -> AsyncIterator[None]:
-    """Say of which field the port is that is taken."""
+    """Say what cannot be listened on."""
     async with AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(serving)
