@@ -133,9 +133,10 @@ class Farewell:
         yield from (each for each in self._pods(entry, component) if not observe_pod(each.body(), now, lost).lost)
 
     async def _lost(self, entry: Entry, component: str) -> frozenset[str]:
-        used = {observe_pod(each.body(), 0.0, frozenset()).node for each in self._pods(entry, component)} - {None}
-        nodes = await self._surroundings.nodes() if used else None
-        return frozenset() if nodes is None else lost_nodes(nodes, (node for node in used if node), time.time())
+        placed = [each for each in self._pods(entry, component) if each.node]
+        since = max((self._store.bound(each.uid) for each in placed), default=0.0)
+        nodes = await self._surroundings.nodes(since) if placed else None
+        return frozenset() if nodes is None else lost_nodes(nodes, {each.node for each in placed}, time.time())
 
 
 async def _within(waiting: Any, seconds: float) -> bool:

@@ -66,10 +66,11 @@ class Observer:
         Raises:
             NotYet: the nodes are being listed.
         """
-        nodes = self._surroundings.known_nodes() if observed.suspects else None
+        now, suspects = observed.now, observed.suspects
+        since = max((self._store.bound(pod.uid) for pod in observed.pods if pod.node in suspects), default=0.0)
+        nodes = self._surroundings.known_nodes(since) if suspects else None
         if nodes is None:
             return observed, None
-        now, suspects = observed.now, observed.suspects
         lost = lost_nodes(nodes, suspects, now, template)
         moment = lost_at([node for node in nodes if node["metadata"]["name"] in suspects], now)
         pause = min(LOOK_AGAIN_SECONDS, moment - now if moment is not None else LOOK_AGAIN_SECONDS)

@@ -32,6 +32,7 @@ class Store:
         self._going: set[str] = set()
         self._gone: Recent[str] = Recent(RECENT_SECONDS)
         self._moved: Recent[Key] = Recent(RECENT_SECONDS)
+        self._bound: Recent[str] = Recent(RECENT_SECONDS)
         self._writing: set[tuple[str, str, str]] = set()
         self._unlisted: set[Source] = {(each.kind, place) for each in CHILD_KINDS for place in namespaces}
         self._troubles: dict[Source, ClusterError] = {}
@@ -76,6 +77,10 @@ class Store:
         """Return when a pod of an LLMDeployment last took a place or left one (time.monotonic); 0: not lately."""
         return self._moved.when(key)
 
+    def bound(self, uid: str) -> float:
+        """Return when a pod was first seen on its node (time.monotonic); 0: not lately."""
+        return self._bound.when(uid)
+
     @contextmanager
     def writing(self, kind: str, namespace: str, name: str) -> Iterator[None]:
         """Surround a write of ours and the `put` of its answer: a watch that is faster need not wake us."""
@@ -114,8 +119,9 @@ class Store:
                 self._wake(new.key)  # somebody has written after us
             return old
         self._children[place] = new
-        if new.node and (old is None or old.node != new.node):
+        if new.node and (old is None or (old.uid, old.node) != (new.uid, new.node)):
             self._moved.note(new.key)
+            self._bound.note(new.uid)
         if old is not None and old.key != new.key:
             self._drop_from(old)
             self._wake(old.key)

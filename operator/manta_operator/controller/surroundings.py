@@ -49,13 +49,18 @@ class Surroundings:
         self._nodes = _Shared(self._list)
         self._spaces = _Shared(self._survey)
 
-    async def nodes(self) -> Sequence[Mapping[str, Any]] | None:
-        """Return every Node as `slim_node` leaves it; None if they cannot be listed."""
-        return await self._nodes.get()
+    async def nodes(self, since: float = 0.0) -> Sequence[Mapping[str, Any]] | None:
+        """Return every Node as `slim_node` leaves it; None if they cannot be listed.
 
-    def known_nodes(self) -> Sequence[Mapping[str, Any]] | None:
+        Args:
+            since: When the last pod that matters took its place (time.monotonic): its node may be as new, and to an
+                older list it would be a node that is gone.
+        """
+        return await self._nodes.get(since)
+
+    def known_nodes(self, since: float = 0.0) -> Sequence[Mapping[str, Any]] | None:
         """Return the same at once. Raises NotYet."""
-        return self._nodes.known()
+        return self._nodes.known(since)
 
     def room(self, template: Object, size: int, since: float = 0.0) -> Room | None:
         """Return how many more groups of `size` pods fit; None if that cannot be known.

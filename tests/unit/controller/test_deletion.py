@@ -1,6 +1,7 @@
 """In which order the children of a deleted LLMDeployment leave, and that it ends in any case."""
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -157,6 +158,22 @@ async def test_pods_of_a_lost_node_are_not_waited_for(one, monkeypatch):
         await heard(one)
     assert leaving.done(), "the router's pod is on a node that is gone"
     assert one.client.writes["delete StatefulSet"] == 1
+
+
+async def test_nodes_are_asked_for_after_the_pods_had_their_places(one, monkeypatch):
+    monkeypatch.setattr(deletion, "RETRY_SECONDS", 0.02)
+    began, asked = time.monotonic(), asyncio.get_running_loop().create_future()
+    await serving(one)
+    farewell = Farewell(one.client, one.store)
+
+    async def nodes(since):
+        if not asked.done():
+            asked.set_result(since)
+
+    monkeypatch.setattr(farewell._surroundings, "nodes", nodes)
+    leaving = asyncio.create_task(farewell.run(one.deployments.get(KEY)))
+    assert await asyncio.wait_for(asked, 30) >= began
+    leaving.cancel()
 
 
 async def test_children_of_a_successor_or_of_nobody_are_not_touched(one):

@@ -66,6 +66,26 @@ async def test_a_lost_node_is_replaced_unless_most_are(one, away, replaced):
     assert len(names) == 1
 
 
+async def test_a_node_that_is_younger_than_the_list_of_nodes_is_not_gone(one):
+    await one.run()
+    assert one.client.reads["list Node"] == 1
+    one.cluster.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "new"}, "spec": {}})
+    tell(one, "new", ready=True)
+    [group] = one.groups()
+    [old] = one.cluster.list("Pod", "default")
+    one.cluster.delete("Pod", "default", old["metadata"]["name"], grace_seconds=0)
+    kept = {key: old["metadata"][key] for key in ("name", "namespace", "labels", "ownerReferences")}
+    successor = {"apiVersion": "v1", "kind": "Pod", "metadata": kept, "spec": old["spec"] | {"nodeName": "new"}}
+    one.cluster.create(successor)
+    one.hear()
+    one.cluster.delete("Pod", "default", kept["name"])
+    await one.run()
+    assert one.client.reads["list Node"] == 1, "the first list is older than the place of the pod that ends"
+    assert one.groups() == [group], "the pod's node is there"
+    await one.run()
+    assert one.client.reads["list Node"] == 0, "the second list is young enough"
+
+
 async def test_who_waits_for_nodes_holds_nobody_up(one, monkeypatch):
     monkeypatch.setattr(loops, "PASSES_AT_ONCE", 1)
     gate, list_ = asyncio.Event(), one.client.list
