@@ -7,19 +7,25 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from manta_runtime.engine.log_output import STDERR, choose_format
 from manta_runtime.engine.settings import (
     ENGINE,
     GROUP_TOKEN,
+    LOG,
+    STATE,
     EngineSettings,
     SettingsError,
     check_group_token,
     check_model,
     check_settings,
 )
+
+if TYPE_CHECKING:
+    from manta_runtime.engine.log_lines import LogFormat
 
 _PORT = click.IntRange(1, 65535)
 
@@ -54,12 +60,15 @@ def engine(**options: Any) -> None:
 
     A group of several pods needs the secret they share in the environment, as GROUP_TOKEN.
     """
+    state = os.getenv(STATE)
     settings = EngineSettings(
         **options,
         pod_name=os.environ.get("POD_NAME") or socket.gethostname(),
         scratch=Path(tempfile.gettempdir()),
         group_token=os.getenv(GROUP_TOKEN, ""),
         simulate=_simulates(os.getenv(ENGINE, "")),
+        log_format=_log_format(os.getenv(LOG, "")),
+        state_folder=Path(state) if state else None,
     )
     try:
         check_settings(settings)
@@ -71,6 +80,13 @@ def engine(**options: Any) -> None:
     from manta_runtime.engine.launcher import launch  # noqa: PLC0415
 
     sys.exit(launch(settings, dict(os.environ)))
+
+
+def _log_format(asked: str) -> LogFormat:
+    try:
+        return choose_format(asked, STDERR)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _simulates(engine: str) -> bool:

@@ -1,7 +1,7 @@
 """The launcher's own HTTP server on the control port: probes, and the meeting place of the group.
 
-GET /healthz, GET /readyz, GET /group, POST /group/join (head only, with the group's token). It judges nothing: it asks
-the pod it is given.
+GET /healthz, GET /readyz, GET /group, POST /group/join (head only, with the group's token), and what telling.py adds.
+It judges nothing: it asks the pod it is given.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from manta_runtime.engine.group import JoinRequest, Refusal, parse_join
 from manta_runtime.engine.settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from manta_runtime.engine.readiness import Verdict
 
@@ -36,14 +36,18 @@ class Pod(Protocol):
 
 
 @asynccontextmanager
-async def control_server(pod: Pod, host: str, port: int, token: str) -> AsyncIterator[int]:
-    """Serve the control port while the context is open; yields the port (useful when asked for 0).
+async def control_server(
+    pod: Pod, host: str, port: int, token: str, routes: Iterable[web.RouteDef] = ()
+) -> AsyncIterator[int]:
+    """Serve the control port, and `routes` beside it, while the context is open; yields the port (for 0: which).
 
     Joins are accepted with the bearer token `token` only; with "" from nobody.
 
     Raises SettingsError when the address is taken or not this machine's.
     """
-    runner = web.AppRunner(_application(pod, token), access_log=None, shutdown_timeout=1)
+    application = _application(pod, token)
+    application.add_routes(routes)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
         try:

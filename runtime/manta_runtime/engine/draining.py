@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from manta_runtime.engine.drain import DrainStep, DrainView, decide
 
 if TYPE_CHECKING:
+    from manta_runtime.engine.journal import Journal
     from manta_runtime.engine.processes import Child
     from manta_runtime.engine.settings import EngineSettings
     from manta_runtime.engine.stop import Stop
@@ -23,24 +24,27 @@ _REPORT_SECONDS = 10.0
 _STOP_GRACE = 10.0
 
 
-async def drain_engine(settings: EngineSettings, vllm: Child, client: VllmClient, stop: Stop) -> None:
+async def drain_engine(settings: EngineSettings, vllm: Child, client: VllmClient, stop: Stop, journal: Journal) -> None:
     """Wait until vLLM is idle and stop it; past the drain deadline (seconds from now), or when hurried, kill it.
 
-    Returns when vLLM is gone, also when it ends by itself meanwhile.
+    The journal is told of every look. Returns when vLLM is gone, also when it ends by itself meanwhile.
     """
     log.info("draining: not ready any more, waiting for what is in flight")
-    step = await _wait_until_idle(settings, vllm, client, stop)
+    step = await _wait_until_idle(settings, vllm, client, stop, journal)
     if step is None:
         log.warning("vLLM ended by itself while draining, code %s", vllm.exit_code)
     elif step.action == "kill":
         log.warning(step.message)
+        journal.drain_cuts_off()
         await vllm.kill()
     else:
         log.info("%s, stopping vLLM", step.message)
         await vllm.stop(_STOP_GRACE)
 
 
-async def _wait_until_idle(settings: EngineSettings, vllm: Child, client: VllmClient, stop: Stop) -> DrainStep | None:
+async def _wait_until_idle(
+    settings: EngineSettings, vllm: Child, client: VllmClient, stop: Stop, journal: Journal
+) -> DrainStep | None:
     started = reported = restless = time.monotonic()
     begun: float | None = None
     while vllm.exit_code is None:
@@ -48,6 +52,7 @@ async def _wait_until_idle(settings: EngineSettings, vllm: Child, client: VllmCl
         now = time.monotonic()
         if in_flight != 0 or begun != before:
             restless = now
+        journal.drain_looks(now - started, in_flight)
         # A signal that asked for the drain was the first; one more hurries, also when a worker's leaving began it.
         view = DrainView(
             elapsed=now - started,

@@ -28,10 +28,12 @@ from manta_runtime.engine.group import (
     lose_silent,
     state_of,
 )
+from manta_runtime.engine.journal import Journal, place_of
 from manta_runtime.engine.processes import Child, reap_orphans
 from manta_runtime.engine.ray_node import start_ray, stop_ray
 from manta_runtime.engine.readiness import Health, Verdict, judge_head
 from manta_runtime.engine.stalls import watch_progress
+from manta_runtime.engine.telling import telling_routes
 from manta_runtime.engine.vllm_client import VllmClient
 
 if TYPE_CHECKING:
@@ -54,10 +56,13 @@ async def run_head(
     environ: Mapping[str, str],
     stop: Stop,
     client: VllmClient,
+    journal: Journal | None = None,
 ) -> int:
     """Run rank 0 until it is told to stop; return the exit code. Raises EngineFailure, SettingsError."""
-    head = _Head(settings, environ, stop, client)
-    async with control_server(head, settings.pod_ip, settings.control_port, settings.group_token):
+    journal = journal or Journal(place_of(settings))
+    head = _Head(settings, environ, stop, client, journal)
+    routes = telling_routes(head, journal)
+    async with control_server(head, settings.pod_ip, settings.control_port, settings.group_token, routes):
         try:
             return await head.run()
         finally:
@@ -65,7 +70,15 @@ async def run_head(
 
 
 class _Head:
-    def __init__(self, settings: EngineSettings, environ: Mapping[str, str], stop: Stop, client: VllmClient) -> None:
+    def __init__(
+        self,
+        settings: EngineSettings,
+        environ: Mapping[str, str],
+        stop: Stop,
+        client: VllmClient,
+        journal: Journal,
+    ) -> None:
+        self._journal = journal
         self._settings = settings
         self._environ = environ
         self._stop = stop
@@ -79,6 +92,10 @@ class _Head:
 
     def readiness(self) -> Verdict:
         return judge_head(self._group, self._health)
+
+    def ranks(self) -> tuple[int, int]:
+        missing = len(self._group.missing)
+        return self._group.size - missing, missing
 
     def state(self) -> dict[str, Any]:
         return state_of(self._group)
@@ -118,14 +135,19 @@ class _Head:
         if settings.executor == "ray":
             token = secrets.token_hex(32)
             environment = engine_environment(settings, self._environ, token=token)
-            log.info("starting the Ray head")
-            self._ray, address = await start_ray(settings, environment)
+            self._journal.hide(token)
+            self._journal.begin("ray")
+            self._ray, address = await start_ray(settings, environment, hear=self._journal.listener("ray"))
             self._group = replace(self._group, address=address, token=token)
             environment = engine_environment(settings, self._environ, address, token)
+        if settings.group_size > 1:
+            self._journal.begin("group")
         await self._gather()
-        log.info("starting %s: %s", settings.engine_name, " ".join(settings.vllm_flags))
+        self._journal.begin("start")
+        log.info("starting %s: %s", settings.engine_name, " ".join(settings.shown_flags))
         self._group = replace(self._group, stage="starting")
-        self._vllm = await Child.start("vLLM", vllm_command(settings), environment)
+        listener = self._journal.listener("vllm")
+        self._vllm = await Child.start("vLLM", vllm_command(settings), environment, listener)
         self._health = replace(self._health, started=True)
         probing = asyncio.create_task(self._probe())
         ended = asyncio.create_task(self._vllm.wait())
@@ -164,6 +186,7 @@ class _Head:
             tasks.create_task(self._watch_health())
 
     def _note_stall(self, stall: str) -> None:
+        self._journal.note_stall(stall)
         self._health = replace(self._health, stall=stall)
 
     async def _watch_health(self) -> None:
@@ -185,6 +208,7 @@ class _Head:
             if not problem:
                 self._health = replace(self._health, produced=True)
                 self._group = replace(self._group, stage="serving")
+                self._journal.begin("ready")
                 log.info("ready: first token after %.0f s", waited)
                 return
             if waited > deadline:
@@ -195,7 +219,7 @@ class _Head:
             if now - reported >= _REPORT_SECONDS:
                 reported = now
                 log.info("%s, %.0f s of %.0f s", problem, waited, deadline)
-            await asyncio.sleep(_TICK_SECONDS)
+            await self._journal.until_it_listens(_TICK_SECONDS)
 
     async def _watch(self) -> None:
         """Return when a worker's pod is leaving. Raises EngineFailure when a rank or Ray is lost."""
@@ -222,7 +246,8 @@ class _Head:
         if vllm is None or not serving:
             log.info("told to stop before vLLM served anything")
             return
-        draining = asyncio.create_task(drain_engine(self._settings, vllm, self._client, self._stop))
+        self._journal.drain_begins()
+        draining = asyncio.create_task(drain_engine(self._settings, vllm, self._client, self._stop, self._journal))
         # A rank that is lost while we drain leaves nothing to wait for; a rank that is leaving does.
         tasks: set[asyncio.Task[Any]] = {draining} if watch.done() else {draining, watch}
         while not draining.done():
@@ -239,6 +264,7 @@ class _Head:
         if self._vllm:
             await self._vllm.kill()
         self._group = replace(self._group, stage="done")
+        self._journal.begin("done")
         if self._ray:
             await stop_ray(self._ray)
 

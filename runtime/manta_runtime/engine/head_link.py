@@ -21,13 +21,17 @@ _TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer of the head: `address` is "" until workers may connect; `refusal` says why we must start again."""
+    """One answer of the head: `address` is "" until workers may connect; `refusal` says why we must start again.
+
+    `missing`: the ranks that have not joined.
+    """
 
     epoch: str = ""
     stage: str = ""
     address: str = ""
     token: str = ""
     refusal: str = ""
+    missing: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,4 +106,5 @@ class HeadLink:
             stage=str(content.get("stage", "")),
             address=str(content.get("address", "")),
             token=str(content.get("token", "")),
+            missing=tuple(rank for rank in content.get("missing") or () if isinstance(rank, int)),
         )

@@ -1,5 +1,7 @@
 """Processes of the launcher: start one, wait, end it with everything it started. Effects only.
 
+What a child prints goes line by line to whoever listens (relay.py), or straight to our own output.
+
 The launcher is PID 1 of its container, so orphans end up here: as PID 1 by the kernel's rule, elsewhere because we ask
 for it. Ray's and vLLM's grandchildren leave their process group; that is why trees are walked, not groups signalled.
 """
@@ -16,11 +18,13 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from manta_runtime.engine.relay import Relay
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
 
 _PR_SET_CHILD_SUBREAPER = 36
+_LAST_LINES_SECONDS = 1.0
 
 
 def adopt_orphans() -> None:
@@ -50,16 +54,21 @@ def kill_descendants() -> None:
 class Child:
     """A running child process in a session of its own, so that a Ctrl-C in a terminal reaches only the launcher."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, name: str, process: asyncio.subprocess.Process, relay: Relay | None = None) -> None:
         self.name = name
         self._process = process
+        self._relay = relay
 
     @classmethod
     async def start(
-        cls, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path | None = None
+        cls,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        hear: Callable[[str], None] | None = None,
     ) -> Child:
-        """Start `command`. Its output passes through, or goes to the file `log`. Raises OSError."""
-        output = log.open("wb") if log else None
+        """Start `command`. `hear` gets each line of its output; without it the output is ours. Raises OSError."""
+        relay, output = await Relay.open(hear) if hear else (None, None)
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -69,10 +78,14 @@ class Child:
                 stderr=subprocess.STDOUT if output else None,
                 start_new_session=True,
             )
+        except OSError:
+            if relay:
+                await relay.finish(0)
+            raise
         finally:
-            if output:
-                output.close()
-        return cls(name, process)
+            if output is not None:
+                os.close(output)
+        return cls(name, process, relay)
 
     @property
     def pid(self) -> int:
@@ -86,8 +99,9 @@ class Child:
         return code if code is None or code >= 0 else 128 - code
 
     async def wait(self) -> int:
-        """Wait for the end and return the exit code."""
+        """Wait for the end and its last lines, and return the exit code."""
         await self._process.wait()
+        await self._hear_out()
         code = self.exit_code
         return 1 if code is None else code
 
@@ -110,6 +124,11 @@ class Child:
             with suppress(psutil.Error):  # psutil compares start times: a reused pid is left alone
                 process.kill()
         await self._process.wait()
+        await self._hear_out()
+
+    async def _hear_out(self) -> None:
+        if self._relay:
+            await self._relay.finish(_LAST_LINES_SECONDS)
 
     def _tree(self) -> list[psutil.Process]:
         with suppress(psutil.Error):

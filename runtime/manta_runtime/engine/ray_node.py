@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
+from collections import deque
 from typing import TYPE_CHECKING
 
 from manta_runtime.engine.commands import ray_command
@@ -15,28 +16,41 @@ from manta_runtime.engine.failure import EngineFailure
 from manta_runtime.engine.processes import Child
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from manta_runtime.engine.settings import EngineSettings
 
 _ATTEMPTS = 3
 _STOP_GRACE = 2.0
+_LAST_WORDS = 12
 
 
-async def start_ray(settings: EngineSettings, environment: Mapping[str, str], address: str = "") -> tuple[Child, str]:
+async def start_ray(
+    settings: EngineSettings,
+    environment: Mapping[str, str],
+    address: str = "",
+    hear: Callable[[str], None] | None = None,
+) -> tuple[Child, str]:
     """Start a Ray head (`address` "") or a node that joins `address`; return it and the address of its cluster.
 
-    Returns when the node is up. Raises EngineFailure with Ray's own last words when it is not, after three attempts.
+    `hear` gets every line that Ray prints. Returns when the node is up. Raises EngineFailure with Ray's own last words
+    when it is not, after three attempts.
     """
-    words = ""
+    words: deque[str] = deque(maxlen=_LAST_WORDS)
+
+    def listen(line: str) -> None:
+        words.append(line)
+        if hear:
+            hear(line)
+
     for _ in range(_ATTEMPTS):
         # A node that ended badly leaves its old address behind.
         await asyncio.to_thread(shutil.rmtree, settings.ray_folder, ignore_errors=True)
         await asyncio.to_thread(settings.ray_folder.mkdir, parents=True)
-        log = settings.ray_folder / "start.log"
+        words.clear()
         command = ray_command(settings, address, free_port(settings.pod_ip))
-        child = await Child.start("ray", command, environment, log)
+        child = await Child.start("ray", command, environment, listen)
         try:
             published = await _published_address(child, settings.ray_folder / "ray_current_cluster")
         except asyncio.CancelledError:
@@ -44,10 +58,9 @@ async def start_ray(settings: EngineSettings, environment: Mapping[str, str], ad
             raise
         if published:
             return child, published
-        words = await asyncio.to_thread(_last_words, log)
         await child.kill()
     role = f"join Ray at {address}" if address else "start a Ray head"
-    raise EngineFailure(f"could not {role} after {_ATTEMPTS} attempts; Ray's last words:\n{words}")
+    raise EngineFailure(f"could not {role} after {_ATTEMPTS} attempts; Ray's last words:\n" + "\n".join(words))
 
 
 async def stop_ray(child: Child) -> None:
@@ -71,8 +84,3 @@ async def _published_address(child: Child, file: Path) -> str:
                 return text.strip()
         await asyncio.sleep(0.2)
     return ""
-
-
-def _last_words(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return "\n".join(lines[-12:])

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from manta_runtime.engine.vllm_flags import count_flag, find_flag, has_flag
+from manta_runtime.engine.vllm_flags import count_flag, find_flag, has_flag, hide_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from manta_runtime.engine.log_lines import LogFormat
 
 Executor = Literal["uni", "mp", "ray"]
 Accelerator = Literal["cpu", "gpu"]
@@ -23,6 +25,12 @@ GROUP_TOKEN = "GROUP_TOKEN"  # noqa: S105 - a name, not a secret
 
 ENGINE = "MANTA_ENGINE"
 """Environment variable; `simulate` starts the engine simulator in vLLM's and Ray's place, for load tests."""
+
+LOG = "MANTA_LOG"
+"""Environment variable; `json` or `text`: the form of the log. Without it JSON into a pipe, text elsewhere."""
+
+STATE = "MANTA_STATE"
+"""Environment variable with a folder that outlives the container (an emptyDir), so that restarts can be counted."""
 
 OWN_FLAGS = (
     "--host",
@@ -50,7 +58,8 @@ class SettingsError(ValueError):
 class EngineSettings:
     """The arguments of `manta-runtime engine`; durations in seconds, `vllm_flags` as given after `--`.
 
-    `simulate`: the engine simulator stands in for vLLM and Ray.
+    `simulate`: the engine simulator stands in for vLLM and Ray. `state_folder` outlives the
+    container; None: nothing does.
     """
 
     rank: int
@@ -69,6 +78,13 @@ class EngineSettings:
     vllm_flags: tuple[str, ...]
     group_token: str = field(default="", repr=False)
     simulate: bool = False
+    log_format: LogFormat = "text"
+    state_folder: Path | None = None
+
+    @property
+    def shown_flags(self) -> tuple[str, ...]:
+        """The flags for the log, without the keys of vLLM's clients."""
+        return hide_values(self.vllm_flags, "--api-key")
 
     @property
     def engine_name(self) -> str:

@@ -28,6 +28,32 @@ def find_flag(flags: Sequence[str], name: str) -> str | None:
     return None
 
 
+def hide_values(flags: Sequence[str], name: str) -> tuple[str, ...]:
+    """Return the flags with every value of `name` (it may have several) replaced by `***`."""
+    shown: list[str] = []
+    hiding = False
+    for flag in flags:
+        if flag.startswith("--"):
+            hiding = _name_of(flag) == name
+            shown.append(flag.split("=", 1)[0] + "=***" if hiding and "=" in flag else flag)
+        else:
+            shown.append("***" if hiding else flag)
+    return tuple(shown)
+
+
+def values_of(flags: Sequence[str], name: str) -> tuple[str, ...]:
+    """Return every value of `name`, which may be given several times and have several each time."""
+    values: list[str] = []
+    taking = False
+    for flag in flags:
+        if flag.startswith("--"):
+            taking = _name_of(flag) == name
+            values += [flag.split("=", 1)[1]] if taking and "=" in flag else []
+        elif taking:
+            values.append(flag)
+    return tuple(values)
+
+
 def count_flag(flags: Sequence[str], name: str) -> int:
     """Return the value of `name` as a number of at least 1; 1 when absent. Raises ValueError with a message."""
     text = find_flag(flags, name)

@@ -18,9 +18,11 @@ from manta_runtime.engine.control import control_server
 from manta_runtime.engine.failure import EngineFailure
 from manta_runtime.engine.group import JoinRequest, MemberStage, Refusal
 from manta_runtime.engine.head_link import Answer, HeadLink, Silence, Unreachable, after_failure, is_gone
+from manta_runtime.engine.journal import Journal, place_of
 from manta_runtime.engine.processes import reap_orphans
 from manta_runtime.engine.ray_node import start_ray
 from manta_runtime.engine.readiness import Verdict, judge_worker
+from manta_runtime.engine.telling import telling_routes
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -42,11 +44,17 @@ _STOP_GRACE = 2.0
 
 
 async def run_worker(
-    settings: EngineSettings, environ: Mapping[str, str], stop: Stop, session: aiohttp.ClientSession
+    settings: EngineSettings,
+    environ: Mapping[str, str],
+    stop: Stop,
+    session: aiohttp.ClientSession,
+    journal: Journal | None = None,
 ) -> int:
     """Run a worker until it is told to stop; return the exit code. Raises EngineFailure, SettingsError."""
-    worker = _Worker(settings, environ, stop, HeadLink(session, settings, secrets.token_hex(4)))
-    async with control_server(worker, settings.pod_ip, settings.control_port, settings.group_token):
+    journal = journal or Journal(place_of(settings))
+    worker = _Worker(settings, environ, stop, HeadLink(session, settings, secrets.token_hex(4)), journal)
+    routes = telling_routes(worker, journal)
+    async with control_server(worker, settings.pod_ip, settings.control_port, settings.group_token, routes):
         try:
             await worker.run()
         except EngineFailure:
@@ -58,16 +66,23 @@ async def run_worker(
 
 
 class _Worker:
-    def __init__(self, settings: EngineSettings, environ: Mapping[str, str], stop: Stop, link: HeadLink) -> None:
+    def __init__(
+        self, settings: EngineSettings, environ: Mapping[str, str], stop: Stop, link: HeadLink, journal: Journal
+    ) -> None:
+        self._journal = journal
         self._settings = settings
         self._environ = environ
         self._stop = stop
         self._link = link
         self._child: Child | None = None
         self._epoch = ""
+        self._missing: tuple[int, ...] = tuple(range(settings.group_size))
 
     def readiness(self) -> Verdict:
         return judge_worker(joined=self._child is not None, stopping=self._stop.asked.is_set())
+
+    def ranks(self) -> tuple[int, int]:
+        return self._settings.group_size - len(self._missing), len(self._missing)
 
     def state(self) -> dict[str, Any]:
         return {"epoch": self._epoch, "rank": self._settings.rank, "joined": self._child is not None}
@@ -90,11 +105,16 @@ class _Worker:
         await self._stay()
 
     async def _start(self) -> None:
+        self._journal.begin("group")
         answer = await self._find_head()
         self._epoch = answer.epoch
         environment = engine_environment(self._settings, self._environ, answer.address, answer.token)
+        self._journal.hide(answer.token)
+        self._journal.begin("ray")
         log.info("joining Ray at %s", answer.address)
-        self._child, _ = await self._with_heartbeat(start_ray(self._settings, environment, answer.address))
+        hear = self._journal.listener("ray")
+        self._child, _ = await self._with_heartbeat(start_ray(self._settings, environment, answer.address, hear))
+        self._journal.begin("ready")
         log.info("joined the group (epoch %s)", self._epoch)
 
     async def _find_head(self) -> Answer:
@@ -105,6 +125,7 @@ class _Worker:
             except Unreachable as error:
                 answer, why = Answer(), f"waiting for the head {self._settings.head}: {error}"
             else:
+                self._missing = answer.missing
                 why = answer.refusal or "waiting for the head to start the group"
             if answer.address and not answer.refusal:
                 return answer
@@ -166,6 +187,7 @@ class _Worker:
                 if is_gone(silence, time.monotonic()):
                     raise EngineFailure(f"the head {self._settings.head} is gone: {error}") from error
             else:
+                self._missing = answer.missing
                 over = answer.refusal or ("the head has ended the group" if answer.stage == "done" else "")
                 if over and stopping:
                     return
@@ -176,6 +198,7 @@ class _Worker:
 
     async def _deadline(self) -> None:
         await self._stop.asked.wait()
+        self._journal.drain_begins()
         log.info("told to stop: serving on until the head has drained, %.0f s at most", self._settings.drain_seconds)
         try:
             async with asyncio.timeout(self._settings.drain_seconds + _AFTER_HEAD_SECONDS):
@@ -193,3 +216,4 @@ class _Worker:
         if self._child:
             await self._child.stop(_STOP_GRACE)
             self._child = None
+        self._journal.begin("done")

@@ -98,7 +98,7 @@ class Running:
         await self.until(200)
 
 
-async def sleeping_ray(_settings, environment):
+async def sleeping_ray(_settings, environment, hear=None):
     """Stand in for a Ray head: a process that lives as long as it is let."""
     return await Child.start("ray", [sys.executable, "-I", "-c", "import time; time.sleep(60)"], environment), "h:1"
 

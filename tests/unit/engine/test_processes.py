@@ -5,6 +5,10 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+import pytest
+
+from manta_runtime.engine import processes
 from manta_runtime.engine.processes import Child
 
 PARENT = """
@@ -54,8 +58,34 @@ async def test_a_child_that_ignores_sigterm_is_killed(tmp_path):
     assert child.exit_code == 128 + 9
 
 
-async def test_output_goes_to_the_log_file(tmp_path):
-    log = tmp_path / "log"
-    child = await Child.start("talker", [sys.executable, "-I", "-c", "print('hello')"], {}, log)
+async def test_every_line_of_a_child_is_heard_also_one_without_an_end():
+    talk = "import os; os.write(1, b'hello\\n\\n  two'); os.write(2, b' three\\nla'); os.write(1, b'st')"
+    heard = []
+    child = await Child.start("talker", [sys.executable, "-I", "-c", talk], {}, heard.append)
     assert await child.wait() == 0
-    assert log.read_text() == "hello\n"
+    assert heard == ["hello", "", "  two three", "last"]
+
+
+async def test_a_grandchild_that_holds_on_to_the_output_holds_nobody_up(monkeypatch):
+    monkeypatch.setattr(processes, "_LAST_LINES_SECONDS", 0.1)
+    heard = []
+    leave = (
+        "import subprocess, sys; print('bye', flush=True); "
+        "subprocess.Popen([sys.executable, '-I', '-c', 'import time; time.sleep(60)'])"
+    )
+    processes.adopt_orphans()
+    child = await Child.start("talker", [sys.executable, "-I", "-c", leave], {}, heard.append)
+    async with asyncio.timeout(5):
+        assert await child.wait() == 0
+    assert heard == ["bye"]
+    for orphan in psutil.Process().children():
+        if "time.sleep(60)" in orphan.cmdline()[-1]:
+            orphan.kill()
+            orphan.wait()
+
+
+async def test_what_cannot_be_started_leaves_no_open_pipe():
+    before = psutil.Process().num_fds()
+    with pytest.raises(OSError, match="no/such/program"):
+        await Child.start("nobody", ["/no/such/program"], {}, print)
+    assert psutil.Process().num_fds() == before

@@ -65,7 +65,7 @@ async def launch(tmp_path, monkeypatch):
     async with aiohttp.ClientSession() as session:
 
         def start(head_port: int, code: str = "import time; time.sleep(60)", **changes):
-            async def start_ray(_settings, environment, address):
+            async def start_ray(_settings, environment, address, hear=None):
                 return await Child.start("ray", [sys.executable, "-I", "-c", code], environment), address
 
             monkeypatch.setattr(worker, "start_ray", start_ray)

@@ -1,0 +1,132 @@
+"""Lines of a pod's log: what a line of vLLM or Ray says of itself, and one line of JSON for all of them. Pure.
+
+In the flow: relay.py cuts a child's output into lines → here they are read → journal.py learns from them →
+log_output.py writes them. Every line comes out again: what is not understood is a message of level info.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+LogFormat = Literal["json", "text"]
+Source = Literal["manta", "vllm", "ray"]
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+_LEVELS = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
+# `(APIServer pid=7) `; what a Ray worker prints comes with one more of Ray's own in front.
+_PROCESSES = r"(?P<processes>(?:\([^()]*\bpid=\d+[^()]*\)\s*)*)"
+_FORMS = tuple(
+    re.compile(_PROCESSES + form, re.DOTALL)
+    for form in (
+        rf"(?P<level>{_LEVELS}) \d\d-\d\d \d\d:\d\d:\d\d \[(?P<logger>[^\]\s]+:\d+)\] ?(?P<message>.*)",  # vLLM
+        rf"(?P<level>{_LEVELS}):\s+(?P<message>.*)",  # uvicorn
+        rf"\d{{4}}-\d\d-\d\d [\d:]{{8}},\d{{3}}\s+(?P<level>{_LEVELS})\s+(?P<logger>\S+:\d+) -- (?P<message>.*)",  # Ray
+        r"\[(?P<level>[DIWEF])\d{4} [\d:.]+ (?:\d+ )?(?P<logger>\S+:\d+)\] (?P<message>.*)",  # PyTorch's C++
+    )
+)
+_LETTERS = {"D": "debug", "I": "info", "W": "warning", "E": "error", "F": "critical"}
+_PROCESS = re.compile(r"\((\S+)[^()]*\bpid=\d+")
+_FAILED = re.compile(r"Traceback \(most recent call last\)|[\w.]*(?:Error|Exception): ")
+_WARNED = re.compile(r"\S+:\d+: \w*Warning: ")
+
+_SECRET_NAME = re.compile(r"(?:TOKEN|SECRET|PASSWORD|KEY)$", re.IGNORECASE)
+_SHORTEST_SECRET = 8
+
+
+class Line(NamedTuple):
+    """One line: `logger` is the place in the code where vLLM names it, `process` which of its processes spoke."""
+
+    level: str
+    message: str
+    logger: str = ""
+    process: str = ""
+
+
+class Place(NamedTuple):
+    """Whose log it is: the group (one replica), the rank in it, and the pod."""
+
+    group: str
+    rank: int
+    pod: str
+
+
+class _Envelope(msgspec.Struct, omit_defaults=True):
+    # What people look for comes first: the line is read by `kubectl logs`, too.
+    time: datetime
+    level: str
+    message: str
+    source: str
+    rank: int
+    group: str
+    pod: str
+    phase: str
+    logger: str = ""
+    process: str = ""
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def read_line(text: str) -> Line:
+    """Return what one line of vLLM's or Ray's output says, without colours and its own prefix."""
+    text = _ANSI.sub("", text) if "\x1b" in text else text
+    for form in _FORMS:
+        if found := form.match(text):
+            parts = found.groupdict()
+            processes = _PROCESS.findall(parts["processes"]) if parts.get("processes") else []
+            level = parts["level"]
+            return Line(
+                level=_LETTERS.get(level) or level.lower(),
+                message=parts["message"],
+                logger=parts.get("logger") or "",
+                process=processes[-1] if processes else "",
+            )
+    if _FAILED.match(text):
+        return Line("error", text)
+    return Line("warning" if _WARNED.match(text) else "info", text)
+
+
+def envelope(place: Place, phase: str, source: Source, line: Line, when: float) -> bytes:
+    """Return the line of JSON, with its newline; `when` is the time in seconds since 1970."""
+    fields = _Envelope(
+        time=datetime.fromtimestamp(when, UTC),
+        level=line.level,
+        message=line.message,
+        source=source,
+        rank=place.rank,
+        group=place.group,
+        pod=place.pod,
+        phase=phase,
+        logger=line.logger,
+        process=line.process,
+    )
+    try:
+        return _encode(fields) + b"\n"
+    except UnicodeEncodeError:
+        # A lone surrogate: file names and environment variables may hold any bytes.
+        fields.message = line.message.encode(errors="backslashreplace").decode()
+        return _encode(fields) + b"\n"
+
+
+def secrets_of(environ: Mapping[str, str], others: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the values that no line may show, longest first: of variables named so, and `others`.
+
+    Shorter ones than 8 characters are left out: to blank them everywhere would make other words unreadable.
+    """
+    named = (value for name, value in environ.items() if _SECRET_NAME.search(name))
+    return tuple(sorted({each for each in (*named, *others) if len(each) >= _SHORTEST_SECRET}, key=len, reverse=True))
+
+
+def mask(text: str, secrets: Iterable[str]) -> str:
+    """Return the text with every secret replaced by `***`."""
+    for secret in secrets:
+        if secret in text:
+            text = text.replace(secret, "***")
+    return text

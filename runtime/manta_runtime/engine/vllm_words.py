@@ -1,0 +1,197 @@
+"""What vLLM's own log lines tell: the phase it is in, how long its steps took, and what it has chosen. Pure.
+
+Read from vLLM 0.32, by the words and not by their place: a line that reads otherwise in another version tells nothing,
+and a fact that was not seen stays None. journal.py calls `learn` with every line of vLLM until it serves.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from manta_runtime.engine.log_lines import Line
+    from manta_runtime.engine.phases import Phase
+
+_PHASES: tuple[tuple[str, Phase], ...] = (
+    ("Starting to load model", "load"),
+    ("Model loading took", "warmup"),
+    ("KV cache size:", "warmup"),
+    ("Starting torch.compile", "compile"),
+    ("Warming up model for the compilation", "compile"),
+    ("torch.compile took", "warmup"),
+    ("Warming up done", "warmup"),
+    ("init engine (", "first-token"),
+)
+_LISTENS = "Application startup complete"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the engine has chosen and measured, as far as it said so: None means that no line told it.
+
+    `seconds`: its own account of its steps, the longest of all ranks. `quantization` is "none" when it said that there
+    is none; `quantization_kernels` are those that it said it runs the layers with: a method without any may have left
+    the layers as they were. `attention_refused` is a backend that was asked for and not taken.
+    """
+
+    version: str | None = None
+    dtype: str | None = None
+    max_model_len: int | None = None
+    attention_backend: str | None = None
+    attention_refused: str | None = None
+    quantization: str | None = None
+    quantization_kernels: tuple[str, ...] = ()
+    kv_cache_dtype: str | None = None
+    kv_cache_tokens: int | None = None
+    kv_cache_gib: float | None = None
+    max_concurrency: float | None = None
+    model_gib: float | None = None
+    enforce_eager: bool | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def phase_of(line: Line) -> Phase | None:
+    """Return the phase that begins with this line, None for most lines."""
+    return next((phase for words, phase in _PHASES if words in line.message), None)
+
+
+def listens(line: Line) -> bool:
+    """Say whether vLLM's HTTP server has just begun to answer."""
+    return _LISTENS in line.message
+
+
+def learn(facts: Facts, line: Line) -> Facts:
+    """Return the facts after one more line of vLLM's log; the same object when it told nothing."""
+    for words, pattern, take in _TELLING:
+        if words in line.message and (found := pattern.search(line.message)):
+            facts = take(facts, found, line)
+    return facts
+
+
+def facts_json(facts: Facts) -> dict[str, Any]:
+    """Return the JSON of GET /facts; docs/observability.md says what each key means."""
+    return {
+        "version": facts.version,
+        "dtype": facts.dtype,
+        "maxModelLen": facts.max_model_len,
+        "attentionBackend": facts.attention_backend,
+        "attentionBackendRefused": facts.attention_refused,
+        "quantization": facts.quantization,
+        "quantizationKernels": list(facts.quantization_kernels) or None,
+        "kvCacheDtype": facts.kv_cache_dtype,
+        "kvCacheTokens": facts.kv_cache_tokens,
+        "kvCacheGiB": facts.kv_cache_gib,
+        "maxConcurrency": facts.max_concurrency,
+        "modelGiB": facts.model_gib,
+        "enforceEager": facts.enforce_eager,
+        "seconds": facts.seconds,
+    }
+
+
+def _config(facts: Facts, found: re.Match[str], line: Line) -> Facts:
+    # The name of the model may hold anything, also what looks like a setting: what comes first in the line counts less.
+    words = line.message[found.end() :]
+
+    def value(name: str) -> str | None:
+        every = re.findall(rf"(?:^|, ){name}=([^,()]+?)(?=, |$)", words)
+        return every[0] if every else None
+
+    quantization, length, eager = value("quantization"), value("max_seq_len"), value("enforce_eager")
+    dtype = value("dtype")
+    return replace(
+        facts,
+        version=found["version"],
+        dtype=dtype.removeprefix("torch.") if dtype else facts.dtype,
+        max_model_len=int(length) if length and length.isdecimal() else facts.max_model_len,
+        quantization=("none" if quantization == "None" else quantization.strip("'")) if quantization else None,
+        kv_cache_dtype=value("kv_cache_dtype"),
+        enforce_eager={"True": True, "False": False}.get(eager or ""),
+    )
+
+
+def _attention(facts: Facts, found: re.Match[str], line: Line) -> Facts:
+    # Other layers choose "backends" in the same words; that of attention is chosen in the file of the platform.
+    if not re.match(r"(?:cuda|rocm|xpu|cpu)\.py:", line.logger):
+        return facts
+    return replace(facts, attention_backend=found["name"].removeprefix("AttentionBackendEnum."))
+
+
+def _refused(facts: Facts, found: re.Match[str], _: Line) -> Facts:
+    return replace(facts, attention_refused=found["name"].removeprefix("AttentionBackendEnum."))
+
+
+def _kernel(facts: Facts, found: re.Match[str], _: Line) -> Facts:
+    every = {*facts.quantization_kernels, f"{found['kernel']} for {found['scheme']}"}
+    return replace(facts, quantization_kernels=tuple(sorted(every)))
+
+
+def _kv_tokens(facts: Facts, found: re.Match[str], _: Line) -> Facts:
+    many = float(found["many"]) if found["many"] else facts.max_concurrency
+    return replace(facts, kv_cache_tokens=int(found["tokens"].replace(",", "")), max_concurrency=many)
+
+
+def _kv_gib(facts: Facts, found: re.Match[str], _: Line) -> Facts:
+    return replace(facts, kv_cache_gib=float(found["gib"]))
+
+
+def _model(facts: Facts, found: re.Match[str], line: Line) -> Facts:
+    return _took("model")(replace(facts, model_gib=float(found["gib"])), found, line)
+
+
+def _init(facts: Facts, found: re.Match[str], line: Line) -> Facts:
+    facts = _took("init")(facts, found, line)
+    compiled = found["compiled"]
+    return _keep(facts, "compile", float(compiled)) if compiled else facts
+
+
+def _took(step: str) -> Callable[[Facts, re.Match[str], Line], Facts]:
+    def take(facts: Facts, found: re.Match[str], _: Line) -> Facts:
+        return _keep(facts, step, float(found["seconds"]))
+
+    return take
+
+
+def _keep(facts: Facts, step: str, seconds: float) -> Facts:
+    return replace(facts, seconds=facts.seconds | {step: max(seconds, facts.seconds.get(step, 0.0))})
+
+
+_NUMBER = r"\d+(?:\.\d+)?"
+_TELLING: tuple[tuple[str, re.Pattern[str], Callable[[Facts, re.Match[str], Line], Facts]], ...] = (
+    (
+        "LLM engine (v",
+        re.compile(r"LLM engine \(v(?P<version>[^)]+)\) with config: model=(?:'[^']*'|\"[^\"]*\"|[^,]*), "),
+        _config,
+    ),
+    (
+        " backend",
+        re.compile(r"Using (?P<name>[A-Z][A-Za-z0-9_.]*) (?:attention )?backend(?:\.| out of| \(selected)"),
+        _attention,
+    ),
+    ("Cannot use ", re.compile(r"Cannot use (?P<name>[A-Z][A-Za-z0-9_.]*) backend on "), _refused),
+    ("Kernel", re.compile(r"(?:Using|Selected) (?P<kernel>\w*Kernel\w*) for (?P<scheme>\w[\w -]*\w)"), _kernel),
+    (
+        "KV cache size:",
+        re.compile(
+            rf"KV cache size: (?P<tokens>\d[\d,]*) tokens(?:, Maximum concurrency [^:]*: (?P<many>{_NUMBER})x)?"
+        ),
+        _kv_tokens,
+    ),
+    ("Available KV cache memory", re.compile(rf"Available KV cache memory: (?P<gib>{_NUMBER}) GiB"), _kv_gib),
+    (
+        "Model loading took",
+        re.compile(rf"Model loading took (?P<gib>{_NUMBER}) GiB(?: memory)? and (?P<seconds>{_NUMBER}) sec"),
+        _model,
+    ),
+    ("Loading weights took", re.compile(rf"Loading weights took (?P<seconds>{_NUMBER}) sec"), _took("weights")),
+    ("torch.compile took", re.compile(rf"torch\.compile took (?P<seconds>{_NUMBER}) s"), _took("compile")),
+    ("Graph capturing finished", re.compile(rf"finished in (?P<seconds>{_NUMBER}) sec"), _took("graphs")),
+    (
+        "init engine (",
+        re.compile(rf"init engine \(.*?\) took (?P<seconds>{_NUMBER}) s(?:.*?compilation: (?P<compiled>{_NUMBER}) s)?"),
+        _init,
+    ),
+)
