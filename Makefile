@@ -99,6 +99,10 @@ bench-operator: install-dev ## Measure the operator with 1,000 LLMDeployments (C
 bench-router: install-dev ## Manta's router beside vllm-router and production-stack's, one run (PRODUCTION_STACK=checkout)
 	@PYTHONPATH=benchmarks $(BIN)/python -m routers.main $(if $(ROUNDS),--rounds=$(ROUNDS)) $(if $(ONLY),--only $(ONLY))
 
+.PHONY: bench-coldstart
+bench-coldstart: model ## Cold starts of vLLM with and without the launcher, in turn (ROUNDS=5)
+	@PYTHONPATH=benchmarks:runtime $(BIN)/python -m coldstart.main $(if $(ROUNDS),--rounds=$(ROUNDS))
+
 .PHONY: soak
 soak: install-dev ## The router at half of its saturation, with flat memory and nothing lost (MINUTES=30)
 	@PYTHONPATH=benchmarks $(BIN)/python -m routers.soak $(if $(MINUTES),--minutes=$(MINUTES))
