@@ -164,11 +164,6 @@ def health_path(http):
     return health["typed_config"]["headers"][0]["string_match"]["exact"]
 
 
-def port_of(cluster):
-    [endpoint] = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
-    return endpoint["endpoint"]["address"]["socket_address"]["port_value"]
-
-
 def configs(objects, file):
     return [obj for obj in of_kind(objects, "ConfigMap") if file in obj["data"]]
 
