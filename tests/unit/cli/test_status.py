@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import threading
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -221,23 +219,22 @@ def test_a_degraded_deployment_says_so_although_it_is_ready():
 
 
 def test_watching_in_a_pipe_tells_what_changes_and_not_that_time_passes(cluster, manta, monkeypatch):
-    monkeypatch.setattr("manta_operator.cli.status_command.WATCH_SECONDS", 0.05)
+    monkeypatch.setattr("manta_operator.cli.status_command.WATCH_SECONDS", 0.01)
     cluster.deployment("tiny", status=status(conditions=conditions("False", "Starting", "0 of 1")))
-    ages = itertools.count()
-    monkeypatch.setattr("manta_operator.cli.status_text.age", lambda *_: f"{next(ages)}s")
+    looks = itertools.count()
 
-    def serve_then_fail():
-        cluster.do("patch_status", "LLMDeployment", "default", "tiny", {"status": status()})
-        time.sleep(0.5)
-        monkeypatch.setattr("manta_operator.cli.status_command._shown", interrupt)
+    def another_age(*_):
+        if (look := next(looks)) == 5:
+            cluster.do("patch_status", "LLMDeployment", "default", "tiny", {"status": status()})
+        elif look == 10:
+            monkeypatch.setattr("manta_operator.cli.status_command._shown", interrupt)
+        return f"{look}s"
 
     async def interrupt(*_):
         raise CallFailed(401, "Unauthorized", "expired", "GET")
 
-    helper = threading.Timer(0.5, serve_then_fail)
-    helper.start()
+    monkeypatch.setattr("manta_operator.cli.status_text.age", another_age)
     result = manta("status", "--watch", kubeconfig=cluster.kubeconfig())
-    helper.join()
     assert [line.split()[2] for line in result.stdout.splitlines() if line.startswith("tiny")] == ["Starting", "Ready"]
     assert (result.exit_code, "does not accept the credentials" in result.stderr) == (2, True)
 

@@ -136,7 +136,7 @@ async def test_a_gateway_that_knows_no_pools_keeps_the_old_routers_and_is_told_o
         told = await parts.until(lambda: (c := parts.condition("Integrated")).get("status") == "False" and c)
         assert told["reason"] == "RouteNotResolved"
         assert "ResolvedRefs False" in told["message"]
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(0.5)
         assert there(parts) == ENVOY + POOL
         say(parts)
         await parts.until(lambda: there(parts) == POOL)
@@ -157,7 +157,7 @@ async def test_a_route_that_is_refused_leaves_the_old_routers(monkeypatch, seen)
     async with operating(**EDGE) as parts:
         await gone_to_a_pool(parts)
         await parts.until(lambda: parts.condition("Integrated").get("reason") == "Forbidden")
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(0.5)
         assert (leads_to(parts), there(parts)) == ("Service", ENVOY + POOL)
 
 

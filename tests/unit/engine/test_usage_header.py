@@ -171,10 +171,10 @@ async def test_it_costs_a_few_microseconds():
         await tell({"type": "http.response.body", "body": CHAT})
 
     async def seconds(call):
-        began = time.perf_counter()
+        began = time.thread_time()
         for _ in range(500):
             await call()
-        return (time.perf_counter() - began) / 500
+        return (time.thread_time() - began) / 500
 
     best = min([await seconds(lambda: post(app, send)) for _ in range(5)])
     bare = min([await seconds(lambda: app(None, None, send)) for _ in range(5)])

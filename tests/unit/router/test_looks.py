@@ -101,14 +101,14 @@ async def test_models_are_asked_for_until_they_are_told(engine, monkeypatch):
     monkeypatch.setattr(looks, "_MODELS_EVERY", 1000)
     engine.answers["/v1/models"] = None
     async with engine.looked_at():
-        await until(lambda: engine.asked.count("/v1/models") == 3)
+        await until(lambda: engine.asked.count("/v1/models") >= 3)
         engine.answers["/v1/models"] = Answer(503)
-        await until(lambda: engine.asked.count("/v1/models") == 5)
+        await until(lambda: engine.asked.count("/v1/models") >= 5)
         assert engine.count("models") == 0
         engine.answers["/v1/models"] = Answer(404, b"{}")
         await until(lambda: engine.count("models"))
         asked = engine.asked.count("/metrics")
-        await until(lambda: engine.asked.count("/metrics") == asked + 5)
+        await until(lambda: engine.asked.count("/metrics") >= asked + 5)
         assert engine.count("models") == 1
     assert ("models", "a", b"") in engine.seen
 
