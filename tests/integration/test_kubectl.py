@@ -25,7 +25,7 @@ pytestmark = [
 ROOT = Path(__file__).resolve().parents[2]
 CRD = ROOT / "crds" / "manta.dev_llmdeployments.yaml"
 TINY = ROOT / "examples" / "tiny.yaml"
-SECONDS = 30
+SECONDS = 90
 
 
 @dataclass
@@ -90,13 +90,13 @@ async def test_apply_twice_and_delete(kubectl):
     changed = TINY.read_text().replace("replicas: 2 ", "replicas: 4 ")
     assert await kubectl("apply", "-f", "-", text=changed) == "llmdeployment.manta.dev/tiny configured\n"
     assert await kubectl("get", "llmd", "tiny", "-o", "jsonpath={.spec.replicas}") == "4"
-    assert 'llmdeployment.manta.dev "tiny" deleted' in await kubectl("delete", "-f", TINY, "--timeout=10s")
+    assert 'llmdeployment.manta.dev "tiny" deleted' in await kubectl("delete", "-f", TINY, "--timeout=60s")
     assert "NotFound" in await kubectl("get", "llmd", "tiny", fails=True)
 
 
 async def test_the_definition_itself_is_applied_as_make_demo_does(kubectl):
     assert "serverside-applied" in await kubectl("apply", "--server-side", "--force-conflicts", "-f", CRD)
-    said = await kubectl("wait", "--for=condition=Established", "crd/llmdeployments.manta.dev", "--timeout=5s")
+    said = await kubectl("wait", "--for=condition=Established", "crd/llmdeployments.manta.dev", "--timeout=60s")
     assert "condition met" in said
 
 
@@ -174,12 +174,12 @@ async def test_scale_patch_and_label(kubectl):
 
 async def test_wait_sees_a_condition_come(kubectl):
     await kubectl("apply", "-f", TINY)
-    waiting = asyncio.create_task(kubectl("wait", "llmd/tiny", "--for=condition=Ready", "--timeout=20s"))
+    waiting = asyncio.create_task(kubectl("wait", "llmd/tiny", "--for=condition=Ready", "--timeout=60s"))
     await asyncio.sleep(1)
     assert not waiting.done()
     kubectl.report("tiny", conditions=[{"type": "Ready", "status": "True", "reason": "Serving", "message": ""}])
     assert await waiting == "llmdeployment.manta.dev/tiny condition met\n"
-    said = await kubectl("wait", "llmd/tiny", "--for=condition=Available", "--timeout=1s", fails=True)
+    said = await kubectl("wait", "llmd/tiny", "--for=condition=Available", "--timeout=5s", fails=True)
     assert "timed out waiting for the condition" in said
 
 
@@ -187,14 +187,14 @@ async def test_workloads_and_what_they_own(kubectl):
     made = await kubectl("create", "deployment", "web", "--image=web:1", "--replicas=2", "--dry-run=client", "-o=yaml")
     assert await kubectl("apply", "-f", "-", text=made) == "deployment.apps/web created\n"
     await kubectl("expose", "deployment", "web", "--port=80")
-    await kubectl("wait", "deployment/web", "--for=jsonpath={.status.replicas}=2", "--timeout=20s")
+    await kubectl("wait", "deployment/web", "--for=jsonpath={.status.replicas}=2", "--timeout=60s")
     assert len(cells(await kubectl("get", "pods", "-l", "app=web"))) == 1 + 2
     assert "ReplicaSet/web-" in await kubectl("describe", "pods", "-l", "app=web")
     await kubectl("set", "image", "deployment/web", "web=web:2")
     assert "web:2" in await kubectl("get", "deployment", "web", "-o", "wide")
     assert "80/TCP" in await kubectl("get", "service", "web")
-    await kubectl("delete", "deployment", "web", "--timeout=10s")
-    await kubectl("wait", "rs", "-l", "app=web", "--for=delete", "--timeout=10s")
+    await kubectl("delete", "deployment", "web", "--timeout=60s")
+    await kubectl("wait", "rs", "-l", "app=web", "--for=delete", "--timeout=60s")
     assert await kubectl("get", "rs", "-o", "name") == ""
 
 

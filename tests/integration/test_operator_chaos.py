@@ -6,7 +6,7 @@ import random
 import chaos_kills
 import pytest
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(480)]
 KILLS = 12
 
 

@@ -13,7 +13,7 @@ from chaos_scene import Scene
 from cluster_server import found_alone
 from faults import Proxy
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(360)]
 NAMESPACE = "manta-faults"
 QUIET_SECONDS = 0.8
 numbers = itertools.count()
@@ -50,7 +50,7 @@ async def name(stage, proxy):
     yield name
     proxy.heal()
     await stage.settled()
-    await stage.until("it writes no more", lambda: stage.still(QUIET_SECONDS), seconds=10)
+    await stage.until("it writes no more", lambda: stage.still(QUIET_SECONDS))
     assert (stage.operator.running, stage.operator.pid) == (True, pid)
     assert "Traceback" not in stage.operator.log, stage.operator.log[-3000:]
     await stage.delete(name)
@@ -126,6 +126,7 @@ async def test_a_cut_connection_is_no_answer(stage, proxy, name, after):
 async def test_a_watch_that_ends_is_begun_again(stage, proxy, name, watch):
     await stage.create(name)
     await ready(stage, name)
+    await stage.until("watches run", lambda: asyncio.sleep(0, proxy.streams > 3))
     if watch == "cut":
         assert proxy.cut_streams() > 3
     else:
@@ -182,7 +183,7 @@ async def test_a_status_that_may_not_be_written_keeps_nothing_else(stage, proxy,
 
     await stage.until("the children are written", written)
     await stage.until("it was tried", lambda: asyncio.sleep(0, fault.met))
-    assert "no status for you" in stage.operator.log
+    await stage.until("it says so", lambda: asyncio.sleep(0, "no status for you" in stage.operator.log))
     proxy.heal()
     await ready(stage, name)
 

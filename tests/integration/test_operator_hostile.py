@@ -6,7 +6,7 @@ from chaos_live import drawn, live
 from chaos_scene import scene
 from cluster_server import found_alone
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(360)]
 
 
 def test_the_core_judges_whatever_comes():

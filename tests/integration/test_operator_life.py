@@ -57,7 +57,7 @@ async def test_killed_in_the_middle_of_a_rollout_it_goes_on(world):
 
 async def test_it_ends_within_seconds_and_without_a_word_of_trouble(world):
     code, seconds = await world.end_operator()
-    assert (code, seconds < 5) == (0, True), f"exit code {code} after {seconds:.1f} s"
+    assert (code, seconds < 20) == (0, True), f"exit code {code} after {seconds:.1f} s"
     assert "Traceback" not in world.log
     assert "did not exit" not in world.log
 
@@ -71,7 +71,7 @@ async def test_it_outlives_its_api_server(world):
     assert world.operator_runs
     assert set(world.versions("demo")) == set(before)
     world.change("demo", replicas=3)
-    await world.until("it acts again", lambda: len(world.groups("demo")) == 3, seconds=40)
+    await world.until("it acts again", lambda: len(world.groups("demo")) == 3)
     await world.serving("demo")
 
 
@@ -89,7 +89,7 @@ async def test_started_before_its_api_server_it_waits_for_it(world):
     await asyncio.sleep(3)
     await world.serve()
     world.change("demo", replicas=1)
-    await world.until("it acts", lambda: len(world.groups("demo")) == 1, seconds=30)
+    await world.until("it acts", lambda: len(world.groups("demo")) == 1)
     assert world.operator_runs
     assert "Traceback" not in world.log
 

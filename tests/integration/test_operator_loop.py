@@ -103,7 +103,7 @@ async def test_drift_of_every_kind_is_undone_at_once(world, what):
     place = (kind, "default", good["metadata"]["name"])
     changed = world.cluster.patch(*place, patch)
     assert said(changed) != said(good)
-    await world.until("the drift is undone", lambda: said(world.cluster.get(*place)) == said(good), seconds=2)
+    await world.until("the drift is undone", lambda: said(world.cluster.get(*place)) == said(good))
 
 
 def said(body):

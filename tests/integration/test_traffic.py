@@ -14,7 +14,7 @@ REQUESTS_PER_SECOND = 25
 CHOSEN = ("rollout", "router pod deleted", "engine pod deleted", "operator kill -9")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 async def test_no_request_is_lost_while_things_change(tmp_path):
     by_name = {change.name: change for change in CHANGES}
     rows = await run(tmp_path, [by_name[name] for name in CHOSEN], REQUESTS_PER_SECOND, print, quiet=0.5)

@@ -26,7 +26,7 @@ async def test_a_rolling_update_is_never_below_what_was_asked_for(world, templat
         return set(world.ready()) - leaving
 
     change(world, "Deployment", "web", template=template(container("sleep", "601")))
-    status = asyncio.create_task(world.kubectl("rollout", "status", "deployment/web", "--timeout=15s"))
+    status = asyncio.create_task(world.kubectl("rollout", "status", "deployment/web", "--timeout=60s"))
 
     def rolled():
         nonlocal fewest, most
@@ -89,7 +89,7 @@ async def test_an_ordered_set_grows_and_shrinks_one_by_one(world):
     told = asyncio.create_task(_story(world, 3))
     await asyncio.sleep(0)
     world.stateful_set(3)
-    assert await asyncio.wait_for(told, 15) == [
+    assert await asyncio.wait_for(told, 60) == [
         "+set-0",
         "set-0 ready",
         "+set-1",
@@ -100,7 +100,7 @@ async def test_an_ordered_set_grows_and_shrinks_one_by_one(world):
     told = asyncio.create_task(_leaving(world, 2))
     await asyncio.sleep(0)
     change(world, "StatefulSet", "set", replicas=1)
-    assert await asyncio.wait_for(told, 15) == ["set-2 leaves", "set-2 gone", "set-1 leaves", "set-1 gone"]
+    assert await asyncio.wait_for(told, 60) == ["set-2 leaves", "set-2 gone", "set-1 leaves", "set-1 gone"]
     assert sorted(world.pods()) == ["set-0"]
 
 
@@ -130,7 +130,7 @@ async def _last_endpoint(world, pod):
 
 async def test_endpoints_follow_readiness_and_show_who_leaves(world, container, template):
     # The hook, not a trap: a shell that is told to end before it has set its trap ends at once.
-    hook = {"preStop": {"exec": {"command": ["sleep", "0.5"]}}}
+    hook = {"preStop": {"exec": {"command": ["sleep", "1"]}}}
     world.service()
     world.stateful_set(2, template(container(lifecycle=hook)), podManagementPolicy="Parallel")
     both = {"set-0": (True, True, False), "set-1": (True, True, False)}
@@ -138,7 +138,7 @@ async def test_endpoints_follow_readiness_and_show_who_leaves(world, container, 
     told = asyncio.create_task(_last_endpoint(world, "set-1"))
     await asyncio.sleep(0)
     change(world, "StatefulSet", "set", replicas=1)
-    ready, _, terminating = await asyncio.wait_for(told, 15)
+    ready, _, terminating = await asyncio.wait_for(told, 60)
     assert (ready, terminating) == (False, True)
     await world.until(lambda: world.endpoints() == {"set-0": (True, True, False)})
 
@@ -148,7 +148,7 @@ async def test_deleting_an_owner_with_kubectl(world, cascade, stays):
     world.deployment(1)
     await world.until(lambda: len(world.ready()) == 1)
     before = list(world.pods())
-    await world.kubectl("delete", "deployment", "web", f"--cascade={cascade}", "--timeout=15s")
+    await world.kubectl("delete", "deployment", "web", f"--cascade={cascade}", "--timeout=60s")
     assert world.get("Deployment", "web") is None
 
     def left():
@@ -202,5 +202,6 @@ async def test_a_pod_that_fits_nowhere_waits_with_the_schedulers_words(world, co
     condition = await world.until(scheduled)
     assert (condition["status"], condition["reason"]) == ("False", "Unschedulable")
     assert condition["message"].startswith(message)
-    [event] = [e for e in world.cluster.list("Event", "default") if e["reason"] == "FailedScheduling"]
+    events = lambda: [e for e in world.cluster.list("Event", "default") if e["reason"] == "FailedScheduling"]  # noqa: E731
+    [event] = await world.until(events)
     assert event["message"] == condition["message"]

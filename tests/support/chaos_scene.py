@@ -96,7 +96,7 @@ class Scene:
         """Whether the LLMDeployment is gone, finalizer and all."""
         return not await self.body(name)
 
-    async def until(self, what: str, holds: Any, seconds: float = 30) -> Any:
+    async def until(self, what: str, holds: Any, seconds: float = 60) -> Any:
         """Wait until the coroutine function `holds` returns something true; return that."""
         deadline = time.monotonic() + seconds
         while not (result := await holds()):
@@ -106,7 +106,7 @@ class Scene:
             await asyncio.sleep(0.1)
         return result
 
-    async def settled(self, seconds: float = 60) -> None:
+    async def settled(self, seconds: float = 90) -> None:
         """Wait until the namespace is exactly what is wanted; AssertionError tells what is not."""
         deadline = time.monotonic() + seconds
         while wrong := await self._wrong():

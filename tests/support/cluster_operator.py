@@ -34,8 +34,9 @@ class Operator:
         self.log_file = self._folder / "log"
         self.identity = None
         models = server.folder / "tiny"
-        models.mkdir(exist_ok=True)
-        (models / "config.json").write_text(json.dumps(MODEL))
+        if not models.exists():  # never while another operator reads it
+            models.mkdir()
+            (models / "config.json").write_text(json.dumps(MODEL))
 
     def start(self):
         """Start the process, with the rights of the chart unless they are given already."""

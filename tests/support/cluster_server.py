@@ -26,7 +26,8 @@ from cluster_http import HttpCluster
 from manta_operator.box.cluster import ApiError
 
 PREFIX = "manta-it-"
-LOOK_SECONDS = 8
+LOOK_SECONDS = 20
+"""Long for a server without controllers, but a slow one that has them must not get others beside."""
 KIND_SECONDS = 300
 
 

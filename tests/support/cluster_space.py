@@ -129,11 +129,11 @@ class Space:
         return {f"{each['kind']}/{each['metadata']['name']}": each["metadata"]["resourceVersion"] for each in found}
 
     def still(self, name):
-        """Wait until nobody has written for a second; return `versions`."""
+        """Wait until nobody has written for two seconds; return `versions`."""
         before = None
         while before != (now := self.versions(name)):
             before = now
-            time.sleep(1)
+            time.sleep(2)
         return now
 
     def events(self, name):
@@ -157,7 +157,7 @@ class Space:
         for body in self.cluster.list(KIND, self.name):
             with contextlib.suppress(ApiError):
                 self.cluster.delete(KIND, self.name, body["metadata"]["name"])
-        deadline = time.monotonic() + (10 if self.operator and self.operator.runs else 0)
+        deadline = time.monotonic() + (30 if self.operator and self.operator.runs else 0)
         while self.cluster.list(KIND, self.name) and time.monotonic() < deadline:
             time.sleep(0.1)
         for body in self.cluster.list(KIND, self.name):

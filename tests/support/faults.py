@@ -103,6 +103,11 @@ class Proxy:
         await self.stop()
         await self._api.close()
 
+    @property
+    def streams(self) -> int:
+        """How many watches run."""
+        return len(self._streams)
+
     def cut_streams(self) -> int:
         """Cut all watches that run; how many."""
         tasks = list(self._streams)

@@ -135,7 +135,7 @@ class World:
         """Whether the operator's process lives."""
         return self._operator.running
 
-    async def until(self, what: str, condition: Callable[[], Any], seconds: float = 20) -> Any:
+    async def until(self, what: str, condition: Callable[[], Any], seconds: float = 60) -> Any:
         """Wait until `condition` is true and return it."""
         deadline = time.monotonic() + seconds
         while True:
@@ -194,11 +194,11 @@ class World:
         return {f"{b['kind']}/{b['metadata']['name']}": b["metadata"]["resourceVersion"] for b in bodies}
 
     async def still(self, name: str) -> dict[str, str]:
-        """Wait until nobody has written for half a second, the box's controllers included; return `versions`."""
+        """Wait until nobody has written for a while, the box's controllers included; return `versions`."""
         before: dict[str, str] = {}
         while before != (now := self.versions(name)):
             before = now
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(1.5)
         return now
 
     async def scale(self, name: str, replicas: int) -> None:

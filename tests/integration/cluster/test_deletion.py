@@ -80,7 +80,7 @@ def test_a_namespace_that_takes_the_operators_rights_along_is_released(space):
     space.make("demo", replicas=2)
     space.serving("demo")
     space.cluster.delete("Namespace", None, space.name)
-    space.until("it is gone", lambda: space.cluster.find("Namespace", None, space.name) is None, seconds=30)
+    space.until("it is gone", lambda: space.cluster.find("Namespace", None, space.name) is None, seconds=90)
 
 
 def test_a_namespace_goes_with_all_that_is_in_it(space, server):
@@ -89,4 +89,4 @@ def test_a_namespace_goes_with_all_that_is_in_it(space, server):
     space.make("demo", replicas=2)
     space.serving("demo")
     space.cluster.delete("Namespace", None, space.name)
-    space.until("it is gone", lambda: space.cluster.find("Namespace", None, space.name) is None, seconds=30)
+    space.until("it is gone", lambda: space.cluster.find("Namespace", None, space.name) is None, seconds=90)

@@ -34,7 +34,7 @@ def test_drift_is_undone(space, kind, name, patch):
     good = space.get(kind, name)
     changed = space.cluster.patch(kind, space.name, name, patch)
     assert parts(changed) != parts(good)
-    space.until(f"{kind} {name} is as before", lambda: parts(space.get(kind, name)) == parts(good), seconds=30)
+    space.until(f"{kind} {name} is as before", lambda: parts(space.get(kind, name)) == parts(good))
 
 
 def test_deleted_children_come_back(space):
@@ -86,7 +86,7 @@ def test_a_foreign_object_is_refused(space, kind):
     assert parts(space.get(kind, name)) == parts(made)
     assert space.get(kind, name)["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
     space.cluster.delete(kind, space.name, name)
-    space.serving("demo", seconds=90)
+    space.serving("demo", seconds=120)
     assert space.get(kind, name)["metadata"]["uid"] != made["metadata"]["uid"]
 
 

@@ -15,9 +15,15 @@ def health_port():
 
 
 @pytest.fixture
-def pair(space, own, health_port):
+def lease_seconds():
+    """How long the Lease lasts: so short that it runs out soon, and so long that a busy machine renews it in time."""
+    return 9
+
+
+@pytest.fixture
+def pair(space, own, health_port, lease_seconds):
     """Two operators that ask for the same Lease; the first has it."""
-    options = ("--leader-elect", f"--lease-namespace={space.name}", "--lease-seconds=3")
+    options = ("--leader-elect", f"--lease-namespace={space.name}", f"--lease-seconds={lease_seconds}")
     first = own("one", *options)
     space.until("the first leads", lambda: "this replica acts" in first.log)
     second = own("two", *options, "--health-host=127.0.0.1", f"--health-port={health_port}")
@@ -26,7 +32,7 @@ def pair(space, own, health_port):
 
 
 def probe(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -50,8 +56,8 @@ def test_a_standby_waits_and_takes_over_at_once_on_sigterm(space, pair, health_p
     space.serving("demo")
     assert "this replica acts" not in second.log
     code, seconds = first.end()
-    assert (code, seconds < 10) == (0, True)
-    space.until("the second leads", lambda: holder(space) not in ("", before), seconds=5)
+    assert (code, seconds < 25) == (0, True)
+    space.until("the second leads", lambda: holder(space) not in ("", before))
     assert space.get("Lease", LEASE)["spec"]["leaseTransitions"] == 1
     space.scale("demo", 2)
     space.until("two replicas", lambda: len(space.groups("demo")) == 2)
@@ -65,7 +71,7 @@ def test_a_standby_takes_over_when_the_leader_dies(space, pair):
     space.make("demo")
     space.until("the first has made the groups", lambda: space.groups("demo"))
     first.kill()
-    space.until("the second leads", lambda: "this replica acts" in second.log, seconds=15)
+    space.until("the second leads", lambda: "this replica acts" in second.log)
     space.serving("demo")
 
 
@@ -73,6 +79,6 @@ def test_a_lost_lease_ends_the_process(space, pair):
     """An operator whose Lease somebody else holds ends with an exit code that is not 0."""
     first, _ = pair
     space.cluster.patch("Lease", space.name, LEASE, {"spec": {"holderIdentity": "somebody-else"}})
-    space.until("the first has ended", lambda: not first.runs, seconds=10)
+    space.until("the first has ended", lambda: not first.runs)
     assert first.end()[0] == 1
     assert "the lease was taken by somebody-else" in first.log

@@ -29,9 +29,9 @@ def test_kubectl_scale(space):
     space.make("demo")
     space.serving("demo")
     call = [kubectl, f"--kubeconfig={space.server.kubeconfig}", f"--namespace={space.name}"]
-    subprocess.run([*call, "scale", "llmd/demo", "--replicas=2"], check=True, capture_output=True, timeout=30)
+    subprocess.run([*call, "scale", "llmd/demo", "--replicas=2"], check=True, capture_output=True, timeout=90)
     space.serving("demo")
-    shown = subprocess.run([*call, "get", "llmd"], check=True, capture_output=True, text=True, timeout=30).stdout
+    shown = subprocess.run([*call, "get", "llmd"], check=True, capture_output=True, text=True, timeout=90).stdout
     heads, row = (line.split() for line in shown.splitlines())
     assert (row[heads.index("READY")], row[heads.index("DESIRED")]) == ("2", "2")
 

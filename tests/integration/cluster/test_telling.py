@@ -24,7 +24,7 @@ def test_a_kind_that_may_be_absent_stops_nothing(space, kind):
     else:
         missing = space.becomes("demo", "Integrated", "False", "CRDMissing")
         assert f"the cluster serves no {kind}" in missing["message"]
-        assert told(space, "CRDMissing") == ["Warning"]
+        space.until("it is told", lambda: told(space, "CRDMissing") == ["Warning"])
     space.change("demo", monitoring=None, gateway=None)
     space.until("nobody asks for it any more", lambda: judged_without(space, "Integrated"))
     if space.cluster.serves(kind):
