@@ -1,0 +1,42 @@
+"""The termination message is the end of the log in plain words, and goes only where a kubelet has put a file."""
+
+from manta_runtime.engine.last_words import LastWords
+
+
+def test_it_is_the_end_in_whole_lines():
+    words = LastWords()
+    for number in range(100):
+        words.hear(f"line {number} " + "x" * 90)
+    lines = words.text().splitlines()
+    assert lines[-1].startswith("line 99 ")
+    assert all(line.startswith("line ") for line in lines)
+    assert 15 < len(lines) < 25
+    assert len(words.text()) <= 2048
+
+
+def test_one_long_line_leaves_room_for_others():
+    words = LastWords()
+    words.hear("ValueError: no")
+    words.hear("y" * 10_000)
+    assert words.text().splitlines()[0] == "ValueError: no"
+
+
+def test_it_is_written_into_a_file_that_is_there(tmp_path):
+    words = LastWords()
+    words.hear("vLLM ended")
+    file = tmp_path / "termination-log"
+    words.leave(file)
+    assert not file.exists(), "nobody asked for it"
+    file.write_text("something longer, of before")
+    words.leave(file)
+    assert file.read_text() == "vLLM ended"
+
+
+def test_a_link_is_not_followed(tmp_path):
+    target = tmp_path / "target"
+    target.write_text("keep")
+    (tmp_path / "link").symlink_to(target)
+    words = LastWords()
+    words.hear("x")
+    words.leave(tmp_path / "link")
+    assert target.read_text() == "keep"
