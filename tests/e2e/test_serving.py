@@ -93,11 +93,12 @@ async def test_a_scale_down_under_load_loses_no_request(box, client):
     async with await chat_with(client, "tiny") as tiny:
         load = Load(tiny)
         load.start()
-        await asyncio.sleep(3)
+        await _until(lambda: len(load.outcome.answered) == 2, "both replicas have served")
         await scale(client, "tiny", 1)
         await wait_ready(box, client, "tiny", 1)
         left = await _until_gone(client, "tiny", 1)
-        await asyncio.sleep(2)
+        before = sum(load.outcome.answered.values())
+        await _until(lambda: sum(load.outcome.answered.values()) > before + 10, "the one that is left serves")
         outcome = await load.stop()
     assert left, "the second replica drained but never left"
     assert not outcome.failed
@@ -105,6 +106,15 @@ async def test_a_scale_down_under_load_loses_no_request(box, client):
     assert sum(outcome.answered.values()) > 10
     await scale(client, "tiny", 2)
     await wait_ready(box, client, "tiny", 2)
+
+
+async def _until(holds, what: str) -> None:
+    """Wait for what the load, which has no events, has come to."""
+    for _ in range(1200):
+        if holds():
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail(f"not after two minutes: {what}")
 
 
 async def _until_gone(client, name: str, left: int) -> bool:
@@ -118,18 +128,26 @@ async def _until_gone(client, name: str, left: int) -> bool:
     return False
 
 
+async def _restarts(client, pod: str) -> int:
+    """How often a pod's engine was restarted, when that is told."""
+    for _ in range(240):
+        if restarts := (await take(client)).pods[pod].restarts:
+            return restarts
+        await asyncio.sleep(0.5)
+    return 0
+
+
 async def test_a_killed_engine_comes_back_while_the_other_serves(box, client):
     await wait_ready(box, client, "tiny", 2)
     (victim, address), *_ = sorted((await engine_pods(client, "tiny")).items())
     async with await chat_with(client, "tiny") as tiny:
         load = Load(tiny)
         load.start()
-        await asyncio.sleep(2)
+        await _until(lambda: load.outcome.answered[victim], "the one that is to die serves")
         engine_of(address).kill()
-        await asyncio.sleep(1)
+        assert await _restarts(client, victim) == 1
         await wait_ready(box, client, "tiny", 2)
         outcome = await load.stop()
-    pod = (await take(client)).pods[victim]
-    assert pod.restarts == 1
+    assert (await take(client)).pods[victim].restarts == 1
     assert sum(count for replica, count in outcome.answered.items() if replica != victim) > 10
     assert sum(outcome.failed.values()) <= 8, "only what was in flight or sent before the router noticed"

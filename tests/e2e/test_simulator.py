@@ -107,7 +107,7 @@ async def test_the_simulator_cannot_be_told_from_the_engine(box, client, simulat
     pods = (await take(client)).pods.values()
     real = next(f"http://{pod.address}:8000" for pod in pods if (pod.deployment, pod.container) == ("tiny", "engine"))
     async with aiohttp.ClientSession() as session:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while True:
                 try:
                     await ask(session, simulated, "health")

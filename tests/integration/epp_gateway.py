@@ -186,7 +186,7 @@ async def start(folder, name, config):
             stdout=log, stderr=log,
         )  # fmt: skip
     listener = config["static_resources"]["listeners"][0]["address"]["socket_address"]
-    for _ in range(200):
+    for _ in range(1200):
         try:
             _, writer = await asyncio.open_connection(listener["address"], listener["port_value"])
         except OSError:

@@ -246,7 +246,7 @@ async def test_a_token_ends_with_its_account(world):
     async def refused():
         return (await world("GET", "/apis")).code == 401
 
-    await world.api.until(refused, seconds=30)
+    await world.api.until(refused)
 
 
 async def test_an_administrator_speaks_for_others(world):

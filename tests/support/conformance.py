@@ -68,7 +68,7 @@ class Api:
             events = [json.loads(line) for line in (await answer.text()).splitlines()]
             return events if answer.status == 200 else [{"type": "ERROR", "object": events[0]}]
 
-    async def until(self, holds, seconds=20):
+    async def until(self, holds, seconds=60):
         """Ask again until something holds."""
         for _ in range(seconds * 10):
             if await holds():
