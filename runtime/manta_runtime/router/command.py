@@ -22,7 +22,7 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Path(path_type=Path),
         default=DEFAULT_RUN_DIR,
         show_default=True,
-        help="Folder that both containers share: the picker writes the replicas there.",
+        help="Folder that both containers share: the picker writes the replicas there, and listens for Envoy.",
     )(function)
     return click.option(
         "--config",
