@@ -47,7 +47,8 @@ def holder(space):
     return space.get("Lease", LEASE)["spec"]["holderIdentity"]
 
 
-def test_a_standby_waits_and_takes_over_at_once_on_sigterm(space, pair, health_port):
+@pytest.mark.parametrize("lease_seconds", [60])
+def test_a_standby_waits_and_takes_over_at_once_on_sigterm(space, pair, health_port, lease_seconds):
     """One of two operators acts; on SIGTERM it ends with 0 and gives its Lease to the other."""
     first, second = pair
     before = holder(space)
@@ -57,7 +58,7 @@ def test_a_standby_waits_and_takes_over_at_once_on_sigterm(space, pair, health_p
     assert "this replica acts" not in second.log
     code, seconds = first.end()
     assert (code, seconds < 25) == (0, True)
-    space.until("the second leads", lambda: holder(space) not in ("", before))
+    space.until("the second leads", lambda: holder(space) not in ("", before), seconds=lease_seconds - 20)
     assert space.get("Lease", LEASE)["spec"]["leaseTransitions"] == 1
     space.scale("demo", 2)
     space.until("two replicas", lambda: len(space.groups("demo")) == 2)
