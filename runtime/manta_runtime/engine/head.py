@@ -137,6 +137,7 @@ class _Head:
             environment = engine_environment(settings, self._environ, token=token)
             self._journal.hide(token)
             self._journal.begin("ray")
+            log.info("starting the Ray head")
             self._ray, address = await start_ray(settings, environment, hear=self._journal.listener("ray"))
             self._group = replace(self._group, address=address, token=token)
             environment = engine_environment(settings, self._environ, address, token)

@@ -20,6 +20,7 @@ Source = Literal["manta", "vllm", "ray"]
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _LEVELS = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
+_RAYS = "SUCC|WARN|ERR|PANIC"
 # `(APIServer pid=7) `; what a Ray worker prints comes with one more of Ray's own in front.
 _PROCESSES = r"(?P<processes>(?:\([^()]*\bpid=\d+[^()]*\)\s*)*)"
 _FORMS = tuple(
@@ -27,11 +28,21 @@ _FORMS = tuple(
     for form in (
         rf"(?P<level>{_LEVELS}) \d\d-\d\d \d\d:\d\d:\d\d \[(?P<logger>[^\]\s]+:\d+)\] ?(?P<message>.*)",  # vLLM
         rf"(?P<level>{_LEVELS}):\s+(?P<message>.*)",  # uvicorn
-        rf"\d{{4}}-\d\d-\d\d [\d:]{{8}},\d{{3}}\s+(?P<level>{_LEVELS})\s+(?P<logger>\S+:\d+) -- (?P<message>.*)",  # Ray
+        rf"\d{{4}}-\d\d-\d\d \S+\s+(?P<level>{_LEVELS}|{_RAYS})\s+(?P<logger>\S+:\d+) -- (?P<message>.*)",  # Ray
         r"\[(?P<level>[DIWEF])\d{4} [\d:.]+ (?:\d+ )?(?P<logger>\S+:\d+)\] (?P<message>.*)",  # PyTorch's C++
     )
 )
-_LETTERS = {"D": "debug", "I": "info", "W": "warning", "E": "error", "F": "critical"}
+_LEVEL_NAMES = {each: each.lower() for each in _LEVELS.split("|")} | {
+    "D": "debug",
+    "I": "info",
+    "W": "warning",
+    "E": "error",
+    "F": "critical",
+    "SUCC": "info",
+    "WARN": "warning",
+    "ERR": "error",
+    "PANIC": "critical",
+}
 _PROCESS = re.compile(r"\((\S+)[^()]*\bpid=\d+")
 _FAILED = re.compile(r"Traceback \(most recent call last\)|[\w.]*(?:Error|Exception): ")
 _WARNED = re.compile(r"\S+:\d+: \w*Warning: ")
@@ -81,9 +92,8 @@ def read_line(text: str) -> Line:
         if found := form.match(text):
             parts = found.groupdict()
             processes = _PROCESS.findall(parts["processes"]) if parts.get("processes") else []
-            level = parts["level"]
             return Line(
-                level=_LETTERS.get(level) or level.lower(),
+                level=_LEVEL_NAMES[parts["level"]],
                 message=parts["message"],
                 logger=parts.get("logger") or "",
                 process=processes[-1] if processes else "",

@@ -40,6 +40,11 @@ PLACE = Place(group="tiny-1a2b-0", rank=1, pod="tiny-1a2b-0-1")
             id="ray",
         ),
         pytest.param(
+            "2026-11-21 14:27:42,703\tSUCC scripts.py:1085 -- Ray runtime started.",
+            Line("info", "Ray runtime started.", "scripts.py:1085"),
+            id="ray has started",
+        ),
+        pytest.param(
             "[W1121 14:06:38.384236699 utils.cpp:68] Warning: NUMA binding",
             Line("warning", "Warning: NUMA binding", "utils.cpp:68"),
             id="torch",
