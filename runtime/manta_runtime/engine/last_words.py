@@ -1,7 +1,8 @@
 """The termination message of a container whose log is JSON: the end of the log in plain words. Effects, at the end.
 
 Kubernetes takes a container's last words from a file, or else from the end of its log, 2 KiB of it. In JSON those would
-be few lines, and no words for the condition that shows them; so the launcher writes the file itself.
+be few lines, and no words for the condition that shows them; so the launcher writes the file itself. There is room for
+more, too: the latest errors, which with vLLM are often far above the end, behind the tracebacks of its other processes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ TERMINATION_LOG = Path("/dev/termination-log")
 """Where Kubernetes reads them, unless the pod says otherwise."""
 
 _LINES = 40
-_LONGEST_LINE = 400
+_ERRORS = 3
+_LONGEST_BYTES = 500
 _MOST_BYTES = 2048
 
 
@@ -24,13 +26,18 @@ class LastWords:
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque(maxlen=_LINES)
+        self._errors: deque[str] = deque(maxlen=_ERRORS)
 
     def hear(self, text: str) -> None:
         """Remember one line."""
-        self._lines.append(text[:_LONGEST_LINE])
+        line = text if len(text) * 4 <= _LONGEST_BYTES else _begin_of(text)
+        self._lines.append(line)
+        # The others point to the one that tells.
+        if ("Error: " in line or "Exception: " in line) and "root cause" not in line and line not in self._errors:
+            self._errors.append(line)
 
     def text(self) -> str:
-        """Return the end of what was heard: whole lines, at most 2 KiB."""
+        """Return the latest errors and the end of what was heard: whole lines, at most 4 KiB."""
         kept: list[str] = []
         size = 0
         for line in reversed(self._lines):
@@ -38,7 +45,8 @@ class LastWords:
             if size > _MOST_BYTES:
                 break
             kept.append(line)
-        return "\n".join(reversed(kept))
+        kept.reverse()
+        return "\n".join([*(error for error in self._errors if error not in kept), *kept])
 
     def leave(self, path: Path = TERMINATION_LOG) -> None:
         """Write them where the kubelet looks. Does nothing where there is no such file: nobody asked for it."""
@@ -47,3 +55,7 @@ class LastWords:
             descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(self.text().encode(errors="replace"))
+
+
+def _begin_of(text: str) -> str:
+    return text[:_LONGEST_BYTES].encode(errors="replace")[:_LONGEST_BYTES].decode(errors="ignore")

@@ -40,3 +40,27 @@ def test_a_link_is_not_followed(tmp_path):
     words.hear("x")
     words.leave(tmp_path / "link")
     assert target.read_text() == "keep"
+
+
+def test_the_cause_is_among_them_however_far_above():
+    words = LastWords()
+    words.hear("(EngineCore pid=9) ERROR 11-21 14:06:38 [core.py:9] ValueError: no kernel for this")
+    for number in range(200):
+        words.hear(f"  File x.py, line {number}")
+    words.hear("RuntimeError: Engine core initialization failed. See root cause above.")
+    words.hear("vLLM ended by itself with code 1; its own last words are above")
+    lines = words.text().splitlines()
+    assert lines[0].endswith("ValueError: no kernel for this")
+    assert lines[1].startswith("  File x.py")
+    assert lines[-1].startswith("vLLM ended")
+
+
+def test_many_long_errors_leave_room_for_the_end():
+    words = LastWords()
+    for number in range(50):
+        words.hear(f"ValueError: {number} " + "é" * 1000)
+    for number in range(60):
+        words.hear(f"{number} " + "x" * 100)
+    words.hear("the end")
+    assert len(words.text().encode()) <= 4096
+    assert words.text().endswith("the end")
