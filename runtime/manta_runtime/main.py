@@ -1,6 +1,6 @@
 """The command `manta-runtime`: what the containers of an engine pod and of a router pod run.
 
-The two halves are imported only when asked for: an engine pod needs no Kubernetes client, a router pod no engine.
+Each part is imported only when asked for: an engine pod needs no Kubernetes client, a router pod no engine.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import click
 
 _COMMANDS = {
     "engine": ("manta_runtime.engine.command", "engine", "Launch one pod of an engine group (Ray + vLLM)."),
+    "fetch": ("manta_runtime.models.command", "fetch", "Fetch a model into a cache, before the engine starts."),
     "simulate": ("manta_runtime.simulator.command", "simulate", "Simulate vLLM's server, for load tests."),
     "router": ("manta_runtime.router.command", "router", "Run a part of the router (Envoy, endpoint picker)."),
 }

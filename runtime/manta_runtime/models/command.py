@@ -1,0 +1,80 @@
+"""`manta-runtime fetch`: parse and check; end at once when the model is complete, else hand over to fetch.py.
+
+Wrong arguments end with exit code 2.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import click
+
+from manta_runtime.models.manifest import damaged, read_manifest
+from manta_runtime.models.settings import FetchSettings, FetchSettingsError, check_target, parse_uri
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--uri", required=True, help="hf://org/name, s3://bucket/prefix or gs://bucket/prefix.")
+@click.option("--revision", default="", help="Branch, tag or commit of a hub; omitted: main.")
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="The folder that holds the complete model.")
+@click.option("--pod-ip", required=True, help="The address to tell progress on; never 0.0.0.0.")
+@click.option("--control-port", type=click.IntRange(1, 65535), default=8001, show_default=True)
+@click.option(
+    "--retry-seconds",
+    type=click.FloatRange(0),
+    default=600,
+    show_default=True,
+    help="How long a source may give nothing before the fetch fails.",
+)
+@click.option("--parallel", type=click.IntRange(1, 64), default=8, show_default=True, help="Ranges fetched at once.")
+@click.option(
+    "--chunk-bytes", type=click.IntRange(1024), default=16 * 1024 * 1024, show_default=True, help="Size of a range."
+)
+def fetch(
+    uri: str,
+    revision: str,
+    to: Path,
+    pod_ip: str,
+    control_port: int,
+    retry_seconds: float,
+    parallel: int,
+    chunk_bytes: int,
+) -> None:
+    """Fetch a model into a cache: resumable, verified, and there only when it is complete.
+
+    Credentials come from the environment: HF_TOKEN; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY;
+    GOOGLE_SERVICE_ACCOUNT_KEY.
+    """
+    try:
+        source = parse_uri(uri)
+        check_target(to)
+    except FetchSettingsError as error:
+        raise click.UsageError(str(error)) from error
+    if source.scheme != "hf" and revision:
+        raise click.UsageError(f"--revision={revision}: a bucket has no revisions; put the version into the prefix")
+    manifest = read_manifest(to)
+    if manifest and (manifest.uri, manifest.revision) == (str(source), revision) and not damaged(to, manifest):
+        click.echo(f"manta fetch: {source} is complete in {to}", err=True)
+        return
+    # What is asked for is a download; and huggingface_hub reads this when it is imported.
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        os.environ.pop(name, None)
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    settings = FetchSettings(
+        uri=source,
+        revision=revision,
+        to=to,
+        pod_ip=pod_ip,
+        control_port=control_port,
+        holder=os.environ.get("POD_NAME") or socket.gethostname(),
+        retry_seconds=retry_seconds,
+        parallel=parallel,
+        chunk=chunk_bytes,
+    )
+    # Imported late: a complete cache should not wait for the HTTP libraries.
+    from manta_runtime.models.fetch import run_fetch  # noqa: PLC0415
+
+    sys.exit(run_fetch(settings, dict(os.environ)))
