@@ -22,9 +22,9 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _LEVELS = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
 _RAYS = "SUCC|WARN|ERR|PANIC"
 # `(APIServer pid=7) `; what a Ray worker prints comes with one more of Ray's own in front.
-_PROCESSES = r"(?P<processes>(?:\([^()]*\bpid=\d+[^()]*\)\s*)*)"
+_PROCESSES = re.compile(r"(?:\((\S+)[^()]*\bpid=\d+[^()]*\) ?)+")
 _FORMS = tuple(
-    re.compile(_PROCESSES + form, re.DOTALL)
+    re.compile(form, re.DOTALL)
     for form in (
         rf"(?P<level>{_LEVELS}) \d\d-\d\d \d\d:\d\d:\d\d \[(?P<logger>[^\]\s]+:\d+)\] ?(?P<message>.*)",  # vLLM
         rf"(?P<level>{_LEVELS}):\s+(?P<message>.*)",  # uvicorn
@@ -43,7 +43,6 @@ _LEVEL_NAMES = {each: each.lower() for each in _LEVELS.split("|")} | {
     "ERR": "error",
     "PANIC": "critical",
 }
-_PROCESS = re.compile(r"\((\S+)[^()]*\bpid=\d+")
 _FAILED = re.compile(r"Traceback \(most recent call last\)|[\w.]*(?:Error|Exception): ")
 _WARNED = re.compile(r"\S+:\d+: \w*Warning: ")
 
@@ -88,19 +87,15 @@ _encode = msgspec.json.Encoder().encode
 def read_line(text: str) -> Line:
     """Return what one line of vLLM's or Ray's output says, without colours and its own prefix."""
     text = _ANSI.sub("", text) if "\x1b" in text else text
+    process = ""
+    if text.startswith("(") and (processes := _PROCESSES.match(text)):
+        process, text = processes[1], text[processes.end() :]
     for form in _FORMS:
         if found := form.match(text):
             parts = found.groupdict()
-            processes = _PROCESS.findall(parts["processes"]) if parts.get("processes") else []
-            return Line(
-                level=_LEVEL_NAMES[parts["level"]],
-                message=parts["message"],
-                logger=parts.get("logger") or "",
-                process=processes[-1] if processes else "",
-            )
-    if _FAILED.match(text):
-        return Line("error", text)
-    return Line("warning" if _WARNED.match(text) else "info", text)
+            return Line(_LEVEL_NAMES[parts["level"]], parts["message"], parts.get("logger") or "", process)
+    level = "error" if _FAILED.match(text) else "warning" if _WARNED.match(text) else "info"
+    return Line(level, text, "", process)
 
 
 def envelope(place: Place, phase: str, source: Source, line: Line, when: float) -> bytes:

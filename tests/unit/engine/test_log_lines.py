@@ -28,6 +28,17 @@ PLACE = Place(group="tiny-1a2b-0", rank=1, pod="tiny-1a2b-0-1")
             Line("error", "no (really)", "worker.py:9", "Worker_TP1"),
             id="a worker through Ray",
         ),
+        pytest.param(
+            "(RayWorkerProc pid=123)   wrapper = lookup()",
+            Line("info", "  wrapper = lookup()", "", "RayWorkerProc"),
+            id="a worker's code through Ray",
+        ),
+        pytest.param(
+            "(RayWorkerProc pid=123) ValueError: no",
+            Line("error", "ValueError: no", "", "RayWorkerProc"),
+            id="a worker's exception through Ray",
+        ),
+        pytest.param("(no process) ValueError: no", Line("info", "(no process) ValueError: no"), id="other brackets"),
         pytest.param("INFO 11-21 14:06:28 [api_utils.py:347] ", Line("info", "", "api_utils.py:347"), id="empty vllm"),
         pytest.param(
             "(APIServer pid=7) INFO:     Application startup complete.",
