@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _PR_SET_CHILD_SUBREAPER = 36
-_LAST_LINES_SECONDS = 1.0
+_LAST_LINES_SECONDS = 0.5
 
 
 def adopt_orphans() -> None:

@@ -1,5 +1,7 @@
 """What the control port tells of a pod: /status, /facts and /metrics."""
 
+from pathlib import Path
+
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -143,3 +145,13 @@ async def test_words_that_cannot_be_read_end_nothing(journal, monkeypatch, caplo
     vllm_says(journal, "[m.py:1] Starting to load model x")
     assert journal.phase == "load"
     assert "not understood (could not convert string to float)" in caplog.text
+
+
+async def test_every_name_is_documented(journal):
+    journal.begin("start")
+    vllm_says(journal, "[d.py:1] Loading weights took 0.05 seconds")
+    journal.drain_looks(1.0, 1)
+    names = {name.split("/")[0] for name in await metrics_of(journal)}
+    names |= set(await asked(journal, "status")) | set(await asked(journal, "facts")) | set(PHASES)
+    documented = (Path(__file__).parents[3] / "docs" / "observability.md").read_text()
+    assert [name for name in sorted(names) if f"`{name}`" not in documented and f"`{name}{{" not in documented] == []
