@@ -14,6 +14,7 @@ from manta_operator.api.crd import open_api_schema
 NODES = walk(open_api_schema())
 FILL = {
     "spec.model.uri": "hf://a/" + "b" * 2000,
+    "spec.model.endpoint": "http://" + "a" * 2000,
     "spec.model.cache.hostPath": "/" + "a" * 2000,
     "spec.engine.args[*]": "--a=" + "b" * 2000,
     "spec.router.cache.size": "1." + "1" * 2000,

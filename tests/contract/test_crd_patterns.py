@@ -37,6 +37,23 @@ CASES = {
     ),
     fields.TENANT_PATTERN: Case(("a", "team-a", "Team_A.1", "1"), ("", "-a", "a-", ".a", "a b", "a/b", "ä")),
     fields.HEADER_PATTERN: Case(("x-session-id", "a", "x1"), ("", "X-Session", "x_y", "-x", "x-", "x:", "a b")),
+    fields.ENDPOINT_PATTERN: Case(
+        ("https://hub.example.com", "http://minio.minio:9000", "http://10.0.0.1/a/b", "http://a.b-c/v1_x~.y"),
+        (
+            "",
+            "minio:9000",
+            "ftp://a",
+            "https://",
+            "https://A",
+            "http://a/",
+            "http://u:p@a",
+            "http://a:0",
+            "http://a?b",
+            "http://a#b",
+            "http://a b",
+        ),
+    ),
+    fields.REGION_PATTERN: Case(("eu-central-1", "1", "auto"), ("", "EU", "-a", "a_b", "a b", "a.b")),
     fields.COLLECTOR_PATTERN: Case(
         (
             "http://collector:4318",

@@ -8,6 +8,7 @@ import pytest
 from crd_cases import MINIMAL, problems
 
 from manta_operator.api import names
+from manta_operator.api.model_rules import SECRET_VARIABLES
 from manta_operator.api.rules import ARGS_RULES, PLANNED_FLAGS, RULES
 
 
@@ -50,17 +51,28 @@ FLAG = "every item must be one vLLM flag, its value after =, like --name=value; 
 
 CASES = [
     Case("no scheme", "must start with hf://", "spec.model.uri", model(uri="meta/llama"), model(uri="hf://meta/llama")),
-    Case("other scheme", "must start with hf://", "spec.model.uri", model(uri="s3://b/p"), model(uri="pvc://claim/p")),
+    Case("other scheme", "must start with hf://", "spec.model.uri", model(uri="ftp://b/p"), model(uri="pvc://claim/p")),
     Case("hf deep", "must be hf://organisation/name", "spec.model.uri", model(uri="hf://a/b/c"), model(uri="hf://a/b.1")),
     Case("hf shallow", "must be hf://organisation/name", "spec.model.uri", model(uri="hf://a"), model(uri="hf://A_1/b-")),
     Case("pvc alone", "must be pvc://claim/path", "spec.model.uri", model(uri="pvc://c"), model(uri="pvc://c/a/b")),
     Case("pvc case", "must be pvc://claim/path", "spec.model.uri", model(uri="pvc://C/a"), model(uri="pvc://a.b/c")),
     Case("file relative", "must be file:///", "spec.model.uri", model(uri="file://a/b"), model(uri="file:///a/b")),
     Case("file root", "must be file:///", "spec.model.uri", model(uri="file:///"), model(uri="file:///a")),
-    Case("dots", "must not hold ..", "spec.model.uri", model(uri="file:///a/../b"), model(uri="file:///a/..b/c")),
-    Case("end dots", "must not hold ..", "spec.model.uri", model(uri="pvc://c/a/.."), model(uri="pvc://c/a/...")),
-    Case("space", "must not hold ..", "spec.model.uri", model(uri="file:///a b"), model(uri="file:///a_b")),
-    Case("tab", "must not hold ..", "spec.model.uri", model(uri="file:///a\tb"), model(uri="file:///atb")),
+    Case("short bucket", "must be s3://bucket/prefix", "spec.model.uri", model(uri="s3://b/p"), model(uri="s3://b-1/p")),
+    Case("bucket case", "must be s3://bucket/prefix", "spec.model.uri", model(uri="gs://B12"), model(uri="gs://b_12")),
+    Case("empty part", "must be s3://bucket/prefix", "spec.model.uri", model(uri="s3://bbb/a//b"), model(uri="s3://bbb/a/")),
+    Case("image without a tag", "must be oci://", "spec.model.uri", model(uri="oci://r.io/a"), model(uri="oci://r.io/a:1")),
+    Case("image of no registry", "must be oci://", "spec.model.uri", model(uri="oci://a:1"), model(uri="oci://r:5000/a/b_c:1")),
+    Case("short digest", "must be oci://", "spec.model.uri",
+         model(uri="oci://r/a@sha256:12"), model(uri=f"oci://r/a@sha256:{'1f' * 32}#models/llama")),
+    Case("absolute path in an image", "must be oci://", "spec.model.uri", model(uri="oci://r/a:1#/m"), model(uri="oci://r/a:1#m")),
+    Case("dot", "must not hold . or ..", "spec.model.uri", model(uri="s3://bucket/./b"), model(uri="s3://bucket/.b")),
+    Case("dots in an image", "must not hold . or ..", "spec.model.uri", model(uri="oci://r/a:1#.."), model(uri="oci://r/a:1#..a")),
+    Case("fragment", "must not hold . or ..", "spec.model.uri", model(uri="file:///a#b"), model(uri="oci://r/a:1#b")),
+    Case("dots", "must not hold . or ..", "spec.model.uri", model(uri="file:///a/../b"), model(uri="file:///a/..b/c")),
+    Case("end dots", "must not hold . or ..", "spec.model.uri", model(uri="pvc://c/a/.."), model(uri="pvc://c/a/...")),
+    Case("space", "must not hold . or ..", "spec.model.uri", model(uri="file:///a b"), model(uri="file:///a_b")),
+    Case("tab", "must not hold . or ..", "spec.model.uri", model(uri="file:///a\tb"), model(uri="file:///atb")),
     Case(
         "revision of a file",
         "only an hf:// model has revisions",
@@ -70,11 +82,17 @@ CASES = [
     ),
     Case(
         "credentials of a claim",
-        "only an hf:// model needs credentials",
+        "pvc:// and file:// models need no credentials",
         "spec.model.credentialsSecret",
         model(uri="pvc://a/b", credentialsSecret="s"),
         model(credentialsSecret="s"),
     ),
+    Case("endpoint of a claim", "only hf://, s3:// and gs:// models", "spec.model.endpoint",
+         model(uri="pvc://a/b", endpoint="http://a"), model(uri="gs://abc", endpoint="http://a")),
+    Case("region of a hub", "only a bucket of s3:// has a region", "spec.model.region",
+         model(region="eu-1"), model(uri="s3://abc", region="eu-1")),
+    Case("pull secret", "pvc:// and file:// models need no credentials", "spec.model.credentialsSecret",
+         model(uri="file:///a", credentialsSecret="s"), model(uri="oci://r/a:1", credentialsSecret="s")),
     Case(
         "two caches",
         "at most one of claim, hostPath and sizeLimit",
@@ -95,8 +113,11 @@ CASES = [
     Case("own variable", "Manta sets this variable itself", "spec.engine.env[0].name",
          engine(env=[{"name": "POD_IP"}]), engine(env=[{"name": "POD_IPS"}]),
          "Manta sets POD_IP itself: choose another name"),
-    Case("token", "a token does not belong", "spec.engine.env[0].name",
-         engine(env=[{"name": "HF_TOKEN", "value": "x"}]), engine(env=[{"name": "HF_TOKENS"}])),
+    *(
+        Case(f"{name} in clear text", "a secret does not belong", "spec.engine.env[0].name",
+             engine(env=[{"name": name, "value": "x"}]), engine(env=[{"name": f"{name}_"}]))
+        for name in SECRET_VARIABLES
+    ),
     Case("uneven pods", "parallelism.tensor x parallelism.pipeline must", "spec.accelerator.perPod",
          split(2, 3, 4), split(2, 2, 4)),
     Case("mp over pods", "executor mp works within one pod", "spec.engine.executor",

@@ -84,20 +84,20 @@ def test_the_group_has_room_for_its_ranks(deployment):
 
 
 @pytest.mark.parametrize(
-    ("name", "model", "local"),
+    ("name", "model", "place"),
     [
-        ("hub", "org/model", False),
-        ("claim", "/mnt/model/llama/8b", True),
-        ("whole claim", "/mnt/model", True),
-        ("folder", "/mnt/model", True),
+        ("hub", "/mnt/cache/models/org-model-v1-9fc07cfa93", "/mnt/cache"),
+        ("claim", "/mnt/model/llama/8b", "/mnt/model"),
+        ("whole claim", "/mnt/model", "/mnt/model"),
+        ("folder", "/mnt/model", "/mnt/model"),
     ],
 )
-def test_the_model_arrives(name, model, local):
+def test_the_model_arrives(name, model, place):
     settings, _ = started(DEPLOYMENTS[name])
-    assert (settings.model, settings.model_is_local) == (model, local)
+    assert (settings.model, settings.model_is_local) == (model, True)
     statefulset = of_kind(render(DEPLOYMENTS[name])[1], "StatefulSet")[0]
-    mounted = {mount["mountPath"] for mount in containers(statefulset)["engine"]["volumeMounts"]}
-    assert not local or "/mnt/model" in mounted
+    mounts = {mount["mountPath"]: mount for mount in containers(statefulset)["engine"]["volumeMounts"]}
+    assert mounts[place]["readOnly"] is True
 
 
 def test_a_chat_template_reaches_vllm_as_it_was_written():
@@ -143,8 +143,8 @@ def test_every_variable_the_runtime_reads_is_rendered(deployment):
 
 @functools.cache
 def read_by_the_runtime():
-    """The names of all environment variables that any module of the runtime reads."""
-    files = (Path(control.__file__).parents[1]).rglob("*.py")
+    """The names of all environment variables that any module of the runtime reads, but for the fetch."""
+    files = (path for path in Path(control.__file__).parents[1].rglob("*.py") if path.parent.name != "models")
     return {name for path in files for name in environment_reads(ast.parse(path.read_text()))}
 
 

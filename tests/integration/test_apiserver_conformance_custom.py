@@ -240,7 +240,7 @@ async def test_our_kind_is_filled_in(api):
 @pytest.mark.parametrize(
     ("spec", "field", "text"),
     [
-        ({"model": {"uri": "s3://x"}}, "spec.model", "hf://"),
+        ({"model": {"uri": "ftp://x"}}, "spec.model", "hf://"),
         ({"model": {"uri": "file:///m", "revision": "a"}}, "spec.model", "hf://"),
         ({"replicas": -1}, "spec.replicas", "greater than or equal to 0"),
         ({"engine": {"args": ["--port=1"]}}, "spec.engine.args", "port"),

@@ -38,6 +38,7 @@ ITEMS: dict[str, Any] = {
 
 BESIDE: dict[str, tuple[str, Any]] = {
     "spec.gateway.hostnames": ("spec.gateway.parentRefs", [{"name": "g"}]),
+    "spec.model.region": ("spec.model.uri", "s3://bucket/prefix"),
     "spec.router.tenants": ("spec.router.auth", {"secret": "s"}),
     "spec.rollout.progressDeadlineSeconds": ("spec.engine.startupSeconds", 30),
 }

@@ -1,4 +1,4 @@
-"""What the engines of an LLMDeployment run: the model, vLLM's options and the resources of an engine pod.
+"""How the engines of an LLMDeployment run: vLLM's options and the resources of an engine pod.
 
 Part of the frozen models; `models.py` puts them together and re-exports them.
 """
@@ -10,47 +10,12 @@ from pydantic import Field
 from manta_operator.api.choices import AttentionBackend, DType, Executor, KVCacheDType, Quantization
 from manta_operator.api.fields import (
     ENV_NAME_PATTERN,
-    SET,
-    AbsolutePath,
     CpuQuantity,
     Frozen,
     MemoryQuantity,
-    ObjectName,
-    ShortText,
     list_map,
 )
 from manta_operator.api.names import RUNTIME_IMAGE
-
-
-class ModelCache(Frozen):
-    """Where downloaded weights are kept: at most one of the fields. With none, emptyDir without a limit."""
-
-    claim: ObjectName | None = None
-    """Name of a PersistentVolumeClaim in the same namespace. With several engine pods: ReadWriteMany."""
-    host_path: AbsolutePath | None = None
-    """Absolute path of a folder on the node, shared by the engine pods there. Created if it is missing."""
-    size_limit: MemoryQuantity | None = None
-    """Largest size of the emptyDir, for example 200Gi. Omitted: no limit but the node's disk."""
-
-
-class ModelSpec(Frozen):
-    """Which model is served, where its weights come from, and under which names clients ask for it."""
-
-    uri: Annotated[str, Field(min_length=1, max_length=1024)]
-    """Where the weights come from: hf://organisation/name (Hugging Face Hub),
-    pvc://claim/path (a PersistentVolumeClaim in the same namespace) or file:///absolute/path
-    (a folder that exists on every node that may run an engine)."""
-    revision: ShortText | None = None
-    """Branch, tag or commit on the Hugging Face Hub; hf:// only. Omitted: the newest of the main branch."""
-    served_names: Annotated[tuple[ShortText, ...], Field(max_length=16, json_schema_extra=SET)] = ()
-    """Names that clients put into the field "model" of a request. The first is the canonical one.
-    Empty: metadata.name is the only name."""
-    credentials_secret: ObjectName | None = None
-    """Name of a Secret in the same namespace with the key HF_TOKEN, for gated repositories; hf:// only."""
-    cache: ModelCache = Field(default_factory=ModelCache)
-    """Where downloaded weights are kept. Empty: an emptyDir, so every new pod downloads again."""
-    chat_template: Annotated[str, Field(min_length=1, max_length=65536)] | None = None
-    """A Jinja chat template, written out. Omitted: the template that comes with the model's tokenizer."""
 
 
 class Resources(Frozen):
@@ -63,7 +28,7 @@ class Resources(Frozen):
 
 
 class EnvVar(Frozen):
-    """One environment variable of the engine container."""
+    """One environment variable of the engine container, and of the one that fetches the model before it."""
 
     name: Annotated[str, Field(pattern=ENV_NAME_PATTERN, max_length=128)]
     """Name of the variable. Unique in the list. The names that Manta sets itself are refused."""
@@ -107,9 +72,10 @@ class EngineSpec(Frozen):
     """More flags for vLLM, one flag an item, for example --max-num-batched-tokens=8192.
     Flags that Manta sets itself, and their beginnings, are refused: use the field that the message names."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
-    """More environment variables for the engine container."""
+    """More environment variables for the engine container, and for the one that fetches the model before it
+    (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE)."""
     resources: Resources = Field(default_factory=Resources)
     """CPU and memory requested for every engine pod. Accelerators are requested by spec.accelerator."""
     startup_seconds: Annotated[int, Field(ge=30, le=86400)] = 1800
-    """Seconds from the start of a replica's pods until it must serve, download included.
-    A replica that does not serve by then is restarted."""
+    """Seconds that a replica may take until it serves, counted from when its weights are there.
+    A replica that does not serve by then is restarted. What fetches the weights is not: it gives up by itself."""

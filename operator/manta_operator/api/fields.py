@@ -24,6 +24,9 @@ _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 COLLECTOR_PATTERN = rf"^http://{_LABEL}([.]{_LABEL})*(:{_PORT})?(/[-A-Za-z0-9._~/]*)?$"
 
+ENDPOINT_PATTERN = rf"^https?://{_LABEL}([.]{_LABEL})*(:{_PORT})?(/[-A-Za-z0-9._~]+)*$"
+REGION_PATTERN = r"^[a-z0-9][-a-z0-9]*$"
+
 
 def _number_to_text(value: Any) -> Any:
     """Return `cpu: 4` as `"4"`: users write whole quantities without quotes, and Kubernetes lets them."""

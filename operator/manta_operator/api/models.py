@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from manta_operator.api.engine import EngineSpec, EnvVar, ModelCache, ModelSpec, Resources
+from manta_operator.api.engine import EngineSpec, EnvVar, Resources
 from manta_operator.api.fields import ACCELERATOR_PATTERN, AutoOrCount, Frozen, ShortText
 from manta_operator.api.integrations import GatewaySpec, MonitoringSpec, ParentRef
+from manta_operator.api.model import ModelCache, ModelSpec
 from manta_operator.api.router import RouterSpec
 from manta_operator.api.router_parts import (
     AuthSpec,

@@ -19,6 +19,9 @@ ANNOTATION_RESTART = "manta.dev/restart"
 """On the StatefulSet of a group: `{"count": 2, "at": RFC 3339}`. Pods created before `at` are to be replaced."""
 LABEL_POD_INDEX = "apps.kubernetes.io/pod-index"
 
+FETCH_CONTAINER = "fetch"
+"""The init container of an engine pod that brings the model into the cache."""
+
 COMPONENT_ENGINE = "engine"
 COMPONENT_ROUTER = "router"
 

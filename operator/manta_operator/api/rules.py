@@ -9,6 +9,7 @@ that CEL cannot state (does the model fit?) belongs to the planner.
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from manta_operator.api.model_rules import MODEL_RULES, SECRET_VARIABLES
 from manta_operator.api.router_rules import ROUTER_RULES
 from manta_operator.api.rule import Rule
 
@@ -68,7 +69,6 @@ SHORTEST_FLAG = len("--ab")
 OWN_VARIABLES = (
     "GROUP_HEAD",
     "GROUP_RANK",
-    "HF_HOME",
     "MANTA_CPU_RAY",
     "POD_IP",
     "POD_NAME",
@@ -181,45 +181,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
             ),
             *ROUTER_RULES,
         ),
-        "spec.model": (
-            Rule(
-                "self.uri.matches('^(hf|pvc|file)://')",
-                "must start with hf:// (Hugging Face Hub), pvc:// (a PersistentVolumeClaim) "
-                "or file:/// (a folder of the node)",
-                field_path=".uri",
-            ),
-            Rule(
-                "!self.uri.startsWith('hf://') || "
-                "self.uri.matches('^hf://[A-Za-z0-9][-A-Za-z0-9_.]*/[A-Za-z0-9][-A-Za-z0-9_.]*$')",
-                "must be hf://organisation/name; a branch, tag or commit goes into spec.model.revision",
-                field_path=".uri",
-            ),
-            Rule(
-                "!self.uri.startsWith('pvc://') || self.uri.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[^/]')",
-                "must be pvc://claim/path: the name of a PersistentVolumeClaim and a folder in it",
-                field_path=".uri",
-            ),
-            Rule(
-                "!self.uri.startsWith('file://') || self.uri.matches('^file:///[^/]')",
-                "must be file:///absolute/path, with three slashes",
-                field_path=".uri",
-            ),
-            Rule(
-                "!self.uri.matches('/[.][.](/|$)') && !self.uri.matches('[ \\\\t\\\\n?#]')",
-                "must not hold .. as a part of the path, spaces, ? or #",
-                field_path=".uri",
-            ),
-            Rule(
-                "!has(self.revision) || self.uri.startsWith('hf://')",
-                "only an hf:// model has revisions: leave it out, or use an hf:// uri",
-                field_path=".revision",
-            ),
-            Rule(
-                "!has(self.credentialsSecret) || self.uri.startsWith('hf://')",
-                "only an hf:// model needs credentials: leave it out, or use an hf:// uri",
-                field_path=".credentialsSecret",
-            ),
-        ),
+        "spec.model": MODEL_RULES,
         "spec.model.cache": (
             Rule(
                 "(has(self.claim) ? 1 : 0) + (has(self.hostPath) ? 1 : 0) + (has(self.sizeLimit) ? 1 : 0) <= 1",
@@ -235,8 +197,8 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
                 field_path=".name",
             ),
             Rule(
-                "self.name != 'HF_TOKEN'",
-                "a token does not belong into clear text: put it into a Secret and name that in "
+                f"!(self.name in {_any_of(SECRET_VARIABLES)})",
+                "a secret does not belong into clear text: put it into a Secret and name that in "
                 "spec.model.credentialsSecret",
                 field_path=".name",
             ),

@@ -95,7 +95,7 @@ def _objects(
         engine_groups.group_service(deployment),
         protection.disruption_budget(deployment, names.COMPONENT_ENGINE),
         protection.disruption_budget(deployment, names.COMPONENT_ROUTER),
-        protection.engine_policy(deployment, both_modes=change.admit_both),
+        protection.engine_policy(deployment, operator, both_modes=change.admit_both),
         protection.router_policy(deployment, operator, both_modes=change.admit_both),
         *(engine_groups.statefulset(deployment, decision, group, template) for group in decision.groups),
         *routing(deployment, change),

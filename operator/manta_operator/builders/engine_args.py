@@ -37,7 +37,6 @@ def vllm_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelerator)
     source = model_source(spec.model)
     return [
         f"--model={source.model}",
-        *source.flags,
         "--served-model-name",
         *served_names(deployment),
         f"--tensor-parallel-size={shape.tensor}",

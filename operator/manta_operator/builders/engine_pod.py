@@ -10,7 +10,8 @@ from typing import Any
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
 from manta_operator.builders.engine_args import COMMAND, launcher_args, vllm_args
-from manta_operator.builders.model_source import CACHE_PATH, model_source
+from manta_operator.builders.fetching import init_containers
+from manta_operator.builders.model_source import model_source
 from manta_operator.builders.overlay import overlay
 from manta_operator.builders.scheduling import scheduling
 from manta_operator.facts.accelerators import PRODUCT_LABEL, Accelerator
@@ -48,8 +49,11 @@ def engine_template(deployment: LLMDeployment, choice: Choice, accelerator: Acce
         "terminationGracePeriodSeconds": spec.rollout.drain_seconds + END_MARGIN_SECONDS,
         "volumes": volumes,
     } | _scheduling(deployment, accelerator)
-    if source.node_cache:
-        pod["initContainers"] = [_cache_owner(spec.engine.image, source.mounts)]
+    requests = _resources(deployment, choice, accelerator).get("requests", {})
+    if before := init_containers(deployment, source, requests, USER):
+        pod["initContainers"] = before
+    if source.pull_secret:
+        pod["imagePullSecrets"] = [{"name": source.pull_secret}]
     template = {
         "metadata": {"labels": names.common_labels(deployment.name, names.COMPONENT_ENGINE)},
         "spec": pod,
@@ -60,23 +64,6 @@ def engine_template(deployment: LLMDeployment, choice: Choice, accelerator: Acce
 def template_hash(template: Object) -> str:
     """Return eight hexadecimal digits that change when anything in the template does."""
     return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def _cache_owner(image: str, mounts: list[Object]) -> Object:
-    """Return the container that gives a cache on the node to the engine: fsGroup does not apply to hostPath volumes."""
-    return {
-        "name": "cache-owner",
-        "image": image,
-        "command": ["chown", f"{USER}:{USER}", CACHE_PATH],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"add": ["CHOWN"], "drop": ["ALL"]},
-            "runAsNonRoot": False,
-            "runAsUser": 0,
-        },
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": mounts,
-    }
 
 
 def _container(deployment: LLMDeployment, choice: Choice, accelerator: Accelerator) -> Object:
@@ -98,7 +85,6 @@ def _container(deployment: LLMDeployment, choice: Choice, accelerator: Accelerat
             *_identity(),
             *_group_token(deployment, choice),
             *_cpu_request(deployment),
-            *source.env,
             *(var.model_dump(exclude_none=True) for var in spec.engine.env),
         ],
         "ports": [

@@ -6,6 +6,7 @@ from typing import Any
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
 from manta_operator.builders.metadata import metadata, selector
+from manta_operator.builders.model_source import is_fetched
 
 Object = dict[str, Any]
 
@@ -36,21 +37,27 @@ def disruption_budget(deployment: LLMDeployment, component: str) -> Object:
     }
 
 
-def engine_policy(deployment: LLMDeployment, *, both_modes: bool = False) -> Object:
+def engine_policy(
+    deployment: LLMDeployment, operator: str = names.OPERATOR_NAMESPACE, *, both_modes: bool = False
+) -> Object:
     """Return the engines' NetworkPolicy: who asks for clients reaches the API, ranks reach each other, no others.
 
     vLLM guards some of its endpoints with no key at all (/invocations does inference), so the network has to. Its
     /metrics share the port with them: Prometheus is let in where spec.monitoring asks for it, by its own labels.
-    Whoever may make pods may label them as they like, so every peer is of a namespace that is known.
+    Whoever may make pods may label them as they like, so every peer is of a namespace that is known. Where weights are
+    fetched, the operator asks how far it is. What goes out is not limited: a fetch has to reach the hub or the bucket.
 
     Args:
         deployment: What is asked for.
+        operator: The operator's namespace.
         both_modes: Admit the gateways of mode inference-pool in mode envoy, too: the mode is changing.
     """
     asking = [_pods(deployment, names.COMPONENT_ROUTER), *_gateways(deployment, both_modes)]
     api = {"from": asking, "ports": [_tcp(names.ENGINE_PORT)]}
     ranks = {"from": [_pods(deployment, names.COMPONENT_ENGINE)]}
-    return _policy(deployment, names.COMPONENT_ENGINE, [api, ranks, *_scraping(deployment, names.ENGINE_PORT)])
+    asks = {"from": [_operators(operator)], "ports": [_tcp(names.CONTROL_PORT)]}
+    told = [asks] if is_fetched(deployment.spec.model) else []
+    return _policy(deployment, names.COMPONENT_ENGINE, [api, ranks, *told, *_scraping(deployment, names.ENGINE_PORT)])
 
 
 def router_policy(
@@ -72,7 +79,7 @@ def router_policy(
         clients.append({"ports": [_tcp(names.ROUTER_PORT)]})
     if gateways:
         clients.append({"from": gateways, "ports": [_tcp(names.EXT_PROC_PORT), _tcp(names.EXT_PROC_PLAIN_PORT)]})
-    knowing = [_those_in([operator], {"matchLabels": OPERATOR_PODS}), _pods(deployment, names.COMPONENT_ROUTER)]
+    knowing = [_operators(operator), _pods(deployment, names.COMPONENT_ROUTER)]
     picker = {"from": knowing, "ports": [_tcp(names.PICKER_PORT)]}
     return _policy(deployment, names.COMPONENT_ROUTER, [*clients, picker, *_scraping(deployment, names.PICKER_PORT)])
 
@@ -124,6 +131,10 @@ def _policy(deployment: LLMDeployment, component: str, ingress: list[Object]) ->
 
 def _pods(deployment: LLMDeployment, component: str) -> Object:
     return {"podSelector": {"matchLabels": selector(deployment, component)}}
+
+
+def _operators(namespace: str) -> Object:
+    return _those_in([namespace], {"matchLabels": OPERATOR_PODS})
 
 
 def _those_in(namespaces: Sequence[str], pods: Object) -> Object:

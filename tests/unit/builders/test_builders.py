@@ -18,6 +18,11 @@ SPECS = {
         "engine": {"maxModelLen": 4096},
     },
     "gated": {"model": {"revision": "main", "credentialsSecret": "hub", "cache": {"claim": "cache"}}},
+    "bucket": {
+        "model": {"uri": "s3://bucket/a/b", "endpoint": "http://m:9", "region": "x-1", "credentialsSecret": "s"}
+    },
+    "public bucket": {"model": {"uri": "gs://bucket"}, "engine": {"env": [{"name": "GOOGLE_BASE_URL", "value": "u"}]}},
+    "image": {"model": {"uri": "oci://r.io/models/llama:8b#models", "credentialsSecret": "pull"}},
     "cached on the node": {"model": {"cache": {"hostPath": "/var/cache/models"}}},
     "sharded": {"parallelism": {"tensor": 8, "pipeline": 2}, "replicas": 2},
     "scheduled": {
@@ -108,7 +113,8 @@ def engine_pod(**spec):
 
 def test_a_cache_on_the_node_is_given_to_the_engines_user():
     pod = engine_pod(model={"cache": {"hostPath": "/var/cache/models"}})
-    (owner,) = pod["initContainers"]
+    owner, fetch = pod["initContainers"]
+    assert fetch["name"] == "fetch"
     (mount,) = owner["volumeMounts"]
     user = pod["securityContext"]["runAsUser"]
     assert owner["command"] == ["chown", f"{user}:{user}", mount["mountPath"]]
@@ -119,7 +125,10 @@ def test_a_cache_on_the_node_is_given_to_the_engines_user():
 
 @pytest.mark.parametrize("cache", [{}, {"claim": "cache"}, {"sizeLimit": "1Gi"}], ids=str)
 def test_no_other_cache_needs_root(cache):
-    assert "initContainers" not in engine_pod(model={"cache": cache})
+    containers = engine_pod(model={"cache": cache})["initContainers"]
+    assert [(container["name"], "runAsUser" in container["securityContext"]) for container in containers] == [
+        ("fetch", False)
+    ]
 
 
 def test_services_next_door_do_not_reach_into_the_environment():

@@ -121,7 +121,8 @@ PROMETHEUS = {
     [
         (engine_policy, names.ENGINE_PORT, {}, [ROUTERS]),
         (engine_policy, names.ENGINE_PORT, MONITORED, [ROUTERS, PROMETHEUS]),
-        (engine_policy, names.CONTROL_PORT, MONITORED, []),
+        (engine_policy, names.CONTROL_PORT, MONITORED, [OPERATORS]),
+        (engine_policy, names.CONTROL_PORT, {"model": {"uri": "pvc://models/a"}}, []),
         (router_policy, names.ROUTER_PORT, {}, [None]),
         (router_policy, names.PICKER_PORT, {}, [OPERATORS, ROUTERS]),
         (router_policy, names.PICKER_PORT, MONITORED, [OPERATORS, ROUTERS, PROMETHEUS]),
@@ -159,14 +160,14 @@ def places(policy, pods):
 def test_labels_let_nobody_in_from_a_namespace_where_anybody_might_set_them():
     """Engines ask for no key, and whoever may make pods somewhere may label them as they like."""
     spec = MONITORED | POOLED | ROUTED
-    for policy in (engine_policy(deployment(**spec)), router_policy(deployment(**spec), "ops")):
+    for policy in (engine_policy(deployment(**spec), "ops"), router_policy(deployment(**spec), "ops")):
         for rule in policy["spec"]["ingress"]:
             for peer in rule["from"]:
                 assert peer.get("namespaceSelector") != {}
         assert places(policy, PROMETHEUS) == {("monitoring",)}
         for gateway in NAMED_GATEWAYS:
             assert places(policy, gateway) == {("default", "envoy-gateway-system", "infra")}
-    assert places(policy, OPERATORS) == {("ops",)}
+        assert places(policy, OPERATORS) == {("ops",)}
 
 
 def test_prometheus_may_be_elsewhere():

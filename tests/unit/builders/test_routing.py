@@ -51,7 +51,7 @@ def test_clients_of_the_old_way_are_let_in_until_its_last_pod_is_gone(spec, othe
     ports = [port["port"] for rule in policies["demo-router"]["spec"]["ingress"] for port in rule["ports"]]
     assert {names.ROUTER_PORT, names.EXT_PROC_PORT, names.EXT_PROC_PLAIN_PORT} <= set(ports)
     peers = [peer for rule in policies["demo-engine"]["spec"]["ingress"] for peer in rule["from"]]
-    assert len(peers) == 4, "routers, two labels of gateways, ranks"
+    assert len(peers) == 5, "routers, two labels of gateways, ranks, the operator"
 
 
 def is_policy(obj):

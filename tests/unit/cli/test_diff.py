@@ -8,7 +8,7 @@ import yaml
 
 from manta_operator.api.models import parse
 from manta_operator.builders.desired import desire
-from manta_operator.builders.protection import router_policy
+from manta_operator.builders.protection import engine_policy, router_policy
 from manta_operator.cli import diff, diff_command
 from manta_operator.cli.rehearsal import Step, sentences
 from manta_operator.cli.rest import APPLY, MERGE, CallFailed, path_of
@@ -151,7 +151,8 @@ def test_a_changed_child_is_told_by_its_fields(cluster, planned, served):
 def test_an_operator_in_another_namespace_is_no_difference(cluster, planned, served):
     """Routers let it in from where it runs, which only it knows; what it has written tells."""
     deployment = parse(cluster.do("get", "LLMDeployment", "default", "tiny"))
-    send(cluster, router_policy(deployment, "ops"), "manta")
+    for policy in (router_policy, engine_policy):
+        send(cluster, policy(deployment, "ops"), "manta")
     assert "NetworkPolicy" not in planned(replicas=2, router={"port": 9000}).stdout
 
 

@@ -1,0 +1,105 @@
+"""The init containers that bring a model into the cache, before the engine starts. Pure; used by `engine_pod`.
+
+    cache-owner   gives a cache on the node to the engine's user (spec.model.cache.hostPath alone)
+    fetch         `manta-runtime fetch`: the model, complete and verified, or the reason why not
+
+Only `fetch` sees the credentials. Its environment is the engine's own otherwise, so that proxies, certificates and
+another hub hold for both.
+"""
+
+from typing import Any
+
+from manta_operator.api import names
+from manta_operator.api.models import LLMDeployment, ModelSpec
+from manta_operator.builders.model_source import CACHE_PATH, ModelSource
+
+Object = dict[str, Any]
+
+COMMAND = ["manta-runtime", "fetch"]
+_ENDPOINT = {"hf": "HF_ENDPOINT", "s3": "AWS_ENDPOINT_URL", "gs": "GOOGLE_BASE_URL"}
+_KEYS = {
+    "hf": {"HF_TOKEN": True},
+    "s3": {"AWS_ACCESS_KEY_ID": True, "AWS_SECRET_ACCESS_KEY": True, "AWS_SESSION_TOKEN": False},
+    "gs": {"GOOGLE_SERVICE_ACCOUNT_KEY": True},
+}
+"""Keys of spec.model.credentialsSecret, and whether the Secret must have them."""
+_UNPRIVILEGED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def init_containers(deployment: LLMDeployment, source: ModelSource, requests: Object, user: int) -> list[Object]:
+    """Return what runs before the engine, in this order; nothing where the weights are there already.
+
+    Args:
+        deployment: What is asked for.
+        source: Where its weights come from.
+        requests: What the engine's container requests: as much here costs the pod nothing.
+        user: User and group of the engine.
+    """
+    if not source.fetched:
+        return []
+    owner = [_cache_owner(deployment.spec.engine.image, user)] if source.node_cache else []
+    return [*owner, _fetch(deployment, source, requests)]
+
+
+def _cache_owner(image: str, user: int) -> Object:
+    """Return the container that gives a cache on the node to the engine: fsGroup does not apply to hostPath volumes."""
+    return {
+        "name": "cache-owner",
+        "image": image,
+        "command": ["chown", f"{user}:{user}", CACHE_PATH],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"add": ["CHOWN"], "drop": ["ALL"]},
+            "runAsNonRoot": False,
+            "runAsUser": 0,
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": "cache", "mountPath": CACHE_PATH}],
+    }
+
+
+def _fetch(deployment: LLMDeployment, source: ModelSource, requests: Object) -> Object:
+    model = deployment.spec.model
+    return {
+        "name": names.FETCH_CONTAINER,
+        "image": deployment.spec.engine.image,
+        "command": COMMAND,
+        "args": [
+            # The kubelet expands "$(NAME)" in arguments: "$$" is a dollar.
+            f"--uri={model.uri.replace('$', '$$')}",
+            *([f"--revision={model.revision.replace('$', '$$')}"] if model.revision else []),
+            f"--to={source.model}",
+            "--pod-ip=$(POD_IP)",
+            f"--control-port={names.CONTROL_PORT}",
+        ],
+        "env": _environment(deployment),
+        "resources": {"requests": requests} if requests else {},
+        "securityContext": _UNPRIVILEGED,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": "cache", "mountPath": CACHE_PATH}],
+    }
+
+
+def _environment(deployment: LLMDeployment) -> list[Object]:
+    """Return the environment: what spec.engine.env sets wins over what follows from spec.model."""
+    given = [var.model_dump(exclude_none=True) for var in deployment.spec.engine.env]
+    taken = {var["name"] for var in given}
+    fields = {"POD_IP": "status.podIP", "POD_NAME": "metadata.name"}
+    return [
+        *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()),
+        *(var for var in _of_the_model(deployment.spec.model) if var["name"] not in taken),
+        *given,
+    ]
+
+
+def _of_the_model(model: ModelSpec) -> list[Object]:
+    scheme = model.uri.partition("://")[0]
+    found: list[Object] = [{"name": _ENDPOINT[scheme], "value": model.endpoint}] if model.endpoint else []
+    if model.region:
+        found.append({"name": "AWS_REGION", "value": model.region})
+    for key, required in _KEYS[scheme].items() if model.credentials_secret else ():
+        reference: Object = {"name": model.credentials_secret, "key": key}
+        found.append(
+            {"name": key, "valueFrom": {"secretKeyRef": reference if required else reference | {"optional": True}}}
+        )
+    return found
