@@ -156,14 +156,14 @@ async def test_tokens_are_counted_even_of_streams_whose_client_does_not_see_them
         await asyncio.sleep(0.2)
         return await counted() == before
 
-    await fakes.until(settled, 5)
+    await fakes.until(settled)
     before = await counted()
     assert (await post(session, path, ASKED[path] | more))[0] == 200
 
     async def told():
         return await counted() > before and await settled()
 
-    await fakes.until(told, 5)
+    await fakes.until(told)
     assert await counted() - before == 16
 
 

@@ -186,7 +186,7 @@ class Ends:
             self._more.set()
         writer.close()
 
-    async def one(self, request, seconds=3):
+    async def one(self, request, seconds=30):
         async with asyncio.timeout(seconds):
             while request not in self.records:
                 self._more.clear()
@@ -243,7 +243,7 @@ class World:
         )
         key = {"authorization": "Bearer k"} if self.config.auth else None
         self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20), headers=key)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await self._healthy():
                 assert self.envoy.returncode is None, (self.folder / "envoy.log").read_text()[-3000:]
                 await asyncio.sleep(0.05)
@@ -289,7 +289,7 @@ def says(name):
     return script
 
 
-async def until(check, seconds=3):
+async def until(check, seconds=30):
     """Wait until `check()` (a coroutine function or a plain one) is true; TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while True:

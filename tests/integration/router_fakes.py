@@ -163,7 +163,7 @@ class FakeApiServer:
             self.drop(name)
 
 
-async def until(check, seconds=30):
+async def until(check, seconds=60):
     """Wait until `await check()` is true; TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not await check():  # noqa: ASYNC110 - other processes have no events
@@ -211,8 +211,8 @@ class Router:
             raise AssertionError("the router did not start:\n" + "\n".join(logs)) from error
 
     async def wait(self):
-        await until(lambda: self.status("/healthz", 200), 20)
-        await until(lambda: self.status("/readyz", 200, f"http://{self.pod}:9002"), 20)
+        await until(lambda: self.status("/healthz", 200))
+        await until(lambda: self.status("/readyz", 200, f"http://{self.pod}:9002"))
 
     async def status(self, path, wanted, base=""):
         with suppress(aiohttp.ClientError):
@@ -227,7 +227,7 @@ class Router:
             async with self.session.get(f"http://{self.pod}:9002/metrics") as response:
                 return f'manta_router_in_flight{{replica="{replica}"}} {count}.0' in await response.text()
 
-        await until(check, 3)
+        await until(check)
 
     async def attempts(self, request):
         """How many replicas Envoy tried, by its access log."""
@@ -238,7 +238,7 @@ class Router:
             found[:] = [json.loads(line) for line in lines if request in line and line.startswith("{")]
             return found
 
-        await until(check, 3)
+        await until(check)
         return found[0]["attempts"]
 
     async def usable(self, count):

@@ -53,7 +53,7 @@ def post(key="", length=BODY):
 async def answered(head, body=b""):
     """Status and body of the answer to what may be half a request."""
     reader, writer = await opened(head, body)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         first = (await reader.readuntil(b"\r\n\r\n")).decode()
         size = next((int(line[16:]) for line in first.split("\r\n") if line.startswith("content-length: ")), 0)
         said = await reader.readexactly(size)
@@ -64,7 +64,7 @@ async def answered(head, body=b""):
 async def ending(reader):
     """The status of its answer; whoever still sends may only see the reset."""
     try:
-        return (await asyncio.wait_for(reader.readuntil(b"\r\n"), 5)).split()[1].decode()
+        return (await asyncio.wait_for(reader.readuntil(b"\r\n"), 30)).split()[1].decode()
     except ConnectionError:
         return "reset"
 
@@ -109,7 +109,7 @@ async def test_bodies_that_grow_do_not_take_more_memory_than_there_is(world):
         async with world.session.post(CHAT, json={"model": "t"}) as response:
             return response.status == 200
 
-    await fakes.until(serves, 5)
+    await fakes.until(serves)
 
 
 async def test_pages_of_browsers_may_ask(world):

@@ -162,7 +162,7 @@ async def test_a_stream_has_until_the_end_of_the_whole_time(world):
     began = asyncio.get_running_loop().time()
     with pytest.raises(aiohttp.ClientPayloadError):
         await ask(world)
-    assert 3.5 < asyncio.get_running_loop().time() - began < 6
+    assert 3.5 < asyncio.get_running_loop().time() - began < 20
     await fakes.until(lambda: world.engines["a"].left == 1)
 
 
@@ -222,18 +222,18 @@ async def test_refusals_keep_their_body(world, said, meant):
 
 async def test_a_client_that_leaves_while_its_request_is_held_is_heard_of(world):
     world.say = hangs
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.3):
-            await ask(world)
-    await fakes.until(lambda: world.picker.left == 1, 1)
+    asked = asyncio.create_task(ask(world))
+    await fakes.until(lambda: world.picker.open == 1)
+    asked.cancel()
+    await fakes.until(lambda: world.picker.left == 1)
 
 
 async def test_a_client_that_leaves_stops_its_engine(world):
     world.engines["a"].script = hangs
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.3):
-            await ask(world)
-    await fakes.until(lambda: world.engines["a"].left == 1, 1)
+    asked = asyncio.create_task(ask(world))
+    await fakes.until(lambda: world.engines["a"].open == 1)
+    asked.cancel()
+    await fakes.until(lambda: world.engines["a"].left == 1)
 
 
 async def test_a_held_request_waits_for_a_late_answer(world):

@@ -175,7 +175,7 @@ async def spans(world, headers):
     try:
         _, got = await ask(world, headers=headers)
         if "traceparent" in headers and headers["traceparent"].endswith("01"):
-            await fakes.until(lambda: receiver.requests, 8)
+            await fakes.until(lambda: receiver.requests)
         else:
             await asyncio.sleep(0.3)
     finally:

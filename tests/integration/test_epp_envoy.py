@@ -121,7 +121,7 @@ class World:
 
     async def end(self):
         """The record of the only request of this test."""
-        await router_fakes.until(lambda: asyncio.sleep(0, self.picker.decider.ends), 3)
+        await router_fakes.until(lambda: asyncio.sleep(0, self.picker.decider.ends))
         (end,) = self.picker.decider.ends
         return end
 
@@ -214,7 +214,7 @@ async def test_refusals_reach_the_client_as_they_are(world, name):
 
 @each_gateway
 async def test_a_held_request_outlives_the_gateways_timeout(world, name):
-    world.picker.decider.next = fakes.hold(0.6, world.picker.decider.pick)
+    world.picker.decider.next = fakes.hold(3, world.picker.decider.pick)
     assert (await world.ask(name))[0]["engine"] == "a"
 
 
@@ -243,16 +243,16 @@ async def test_a_stream_passes_event_by_event_and_a_client_that_leaves_frees_its
         response.close()
     end = await world.end()
     assert (end.flags, end.events) == ("DC", 2)
-    await router_fakes.until(lambda: asyncio.sleep(0, engine.running == 0), 3)
+    await router_fakes.until(lambda: asyncio.sleep(0, engine.running == 0))
 
 
 async def test_a_client_that_leaves_while_held_leaves_the_queue(world):
     waiting = []
     world.picker.decider.next = lambda _: waiting.append(asyncio.get_running_loop().create_future()) or waiting[0]
     asking = asyncio.create_task(world.ask("duplex"))
-    await router_fakes.until(lambda: asyncio.sleep(0, waiting), 3)
+    await router_fakes.until(lambda: asyncio.sleep(0, waiting))
     asking.cancel()
-    await router_fakes.until(lambda: asyncio.sleep(0, waiting[0].cancelled()), 3)
+    await router_fakes.until(lambda: asyncio.sleep(0, waiting[0].cancelled()))
 
 
 async def test_an_engine_without_a_connection_is_told(world):

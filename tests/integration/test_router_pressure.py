@@ -78,10 +78,10 @@ class World:
         async def check():
             return await self.metric(r"manta_router_queue_length\{.*\}") == count
 
-        await fakes.until(check, 5)
+        await fakes.until(check)
 
     async def asked(self, count, name="a"):
-        await fakes.until(lambda: asyncio.sleep(0, len(self.engines[name].asked) == count), 5)
+        await fakes.until(lambda: asyncio.sleep(0, len(self.engines[name].asked) == count))
 
     async def fill(self):
         """Replica a has all it may have."""
@@ -179,7 +179,7 @@ async def test_a_flood_of_one_tenant_leaves_the_other_its_share(world):
     async def share():
         return await world.metric(r'manta_router_queue_length\{tenant="two"\}') == PLACES / 2
 
-    await fakes.until(share, 5)
+    await fakes.until(share)
     for count in range(1, PLACES + 1):
         world.engines["a"].finish()
         await world.asked(RUNS + count)
@@ -216,7 +216,7 @@ async def test_nobody_waits_for_ever(world, replicas, code):
     status, headers, body = await world.ask()
     assert (status, body["error"]["code"]) == (503, code)
     assert int(headers["retry-after"]) > 0
-    assert HOLD_SECONDS <= asyncio.get_running_loop().time() - began < HOLD_SECONDS + 2
+    assert HOLD_SECONDS <= asyncio.get_running_loop().time() - began < HOLD_SECONDS + 20
 
 
 async def test_who_leaves_is_out_of_the_queue(world):
@@ -252,7 +252,7 @@ async def test_a_dead_replica_is_left_out_at_once_and_comes_back(world):
     async def back():
         return await world.metric("manta_router_replicas_ejected") == 0
 
-    await fakes.until(back, 5)
+    await fakes.until(back)
 
 
 async def test_the_picker_answers_for_the_models(world):
@@ -274,8 +274,8 @@ async def test_held_requests_outlive_their_picker(world):
     await world.router.picker.wait()
     watches = len(world.api.watchers)
     world.router.picker = await world.router.run("picker")
-    await fakes.until(lambda: asyncio.sleep(0, len(world.api.watchers) > watches), 20)
-    await fakes.until(lambda: world.router.status("/readyz", 200, PICKER), 20)
+    await fakes.until(lambda: asyncio.sleep(0, len(world.api.watchers) > watches))
+    await fakes.until(lambda: world.router.status("/readyz", 200, PICKER))
     await world.held(2)
     world.api.set("a", world.engines["a"].address)
     await world.asked(2)

@@ -91,7 +91,7 @@ async def test_a_new_picker_takes_over_while_the_old_one_ends(world):
     await fakes.until(lambda: router.status("/readyz", 503, f"http://{POD}:9002"))
     new.picker = await new.run("picker")
     try:
-        await fakes.until(lambda: router.status("/readyz", 200, f"http://{OTHER}:9002"), 20)
+        await fakes.until(lambda: router.status("/readyz", 200, f"http://{OTHER}:9002"))
         await asyncio.gather(*(ask(session) for _ in range(20)))
         old.send_signal(signal.SIGKILL)
         await old.wait()
@@ -122,13 +122,13 @@ async def test_each_of_the_two_may_start_first(world, first):
         path.unlink()
     if first == "envoy":
         router.envoy = await router.run("envoy")
-        await fakes.until(lambda: router.status("/healthz", 200), 20)
+        await fakes.until(lambda: router.status("/healthz", 200))
         asked = asyncio.create_task(ask(session))
         router.picker = await router.run("picker")
         assert (await asked)["replica"] == "a", "held until the picker was there"
     else:
         router.picker = await router.run("picker")
-        await fakes.until(lambda: router.status("/readyz", 200, f"http://{POD}:9002"), 20)
+        await fakes.until(lambda: router.status("/readyz", 200, f"http://{POD}:9002"))
         router.envoy = await router.run("envoy")
     await router.wait()
     assert (await ask(session))["replica"] == "a"

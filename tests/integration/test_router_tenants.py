@@ -34,7 +34,7 @@ def secret(**keys: str) -> dict[str, object]:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "data": data}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 async def test_keys_and_tenants_change_while_it_serves(tmp_path):
     connector = aiohttp.TCPConnector(force_close=True)
     async with box(tmp_path, replicas=1) as world, aiohttp.ClientSession(connector=connector) as http:
@@ -53,8 +53,8 @@ async def test_keys_and_tenants_change_while_it_serves(tmp_path):
             async def seen():
                 return await codes(http, world, key) == {wanted}
 
-            await world.until(what, seen, 10)
-            assert time.monotonic() - began < 8
+            await world.until(what, seen, 60)
+            assert time.monotonic() - began < 45
 
         await world.api.create("Secret", secret(chat="first"))
         await soon("a new key is taken", "first", 200)
