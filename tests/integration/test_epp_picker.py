@@ -36,7 +36,7 @@ class Pool(fakes.Router):
     def __init__(self, folder, session, ca):
         super().__init__(folder, session, ca)
         file = folder / "router.yaml"
-        more = {"mode": "inference-pool", "hold": {"seconds": 1}, "drainSeconds": 8}
+        more = {"mode": "inference-pool", "hold": {"seconds": 3}, "drainSeconds": 8}
         file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **more}))
 
     async def start(self):
@@ -138,7 +138,7 @@ async def test_a_subset_that_is_nobody_is_a_503_at_once(fresh):
     _, _, session, _ = fresh
     asked = {"x-test-subset": "9.9.9.9:8000"}
     async with (
-        asyncio.timeout(0.9),
+        asyncio.timeout(2.5),
         session.post(f"{GATEWAY}/v1/models", headers=asked, json={"model": "t"}) as response,
     ):
         assert response.status == 503
