@@ -127,6 +127,11 @@ chaos: install-dev ## kill -9 the operator at 200 random points (KILLS=50, SEED=
 	@PYTHONPATH=operator:tests/support $(BIN)/python tests/support/chaos_kills.py --kills=$(or $(KILLS),200) \
 	  $(if $(SEED),--seed=$(SEED))
 
+.PHONY: fetch-kills
+fetch-kills: install-dev ## kill -9 the fetch of a model at 100 random points, compare every byte (KILLS=20, SEED=7)
+	@PYTHONPATH=runtime:tests/support $(BIN)/python tests/support/fetch_kills.py --kills=$(or $(KILLS),100) \
+	  $(if $(SEED),--seed=$(SEED))
+
 .PHONY: hostile
 hostile: install-dev ## 10,000 random and hostile specs through the pure core (EXAMPLES=1000 for fewer)
 	@PYTHONPATH=operator:tests/support $(BIN)/python tests/support/chaos_hostile.py --examples=$(or $(EXAMPLES),10000)

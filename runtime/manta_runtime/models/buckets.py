@@ -51,6 +51,7 @@ class Bucket:
     def __init__(self, uri: ModelUri, environ: Mapping[str, str]) -> None:
         self._uri = uri
         self._prefix = f"{uri.prefix}/" if uri.prefix else ""
+        self._signs = True
         address = environ.get(_ENDPOINT[uri.scheme], "")
         options = {**_OPTIONS, "client_options": {**_OPTIONS["client_options"], "allow_http": _is_plain(address)}}
         try:
@@ -105,10 +106,14 @@ class Bucket:
 
     def _head(self, file: RemoteFile) -> Mapping[str, str]:
         """Return the headers of an object, which obstore does not tell; none where addresses cannot be signed."""
+        if not self._signs:
+            return {}
         try:
             url = obstore.sign(self._store, "HEAD", self._prefix + file.path, timedelta(minutes=5))
             answer = httpx2.head(url, timeout=30)
         except (exceptions.BaseError, ValueError, httpx2.HTTPError):
+            # A workload identity without the right to sign: asking again for each object would only take time.
+            self._signs = False
             return {}
         return answer.headers if answer.status_code == 200 else {}
 
@@ -122,30 +127,35 @@ class Bucket:
             yield
         except FileNotFoundError as error:
             if listing:
-                raise PermanentError(
-                    f"{what}: 404: there is no bucket {self._uri.name}: check spec.model.uri"
-                ) from error
+                raise self._by_status(what, 404, listing=True) from error
             raise ChangedError(f"{what}: the object is no longer there") from error
         except exceptions.PreconditionError as error:
             raise ChangedError(f"{what}: the object was changed during the fetch") from error
         except exceptions.UnauthenticatedError as error:
-            raise PermanentError(f"{what}: 401: no or wrong credentials: check the {self._keys}") from error
+            raise self._by_status(what, 401, listing=listing) from error
         except exceptions.PermissionDeniedError as error:
-            raise PermanentError(
-                f"{what}: 403: wrong credentials, or no right to list and read: check the {self._keys}"
-            ) from error
+            raise self._by_status(what, 403, listing=listing) from error
         except exceptions.InvalidPathError as error:
             raise PermanentError(f"{what}: an object's name has empty parts, '.' or '..': remove it") from error
         except (exceptions.BaseError, OSError, ValueError) as error:
-            raise self._other(what, str(error)) from error
+            raise self._other(what, str(error), listing=listing) from error
 
-    def _other(self, what: str, text: str) -> FetchError:
+    def _by_status(self, what: str, status: int, *, listing: bool) -> FetchError:
+        if status == 404 and listing:
+            return PermanentError(f"{what}: 404: there is no bucket {self._uri.name}: check spec.model.uri")
+        if status in (400, 401, 403):
+            return PermanentError(
+                f"{what}: {status}: wrong credentials, or no right to list and read: check the {self._keys}"
+            )
+        return judge_status(status, {}, what)
+
+    def _other(self, what: str, text: str, *, listing: bool) -> FetchError:
         if _NO_CREDENTIALS.search(text):
             return PermanentError(f"{what}: no credentials: give the {self._keys}, or a workload identity to the pod")
         if "redirect" in text.lower():
             return PermanentError(f"{what}: the bucket is in another region: set AWS_REGION")
         if found := _STATUS.search(text):
-            return judge_status(int(found[1] or found[2]), {}, what)
+            return self._by_status(what, int(found[1] or found[2]), listing=listing)
         if found := _NO_CONNECTION.search(text):
             return unreachable(what, found[0], _ENDPOINT[self._uri.scheme])
         return TransientError(f"{what}: the connection broke")

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from manta_runtime.models.manifest import damaged, read_manifest
-from manta_runtime.models.settings import FetchSettings, FetchSettingsError, check_target, parse_uri
+from manta_runtime.models.settings import FetchSettings, FetchSettingsError, ModelUri, check_target, parse_uri
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,21 +48,11 @@ def fetch(
     Credentials come from the environment: HF_TOKEN; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY;
     GOOGLE_SERVICE_ACCOUNT_KEY.
     """
-    try:
-        source = parse_uri(uri)
-        check_target(to)
-    except FetchSettingsError as error:
-        raise click.UsageError(str(error)) from error
-    if source.scheme != "hf" and revision:
-        raise click.UsageError(f"--revision={revision}: a bucket has no revisions; put the version into the prefix")
+    source = _checked(uri, revision, to)
     manifest = read_manifest(to)
     if manifest and (manifest.uri, manifest.revision) == (str(source), revision) and not damaged(to, manifest):
         click.echo(f"manta fetch: {source} is complete in {to}", err=True)
         return
-    # What is asked for is a download; and huggingface_hub reads this when it is imported.
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        os.environ.pop(name, None)
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     settings = FetchSettings(
         uri=source,
         revision=revision,
@@ -74,7 +64,26 @@ def fetch(
         parallel=parallel,
         chunk=chunk_bytes,
     )
+    _download(settings)
+
+
+def _checked(uri: str, revision: str, to: Path) -> ModelUri:
+    try:
+        source = parse_uri(uri)
+        check_target(to)
+    except FetchSettingsError as error:
+        raise click.UsageError(str(error)) from error
+    if source.scheme != "hf" and revision:
+        raise click.UsageError(f"--revision={revision}: a bucket has no revisions; put the version into the prefix")
+    return source
+
+
+def _download(settings: FetchSettings) -> NoReturn:
+    # What is asked for is a download; and huggingface_hub reads this when it is imported.
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        os.environ.pop(name, None)
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     # Imported late: a complete cache should not wait for the HTTP libraries.
     from manta_runtime.models.fetch import run_fetch  # noqa: PLC0415
 
-    sys.exit(run_fetch(settings, dict(os.environ)))
+    run_fetch(settings, dict(os.environ))

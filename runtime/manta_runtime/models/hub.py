@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TIMEOUT = httpx2.Timeout(30, connect=10)
-_BLOCK = 256 * 1024
 _MOST_ENTRIES = 100_000
 _TOKEN = "key HF_TOKEN of the Secret named by spec.model.credentialsSecret"  # noqa: S105 - where it is, not what it is
 
@@ -77,7 +76,7 @@ class Hub:
             with self._client.stream("GET", address, headers=headers) as response:
                 self._check(response, file, start, end, what)
                 left = end - start
-                for block in response.iter_raw(_BLOCK):
+                for block in response.iter_raw():
                     yield block[:left]
                     left -= len(block)
                     if left <= 0:

@@ -39,7 +39,7 @@ _DOCUMENTS = (
 _TRAINING = re.compile(
     r"(^|/)(training_args\.bin|optimizer\.\w+|scheduler\.\w+|rng_state\w*\.\w+|trainer_state\.json)$"
 )
-_FOREIGN_FOLDERS = re.compile(r"^(onnx|openvino|coreml|tensorrt|runs|checkpoint-\d+|\.[^/]+)/")
+_FOREIGN_FOLDERS = re.compile(r"^(onnx|openvino|coreml|tensorrt|runs|checkpoint-\d+|\.[^/.][^/]*)/")
 _SECOND_COPY = re.compile(r"(^|/)(consolidated[^/]*|original/.*)$")
 _CONFIGS = ("config.json", "adapter_config.json", "params.json")
 

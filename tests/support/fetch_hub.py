@@ -1,0 +1,165 @@
+"""A hub for the tests of `manta-runtime fetch`: the API of huggingface.co on a local port, with faults to inject.
+
+Speaks /api/models/…/revision, the tree in pages, /resolve with LFS headers and redirects to a CDN path, and Range.
+"""
+
+import asyncio
+import hashlib
+import threading
+
+from aiohttp import web
+
+COMMIT = "c0ffee" * 6 + "abcd"
+
+
+class Faults:
+    """What goes wrong; every field counts down or holds while set."""
+
+    def __init__(self):
+        self.cut_after = {}  # path → how many answers are cut in the middle
+        self.statuses = []  # statuses that the next requests for bytes get
+        self.retry_after = None
+        self.wrong = {}  # path → how many answers carry wrong bytes
+        self.delay = 0.0  # seconds before each block of 64 kB
+        self.api_status = None
+        self.api_code = ""
+        self.expire = 0  # how many answers of the CDN are 403
+
+
+class FakeHub:
+    """Serves `files` (path → bytes) as one repository, `org/model`; runs on a thread of its own."""
+
+    def __init__(self, files, lfs=(".safetensors", ".bin"), token=""):
+        self.files, self.lfs, self.token = files, lfs, token
+        self.faults = Faults()
+        self.requests = []
+        self.sent = 0
+        self.leaked = False
+        self._loop = asyncio.new_event_loop()
+        self._up = threading.Event()
+        self.port = 0
+
+    @property
+    def endpoint(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self):
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        assert self._up.wait(10)
+        return self
+
+    def __exit__(self, *_):
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(10)
+
+    def _serve(self):
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._run())
+        self._loop.close()
+
+    async def _run(self):
+        self._end = asyncio.Event()
+        application = web.Application()
+        application.router.add_get("/api/models/{org}/{name}/revision/{revision}", self._info)
+        application.router.add_get("/api/models/{org}/{name}/tree/{revision}", self._tree)
+        application.router.add_route("*", "/org/model/resolve/{revision}/{path:.+}", self._resolve)
+        application.router.add_get("/cdn/{path:.+}", self._cdn)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", self.port).start()
+        self.port = runner.addresses[0][1]
+        self._up.set()
+        await self._end.wait()
+        await runner.cleanup()
+
+    def _refusal(self, request):
+        self.requests.append(f"{request.method} {request.path}")
+        if self.faults.api_status:
+            headers = {"X-Error-Code": self.faults.api_code} if self.faults.api_code else {}
+            return web.json_response({"error": "no"}, status=self.faults.api_status, headers=headers)
+        if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
+            code = {"X-Error-Code": "GatedRepo"} if request.headers.get("Authorization") else {}
+            return web.json_response({"error": "token"}, status=401, headers=code)
+        if request.match_info.get("name", "model") != "model":
+            return web.json_response({"error": "none"}, status=404, headers={"X-Error-Code": "RepoNotFound"})
+        if request.match_info.get("revision") not in ("main", COMMIT, "v1"):
+            return web.json_response({"error": "none"}, status=404, headers={"X-Error-Code": "RevisionNotFound"})
+        return None
+
+    async def _info(self, request):
+        return self._refusal(request) or web.json_response({"id": "org/model", "sha": COMMIT, "siblings": []})
+
+    async def _tree(self, request):
+        if refusal := self._refusal(request):
+            return refusal
+        names = sorted(self.files)
+        at = int(request.query.get("cursor", 0))
+        page = [self._entry(name) for name in names[at : at + 1000]]
+        headers = {}
+        if at + 1000 < len(names):
+            headers["Link"] = f'<{request.url.update_query(cursor=at + 1000)}>; rel="next"'
+        return web.json_response(page, headers=headers)
+
+    def _entry(self, name):
+        data = self.files[name]
+        entry = {"type": "file", "path": name, "size": len(data), "oid": git_sha1(data)}
+        if name.endswith(self.lfs):
+            entry["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
+        return entry
+
+    async def _resolve(self, request):
+        if refusal := self._refusal(request):
+            return refusal
+        path = request.match_info["path"]
+        data = self.files[path]
+        headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{git_sha1(data)}"', "Accept-Ranges": "bytes"}
+        if path.endswith(self.lfs):
+            headers |= {"X-Linked-Size": str(len(data)), "X-Linked-ETag": f'"{hashlib.sha256(data).hexdigest()}"'}
+            # Another name of this machine: another origin, as a CDN is.
+            there = f"http://localhost:{self.port}/cdn/{path}?X-Amz-Signature=s3cr3t-signature"
+            return web.Response(status=302, headers={**headers, "Location": there})
+        if request.method == "HEAD":
+            return web.Response(headers={**headers, "Content-Length": str(len(data))})
+        return await self._bytes(request, path)
+
+    async def _cdn(self, request):
+        self.requests.append(f"{request.method} {request.path}")
+        self.leaked = self.leaked or "Authorization" in request.headers
+        if self.faults.expire:
+            self.faults.expire -= 1
+            return web.Response(status=403)
+        return await self._bytes(request, request.match_info["path"])
+
+    async def _bytes(self, request, path):
+        faults = self.faults
+        if faults.statuses:
+            headers = {"Retry-After": str(faults.retry_after)} if faults.retry_after is not None else {}
+            return web.Response(status=faults.statuses.pop(0), headers=headers)
+        data = self.files[path]
+        if faults.wrong.get(path):
+            faults.wrong[path] -= 1
+            data = bytes(byte ^ 1 for byte in data)
+        asked = request.http_range
+        start, end = asked.start or 0, min(len(data), asked.stop if asked.stop is not None else len(data))
+        response = web.StreamResponse(status=206 if "Range" in request.headers else 200)
+        response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
+        response.content_length = end - start
+        await response.prepare(request)
+        cut = faults.cut_after.get(path, 0) > 0
+        if cut:
+            faults.cut_after[path] -= 1
+            end = start + (end - start) // 2
+        for at in range(start, end, 65536):
+            if faults.delay:
+                await asyncio.sleep(faults.delay)
+            block = data[at : min(at + 65536, end)]
+            await response.write(block)
+            self.sent += len(block)
+        if cut:
+            request.transport.close()
+        return response
+
+
+def git_sha1(data):
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
