@@ -66,6 +66,7 @@ def _report(pairs: list[tuple[Started, Started]], load: float) -> dict[str, Any]
         "bare_cpu_s": [round(each.cpu, 2) for each, _ in pairs],
         "launcher_cpu_s": [round(each.cpu, 2) for _, each in pairs],
         "added_cpu_share": round(_median_cpu(pairs, 1) / _median_cpu(pairs, 0) - 1, 4),
+        "before_vllm_s": round(statistics.median(_before_vllm(each) for _, each in pairs), 3),
         "launcher_own_cpu_s": round(statistics.median(each.first_cpu for _, each in pairs), 3),
         "phases_s": {name: round(statistics.median(_phase(each, name) for _, each in pairs), 3) for name in names},
     }
@@ -73,6 +74,12 @@ def _report(pairs: list[tuple[Started, Started]], load: float) -> dict[str, Any]
 
 def _median_cpu(pairs: list[tuple[Started, Started]], which: int) -> float:
     return statistics.median(pair[which].cpu for pair in pairs)
+
+
+def _before_vllm(started: Started) -> float:
+    """Seconds from the launcher's start to that of vLLM: what it adds for certain, however noisy the rest is."""
+    begins = [float(each["begun"]) for each in started.status["phases"] if each["phase"] == "start"]
+    return begins[0] - started.begun
 
 
 def _phase(started: Started, name: str) -> float:
@@ -86,7 +93,8 @@ def _words(report: dict[str, Any]) -> str:
         f"bare {report['bare_median_s']} s, launcher {report['launcher_median_s']} s (medians of {report['rounds']}): "
         f"{report['added_share']:+.1%}, goal at most {_GOAL:+.0%}: {verdict}; best of each "
         f"{report['added_share_of_best']:+.1%}, CPU {report['added_cpu_share']:+.1%}\n"
-        f"phases under the launcher: {phases}; its own CPU: {report['launcher_own_cpu_s']} s"
+        f"vLLM starts {report['before_vllm_s']} s after the launcher, whose own CPU until the token is "
+        f"{report['launcher_own_cpu_s']} s; phases under it: {phases}"
     )
 
 

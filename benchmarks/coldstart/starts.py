@@ -29,8 +29,9 @@ _TOKEN = aiohttp.ClientTimeout(total=60)
 
 @dataclass(frozen=True)
 class Started:
-    """One start to its first token: seconds, CPU seconds of all processes and of the first alone, and GET /status."""
+    """One start to its first token: when, seconds, CPU seconds of all processes and of the first, GET /status."""
 
+    begun: float
     seconds: float
     cpu: float
     first_cpu: float
@@ -76,7 +77,7 @@ async def start_launcher(settings: EngineSettings, log: Path) -> Started:
 
 
 async def _start(command: list[str], environment: dict[str, str], log: Path, ask: Callable[..., Any]) -> Started:
-    begun = time.monotonic()
+    wall, begun = time.time(), time.monotonic()
     process = _spawn(command, environment, log)
     try:
         async with aiohttp.ClientSession() as session:
@@ -85,7 +86,7 @@ async def _start(command: list[str], environment: dict[str, str], log: Path, ask
                     raise RuntimeError(f"no token came; see {log}")
                 await asyncio.sleep(_LOOK_SECONDS)
         seconds = time.monotonic() - begun
-        return Started(seconds, *_cpu_of(psutil.Process(process.pid)), answer)
+        return Started(wall, seconds, *_cpu_of(psutil.Process(process.pid)), answer)
     finally:
         _end(process)
 
