@@ -28,12 +28,13 @@ class LastWords:
         self._lines: deque[str] = deque(maxlen=_LINES)
         self._errors: deque[str] = deque(maxlen=_ERRORS)
 
-    def hear(self, text: str) -> None:
-        """Remember one line."""
+    def hear(self, text: str, level: str) -> None:
+        """Remember one line, and longer if it names an error and is of level error or critical."""
         line = text if len(text) * 4 <= _LONGEST_BYTES else _begin_of(text)
         self._lines.append(line)
-        # The others point to the one that tells.
-        if ("Error: " in line or "Exception: " in line) and "root cause" not in line and line not in self._errors:
+        names_error = level in ("error", "critical") and ("Error: " in line or "Exception: " in line)
+        # Some only point to the one that tells.
+        if names_error and "root cause" not in line and line not in self._errors:
             self._errors.append(line)
 
     def text(self) -> str:

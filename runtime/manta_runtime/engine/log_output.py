@@ -70,7 +70,7 @@ class Output:
         if self._format == "json" and not raw.strip():
             return
         raw = mask(raw, self._secrets)
-        self.last_words.hear(raw)
+        self.last_words.hear(raw, line.level)
         self._put(self._render(source, line, raw))
 
     def close(self, seconds: float) -> None:

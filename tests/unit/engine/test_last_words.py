@@ -6,7 +6,7 @@ from manta_runtime.engine.last_words import LastWords
 def test_it_is_the_end_in_whole_lines():
     words = LastWords()
     for number in range(100):
-        words.hear(f"line {number} " + "x" * 90)
+        words.hear(f"line {number} " + "x" * 90, "info")
     lines = words.text().splitlines()
     assert lines[-1].startswith("line 99 ")
     assert all(line.startswith("line ") for line in lines)
@@ -16,14 +16,14 @@ def test_it_is_the_end_in_whole_lines():
 
 def test_one_long_line_leaves_room_for_others():
     words = LastWords()
-    words.hear("ValueError: no")
-    words.hear("y" * 10_000)
+    words.hear("ValueError: no", "error")
+    words.hear("y" * 10_000, "info")
     assert words.text().splitlines()[0] == "ValueError: no"
 
 
 def test_it_is_written_into_a_file_that_is_there(tmp_path):
     words = LastWords()
-    words.hear("vLLM ended")
+    words.hear("vLLM ended", "info")
     file = tmp_path / "termination-log"
     words.leave(file)
     assert not file.exists(), "nobody asked for it"
@@ -37,30 +37,38 @@ def test_a_link_is_not_followed(tmp_path):
     target.write_text("keep")
     (tmp_path / "link").symlink_to(target)
     words = LastWords()
-    words.hear("x")
+    words.hear("x", "info")
     words.leave(tmp_path / "link")
     assert target.read_text() == "keep"
 
 
 def test_the_cause_is_among_them_however_far_above():
     words = LastWords()
-    words.hear("(EngineCore pid=9) ERROR 11-21 14:06:38 [core.py:9] ValueError: no kernel for this")
+    words.hear("(EngineCore pid=9) ERROR 11-21 14:06:38 [core.py:9] ValueError: no kernel for this", "error")
     for number in range(200):
-        words.hear(f"  File x.py, line {number}")
-    words.hear("RuntimeError: Engine core initialization failed. See root cause above.")
-    words.hear("vLLM ended by itself with code 1; its own last words are above")
+        words.hear(f"  File x.py, line {number}", "info")
+    words.hear("RuntimeError: Engine core initialization failed. See root cause above.", "error")
+    words.hear("vLLM ended by itself with code 1; its own last words are above", "info")
     lines = words.text().splitlines()
     assert lines[0].endswith("ValueError: no kernel for this")
     assert lines[1].startswith("  File x.py")
     assert lines[-1].startswith("vLLM ended")
 
 
+def test_a_warning_that_names_an_error_is_no_cause():
+    words = LastWords()
+    words.hear("WARNING could not raise the limit: OSError: [Errno 24]", "warning")
+    for number in range(200):
+        words.hear(f"  File x.py, line {number}", "info")
+    assert "OSError" not in words.text()
+
+
 def test_many_long_errors_leave_room_for_the_end():
     words = LastWords()
     for number in range(50):
-        words.hear(f"ValueError: {number} " + "é" * 1000)
+        words.hear(f"ValueError: {number} " + "é" * 1000, "error")
     for number in range(60):
-        words.hear(f"{number} " + "x" * 100)
-    words.hear("the end")
+        words.hear(f"{number} " + "x" * 100, "info")
+    words.hear("the end", "info")
     assert len(words.text().encode()) <= 4096
     assert words.text().endswith("the end")
