@@ -11,6 +11,7 @@ import pytest
 from manta_runtime.engine import drain, draining, head, progress, stalls
 from manta_runtime.engine.failure import EngineFailure
 from manta_runtime.engine.head import make_client, run_head
+from manta_runtime.engine.journal import Journal, place_of
 from manta_runtime.engine.processes import Child
 from manta_runtime.engine.ray_node import free_port
 from manta_runtime.engine.settings import EngineSettings
@@ -62,7 +63,9 @@ class Running:
         self._epoch = ""
         self._settings = settings
         self._session = session
-        self.task = asyncio.create_task(run_head(settings, {}, self.stop, make_client(session, settings, {})))
+        self.journal = Journal(place_of(settings))
+        client = make_client(session, settings, {})
+        self.task = asyncio.create_task(run_head(settings, {}, self.stop, client, self.journal))
 
     async def readyz(self) -> tuple[int, str]:
         url = f"http://{HOST}:{self._settings.control_port}/readyz"
@@ -152,6 +155,8 @@ async def test_an_idle_head_drains_and_ends_with_0(start):
     pod.stop.ask()
     await pod.until(503, "draining")
     assert await pod.task == 0
+    assert [each.phase for each in pod.journal.timeline.stretches] == ["start", "ready", "draining", "done"]
+    assert (pod.journal.drains, pod.journal.cut_off) == (1, 0)
 
 
 async def test_requests_in_flight_hold_the_drain(start):
@@ -187,6 +192,8 @@ async def test_past_the_deadline_the_engine_is_cut_off(start):
     pod.stop.ask()
     assert await pod.task == 0
     assert 0.3 <= time.monotonic() - begun < 3
+    assert (pod.journal.drains, pod.journal.cut_off) == (1, 1)
+    assert pod.journal.drain_seconds >= 0.3
 
 
 async def test_a_second_signal_hurries(start):
@@ -229,6 +236,7 @@ async def test_a_hanging_engine_is_not_ready_until_it_goes_on(start):
     assert (await pod.readyz())[0] == 503, "clients that gave up are no progress"
     await pod.engine("hang/0")
     await pod.until_ready()
+    assert pod.journal.stalls == 1
 
 
 async def test_an_idle_engine_with_a_request_left_open_proves_itself(start):
@@ -258,6 +266,8 @@ async def test_a_head_waits_for_its_ranks_and_ends_when_one_fails(start):
     assert await pod.join("failed") == 200
     with pytest.raises(EngineFailure, match=r"rank 1 .* failed"):
         await pod.task
+    phases = [each.phase for each in pod.journal.timeline.stretches]
+    assert phases == ["ray", "group", "start", "ready", "done"]
 
 
 async def test_a_leaving_rank_drains_the_whole_group_and_it_starts_again(start, monkeypatch):

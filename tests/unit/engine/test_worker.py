@@ -109,6 +109,10 @@ async def test_it_waits_for_the_head_joins_and_becomes_ready(launch):
             await head.until(lambda group: not group.missing)
             async with session.get(f"http://127.0.0.2:{port}/readyz") as response:
                 assert response.status == 200
+            async with session.get(f"http://127.0.0.2:{port}/status") as response:
+                status = await response.json()
+    assert (status["phase"], status["rank"], status["group"]) == ("ready", 1, "tiny")
+    assert [each["phase"] for each in status["phases"]] == ["group", "ray", "ready"]
 
 
 async def test_it_ends_soon_after_its_head(launch):
