@@ -156,7 +156,7 @@ def test_a_disk_that_fills_up_meanwhile(small_disk):
 
 
 def test_a_read_only_cache(small_disk, hub):
-    folder, mount = small_disk
+    folder, _ = small_disk
     assert subprocess.run(["mount", "-o", "remount,ro", folder], check=False).returncode == 0
     code, log = fetch(folder / "KEY", env_of(hub))
     assert code == 3

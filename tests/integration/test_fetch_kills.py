@@ -1,4 +1,4 @@
-"""kill -9 at random points of a fetch: never half a model, and in the end every byte (100 kills: `make fetch-kills`)."""
+"""kill -9 at random points of a fetch: never half a model, in the end every byte (100 kills: `make fetch-kills`)."""
 
 from fetch_kills import run_kills
 

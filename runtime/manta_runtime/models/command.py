@@ -6,12 +6,14 @@ Wrong arguments end with exit code 2.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
+from manta_runtime.models.failure import STOPPED
 from manta_runtime.models.manifest import damaged, read_manifest
 from manta_runtime.models.settings import FetchSettings, FetchSettingsError, ModelUri, check_target, parse_uri
 
@@ -83,6 +85,8 @@ def _download(settings: FetchSettings) -> NoReturn:
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         os.environ.pop(name, None)
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    # As process 1 of a container we would not even notice SIGTERM while the libraries are loaded.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(STOPPED))
     # Imported late: a complete cache should not wait for the HTTP libraries.
     from manta_runtime.models.fetch import run_fetch  # noqa: PLC0415
 

@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from manta_runtime.models.failure import FetchError, PermanentError, StoppedError, TransientError
+from manta_runtime.models.failure import ChangedError, FetchError, PermanentError, StoppedError, TransientError
 from manta_runtime.models.parts import Part
 from manta_runtime.models.retry import Patience
 from manta_runtime.models.verify import fault
@@ -38,7 +38,7 @@ class _Work:
     part: Part
     chunks: deque[tuple[int, int, int]]
     busy: int = 0
-    refused: int = 0
+    refused: bool = False
 
 
 class Download:
@@ -89,8 +89,11 @@ class Download:
         with self._changed:
             self._changed.wait_for(lambda: not self._open or self._errors)
         if self._errors:
-            # The others see it at their next block; who hangs in a read is not waited for.
-            threads[0].join(_GRACE)
+            # The others see it at their next block. Before another run in this process all must have ended; at the
+            # end of the process nobody waits for who hangs in a read.
+            again = isinstance(self._errors[0], ChangedError)
+            for thread in threads:
+                thread.join(None if again else _GRACE / len(threads))
             raise self._errors[0]
 
     def _part(self, file: RemoteFile) -> Part:
@@ -169,11 +172,10 @@ class Download:
                 self._open -= 1
                 self._changed.notify_all()
             return
-        work.refused += 1
         with closing(self._part(work.file)) as part:
             part.clear()
             chunks = deque(part.missing())
-        if work.refused > 1 or not chunks:
+        if work.refused or not chunks:
             raise PermanentError(
                 f"{work.file.path} is not what the source says, twice in a row: {wrong}. The source is damaged, or a "
                 "proxy changes what passes: upload the file again, or look at the proxy"
@@ -181,8 +183,7 @@ class Download:
         log.warning("%s: %s; it is fetched again", work.file.path, wrong)
         self._progress.lose(work.file.size)
         with self._changed:
-            work.chunks = chunks
-            self._queue.append(work)
+            self._queue.append(_Work(work.file, part, chunks, refused=True))
             self._changed.notify_all()
 
     def _check_stop(self) -> None:

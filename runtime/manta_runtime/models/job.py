@@ -81,7 +81,8 @@ def _fetch(settings: FetchSettings, staging: Staging, progress: Progress, stop: 
     missing = download.missing(files)
     manifest = Manifest(where, settings.revision, listing.resolved, files)
     sizes = f"{gigabytes(manifest.total)}, of which {gigabytes(missing)} are missing"
-    log.info("%s %s: %d of %d files, %s", where, listing.resolved, len(files), len(listing.files), sizes)
+    at = f"{where} at {listing.resolved}" if listing.resolved else where
+    log.info("%s: %d of %d files, %s", at, len(files), len(listing.files), sizes)
     check_room(staging.root, missing)
     progress.enter("fetching")
     download.run(files)
