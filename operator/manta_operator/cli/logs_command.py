@@ -51,7 +51,11 @@ class Source:
 @click.option("--replica", type=click.IntRange(min=0), help="This replica alone. Default: all.")
 @click.option("--rank", default="0", show_default=True, help="Pod of each replica: 0 is the head; all for every one.")
 @click.option("--router", is_flag=True, help="The router's pods instead of the engines'.")
-@click.option("-c", "--container", help="This container alone. Default: an engine pod's first, a router pod's all.")
+@click.option(
+    "-c",
+    "--container",
+    help="This container alone. Default: an engine pod's engine, or what fetches its model; a router pod's all.",
+)
 @click.option("-p", "--previous", is_flag=True, help="The run before the last restart.")
 @click.option("--tail", type=click.IntRange(min=-1), default=20, show_default=True, help="Lines of each; -1: all.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, of pods that come as well.")
@@ -125,13 +129,23 @@ def _of_pod(pod: Object, wanted: Wanted) -> Iterator[Source]:
     metadata, spec = pod["metadata"], pod["spec"]
     every = [*(spec.get("initContainers") or ()), *spec["containers"]]
     several = wanted.router or wanted.container is not None
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    status = pod.get("status") or {}
+    statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     starts = {each["name"]: int(each.get("restartCount") or 0) for each in statuses}
-    for container in every if wanted.container else spec["containers"] if wanted.router else spec["containers"][:1]:
-        name = container["name"]
-        if wanted.container in (None, name):
+    first = [names.FETCH_CONTAINER] if _has_to_fetch(status) else [spec["containers"][0]["name"]]
+    shown = [container["name"] for container in (spec["containers"] if wanted.router else every)]
+    for name in shown:
+        if name == wanted.container or (wanted.container is None and (wanted.router or name in first)):
             title = f"{metadata['name']}/{name}" if several else metadata["name"]
             yield Source(metadata["namespace"], metadata["name"], name, starts.get(name, 0), title)
+
+
+def _has_to_fetch(status: Object) -> bool:
+    """Whether the fetch of the model began and has not succeeded: the engine has nothing to say before."""
+    fetches = (each for each in status.get("initContainerStatuses") or () if each["name"] == names.FETCH_CONTAINER)
+    state = next((each.get("state") or {} for each in fetches), {})
+    waiting = (state.get("waiting") or {}).get("reason", "PodInitializing")
+    return "running" in state or state.get("terminated", {}).get("exitCode", 0) != 0 or waiting != "PodInitializing"
 
 
 async def _pods(api: Api, body: Object) -> list[Object]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from manta_operator.api import names
-from manta_operator.planning.observe import pod_problem
+from manta_operator.planning.observe import pod_problem, pod_state
 
 Body = Mapping[str, Any]
 EVENTS_SHOWN = 8
@@ -197,11 +197,9 @@ def _replica(name: str, body: Body | None, pods: list[Body], revision: str) -> R
 
 def _pod(body: Body) -> Pod:
     metadata, status = body["metadata"], body.get("status") or {}
-    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ())
-    state = "Leaving" if metadata.get("deletionTimestamp") else "Ready" if ready else status.get("phase", "Pending")
     return Pod(
         name=metadata["name"],
-        state=str(state),
+        state=pod_state(body),
         restarts=sum(int(each.get("restartCount") or 0) for each in status.get("containerStatuses") or ()),
         node=str((body.get("spec") or {}).get("nodeName") or ""),
         address=str(status.get("podIP") or ""),

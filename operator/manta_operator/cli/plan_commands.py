@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from manta_operator.api import names
-from manta_operator.api.models import RouterSpec
+from manta_operator.api.models import ModelSpec, RouterSpec
+from manta_operator.builders.model_source import is_fetched
 from manta_operator.cli import diff_command, options
 from manta_operator.cli.cluster import Where, options_of_cluster
 from manta_operator.cli.documents import documents
@@ -107,6 +108,7 @@ def _facts(entry: Planned) -> dict[str, str]:
     pods = len(plan_.groups) * plan_.shape.pods
     return {
         "model": f"{deployment.spec.model.uri}{_architecture(entry)}",
+        "weights": _weights(deployment.spec.model),
         "replicas": f"{len(plan_.groups)}, each {plan_.shape}: {pods} pods on {deployment.spec.accelerator.type}",
         "fit": f"{_VERDICTS[plan_.fit.fits][0]}: {plan_.fit.message}",
         "memory": f"{gib(plan_.fit.memory_per_pod)} of host memory for each engine pod, unless resources say otherwise"
@@ -116,6 +118,20 @@ def _facts(entry: Planned) -> dict[str, str]:
         "endpoint": endpoint(deployment),
         "revision": f"{plan_.revision}, {len(entry.desired.objects)} objects (see them with `manta render`)",
     }
+
+
+def _weights(model: ModelSpec) -> str:
+    """Tell what brings the weights to the engine, and where they stay; nothing where they are there already."""
+    if model.uri.startswith("oci://"):
+        return "an image volume: needs Kubernetes 1.35, or 1.33 with the feature gate ImageVolume"
+    if not is_fetched(model):
+        return ""
+    cache = model.cache
+    place = f"claim {cache.claim}" if cache.claim else f"{cache.host_path} of the node" if cache.host_path else ""
+    source = f" from {model.endpoint}" if model.endpoint else ""
+    secret = f" with Secret {model.credentials_secret}" if model.credentials_secret else ""
+    stays = f"into {place}, once" if place else "by every new pod, into an emptyDir"
+    return f"fetched{source}{secret} {stays}, before the engine starts"
 
 
 def _router(router: RouterSpec) -> str:

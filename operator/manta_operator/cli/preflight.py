@@ -37,6 +37,7 @@ def problems(planned: Iterable[Planned], machine: Machine) -> list[str]:
     """Return one line for everything that would keep the deployments from running here."""
     planned = list(planned)
     lines = [line for entry in planned for line in _ports(entry, machine.taken)]
+    lines += [line for entry in planned for line in _images(entry)]
     return lines + _memory(planned, machine.memory) + _cores(planned, machine.cores)
 
 
@@ -50,6 +51,15 @@ def measure(planned: Iterable[Planned]) -> Machine:
         cores=node.cpu,
         taken={port: reason for port, reason in reasons.items() if reason},
     )
+
+
+def _images(entry: Planned) -> Iterator[str]:
+    uri = entry.deployment.spec.model.uri
+    if uri.startswith("oci://"):
+        yield (
+            f"{entry.source}: {entry.deployment.name}: spec.model.uri: {uri}: the box mounts no images; "
+            "unpack it into a folder and use a file:// uri, or try it in a cluster"
+        )
 
 
 def _ports(entry: Planned, taken: Mapping[int, str]) -> Iterator[str]:

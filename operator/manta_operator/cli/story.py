@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from manta_operator.api import names
-from manta_operator.planning.observe import pod_problem
+from manta_operator.planning.observe import pod_problem, pod_state
 
 Body = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class PodView:
-    """One pod as a person sees it: `state` is Pending, Running, Ready or Leaving."""
+    """One pod as a person sees it: `state` is Pending, Fetching, Running, Ready or Leaving."""
 
     name: str
     namespace: str
@@ -92,15 +92,13 @@ def _deployment(body: Body) -> DeploymentView:
 
 def _pod(body: Body) -> PodView:
     status, metadata = body.get("status") or {}, body["metadata"]
-    ready = any(entry["type"] == "Ready" and entry["status"] == "True" for entry in status.get("conditions") or ())
-    state = "Leaving" if metadata.get("deletionTimestamp") else "Ready" if ready else status.get("phase", "Pending")
     return PodView(
         name=metadata["name"],
         namespace=metadata.get("namespace", "default"),
         container=body["spec"]["containers"][0]["name"],
         deployment=(metadata.get("labels") or {}).get(names.LABEL_DEPLOYMENT, ""),
         address=status.get("podIP", ""),
-        state=state,
+        state=pod_state(body),
         restarts=sum(entry.get("restartCount", 0) for entry in status.get("containerStatuses") or ()),
         problem=pod_problem(status),
     )
@@ -116,7 +114,7 @@ def _pod_changes(before: PodView | None, after: PodView) -> list[str]:
     if before and after.restarts > before.restarts:
         lines.append(f"pod {after.name} has been restarted ({after.restarts} times so far)")
     if (before.state if before else None) != after.state:
-        where = f" on {after.address}" if after.address and after.state in ("Running", "Ready") else ""
+        where = f" on {after.address}" if after.address and after.state in ("Fetching", "Running", "Ready") else ""
         lines.append(f"pod {after.name}: {_STATES.get(after.state, after.state.lower())}{where}")
     if after.problem and after.problem != (before.problem if before else None):
         lines.append(f"pod {after.name}: {after.problem}")
@@ -124,6 +122,7 @@ def _pod_changes(before: PodView | None, after: PodView) -> list[str]:
 
 
 _STATES = {
+    "Fetching": "fetches the model",
     "Running": "its processes run",
     "Ready": "serves",
     "Pending": "waits to start",
@@ -138,6 +137,8 @@ def _progress(before: DeploymentView | None, after: DeploymentView) -> list[str]
     lines = []
     if before and after.ready != before.ready:
         lines.append(f"{after.ready} of {after.desired} replicas serve")
+    if after.reason == "Fetching" and after.message != (before.message if before else None):
+        lines.append(after.message)
     if after.reason in _STOPPERS and after.message != (before.message if before else None):
         lines.append(f"not ready, {after.reason}: {after.message}")
     return lines

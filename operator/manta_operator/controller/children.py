@@ -11,6 +11,7 @@ from msgspec import json
 from manta_operator.api import names
 from manta_operator.controller.kinds import KEPT
 from manta_operator.planning.observe import slim
+from manta_operator.planning.observe_pods import is_fetching
 
 Object = dict[str, Any]
 Key = tuple[str, str]
@@ -40,11 +41,13 @@ class Child:
     component: str = ""
     """Of a pod: engine or router."""
     address: str = ""
-    """IP address of a router pod."""
+    """IP address of a router pod, and of an engine pod that fetches its model."""
     mounts: tuple[str, ...] = ()
     """Of a router pod: the ConfigMaps that it reads."""
     node: str = ""
     """Of a pod: where it runs."""
+    fetching: bool = False
+    """Of an engine pod: its init container fetches the model now."""
 
     @property
     def key(self) -> Key:
@@ -63,6 +66,8 @@ def child(kind: str, body: Mapping[str, Any]) -> Child:
     labels = metadata.get("labels") or {}
     component = labels.get(names.LABEL_COMPONENT, "") if kind == "Pod" else ""
     owner = next((ref for ref in metadata.get("ownerReferences") or () if ref.get("controller")), None)
+    status = body.get("status") or {}
+    fetches = component == names.COMPONENT_ENGINE and is_fetching(status)
     return Child(
         kind=intern(kind),
         namespace=intern(metadata["namespace"]),
@@ -76,9 +81,10 @@ def child(kind: str, body: Mapping[str, Any]) -> Child:
         deleting="deletionTimestamp" in metadata,
         seen=_text(slim(kind, body)) if kind in KEPT else b"",
         component=intern(component),
-        address=(body.get("status") or {}).get("podIP", "") if component == names.COMPONENT_ROUTER else "",
+        address=status.get("podIP", "") if fetches or component == names.COMPONENT_ROUTER else "",
         mounts=_mounts(body["spec"]) if component == names.COMPONENT_ROUTER else (),
         node=intern(body["spec"].get("nodeName") or "") if kind == "Pod" else "",
+        fetching=fetches,
     )
 
 

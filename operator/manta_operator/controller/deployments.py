@@ -7,6 +7,7 @@ from typing import Any
 
 from manta_operator.controller.applier import Applied
 from manta_operator.controller.children import Key
+from manta_operator.planning.fetching import Told
 from manta_operator.planning.rollout_words import Decision
 
 Object = dict[str, Any]
@@ -28,6 +29,10 @@ class Memory:
     version: int = 0
     failed: int = 0
     """Passes in a row that did not get everything done."""
+    fetches: Told | None = None
+    """How far the pods are that fetch the model."""
+    ask_again: float = 0.0
+    """When they are to be asked again, in monotonic seconds."""
 
 
 @dataclass(slots=True)

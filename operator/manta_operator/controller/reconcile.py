@@ -21,8 +21,9 @@ from manta_operator.controller.applier import Applier
 from manta_operator.controller.client import KubeClient
 from manta_operator.controller.deployments import Entry, Memory
 from manta_operator.controller.effects import Effects
-from manta_operator.controller.errors import ClusterError, Leaving, Missing, Terminating
+from manta_operator.controller.errors import ClusterError, Missing, Terminating
 from manta_operator.controller.facts_reader import FactsReader
+from manta_operator.controller.fetches import Fetches
 from manta_operator.controller.kinds import LEADING, OBSERVED, OPTIONAL
 from manta_operator.controller.observing import Observer
 from manta_operator.controller.rhythm import Rhythm
@@ -30,8 +31,10 @@ from manta_operator.controller.statuses import Statuses, timestamp
 from manta_operator.controller.store import Store
 from manta_operator.controller.surroundings import NotYet, Surroundings, loads
 from manta_operator.controller.tokens import Tokens, reported_missing
+from manta_operator.controller.told import complain, tell
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.conditions import Situation
+from manta_operator.planning.fetching import with_fetches
 from manta_operator.planning.integrations import HTTP_ROUTE, OPTIONAL_KINDS, Integration, absent, unresolved
 from manta_operator.planning.observe import Observed
 from manta_operator.planning.plan import Circumstances
@@ -105,15 +108,17 @@ class Reconciler:
         self._applier = Applier(client, store)
         self._effects = Effects(client, store)
         self._tokens = Tokens(client, store)
+        self._fetches = Fetches(store)
         self.statuses = Statuses(client)
 
     async def prepare(self, entry: Entry) -> None:
-        """Read the checkpoint, which may take long; before the pass, which others wait for. Never raises."""
+        """Read the checkpoint, and ask who fetches one; before the pass, which others wait for. Never raises."""
         try:
             uri = entry.body["spec"]["model"]["uri"]
             await self._facts.read(uri)
         except Exception:  # noqa: BLE001 - the pass meets it again, and tells of it
             log.debug("%s/%s: its checkpoint cannot be read ahead", *entry.key)
+        await self._fetches.ask(entry)
 
     async def run(self, entry: Entry) -> Outcome:
         """Make one pass.
@@ -140,7 +145,7 @@ class Reconciler:
             _gather(entry.memory, done)
             if not done.moved or done.failures:
                 break
-        _complain(entry, done.failures)
+        complain(entry, done.failures)
         if any(isinstance(failure, Terminating) for failure in done.failures):
             return Outcome(self._rhythm.resync())  # the namespace goes, and the object with it
         return await self._conclude(entry, deployment, before, done)
@@ -228,13 +233,13 @@ class Reconciler:
         planned = done.desired if isinstance(done.desired, Desired) else None
         memory = entry.memory
         memory.failed = memory.failed + 1 if done.failures else 0
-        outcome = self._next(memory, done, planned)
+        outcome = self._next(entry, done, planned)
         situation = Situation(
             replicas=deployment.spec.replicas,
             router_replicas=deployment.spec.router.replicas,
             plan=planned.plan if planned else None,
             problems=() if isinstance(done.desired, Desired) else done.desired,
-            observed=done.observed,
+            observed=with_fetches(done.observed, memory.fetches),
             failures=tuple(
                 Failure(each.reason, each.message) for each in [*done.failures, *self._unseen(deployment, planned)]
             ),
@@ -244,7 +249,7 @@ class Reconciler:
             integrations=tuple(done.integrations),
             router=router_workload(deployment),
         )
-        _tell(entry, situation)
+        tell(entry, situation)
         there = await self.statuses.write(entry, status(deployment, situation, before, timestamp()))
         memory.decided = ()
         return outcome if there else GONE
@@ -254,13 +259,13 @@ class Reconciler:
         kinds = {obj["kind"] for obj in planned.objects} - set(OPTIONAL) | OBSERVED if planned else OBSERVED
         return self._store.troubles(kinds, deployment.namespace)
 
-    def _next(self, memory: Memory, done: _Round, planned: Desired | None) -> Outcome:
+    def _next(self, entry: Entry, done: _Round, planned: Desired | None) -> Outcome:
         if done.failures:
             asked = max(failure.retry_after or 0.0 for failure in done.failures)
-            return Outcome(self._rhythm.retry(memory.failed, asked), deaf=asked)
+            return Outcome(self._rhythm.retry(entry.memory.failed, asked), deaf=asked)
         if done.moved:
             return Outcome(0.0)
-        due = [self._rhythm.resync(), done.look_again]
+        due = [self._rhythm.resync(), done.look_again, self._fetches.again_in(entry)]
         due += [planned.plan.again_in, planned.again_in] if planned else []
         return Outcome(max(MOMENT_SECONDS, min(seconds for seconds in due if seconds is not None)))
 
@@ -277,22 +282,3 @@ def _gather(memory: Memory, done: _Round) -> None:
         plan = done.desired.plan
         memory.decided = gathered((memory.decided, plan.decisions))
         done.desired = replace(done.desired, plan=replace(plan, decisions=memory.decided))
-
-
-def _complain(entry: Entry, failures: list[ClusterError]) -> None:
-    """Log each failure once for as long as it lasts."""
-    messages = tuple(failure.message for failure in failures)
-    for failure in failures:
-        if failure.message not in entry.memory.complaints:
-            level = logging.INFO if isinstance(failure, Terminating | Leaving) else logging.WARNING
-            log.log(level, "%s/%s: %s", *entry.key, failure)
-    entry.memory.complaints = messages
-
-
-def _tell(entry: Entry, situation: Situation) -> None:
-    """Log what was decided, each sentence once for as long as it holds."""
-    said = tuple(decision.message for decision in situation.plan.decisions) if situation.plan else ()
-    for sentence in said:
-        if sentence not in entry.memory.said:
-            log.info("%s/%s: %s", *entry.key, sentence)
-    entry.memory.said = said

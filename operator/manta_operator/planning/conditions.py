@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from manta_operator.planning.fetching import fetching
 from manta_operator.planning.integrations import INFERENCE_POOL, Integration
 from manta_operator.planning.last_words import cannot_fetch
 from manta_operator.planning.observe import Observed
@@ -86,7 +87,10 @@ def _planned(situation: Situation) -> Condition:
 
 
 def _model_available(situation: Situation) -> Condition:
-    """A replica of another revision is no witness: the model may be what the rollout changes."""
+    """A replica of another revision is no witness: the model may be what the rollout changes.
+
+    While one is fetched for the first replica, Ready says how far that is, too.
+    """
     if situation.model_error:
         return Condition("ModelAvailable", "False", "Unreadable", situation.model_error)
     plan = situation.plan
@@ -97,6 +101,8 @@ def _model_available(situation: Situation) -> Condition:
         said = "; ".join(f"pod {pod.name}: {pod.problem}" for pod in unfetched[:_SHOWN])
         remedy = "check spec.model.uri, revision, credentialsSecret and cache"
         return Condition("ModelAvailable", "False", "NotFetched", f"{said}; {remedy}")
+    if said := fetching(situation.observed.pods):
+        return Condition("ModelAvailable", "False", "Fetching", said)
     if situation.model_read:
         return Condition("ModelAvailable", "True", "Read", "the operator has read the checkpoint's config.json")
     message = "the operator cannot see the checkpoint from here, and no replica of this revision has loaded it yet"

@@ -6,7 +6,7 @@
     starting  anything else that does not serve
     failing   a group that does not serve, with words for why: a pod has a problem or restarted often, or it is late
 
-    since     = max over pods (created, started, stopped being ready)    the youngest pod, the latest mishap
+    since     = max over pods (created, started, fetched, stopped being ready)   the youngest pod, the latest mishap
     allowed   = (startupSeconds, or HUNG_SECONDS if the processes that served hang) + BACK_OFF x (2^count - 1)
     restart   : every pod exists and runs, the group does not serve, now >= since + allowed, count < BUDGET
     healed    : count > 0 and the group has served for HEALED_SECONDS: count = 0 again
@@ -98,7 +98,7 @@ def hopeless_at(group: ObservedGroup, deadlines: Deadlines) -> float | None:
     absent = [pod for pod in group.members if not pod.ready]
     if any(pod.deleting for pod in group.members) or (group.members and not absent):
         return None
-    since = max(group.created, *map(_began, group.members), *(pod.unready_since or 0.0 for pod in absent))
+    since = max(group.created, *map(_prepared, group.members), *(pod.unready_since or 0.0 for pod in absent))
     hung = bool(absent) and all(pod.only_unready for pod in absent)
     allowed = min(HUNG_SECONDS, deadlines.startup) if hung else deadlines.startup
     return since + allowed + BACK_OFF_SECONDS * (2.0 ** _count(group) - 1)
@@ -147,6 +147,9 @@ def trouble(group: ObservedGroup, deadlines: Deadlines, now: float) -> Trouble |
         words = f"restarted {count} of {BUDGET} times; {words or 'it does not serve yet'}"
     elif late and not words and len(group.members) < group.pods:
         words = f"{len(group.members)} of its {group.pods} pods are made: see the events of StatefulSet {group.name}"
+    elif late and not words and (slow := next((pod.name for pod in group.members if pod.fetching), None)):
+        more = "if it is only large or far away, raise spec.rollout.progressDeadlineSeconds"
+        words = f"pod {slow} still fetches the model after {deadlines.progress:.0f} s; {more}"
     elif late and not words:
         words = f"its pods do not serve {deadlines.progress:.0f} s after they were due to start"
     hurt = _hurt(group)
@@ -191,6 +194,11 @@ def state(group: ObservedGroup, observed: Observed) -> Literal["serving", "lost"
 def _began(pod: ObservedPod) -> float:
     """A node's clock may be behind: no pod starts before it is created."""
     return max(pod.created, pod.started or 0.0)
+
+
+def _prepared(pod: ObservedPod) -> float:
+    """Return when its engine could start: what was fetched before that, however slowly, is not to be thrown away."""
+    return max(_began(pod), pod.initialized or 0.0)
 
 
 def _count(group: ObservedGroup) -> int:

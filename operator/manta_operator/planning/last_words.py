@@ -9,6 +9,8 @@ import re
 _LIMIT = 300
 _ERROR = re.compile(r"\b\w*(?:Error|Exception|NotFound|OutOfMemory)\b: ")
 _ABOVE = re.compile(r"(?:last words|root cause)[^.]* above|See root cause above", re.IGNORECASE)
+_STAMP = re.compile(r"^\d\d:\d\d:\d\d manta fetch: ")
+"""Without it the same failure is the same sentence each time, and no news."""
 _UNFETCHED = re.compile(
     r"""\b(?:RepositoryNotFound|GatedRepo|RevisionNotFound|EntryNotFound|LocalEntryNotFound|HfHubHTTP|HFValidation)Error\b
     | is\ not\ a\ local\ folder\ and\ is\ not\ a\ valid\ model\ identifier
@@ -19,7 +21,8 @@ _UNFETCHED = re.compile(
     | Cannot\ find\ any\ model\ weights
     | No\ space\ left\ on\ device
     | secret\ "[^"]*"\ not\ found
-    | [Cc]ouldn't\ find\ key\ HF_TOKEN
+    | [Cc]ouldn't\ find\ key\ (?:HF_TOKEN|AWS_ACCESS_KEY_ID|AWS_SECRET_ACCESS_KEY|GOOGLE_SERVICE_ACCOUNT_KEY)
+    | restarting\ failed\ container=fetch\b
     | persistentvolumeclaim\ "[^"]*"\ not\ found
     | unbound\ immediate\ PersistentVolumeClaims""",
     re.VERBOSE,
@@ -34,7 +37,8 @@ def last_words(log: str) -> str:
     ]
     if not lines:
         return ""
-    return (telling[-1] if telling and _ABOVE.search(lines[-1]) else lines[-1])[:_LIMIT]
+    words = telling[-1] if telling and _ABOVE.search(lines[-1]) else lines[-1]
+    return _STAMP.sub("", words)[:_LIMIT]
 
 
 def cannot_fetch(problem: str) -> bool:

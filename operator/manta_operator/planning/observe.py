@@ -7,8 +7,8 @@ delay, so it is not even kept. What is read:
     StatefulSet  metadata: name, uid, labels, annotations (manta.dev/restart), creationTimestamp, deletionTimestamp,
                  ownerReferences; spec.replicas
     Pod          metadata: name, uid, labels, creationTimestamp, deletionTimestamp, ownerReferences; spec.nodeName;
-                 status: phase, startTime, conditions Ready and PodScheduled, (init)containerStatuses: name,
-                 restartCount, state, what the last one said as it ended
+                 status: phase, startTime, conditions Initialized, Ready and PodScheduled,
+                 (init)containerStatuses: name, restartCount, state, what the last one said as it ended
     Deployment   metadata: name, uid, labels, deletionTimestamp, ownerReferences; status.readyReplicas
     HTTPRoute    metadata: the same and generation; the rest says `observe_route`
 """
@@ -19,7 +19,14 @@ from typing import Any
 
 from manta_operator.api import names
 from manta_operator.planning.integrations import HTTP_ROUTE
-from manta_operator.planning.observe_pods import controller_uid, observe_pod, pod_problem, seconds, slim_pod
+from manta_operator.planning.observe_pods import (
+    controller_uid,
+    observe_pod,
+    pod_problem,
+    pod_state,
+    seconds,
+    slim_pod,
+)
 from manta_operator.planning.observe_route import slim_route
 from manta_operator.planning.observed import (
     GroupRestart,
@@ -39,6 +46,7 @@ __all__ = [
     "ObservedRouter",
     "observe",
     "pod_problem",
+    "pod_state",
     "slim",
 ]
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from manta_operator.api import names
 from manta_operator.planning.last_words import last_words
 from manta_operator.planning.observed import ObservedPod
 
@@ -51,6 +52,8 @@ def observe_pod(body: Body, now: float, lost_nodes: frozenset[str]) -> ObservedP
         ready_since=since if ready.get("status") == "True" else None,
         unready_since=since if ready.get("status") in ("False", "Unknown") else None,
         unschedulable_since=waits_since if waits else None,
+        fetching=is_fetching(status) and not deleting,
+        initialized=_initialized(status),
     )
 
 
@@ -62,7 +65,7 @@ def slim_pod(body: Body) -> Object:
     kept["conditions"] = [
         {name: entry[name] for name in told if name in entry}
         for entry in status.get("conditions") or ()
-        if entry["type"] in ("Ready", "PodScheduled")
+        if entry["type"] in ("Initialized", "Ready", "PodScheduled")
     ]
     for name in ("initContainerStatuses", "containerStatuses"):
         if status.get(name):
@@ -95,6 +98,30 @@ def pod_problem(status: Body) -> str | None:
             last = _last_words(container)
             return f"{text}; it last said: {last}" if last else text
     return None
+
+
+def is_fetching(status: Body) -> bool:
+    """Whether the init container that brings the model into the cache runs."""
+    return any(
+        entry.get("name") == names.FETCH_CONTAINER and (entry.get("state") or {}).get("running")
+        for entry in status.get("initContainerStatuses") or ()
+    )
+
+
+def _initialized(status: Body) -> float | None:
+    """Return when the init containers had done their work."""
+    condition, since = _condition(status, "Initialized")
+    return since if condition.get("status") == "True" else None
+
+
+def pod_state(body: Body) -> str:
+    """Return how a pod is, in one word for people: Leaving, Ready, Fetching, or its phase."""
+    status = body.get("status") or {}
+    if body["metadata"].get("deletionTimestamp"):
+        return "Leaving"
+    if _condition(status, "Ready")[0].get("status") == "True":
+        return "Ready"
+    return "Fetching" if is_fetching(status) else str(status.get("phase", "Pending"))
 
 
 def _last_words(container: Body) -> str:

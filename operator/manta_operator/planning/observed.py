@@ -16,6 +16,23 @@ REPLACED_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
+class Fetch:
+    """How far one pod is: bytes, bytes a second, seconds (None: unknown), and whom it waits for, in words."""
+
+    state: str
+    bytes: int = 0
+    total: int = 0
+    rate: float = 0.0
+    seconds_left: float | None = None
+    waiting_for: str = ""
+
+    @property
+    def share(self) -> float:
+        """Part of the bytes that is there, 0 to 1; 0 while it is not known how many there are."""
+        return min(1.0, self.bytes / self.total) if self.total else 0.0
+
+
+@dataclass(frozen=True)
 class ObservedPod:
     """One engine pod and why it is not ready, in its own words."""
 
@@ -43,6 +60,12 @@ class ObservedPod:
     unready_since: float | None = None
     """When it stopped being ready, or when the kubelet first said that it is not; None while it is ready."""
     unschedulable_since: float | None = None
+    fetching: bool = False
+    """Its init container fetches the model now."""
+    fetch: Fetch | None = None
+    """How far that is; None if it could not be asked."""
+    initialized: float | None = None
+    """When its init containers had done their work: the weights are there."""
 
     @property
     def served(self) -> bool:

@@ -49,6 +49,7 @@ FORBIDDEN = Failure("Forbidden", "apply Service default/demo: no")
 TAKEN = Failure("NotOwned", "Service default/demo belongs to somebody else")
 BUSY = Failure("Transient", "apply Service default/demo: 429 too many requests")
 SPENT = Trouble("demo-new-0", "does not serve 1800 s after its start", restarts=5, spent=True)
+UNFETCHED = "CrashLoopBackOff: back-off 10s restarting failed container=fetch pod=a; it last said: no such model"
 GATED = "CrashLoopBackOff: back-off 10s; it last said: GatedRepoError: 403 Client Error"
 
 
@@ -103,6 +104,22 @@ def test_all_conditions(given, expected):
 @pytest.mark.parametrize(
     ("case", "given", "expected"),
     [
+        ("fetching", situation(groups=[BORN], pods=[pod(fetching=True)]), "ModelAvailable: False Fetching"),
+        (
+            "fetching is why it is not ready",
+            situation(groups=[BORN], pods=[pod(fetching=True)]),
+            "Ready: False Fetching",
+        ),
+        (
+            "another fetches, one serves",
+            situation(groups=[NEW], pods=[pod(fetching=True)]),
+            "ModelAvailable: True Serving",
+        ),
+        (
+            "one fetches, another cannot",
+            situation(groups=[BORN], pods=[pod(fetching=True), pod(problem=UNFETCHED)]),
+            "ModelAvailable: False NotFetched",
+        ),
         ("rolling out", situation(groups=[OLD, BORN], rollout=ROLLING), "Progressing: True RollingOut"),
         ("rolling out, the old one serves", situation(groups=[OLD, BORN], rollout=ROLLING), "Available: True Serving"),
         ("rolling out is not ready", situation(groups=[OLD, BORN], rollout=ROLLING), "Ready: False RollingOut"),

@@ -36,6 +36,21 @@ def slow_clock(made):
     return running(made, 0, startTime=stamp(BORN - 900), conditions=[condition("Ready", "False", BORN - 900)])
 
 
+def fetched(made, at):
+    """Its weights were there at a moment."""
+    for body in made.pods:
+        body["status"].setdefault("conditions", []).append(condition("Initialized", "True", at))
+    return made
+
+
+def fetching(made):
+    """Its init container fetches the weights."""
+    for body in made.pods:
+        running = {"name": "fetch", "restartCount": 0, "state": {"running": {"startedAt": stamp(BORN)}}}
+        body["status"] |= {"phase": "Pending", "initContainerStatuses": [running], "containerStatuses": []}
+    return made
+
+
 def starting(pods=1):
     return group("new", 0, ready=False, pods=pods, created=BORN)
 
@@ -66,6 +81,9 @@ def revived(made, at):
         ("served, and the same engine stopped: it hangs", stopped(serving(), BORN + 900), BORN + 1200),
         ("of two pods one stopped", half(serving(pods=2), BORN + 900), BORN + 1200),
         ("served, and its engine starts anew: startupSeconds", revived(serving(), BORN + 900), BORN + 2700),
+        ("fetched for an hour: startupSeconds from then on", fetched(starting(), BORN + 3600), BORN + 5400),
+        ("nothing to fetch", fetched(starting(), BORN - 1), BORN + 1800),
+        ("fetches still: a restart would lose what is there", fetching(starting()), None),
         ("the clock of its node is behind", slow_clock(starting()), BORN + 1800),
         ("serves", group("new", 0, created=BORN), None),
         ("waits for a place: a restart would not help", unschedulable(starting(), BORN), None),
@@ -74,6 +92,14 @@ def revived(made, at):
 )  # fmt: skip
 def test_when_a_restart_is_due(case, made, due):
     assert health.restart_due(see(made, BORN + 1000)[0], DEADLINES) == due, case
+
+
+def test_a_fetch_counts_for_the_progress_deadline():
+    made = fetching(starting())
+    assert health.trouble(see(made, BORN + 2399)[0], DEADLINES, BORN + 2399) is None
+    late = health.trouble(see(made, BORN + 2400)[0], DEADLINES, BORN + 2400)
+    assert late.late
+    assert "still fetches the model after 2400 s; if it is only large" in late.message
 
 
 def test_the_youngest_pod_counts():

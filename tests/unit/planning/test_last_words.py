@@ -28,6 +28,11 @@ HIDDEN = "OSError: You are trying to access a gated repo."
         ),
         ("a model that cannot be had goes first", f"{GATED}\nRuntimeError: b\n{SUMMARY}", GATED),
         ("no error at all", f"loading\n{SUMMARY}", SUMMARY),
+        (
+            "a fetch, whenever it ended",
+            "a\n12:00:59 manta fetch: hf://a/b: 404: no such model",
+            "hf://a/b: 404: no such model",
+        ),
         ("long", "x" * 999, "x" * 300),
     ],
 )
@@ -47,6 +52,9 @@ def test_last_words(case, log, expected):
         ('Unschedulable: persistentvolumeclaim "models" not found', True),
         ("Unschedulable: pod has unbound immediate PersistentVolumeClaims", True),
         ("OSError: [Errno 28] No space left on device", True),
+        ("CrashLoopBackOff: back-off 20s restarting failed container=fetch pod=a_b(c)", True),
+        ("CrashLoopBackOff: back-off 20s restarting failed container=fetcher pod=a_b(c)", False),
+        ("CreateContainerConfigError: couldn't find key AWS_ACCESS_KEY_ID in Secret default/s", True),
         ("Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu", False),
         ("ImagePullBackOff: Back-off pulling image", False),
         ("torch.OutOfMemoryError: CUDA out of memory", False),

@@ -67,6 +67,8 @@ def _prepare(cluster: Cluster, config: NodeConfig, pod: Object, volume: Mapping[
             return _host_path(config.host_paths, source)
         case "persistentVolumeClaim":
             return _claim(cluster, config, namespace, source["claimName"])
+        case "image":
+            raise VolumeError("the box runs processes and mounts no images: unpack it into a folder, use a file:// uri")
     raise VolumeError(f"type {kind} is not supported by the box (it has emptyDir, configMap, secret, hostPath …)")
 
 
