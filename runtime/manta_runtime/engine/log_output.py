@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import stat
 import threading
 import time
@@ -130,4 +131,8 @@ class LogHandler(logging.Handler):
 def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            # Whoever shares the descriptor with us has made it non-blocking.
+            select.select([], [descriptor], [])

@@ -97,6 +97,16 @@ def test_a_reader_that_stands_still_holds_nobody_up_and_is_told_what_it_missed(r
     assert f"{1000 - len(numbers)} lines of this log were dropped" in lines[-1]
 
 
+def test_a_descriptor_that_somebody_made_non_blocking_loses_nothing(reader):
+    os.set_blocking(reader.writing, False)
+    output = Output(reader.writing, "text", PLACE, lambda: "")
+    for number in range(1000):
+        output.tell("vllm", Line("info", ""), f"{number:04} " + "x" * 1000)
+    reader.begin()
+    output.close(5)
+    assert [int(line[:4]) for line in reader.lines()] == list(range(1000))
+
+
 def test_who_reads_no_more_holds_up_no_end():
     reading, writing = os.pipe()
     os.close(reading)
