@@ -10,7 +10,7 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from manta_runtime.models.failure import PermanentError
+from manta_runtime.models.failure import FetchError, PermanentError
 from manta_runtime.models.manifest import Manifest, damaged, read_manifest
 from manta_runtime.models.names import MANIFEST
 
@@ -105,7 +105,12 @@ class Staging:
         return manifest
 
     def publish(self, manifest: Manifest) -> None:
-        """Write the list, sync, let the target appear by one rename, then remove what is left over."""
+        """Write the list, sync, let the target appear by one rename, then remove what is left over.
+
+        Raises FetchError when a file is not at its place: somebody else works in the staging folder.
+        """
+        if wrong := damaged(self.model, manifest):
+            raise FetchError(f"{wrong[0]} vanished from {self.model}: do the locks of this file system work?")
         _write(self.model / MANIFEST, manifest.text().encode())
         for folder in {self.model, *(self.model / file.path for file in manifest.files)}:
             sync_folder(folder if folder == self.model else folder.parent)
