@@ -88,8 +88,10 @@ def put(moto, files, bucket, chunk=None):
 
 def test_a_real_s3(moto, to):
     env = environ(**KEYS, AWS_ENDPOINT_URL=moto)
-    files = model(6_000_000, 1)
+    files = {**model(6_000_000, 1), "odd ü+%20&=#name.txt": b"odd"}
     put(moto, below(files), "moto-models", PART)
+    for marker in ("llama/8b/", "llama/8b/onnx/"):  # as the console makes them
+        urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-models/{marker}", method="PUT", data=b"")).close()
     code, log = fetch(to, env, uri="s3://moto-models/llama/8b", chunk_bytes=1_000_000)
     assert (code, content(to)) == (0, needed(files)), log
     kinds = {file["path"]: file["kind"] for file in json.loads((to / ".manta-model.json").read_text())["files"]}
@@ -223,6 +225,19 @@ def test_many_objects_come_in_pages(to):
     with FakeStore(below(files)) as store:
         code, log = fetch(to, s3_env(store), uri=S3)
     assert (code, content(to)) == (0, needed(files)), log
+
+
+def test_markers_of_folders_are_no_files(store, to):
+    store.objects.update({"llama/8b": b"", "llama/8b/sub": b"", "llama/8b/sub/vocabulary.txt": b"x"})
+    code, log = fetch(to, s3_env(store), uri=S3)
+    assert (code, content(to)) == (0, {**needed(model()), "sub/vocabulary.txt": b"x"}), log
+
+
+def test_a_key_that_is_no_key(store, to):
+    code, log = fetch(to, gs_env(store, GOOGLE_SERVICE_ACCOUNT_KEY="{not json"), uri=GS)
+    assert code == 3
+    assert "GOOGLE_SERVICE_ACCOUNT_KEY" in log.splitlines()[-1]
+    assert "not json" not in log
 
 
 def test_no_configuration(to):

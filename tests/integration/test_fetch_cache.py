@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 from fetch_hub import FakeHub
-from fetching import content, environ, fetch, model, needed, start
+from fetching import content, environ, fetch, model, needed, start, start_without_locks
 
 CHUNK = 65536
 
@@ -79,6 +79,18 @@ def test_when_the_holder_dies_the_next_goes_on_from_there(hub, to):
     assert second.returncode == 0, log
     assert content(to) == needed(hub.files)
     assert hub.sent < 1.6 * sum(map(len, needed(hub.files).values()))
+
+
+def test_where_locks_lock_nothing_two_cost_bandwidth_only(hub, to):
+    hub.faults.delay = 0.01
+    both = [start_without_locks(to, env_of(hub), chunk_bytes=CHUNK) for _ in range(2)]
+    logs = []
+    for process in both:
+        logs.append(process.communicate(timeout=30)[1])
+        assert content(to) == needed(hub.files), "whoever ends first leaves a complete model or none"
+    assert 0 in [process.returncode for process in both], logs
+    code, log = fetch(to, env_of(hub))
+    assert (code, content(to)) == (0, needed(hub.files)), log
 
 
 def test_progress_over_http(hub, to):

@@ -47,7 +47,7 @@ def test_brings_what_is_needed_and_then_needs_no_network(hub, to):
 def test_a_token_goes_to_the_hub_only_and_never_into_the_log(to):
     with FakeHub(model(), token=TOKEN) as hub:
         hub.faults.statuses = [500]
-        code, log = fetch(to, env_of(hub, HF_TOKEN=TOKEN))
+        code, log = fetch(to, env_of(hub, HF_TOKEN=TOKEN + "\n"))  # as `echo TOKEN | base64` makes it
     assert (code, content(to)) == (0, needed(hub.files)), log
     assert not hub.leaked
     assert TOKEN not in log
@@ -169,7 +169,26 @@ def test_a_foreign_folder_is_left_alone(hub, to):
     assert content(to) == {"mine.txt": b"mine"}
 
 
-def test_sigterm_ends_soon_and_keeps_what_is_there(tmp_path, to):
+def test_sigterm_ends_soon_when_the_hub_says_nothing(hub, to):
+    hub.faults.delay = 60
+    process = start(to, env_of(hub))
+    while not any("/cdn/" in request for request in hub.requests):
+        assert process.poll() is None
+        time.sleep(0.02)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=10)
+    assert time.monotonic() - asked < 2.5
+    assert process.returncode == 143, log
+
+
+def test_long_lists_come_in_pages(to):
+    with FakeHub({**{f"words/{number}.md": b"x" for number in range(2500)}, **model()}) as hub:
+        code, log = fetch(to, env_of(hub))
+    assert (code, content(to)) == (0, needed(model())), log
+
+
+def test_sigterm_ends_soon_and_and_keeps_what_is_there(tmp_path, to):
     with FakeHub(model(2_000_000)) as hub:
         hub.faults.delay = 0.05
         process = start(to, env_of(hub), chunk_bytes=CHUNK)

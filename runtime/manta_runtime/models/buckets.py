@@ -66,12 +66,14 @@ class Bucket:
         files: list[RemoteFile] = []
         with self._judged(str(self._uri), listing=True):
             for page in obstore.list(self._store, self._prefix or None, chunk_size=1000):
-                for entry in page:
+                # The marker of the folder itself, which some tools make, has no slash at its end here.
+                inside = (entry for entry in page if entry["path"].startswith(self._prefix))
+                for entry in inside:
                     path = entry["path"].removeprefix(self._prefix)
-                    if path and not (entry["path"].endswith("/") and entry["size"] == 0):
-                        files.append(self._remote(path, entry["size"], entry["e_tag"] or ""))
+                    files.append(self._remote(path, entry["size"], entry["e_tag"] or ""))
                 if len(files) > _MOST_ENTRIES:
                     raise PermanentError(f"{self._uri} has more than {_MOST_ENTRIES} objects: that is no model")
+        files = _without_markers(files)
         if not files:
             raise PermanentError(f"{self._uri}: nothing is there: check bucket and prefix of spec.model.uri")
         return Listing("", tuple(files))
@@ -165,6 +167,12 @@ def _store(uri: ModelUri, address: str, options: dict[str, Any]) -> S3Store | GC
     if uri.scheme == "s3":
         return S3Store(uri.name, config={"endpoint": address} if address else None, **options)
     return GCSStore(uri.name, config={"base_url": address} if address else None, **options)
+
+
+def _without_markers(files: list[RemoteFile]) -> list[RemoteFile]:
+    """Drop the empty objects that stand for folders."""
+    folders = {file.path[: at.start()] for file in files for at in re.finditer("/", file.path)}
+    return [file for file in files if file.size or file.path not in folders]
 
 
 def _is_plain(address: str) -> bool:

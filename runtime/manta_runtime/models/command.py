@@ -15,7 +15,18 @@ import click
 
 from manta_runtime.models.failure import STOPPED
 from manta_runtime.models.manifest import damaged, read_manifest
-from manta_runtime.models.settings import FetchSettings, FetchSettingsError, ModelUri, check_target, parse_uri
+from manta_runtime.models.settings import (
+    FetchSettings,
+    FetchSettingsError,
+    ModelUri,
+    check_address,
+    check_target,
+    parse_uri,
+)
+
+_CREDENTIALS = (
+    "HF_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GOOGLE_SERVICE_ACCOUNT_KEY"
+)  # fmt: skip
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,7 +61,7 @@ def fetch(
     Credentials come from the environment: HF_TOKEN; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY;
     GOOGLE_SERVICE_ACCOUNT_KEY.
     """
-    source = _checked(uri, revision, to)
+    source = _checked(uri, revision, to, pod_ip)
     manifest = read_manifest(to)
     if manifest and (manifest.uri, manifest.revision) == (str(source), revision) and not damaged(to, manifest):
         click.echo(f"manta fetch: {source} is complete in {to}", err=True)
@@ -69,10 +80,11 @@ def fetch(
     _download(settings)
 
 
-def _checked(uri: str, revision: str, to: Path) -> ModelUri:
+def _checked(uri: str, revision: str, to: Path, pod_ip: str) -> ModelUri:
     try:
         source = parse_uri(uri)
         check_target(to)
+        check_address(pod_ip)
     except FetchSettingsError as error:
         raise click.UsageError(str(error)) from error
     if source.scheme != "hf" and revision:
@@ -85,6 +97,10 @@ def _download(settings: FetchSettings) -> NoReturn:
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         os.environ.pop(name, None)
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    for name in _CREDENTIALS:
+        if name in os.environ:
+            # Secrets made with `echo` end with a newline, which no header may hold.
+            os.environ[name] = os.environ[name].strip()
     # As process 1 of a container we would not even notice SIGTERM while the libraries are loaded.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(STOPPED))
     # Imported late: a complete cache should not wait for the HTTP libraries.

@@ -41,13 +41,14 @@ _TRAINING = re.compile(
 )
 _FOREIGN_FOLDERS = re.compile(r"^(onnx|openvino|coreml|tensorrt|runs|checkpoint-\d+|\.[^/.][^/]*)/")
 _SECOND_COPY = re.compile(r"(^|/)(consolidated[^/]*|original/.*)$")
+_SPLIT = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)", re.IGNORECASE)
 _CONFIGS = ("config.json", "adapter_config.json", "params.json")
 
 
 def select(files: Sequence[RemoteFile], where: str) -> tuple[RemoteFile, ...]:
     """Return the files to fetch, in the order of their paths; `where` is named in errors.
 
-    Raises PermanentError when there is no configuration or there are no weights.
+    Raises PermanentError when there is no configuration, or not one model's weights.
     """
     useful = [file for file in files if not _is_useless(file.path)]
     first = [file for file in useful if not _SECOND_COPY.search(file.path)]
@@ -97,6 +98,11 @@ def _check(others: list[RemoteFile], weights: list[RemoteFile], files: Sequence[
         raise PermanentError(
             f"{where} has no config.json (nor adapter_config.json) at its top: is spec.model.uri the model's own "
             f"folder? There are {len(files)} files: {names} …"
+        )
+    if len({_SPLIT.sub("", file.path) for file in weights if file.path.lower().endswith(".gguf")}) > 1:
+        raise PermanentError(
+            f"{where} has several GGUF models, of which an engine serves one: put that one and its config.json into a "
+            f"bucket or a repository of its own. There are {len(files)} files: {names} …"
         )
     if not weights:
         raise PermanentError(

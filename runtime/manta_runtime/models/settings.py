@@ -5,6 +5,7 @@ First in the flow: command.py parses → this module checks → fetch.py acts on
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -68,6 +69,19 @@ def parse_uri(text: str) -> ModelUri:
     if prefix and any(part in ("", ".", "..") for part in prefix.split("/")):
         raise FetchSettingsError(f"--uri={text}: the prefix must not contain empty parts, '.' or '..'")
     return ModelUri(scheme, bucket, prefix)
+
+
+def check_address(pod_ip: str) -> None:
+    """Refuse an address that is not one of this pod.
+
+    Raises FetchSettingsError for names and for 0.0.0.0 and ::.
+    """
+    try:
+        address = ipaddress.ip_address(pod_ip)
+    except ValueError as error:
+        raise FetchSettingsError(f"--pod-ip={pod_ip}: not an IP address") from error
+    if address.is_unspecified:
+        raise FetchSettingsError(f"--pod-ip={pod_ip}: give the pod's own address, not all of them")
 
 
 def check_target(to: Path) -> None:

@@ -15,7 +15,10 @@ CASES = {
         "config.json pytorch_model.bin pytorch_model.bin.index.json training_args.bin optimizer.pt",
         "config.json pytorch_model.bin pytorch_model.bin.index.json",
     ),
-    "gguf last": ("config.json model.gguf", "config.json model.gguf"),
+    "gguf last, in splits": (
+        "config.json m-00001-of-00002.gguf m-00002-of-00002.gguf x.onnx",
+        "config.json m-00001-of-00002.gguf m-00002-of-00002.gguf",
+    ),
     "no second copy": (
         "config.json model.safetensors consolidated.safetensors original/consolidated.00.pth original/params.json",
         "config.json model.safetensors",
@@ -57,8 +60,9 @@ def test_select(names, expected):
     [
         ("model.safetensors sub/config.json", "no config.json"),
         ("config.json README.md model.onnx", "no weights"),
+        ("config.json model-q4.gguf model-q8.gguf", "several GGUF models"),
     ],
-    ids=["configuration", "weights"],
+    ids=["configuration", "weights", "several in one"],
 )
 def test_what_is_no_model_is_refused(names, words):
     with pytest.raises(PermanentError, match=words):

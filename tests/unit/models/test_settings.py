@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from manta_runtime.models.settings import FetchSettingsError, ModelUri, check_target, parse_uri
+from manta_runtime.models.settings import FetchSettingsError, ModelUri, check_address, check_target, parse_uri
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,17 @@ def test_parse(text, expected):
 def test_refused(text):
     with pytest.raises(FetchSettingsError):
         parse_uri(text)
+
+
+@pytest.mark.parametrize("address", ["", "0.0.0.0", "::", "pod-0", "10.0.0.1:80"])
+def test_addresses_refused(address):
+    with pytest.raises(FetchSettingsError):
+        check_address(address)
+
+
+def test_addresses():
+    check_address("10.0.0.1")
+    check_address("fd00::1")
 
 
 @pytest.mark.parametrize("to", ["relative", "/", "/a/../b", "/cache/.hidden"])
