@@ -54,7 +54,7 @@ class Source:
 @click.option(
     "-c",
     "--container",
-    help="This container alone. Default: an engine pod's engine, or what fetches its model; a router pod's all.",
+    help="This container alone. Default: the engine, or what fetches its model; a router pod's all.",
 )
 @click.option("-p", "--previous", is_flag=True, help="The run before the last restart.")
 @click.option("--tail", type=click.IntRange(min=-1), default=20, show_default=True, help="Lines of each; -1: all.")

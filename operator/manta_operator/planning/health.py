@@ -227,4 +227,6 @@ def _words(group: ObservedGroup) -> str:
         if pod.problem:
             return f"pod {pod.name}: {pod.problem}"
     often = max(filter(_ends_often, group.members), key=lambda pod: pod.restarts, default=None)
-    return f"pod {often.name}: its engine ended {often.restarts} times" if often is not None else ""
+    if often is None:
+        return ""
+    return f"pod {often.name}: its {'fetch' if often.fetching else 'engine'} ended {often.restarts} times"

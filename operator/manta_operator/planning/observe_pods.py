@@ -48,7 +48,7 @@ def observe_pod(body: Body, now: float, lost_nodes: frozenset[str]) -> ObservedP
         deleting=deleting,
         lost=lost,
         lost_at=lost_at,
-        restarts=max((int(entry.get("restartCount") or 0) for entry in _containers(status)), default=0),
+        restarts=_restarts(status),
         ready_since=since if ready.get("status") == "True" else None,
         unready_since=since if ready.get("status") in ("False", "Unknown") else None,
         unschedulable_since=waits_since if waits else None,
@@ -106,6 +106,17 @@ def is_fetching(status: Body) -> bool:
         entry.get("name") == names.FETCH_CONTAINER and (entry.get("state") or {}).get("running")
         for entry in status.get("initContainerStatuses") or ()
     )
+
+
+def _restarts(status: Body) -> int:
+    """Return how often a container was restarted; one that prepared the pod and is done says nothing of the engine."""
+    preparing = (entry for entry in status.get("initContainerStatuses") or () if _goes_on(entry.get("state") or {}))
+    counted = [*preparing, *(status.get("containerStatuses") or ())]
+    return max((int(entry.get("restartCount") or 0) for entry in counted), default=0)
+
+
+def _goes_on(state: Body) -> bool:
+    return bool(state.get("waiting") or state.get("running"))
 
 
 def _initialized(status: Body) -> float | None:

@@ -55,7 +55,7 @@ class ObservedPod:
     lost_at: float | None = None
     """When a pod that is being deleted will be given up."""
     restarts: int = 0
-    """Restarts of the container that restarted most often."""
+    """Restarts of the container that restarted most often, but for init containers that are done."""
     ready_since: float | None = None
     unready_since: float | None = None
     """When it stopped being ready, or when the kubelet first said that it is not; None while it is ready."""

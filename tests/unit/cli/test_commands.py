@@ -195,6 +195,27 @@ def test_down_without_a_box_is_no_error(tmp_path):
     assert "no box runs" in result.output
 
 
+def test_up_refuses_an_image_of_a_model(tmp_path, model):
+    result = run("up", manifest=GOOD.replace("file:///models/tiny", "oci://r.io/m:1"), models=model, tmp=tmp_path)
+    assert result.exit_code == 2
+    assert "spec.model.uri: oci://r.io/m:1: the box mounts no images; unpack it into a folder" in result.output
+
+
+@pytest.mark.parametrize(
+    ("model_spec", "words"),
+    [
+        ("uri: hf://a/b", "fetched by every new pod, into an emptyDir, before the engine starts"),
+        ("uri: hf://a/b, credentialsSecret: s, cache: {claim: c}", "fetched with Secret s into claim c, once, before"),
+        ("uri: s3://abc, endpoint: http://m, cache: {hostPath: /c}", "fetched from http://m into /c of the node, once"),
+        ("uri: oci://r.io/m:1", "an image volume: needs Kubernetes 1.35"),
+    ],
+)
+def test_plan_says_how_the_weights_come(model_spec, words, tmp_path):
+    result = run("plan", manifest=GOOD.replace('uri: "file:///models/tiny"', model_spec), tmp=tmp_path)
+    assert result.exit_code == 0, result.output
+    assert words in result.output
+
+
 def test_up_refuses_more_cores_than_there_are(tmp_path, model):
     result = run("up", manifest=GOOD.replace("memory: 2Gi", "cpu: 4000"), models=model, tmp=tmp_path)
     assert result.exit_code == 2

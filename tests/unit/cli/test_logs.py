@@ -151,3 +151,29 @@ def test_a_restarted_container_is_a_new_source():
     (before,) = sources([pod], Wanted())
     pod["status"] = {"containerStatuses": [{"name": "engine", "restartCount": 1}]}
     assert sources([pod], Wanted()) != [before]
+
+
+@pytest.mark.parametrize(
+    ("case", "state", "container"),
+    [
+        ("its fetch has not begun", {"waiting": {"reason": "PodInitializing"}}, "engine"),
+        ("it fetches", {"running": {"startedAt": "2026-01-01T00:00:00Z"}}, "fetch"),
+        ("its fetch failed", {"terminated": {"exitCode": 3}}, "fetch"),
+        ("its fetch waits for another try", {"waiting": {"reason": "CrashLoopBackOff"}}, "fetch"),
+        ("it has its model", {"terminated": {"exitCode": 0}}, "engine"),
+    ],
+)
+def test_what_fetches_the_model_speaks_until_it_is_there(case, state, container):
+    labels = {"app.kubernetes.io/component": "engine", "apps.kubernetes.io/pod-index": "0"}
+    spec = {
+        "nodeName": "n",
+        "initContainers": [{"name": "fetch"}],
+        "containers": [{"name": "engine"}, {"name": "more"}],
+    }
+    fetch = {"name": "fetch", "restartCount": 2, "state": state}
+    pod = {"metadata": {"name": "p", "namespace": "n", "labels": labels}, "spec": spec}
+    pod["status"] = {"initContainerStatuses": [fetch]}
+    assert [(each.container, each.run) for each in sources([pod], Wanted())] == [
+        (container, 2 if container == "fetch" else 0)
+    ], case
+    assert [each.container for each in sources([pod], Wanted(container="fetch"))] == ["fetch"]

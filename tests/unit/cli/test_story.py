@@ -17,7 +17,15 @@ def llmd(*, ready: int = 0, is_ready: bool = False, reason: str = "Starting", me
     return {"metadata": {"name": "tiny", "generation": 1}, "spec": {"replicas": 2}, "status": status}
 
 
-def pod(*, ready: bool = False, phase: str = "Running", restarts: int = 0, leaving: bool = False, waiting=None):
+def pod(
+    *,
+    ready: bool = False,
+    phase: str = "Running",
+    restarts: int = 0,
+    leaving: bool = False,
+    waiting=None,
+    fetches=False,
+):
     state = {"waiting": waiting} if waiting else {"running": {}}
     metadata: dict[str, Any] = {"name": "tiny-0-0", "labels": {"manta.dev/deployment": "tiny"}}
     if leaving:
@@ -28,6 +36,10 @@ def pod(*, ready: bool = False, phase: str = "Running", restarts: int = 0, leavi
         "conditions": [{"type": "Ready", "status": str(ready)}],
         "containerStatuses": [{"name": "engine", "restartCount": restarts, "state": state}],
     }
+    if fetches:
+        status["initContainerStatuses"] = [
+            {"name": "fetch", "restartCount": 0, "state": {"running": {"startedAt": "x"}}}
+        ]
     return {"metadata": metadata, "spec": {"containers": [{"name": "engine"}]}, "status": status}
 
 
@@ -45,6 +57,18 @@ CRASH = {"reason": "CrashLoopBackOff", "message": "back-off 2s"}
             ["decided: b"],
         ),
         ("a pod appears", Snapshot(), snapshot([], [pod(phase="Pending")]), ["pod tiny-0-0: waits to start"]),
+        (
+            "a pod fetches",
+            snapshot([], [pod(phase="Pending")]),
+            snapshot([], [pod(phase="Pending", fetches=True)]),
+            ["pod tiny-0-0: fetches the model on 127.1.1.2"],
+        ),
+        (
+            "how far a fetch is",
+            snapshot([llmd(reason="Fetching", message="1 of 4 GiB")], []),
+            snapshot([llmd(reason="Fetching", message="2 of 4 GiB")], []),
+            ["2 of 4 GiB"],
+        ),
         (
             "a pod serves",
             snapshot([], [pod()]),

@@ -133,6 +133,12 @@ async def test_an_unsupported_volume_is_named(node, sh):
     assert "volume 'n': type nfs is not supported" in event["message"]
 
 
+async def test_an_image_of_a_model_is_refused_with_advice(node, sh):
+    node.run_pod(sh("true"), volumes=[{"name": "model", "image": {"reference": "r.io/m:1"}}])
+    event = (await node.until(lambda: node.events("FailedMount")))[0]
+    assert "volume 'model': the box runs processes and mounts no images: unpack it into a folder" in event["message"]
+
+
 async def test_environment(node, sh, monkeypatch):
     monkeypatch.setenv("SECRET_OF_THE_USER", "x")
     env = [

@@ -135,3 +135,21 @@ def test_a_pod_fetches_while_its_init_container_runs(state, deleting, expected):
     }
     for each in (body, slim("Pod", body)):
         assert observe([], [each], []).pods[0].fetching is expected
+
+
+@pytest.mark.parametrize(
+    ("state", "restarts"),
+    [
+        ({"running": {"startedAt": "2026-01-01T00:00:00Z"}}, 4),
+        ({"waiting": {"reason": "CrashLoopBackOff"}}, 4),
+        ({"terminated": {"exitCode": 0}}, 1),
+    ],
+)
+def test_the_tries_of_a_fetch_that_succeeded_are_no_restarts_of_the_engine(state, restarts):
+    status = {
+        "initContainerStatuses": [{"name": "fetch", "restartCount": 4, "state": state}],
+        "containerStatuses": [{"name": "engine", "restartCount": 1, "state": {"running": {"startedAt": None}}}],
+    }
+    body = {"metadata": {"name": "demo-new-0-0", "uid": "u"}, "spec": {"nodeName": "n"}, "status": status}
+    for each in (body, slim("Pod", body)):
+        assert observe([], [each], []).pods[0].restarts == restarts

@@ -102,6 +102,13 @@ def test_a_fetch_counts_for_the_progress_deadline():
     assert "still fetches the model after 2400 s; if it is only large" in late.message
 
 
+def test_a_fetch_that_is_tried_again_is_no_engine_that_ends():
+    made = fetching(starting())
+    made.pods[0]["status"]["initContainerStatuses"][0]["restartCount"] = 3
+    found = health.trouble(see(made, BORN + 100)[0], DEADLINES, BORN + 100)
+    assert found.message == f"pod {made.pods[0]['metadata']['name']}: its fetch ended 3 times"
+
+
 def test_the_youngest_pod_counts():
     made = starting(pods=2)
     made.pods[1] = pod(made.statefulset, 1, created=BORN + 300)
