@@ -1,8 +1,11 @@
 """`manta-runtime fetch` from a hub: the command as a process, the hub on a local port, with what goes wrong between."""
 
+import functools
+import http.server
 import json
 import re
 import signal
+import threading
 import time
 
 import pytest
@@ -182,10 +185,23 @@ def test_sigterm_ends_soon_when_the_hub_says_nothing(hub, to):
     assert process.returncode == 143, log
 
 
-def test_long_lists_come_in_pages(to):
-    with FakeHub({**{f"words/{number}.md": b"x" for number in range(2500)}, **model()}) as hub:
+def test_too_many_files_are_no_model(to):
+    with FakeHub({**{f"{number}.txt": b"x" for number in range(10_001)}, **model()}) as hub:
         code, log = fetch(to, env_of(hub))
-    assert (code, content(to)) == (0, needed(model())), log
+    assert code == 3
+    assert "more than 10000 files" in log.splitlines()[-1]
+
+
+def test_what_answers_is_no_hub(to, tmp_path):
+    (tmp_path / "api/models/org/model/revision").mkdir(parents=True)
+    (tmp_path / "api/models/org/model/revision/main").write_text("<html>Please log in</html>")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        code, log = fetch(to, environ(HF_ENDPOINT=f"http://127.0.0.1:{server.server_port}"))
+        server.shutdown()
+    assert code == 3, log
+    assert "is no hub" in log.splitlines()[-1]
 
 
 def test_sigterm_ends_soon_and_and_keeps_what_is_there(tmp_path, to):

@@ -1,6 +1,6 @@
 """A hub for the tests of `manta-runtime fetch`: the API of huggingface.co on a local port, with faults to inject.
 
-Speaks /api/models/…/revision, the tree in pages, /resolve with LFS headers and redirects to a CDN path, and Range.
+Speaks /api/models/…/revision with the files' metadata, /resolve with LFS headers and redirects to a CDN path, Range.
 """
 
 import asyncio
@@ -62,7 +62,6 @@ class FakeHub:
         self._end = asyncio.Event()
         application = web.Application()
         application.router.add_get("/api/models/{org}/{name}/revision/{revision}", self._info)
-        application.router.add_get("/api/models/{org}/{name}/tree/{revision}", self._tree)
         application.router.add_route("*", "/org/model/resolve/{revision}/{path:.+}", self._resolve)
         application.router.add_get("/cdn/{path:.+}", self._cdn)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
@@ -88,24 +87,16 @@ class FakeHub:
         return None
 
     async def _info(self, request):
-        return self._refusal(request) or web.json_response({"id": "org/model", "sha": COMMIT, "siblings": []})
-
-    async def _tree(self, request):
         if refusal := self._refusal(request):
             return refusal
-        names = sorted(self.files)
-        at = int(request.query.get("cursor", 0))
-        page = [self._entry(name) for name in names[at : at + 1000]]
-        headers = {}
-        if at + 1000 < len(names):
-            headers["Link"] = f'<{request.url.update_query(cursor=at + 1000)}>; rel="next"'
-        return web.json_response(page, headers=headers)
+        files = [self._entry(name) for name in sorted(self.files)] if "blobs" in request.query else []
+        return web.json_response({"id": "org/model", "sha": COMMIT, "siblings": files})
 
     def _entry(self, name):
         data = self.files[name]
-        entry = {"type": "file", "path": name, "size": len(data), "oid": git_sha1(data)}
+        entry = {"rfilename": name, "size": len(data), "blobId": git_sha1(data)}
         if name.endswith(self.lfs):
-            entry["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
+            entry["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
         return entry
 
     async def _resolve(self, request):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx2
-from huggingface_hub import HfApi, RepoFile, get_hf_file_metadata, hf_hub_url
+from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -30,8 +30,10 @@ from manta_runtime.models.files import Listing, RemoteFile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from huggingface_hub.hf_api import RepoSibling
+
 _TIMEOUT = httpx2.Timeout(30, connect=10)
-_MOST_ENTRIES = 100_000
+_MOST_ENTRIES = 50_000  # beyond, hubs may leave some out
 _TOKEN = "key HF_TOKEN of the Secret named by spec.model.credentialsSecret"  # noqa: S105 - where it is, not what it is
 
 
@@ -53,17 +55,23 @@ class Hub:
 
     def listing(self) -> Listing:
         """Return the files of the commit that the revision is now."""
-        with self._judged(f"hf://{self._repository} at {self._revision}"):
-            info = self._api.model_info(self._repository, revision=self._revision, timeout=30)
-            self._commit = info.sha or self._revision
-            files = []
-            tree = self._api.list_repo_tree(self._repository, recursive=True, revision=self._commit)
-            for number, entry in enumerate(tree):
-                if number >= _MOST_ENTRIES:
-                    raise PermanentError(f"hf://{self._repository} has more than {_MOST_ENTRIES} entries: no model")
-                if isinstance(entry, RepoFile):
-                    files.append(_remote(entry))
-        return Listing(self._commit, tuple(files))
+        where = f"hf://{self._repository} at {self._revision}"
+        with self._judged(where):
+            # Not list_repo_tree(): it has no timeout, and sleeps for as long as a server's Retry-After says.
+            try:
+                info = self._api.model_info(self._repository, revision=self._revision, timeout=30, files_metadata=True)
+                found = info.siblings or []
+                files = tuple(_remote(entry) for entry in found)
+            except (ValueError, KeyError, TypeError) as error:
+                if isinstance(error, HFValidationError | HfHubHTTPError):
+                    raise
+                raise PermanentError(
+                    f"{where}: what answers at {self._endpoint} is no hub: check HF_ENDPOINT and the proxies"
+                ) from error
+        if len(found) >= _MOST_ENTRIES:
+            raise PermanentError(f"{where} has more than {_MOST_ENTRIES} files: that is no model")
+        self._commit = info.sha or self._revision
+        return Listing(self._commit, files)
 
     def read(self, file: RemoteFile, start: int, end: int) -> Iterator[bytes]:
         """Yield a range of a file."""
@@ -151,10 +159,12 @@ class Hub:
         return f"{what}: {status}: {self._endpoint} has no such model: check spec.model.uri{more}"
 
 
-def _remote(entry: RepoFile) -> RemoteFile:
+def _remote(entry: RepoSibling) -> RemoteFile:
     if entry.lfs is not None:
-        return RemoteFile(entry.path, entry.lfs.size, "sha256", entry.lfs.sha256)
-    return RemoteFile(entry.path, entry.size, "git-sha1", entry.blob_id)
+        return RemoteFile(entry.rfilename, entry.lfs.size, "sha256", entry.lfs.sha256)
+    if entry.size is None:
+        raise ValueError(f"no size of {entry.rfilename}")
+    return RemoteFile(entry.rfilename, entry.size, "git-sha1" if entry.blob_id else "size", entry.blob_id or "")
 
 
 def _origin(address: str) -> tuple[str, str]:
