@@ -102,7 +102,7 @@ def _model_available(situation: Situation) -> Condition:
         remedy = "check spec.model.uri, revision, credentialsSecret and cache"
         return Condition("ModelAvailable", "False", "NotFetched", f"{said}; {remedy}")
     if said := fetching(situation.observed.pods):
-        return Condition("ModelAvailable", "False", "Fetching", said)
+        return Condition("ModelAvailable", "Unknown", "Fetching", said)
     if situation.model_read:
         return Condition("ModelAvailable", "True", "Read", "the operator has read the checkpoint's config.json")
     message = "the operator cannot see the checkpoint from here, and no replica of this revision has loaded it yet"
@@ -192,7 +192,7 @@ _CHECKS: tuple[Callable[[Situation], Condition | None], ...] = (
 def _ready(situation: Situation, judged: Iterable[Condition]) -> Condition:
     """Give the first cause why not everything serves, in the words of the condition that knows it."""
     by_type = {condition.type: condition for condition in judged}
-    for kind, blocks in _BLOCKS_READY.items():
+    for kind, blocks in _BLOCKS_READY:
         if blocks(by_type[kind]):
             return Condition("Ready", "False", by_type[kind].reason, by_type[kind].message)
     if (unready := _router_unready(situation)) is not None:
@@ -218,13 +218,14 @@ def _router_unready(situation: Situation) -> Condition | None:
     return Condition("Ready", "False", "RouterNotReady", message)
 
 
-_BLOCKS_READY: Mapping[str, Callable[[Condition], bool]] = {
-    "Planned": lambda condition: condition.status != "True",
-    "ModelAvailable": lambda condition: condition.status == "False",
-    "Reconciled": lambda condition: condition.status != "True",
-    "Degraded": lambda condition: condition.status == "True",
-    "Progressing": lambda condition: condition.reason != "Settled",
-}
+_BLOCKS_READY: tuple[tuple[str, Callable[[Condition], bool]], ...] = (
+    ("Planned", lambda condition: condition.status != "True"),
+    ("ModelAvailable", lambda condition: condition.status == "False"),
+    ("Reconciled", lambda condition: condition.status != "True"),
+    ("Degraded", lambda condition: condition.status == "True"),
+    ("ModelAvailable", lambda condition: condition.reason == "Fetching"),
+    ("Progressing", lambda condition: condition.reason != "Settled"),
+)
 
 
 def _with_pod_problems(text: str, observed: Observed) -> str:

@@ -66,7 +66,7 @@ def due(one):
 async def test_the_status_says_how_far_the_fetch_is(one):
     outcome = await one.run()
     told = one.condition("ModelAvailable")
-    assert (told["status"], told["reason"]) == ("False", "Fetching")
+    assert (told["status"], told["reason"]) == ("Unknown", "Fetching")
     (group,) = one.groups()
     assert told["message"] == f"1.0 of 4.0 GiB (25 %), 200 MB/s, about 9 s left; pod {group['metadata']['name']}-0"
     assert one.condition("Ready")["message"] == told["message"]

@@ -104,7 +104,7 @@ def test_all_conditions(given, expected):
 @pytest.mark.parametrize(
     ("case", "given", "expected"),
     [
-        ("fetching", situation(groups=[BORN], pods=[pod(fetching=True)]), "ModelAvailable: False Fetching"),
+        ("fetching", situation(groups=[BORN], pods=[pod(fetching=True)]), "ModelAvailable: Unknown Fetching"),
         (
             "fetching is why it is not ready",
             situation(groups=[BORN], pods=[pod(fetching=True)]),
@@ -114,6 +114,11 @@ def test_all_conditions(given, expected):
             "another fetches, one serves",
             situation(groups=[NEW], pods=[pod(fetching=True)]),
             "ModelAvailable: True Serving",
+        ),
+        (
+            "fetching for too long",
+            situation(groups=[BORN], pods=[pod(fetching=True)], rollout=PAUSED),
+            "Ready: False ProgressDeadlineExceeded",
         ),
         (
             "one fetches, another cannot",

@@ -34,14 +34,14 @@ PAUSED = {
     "Progressing": ("False", "ProgressDeadlineExceeded", "2400 s"),
     "Degraded": ("True", "ProgressDeadlineExceeded", "2400 s"),
 }
-FETCHING = {"ModelAvailable": ("False", "Fetching", "1 of 3 GiB")}
+FETCHING = {"ModelAvailable": ("Unknown", "Fetching", "1 of 3 GiB")}
 UNFETCHED = {"ModelAvailable": ("False", "NotFetched", "pod a: 404")}
 RESTART = [("Restarting", "replica a is restarted: 2 of 5")]
 
 CASES = {
     "new and starting": ({}, status(**SOUND, **STARTING, **WRITTEN, **DOWN), []),
     "fetches": ({}, status(**FETCHING), []),
-    "fetches on": (status(**FETCHING), status(ModelAvailable=("False", "Fetching", "2 of 3 GiB")), []),
+    "fetches on": (status(**FETCHING), status(ModelAvailable=("Unknown", "Fetching", "2 of 3 GiB")), []),
     "cannot fetch": (status(**FETCHING), status(**UNFETCHED), ["Warning NotFetched: pod a: 404"]),
     "serves for the first time": (status(**DOWN), status(**SERVING), ["Normal Serving: 1 replica serves"]),
     "serves no more": (status(**SERVING), status(**DOWN), ["Warning NotServing: no replica serves"]),
