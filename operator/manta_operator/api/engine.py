@@ -73,7 +73,7 @@ class EngineSpec(Frozen):
     Flags that Manta sets itself, and their beginnings, are refused: use the field that the message names."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
     """More environment variables for the engine container, and for the one that fetches the model before it
-    (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE)."""
+    (HTTPS_PROXY, NO_PROXY)."""
     resources: Resources = Field(default_factory=Resources)
     """CPU and memory requested for every engine pod. Accelerators are requested by spec.accelerator."""
     startup_seconds: Annotated[int, Field(ge=30, le=86400)] = 1800
