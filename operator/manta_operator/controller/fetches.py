@@ -14,7 +14,7 @@ from manta_operator.api import names
 from manta_operator.controller.children import Child
 from manta_operator.controller.deployments import Entry
 from manta_operator.controller.store import Store
-from manta_operator.planning.fetching import read_fetch, told
+from manta_operator.planning.fetching import TELL_SECONDS, read_fetch, told
 from manta_operator.planning.observed import Fetch
 
 ANSWER_SECONDS = 2.0
@@ -40,9 +40,12 @@ class Fetches:
         if not pods:
             memory.fetches = None
         elif now >= memory.ask_again:
-            answers = await _answers(pods)
-            memory.ask_again = now + (AGAIN_SECONDS if len(answers) == len(pods) else SOON_SECONDS)
-            memory.fetches = told(memory.fetches, answers, now)
+            answers, before = await _answers(pods), memory.fetches
+            all_said = len(answers) == len(pods)
+            memory.ask_again = now + (SOON_SECONDS if before is None and not all_said else AGAIN_SECONDS)
+            if before is not None and now - before.at < TELL_SECONDS:  # one answer that does not come is no news
+                answers = {pod.uid: before.fetches[pod.uid] for pod in pods if pod.uid in before.fetches} | answers
+            memory.fetches = told(before, answers, now)
 
     def again_in(self, entry: Entry) -> float | None:
         """Return in how many seconds they are worth asking again; None if there are none."""

@@ -1,5 +1,7 @@
 """Pods that fetch their model are asked how far they are, and the status says so, but not every time."""
 
+from dataclasses import replace
+
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -7,6 +9,7 @@ from one_deployment import KEY, OneDeployment
 
 from manta_operator.api import names
 from manta_operator.controller import fetches
+from manta_operator.planning.fetching import TELL_SECONDS
 
 FETCH = {"name": "fetch", "image": "i", "imageID": "", "ready": False, "restartCount": 0}
 RUNS = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
@@ -101,6 +104,23 @@ async def test_no_answer_is_said_and_soon_asked_again(one, fetcher, status, answ
     outcome = await one.run()
     assert one.condition("ModelAvailable")["message"].startswith("the model is fetched; how far it is could not be")
     assert 0 < outcome.pause <= fetches.SOON_SECONDS
+    due(one)
+    outcome = await one.run()
+    assert fetches.SOON_SECONDS < outcome.pause <= fetches.AGAIN_SECONDS, "whom it cannot reach it does not pester"
+
+
+async def test_one_answer_that_does_not_come_is_no_news(one, fetcher):
+    await one.settle()
+    fetcher.status = 500
+    due(one)
+    await one.run()
+    assert one.client.writes == {}
+    memory = one.deployments.get(KEY).memory
+    memory.fetches = replace(memory.fetches, at=memory.fetches.at - TELL_SECONDS)
+    due(one)
+    await one.run()
+    assert one.client.writes == {"status": 1}
+    assert "could not be asked" in one.condition("ModelAvailable")["message"]
 
 
 async def test_a_fetch_that_is_done_is_forgotten(one, fetcher):
