@@ -178,7 +178,16 @@ def _nearly_valid(draw: st.DrawFn) -> Any:
     return spec
 
 
-_URIS = ("hf://org/model", "pvc://models/llama/8b", "pvc://models", "file:///srv/tiny", "hf://a/" + "b" * 60)
+_URIS = (
+    "hf://org/model",
+    "pvc://models/llama/8b",
+    "pvc://models",
+    "file:///srv/tiny",
+    "hf://a/" + "b" * 60,
+    "s3://models/llama/8b",
+    "gs://models",
+    "oci://registry.example.com/models/llama:8b#models",
+)
 _ACCELERATORS = ("cpu", "nvidia-h100-80gb", "nvidia-a100-80gb", "no-such-accelerator")
 
 
