@@ -115,7 +115,7 @@ async def test_a_gated_model_is_fetched_once_for_a_claim(sources, box, client):
     hub, _ = sources
     await made(client, "PersistentVolumeClaim", "models", spec={"accessModes": ["ReadWriteMany"]})
     assert "check spec.model.uri, revision, credentialsSecret" in await said(
-        client, "gated", "NotFetched", '"hub" not found'
+        client, "gated", "NotFetched", "Secret default/hub does not exist"
     )
     await made(client, "Secret", "hub", stringData={"HF_TOKEN": TOKEN})
     told = await said(client, "gated", "Fetching", "of 5.7 MiB")

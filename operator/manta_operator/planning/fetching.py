@@ -84,7 +84,7 @@ def _order(pod: ObservedPod) -> tuple[int, float, str]:
 
 def _words(fetch: Fetch | None) -> str:
     if fetch is None:
-        return "the model is fetched; how far it is could not be asked"
+        return "the model is fetched; how far it is, is not known yet"
     if fetch.state == "waiting":
         return f"waits for {fetch.waiting_for or 'another pod that fetches the model'}"
     if not fetch.total or fetch.state in _PHASES:

@@ -21,6 +21,7 @@ _UNFETCHED = re.compile(
     | Cannot\ find\ any\ model\ weights
     | No\ space\ left\ on\ device
     | secret\ "[^"]*"\ not\ found
+    | Secret\ \S+\ (?:does\ not\ exist|has\ no\ key)
     | [Cc]ouldn't\ find\ key\ (?:HF_TOKEN|AWS_ACCESS_KEY_ID|AWS_SECRET_ACCESS_KEY|GOOGLE_SERVICE_ACCOUNT_KEY)
     | restarting\ failed\ container=fetch\b
     | persistentvolumeclaim\ "[^"]*"\ not\ found

@@ -102,7 +102,7 @@ async def test_passes_in_between_ask_nobody(one, fetcher):
 async def test_no_answer_is_said_and_soon_asked_again(one, fetcher, status, answer):
     fetcher.status, fetcher.answer = status, answer
     outcome = await one.run()
-    assert one.condition("ModelAvailable")["message"].startswith("the model is fetched; how far it is could not be")
+    assert one.condition("ModelAvailable")["message"].startswith("the model is fetched; how far it is, is not known")
     assert 0 < outcome.pause <= fetches.SOON_SECONDS
     due(one)
     outcome = await one.run()
@@ -120,7 +120,7 @@ async def test_one_answer_that_does_not_come_is_no_news(one, fetcher):
     due(one)
     await one.run()
     assert one.client.writes == {"status": 1}
-    assert "could not be asked" in one.condition("ModelAvailable")["message"]
+    assert "is not known yet" in one.condition("ModelAvailable")["message"]
 
 
 async def test_a_fetch_that_is_done_is_forgotten(one, fetcher):

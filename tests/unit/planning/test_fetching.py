@@ -57,7 +57,7 @@ def test_another_programs_answer_is_none():
 @pytest.mark.parametrize(
     ("fetch", "words"),
     [
-        (None, "the model is fetched; how far it is could not be asked"),
+        (None, "the model is fetched; how far it is, is not known yet"),
         (Fetch("starting"), "the fetch starts"),
         (Fetch("listing"), "the files are listed"),
         (Fetch("finishing", 9, 9), "what was fetched is put in place"),
