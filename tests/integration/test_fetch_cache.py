@@ -47,7 +47,7 @@ def get(port, path):
 
 
 def test_one_downloads_and_the_others_wait_for_it(hub, to):
-    hub.faults.delay = 0.1
+    hub.faults.hold_at = 100_000
     first = start(to, env_of(hub, POD_NAME="first-pod"), chunk_bytes=CHUNK)
     wait_until_sent(hub, first, 100_000)
     port = free_port()
@@ -60,7 +60,7 @@ def test_one_downloads_and_the_others_wait_for_it(hub, to):
         except OSError:
             time.sleep(0.02)
     assert look["state"] == "waiting"
-    hub.faults.delay = 0
+    hub.faults.hold_at = None
     logs = [process.communicate(timeout=30)[1] for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0), logs
     assert "fetched by another pod" in logs[1]
@@ -69,13 +69,13 @@ def test_one_downloads_and_the_others_wait_for_it(hub, to):
 
 
 def test_when_the_holder_dies_the_next_goes_on_from_there(hub, to):
-    hub.faults.delay = 0.05
+    hub.faults.hold_at = 1_000_000
     first = start(to, env_of(hub, POD_NAME="first-pod"), chunk_bytes=CHUNK)
     wait_until_sent(hub, first, 1_000_000)
     second = start(to, env_of(hub, POD_NAME="second-pod"), chunk_bytes=CHUNK)
     first.kill()
     first.communicate()
-    hub.faults.delay = 0
+    hub.faults.hold_at = None
     _, log = second.communicate(timeout=30)
     assert second.returncode == 0, log
     assert content(to) == needed(hub.files)
@@ -88,17 +88,17 @@ def test_where_locks_lock_nothing_two_cost_bandwidth_only(hub, to):
     logs = []
     for process in both:
         logs.append(process.communicate(timeout=30)[1])
-        assert content(to) == needed(hub.files), "whoever ends first leaves a complete model or none"
-    assert 0 in [process.returncode for process in both], logs
-    code, log = fetch(to, env_of(hub))
-    assert (code, content(to)) == (0, needed(hub.files)), log
+        assert content(to) in ({}, needed(hub.files)), "a complete model or none"
+    assert {process.returncode for process in both} <= {0, 1}, logs
+    code, log = fetch(to, env_of(hub))  # as the kubelet starts again who failed
+    assert (code, content(to)) == (0, needed(hub.files)), (log, logs)
 
 
 def test_progress_over_http(hub, to):
-    hub.faults.delay = 0.1
+    hub.faults.hold_at = 1_000_000
     port = free_port()
     process = start(to, env_of(hub), chunk_bytes=CHUNK, port=port)
-    wait_until_sent(hub, process, 300_000)
+    wait_until_sent(hub, process, 1_000_000)
     look, metrics = json.loads(get(port, "/fetch")), get(port, "/metrics")
     assert get(port, "/healthz") == "ok\n"
     process.terminate()
@@ -148,7 +148,7 @@ def test_a_disk_that_fills_up_meanwhile(small_disk):
     mount("remount,size=40m")
     to = folder / "KEY"
     with FakeHub(model(5_000_000)) as hub:
-        hub.faults.delay = 0.02
+        hub.faults.hold_at = 500_000
         process = start(to, env_of(hub), chunk_bytes=CHUNK)
         wait_until_sent(hub, process, 500_000)
         with (folder / "somebody-else").open("wb") as other:
@@ -158,12 +158,12 @@ def test_a_disk_that_fills_up_meanwhile(small_disk):
                     other.flush()
             except OSError:
                 pass
+        hub.faults.hold_at = None
         _, log = process.communicate(timeout=20)
         assert process.returncode == 3, log
         assert "is full" in log.splitlines()[-1]
         assert not to.exists()
         (folder / "somebody-else").unlink()
-        hub.faults.delay = 0
         code, log = fetch(to, env_of(hub), chunk_bytes=CHUNK)
         assert (code, content(to)) == (0, needed(hub.files)), log
 

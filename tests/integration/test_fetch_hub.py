@@ -206,7 +206,7 @@ def test_what_answers_is_no_hub(to, tmp_path):
 
 def test_sigterm_ends_soon_and_and_keeps_what_is_there(tmp_path, to):
     with FakeHub(model(2_000_000)) as hub:
-        hub.faults.delay = 0.05
+        hub.faults.hold_at = 1_000_000
         process = start(to, env_of(hub), chunk_bytes=CHUNK)
         while hub.sent < 1_000_000:
             assert process.poll() is None
@@ -218,7 +218,7 @@ def test_sigterm_ends_soon_and_and_keeps_what_is_there(tmp_path, to):
         assert process.returncode == 143
         assert "kept" in log.splitlines()[-1]
         assert not to.exists()
-        sent, hub.faults.delay = hub.sent, 0
+        sent, hub.faults.hold_at = hub.sent, None
         code, log = fetch(to, env_of(hub), chunk_bytes=CHUNK)
         total = sum(map(len, needed(hub.files).values()))
         assert (code, content(to)) == (0, needed(hub.files)), log

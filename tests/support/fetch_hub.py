@@ -21,6 +21,7 @@ class Faults:
         self.retry_after = None
         self.wrong = {}  # path → how many answers carry wrong bytes
         self.delay = 0.0  # seconds before each block of 64 kB
+        self.hold_at = None  # bytes sent after which nothing is, until this is None again
         self.api_status = None
         self.api_code = ""
         self.expire = 0  # how many answers of the CDN are 403
@@ -144,6 +145,8 @@ class FakeHub:
         for at in range(start, end, 65536):
             if faults.delay:
                 await asyncio.sleep(faults.delay)
+            while faults.hold_at is not None and self.sent >= faults.hold_at:  # noqa: ASYNC110 - the tests' thread releases it
+                await asyncio.sleep(0.01)
             block = data[at : min(at + 65536, end)]
             await response.write(block)
             self.sent += len(block)

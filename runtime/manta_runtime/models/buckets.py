@@ -112,10 +112,13 @@ class Bucket:
             return {}
         try:
             url = obstore.sign(self._store, "HEAD", self._prefix + file.path, timedelta(minutes=5))
-            answer = httpx2.head(url, timeout=30)
-        except (exceptions.BaseError, ValueError, httpx2.HTTPError):
+        except (exceptions.BaseError, ValueError):
             # A workload identity without the right to sign: asking again for each object would only take time.
             self._signs = False
+            return {}
+        try:
+            answer = httpx2.head(url, timeout=30)
+        except httpx2.HTTPError:
             return {}
         return answer.headers if answer.status_code == 200 else {}
 
