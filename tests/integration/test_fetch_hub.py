@@ -88,6 +88,12 @@ def test_nobody_there(to):
     assert "given up after" in log.splitlines()[-1]
 
 
+def test_certificates_that_cannot_be_read(to):
+    code, log = fetch(to, environ(HF_ENDPOINT="https://127.0.0.1:9", SSL_CERT_FILE="/nowhere.pem"))
+    assert code == 3
+    assert "check /nowhere.pem" in log.splitlines()[-1]
+
+
 def test_cut_connections_go_on_inside_the_file(hub, to):
     hub.faults.cut_after = {"model-1-of-2.safetensors": 3, "config.json": 1}
     code, log = fetch(to, env_of(hub))

@@ -50,7 +50,12 @@ def connect(settings: FetchSettings, environ: Mapping[str, str]) -> Source:
         endpoint = (environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
         if not endpoint.startswith(("http://", "https://")):
             raise PermanentError("HF_ENDPOINT must be the address of a hub, such as https://hub.example.com")
-        return Hub(settings.uri.name, settings.revision, endpoint, environ.get("HF_TOKEN", ""), settings.parallel)
+        token = environ.get("HF_TOKEN", "")
+        try:
+            return Hub(settings.uri.name, settings.revision, endpoint, token, settings.parallel)
+        except OSError as error:
+            where = environ.get("SSL_CERT_FILE") or environ.get("SSL_CERT_DIR", "")
+            raise PermanentError(f"the authorities' certificates cannot be read: {error}: check {where}") from error
     from manta_runtime.models.buckets import Bucket  # noqa: PLC0415
 
     return Bucket(settings.uri, environ)
