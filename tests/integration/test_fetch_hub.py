@@ -210,7 +210,7 @@ def test_what_answers_is_no_hub(to, tmp_path):
     assert "is no hub" in log.splitlines()[-1]
 
 
-def test_sigterm_ends_soon_and_and_keeps_what_is_there(tmp_path, to):
+def test_sigterm_ends_soon_and_keeps_what_is_there(tmp_path, to):
     with FakeHub(model(2_000_000)) as hub:
         hub.faults.hold_at = 1_000_000
         process = start(to, env_of(hub), chunk_bytes=CHUNK)
