@@ -9,6 +9,8 @@ from typing import Self, cast
 import httptools
 
 _GIVE_UP_SECONDS = 120.0
+_MOST_OPEN = 2000
+"""Connections of the open loop: what is due while all are busy waits for one, and that time counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +156,12 @@ async def open_loop(target: Target, bodies: Sequence[bytes], rate: float, second
     requests = [encode(target, body) for body in bodies]
     samples, idle = Samples(), [await _Connection.open(target) for _ in range(16)]
     running: set[asyncio.Task[None]] = set()
+    places = asyncio.Semaphore(_MOST_OPEN)
 
     async def one(request: bytes, due: float) -> None:
-        connection = idle.pop() if idle else await _Connection.open(target)
-        idle.append(await _timed(target, connection, request, due, samples))
+        async with places:
+            connection = idle.pop() if idle else await _Connection.open(target)
+            idle.append(await _timed(target, connection, request, due, samples))
 
     started = time.perf_counter()
     for number in range(round(rate * seconds)):

@@ -70,6 +70,7 @@ OWN_VARIABLES = (
     "GROUP_HEAD",
     "GROUP_RANK",
     "MANTA_CPU_RAY",
+    "MANTA_STATE",
     "POD_IP",
     "POD_NAME",
     "POD_NAMESPACE",

@@ -22,6 +22,8 @@ Object = dict[str, Any]
 CPU_REQUEST = "MANTA_CPU_REQUEST"
 USER = 1000
 """User and group of the engine, as in the runtime's image."""
+STATE_PATH = "/mnt/state"
+"""What outlives the container and not the pod: the launcher counts its restarts there."""
 END_MARGIN_SECONDS = 30
 """Grace beyond the drain: the router looks away, vLLM and Ray end."""
 
@@ -30,7 +32,7 @@ def engine_template(deployment: LLMDeployment, choice: Choice, accelerator: Acce
     """Return the pod template without what differs between groups (see `statefulset`)."""
     spec = deployment.spec
     source = model_source(spec.model)
-    volumes = list(source.volumes)
+    volumes = [*source.volumes, {"name": "state", "emptyDir": {}}]
     if choice.shape.ranks > 1:  # NCCL and Ray exchange through it; the default of 64 MiB is too small
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
     pod: Object = {
@@ -69,7 +71,7 @@ def template_hash(template: Object) -> str:
 def _container(deployment: LLMDeployment, choice: Choice, accelerator: Accelerator) -> Object:
     spec = deployment.spec
     source = model_source(spec.model)
-    mounts = list(source.mounts)
+    mounts = [*source.mounts, {"name": "state", "mountPath": STATE_PATH}]
     if choice.shape.ranks > 1:
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108 - the engine's, not ours
     return {
@@ -99,14 +101,15 @@ def _container(deployment: LLMDeployment, choice: Choice, accelerator: Accelerat
 
 
 def _identity() -> list[Object]:
-    """Return the environment that tells a pod who it is in its group; GROUP_HEAD is added for each group."""
+    """Return the environment that tells a pod who it is in its group, and where it may keep notes; GROUP_HEAD is a group's."""
     fields = {
         "POD_IP": "status.podIP",
         "POD_NAME": "metadata.name",
         "POD_NAMESPACE": "metadata.namespace",
         "GROUP_RANK": f"metadata.labels['{names.LABEL_POD_INDEX}']",
     }
-    return [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()]
+    told = [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()]
+    return [*told, {"name": "MANTA_STATE", "value": STATE_PATH}]
 
 
 def _group_token(deployment: LLMDeployment, choice: Choice) -> list[Object]:

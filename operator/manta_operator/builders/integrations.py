@@ -26,7 +26,7 @@ def http_routes(deployment: LLMDeployment) -> list[Object]:
 
 
 def pod_monitor(deployment: LLMDeployment) -> Object:
-    """Return the PodMonitor: the engines' metrics of every group's head, and the picker's of every router."""
+    """Return the PodMonitor: the engine's metrics of every group's head, every launcher's, every picker's."""
     return {
         "apiVersion": POD_MONITOR.api_version,
         "kind": POD_MONITOR.kind,
@@ -36,6 +36,7 @@ def pod_monitor(deployment: LLMDeployment) -> Object:
             "podTargetLabels": [names.LABEL_DEPLOYMENT, names.LABEL_COMPONENT, names.LABEL_REPLICA],
             "podMetricsEndpoints": [
                 {"port": "http", "path": "/metrics", "relabelings": [_heads_alone()]},
+                {"port": "control", "path": "/metrics"},
                 {"port": "picker", "path": "/metrics"},
             ],
         },

@@ -57,7 +57,8 @@ def engine_policy(
     ranks = {"from": [_pods(deployment, names.COMPONENT_ENGINE)]}
     asks = {"from": [_operators(operator)], "ports": [_tcp(names.CONTROL_PORT)]}
     told = [asks] if is_fetched(deployment.spec.model) else []
-    return _policy(deployment, names.COMPONENT_ENGINE, [api, ranks, *told, *_scraping(deployment, names.ENGINE_PORT)])
+    scraped = _scraping(deployment, names.ENGINE_PORT, names.CONTROL_PORT)
+    return _policy(deployment, names.COMPONENT_ENGINE, [api, ranks, *told, *scraped])
 
 
 def router_policy(
@@ -106,14 +107,14 @@ def _gateways(deployment: LLMDeployment, both_modes: bool) -> list[Object]:
     return [_those_in(where, {"matchExpressions": [{"key": label} | which]}) for label in GATEWAY_LABELS]
 
 
-def _scraping(deployment: LLMDeployment, port: int) -> list[Object]:
+def _scraping(deployment: LLMDeployment, *ports: int) -> list[Object]:
     """Return the rule that lets the Prometheus operator's Prometheus in, from the namespace it is in."""
     monitoring = deployment.spec.monitoring
     if not monitoring.pod_monitor:
         return []
     theirs = {"key": names.LABEL_NAME, "operator": "In", "values": ["prometheus", "prometheus-agent"]}
     peer = _those_in([monitoring.namespace], {"matchExpressions": [theirs]})
-    return [{"from": [peer], "ports": [_tcp(port)]}]
+    return [{"from": [peer], "ports": [_tcp(port) for port in ports]}]
 
 
 def _policy(deployment: LLMDeployment, component: str, ingress: list[Object]) -> Object:

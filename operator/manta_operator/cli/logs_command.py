@@ -16,6 +16,7 @@ from manta_operator.api import names
 from manta_operator.cli.cluster import Where, options_of_cluster, run, the_deployment
 from manta_operator.cli.failures import Refused
 from manta_operator.cli.kubeconfig import Object
+from manta_operator.cli.plain_lines import plain
 from manta_operator.cli.rest import Api, CallFailed, path_of
 from manta_operator.planning.observe import pod_problem
 
@@ -33,6 +34,7 @@ class Wanted:
     container: str | None = None
     previous: bool = False
     tail: int = 20
+    raw: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Source:
 @click.option("-p", "--previous", is_flag=True, help="The run before the last restart.")
 @click.option("--tail", type=click.IntRange(min=-1), default=20, show_default=True, help="Lines of each; -1: all.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, of pods that come as well.")
+@click.option("--raw", is_flag=True, help="Lines as they were written: JSON of engine pods stays JSON.")
 @options_of_cluster()
 def logs(
     name: str,
@@ -69,6 +72,7 @@ def logs(
     previous: bool,
     tail: int,
     follow: bool,
+    raw: bool,
     choose: Callable[[], Where],
 ) -> None:
     """Print what the pods of the LLMDeployment NAME say: by default the head of each replica.
@@ -81,7 +85,7 @@ def logs(
         raise Refused(["--previous and --follow exclude each other: a run that has ended says nothing more"])
     if router and (replica is not None or rank != "0"):
         raise Refused(["--router has no replicas and ranks: leave --replica and --rank out"])
-    wanted = Wanted(router, replica, None if rank == "all" else int(rank), container, previous, tail)
+    wanted = Wanted(router, replica, None if rank == "all" else int(rank), container, previous, tail, raw)
     where = choose()
 
     async def work(api: Api) -> None:
@@ -164,7 +168,7 @@ async def _print_all(api: Api, body: Object, wanted: Wanted) -> None:
         prefix, silent = _prefix(source, colour) if wanting > 1 else "", True
         try:
             async for line in lines(api, source, wanted, follow=False):
-                click.echo(prefix + line)
+                click.echo(prefix + (line if wanted.raw else plain(line)))
                 silent = False
             if silent:
                 click.echo(f"{source.title} has said nothing yet", err=True)
@@ -219,7 +223,7 @@ async def _tell(api: Api, source: Source, wanted: Wanted, prefix: str) -> None:
     while True:
         try:
             async for line in lines(api, source, wanted, follow=True):
-                click.echo(prefix + line)
+                click.echo(prefix + (line if wanted.raw else plain(line)))
         except CallFailed as error:
             if error.code == 400 or _passes(error):
                 await asyncio.sleep(LOOK_SECONDS)
