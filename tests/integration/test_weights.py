@@ -22,12 +22,12 @@ SIZE = 3_000_000
 
 @pytest.fixture(scope="module")
 def sources():
-    """A gated model on a slow hub, and one in a bucket."""
+    """A gated model on a hub that holds half of it back, and one in a bucket."""
     with (
         FakeHub(model(SIZE), token=TOKEN) as hub,
         FakeStore({f"a/b/{name}": data for name, data in model().items()}) as s3,
     ):
-        hub.faults.delay = 0.1
+        hub.faults.hold_at = SIZE
         yield hub, s3
 
 
@@ -120,6 +120,7 @@ async def test_a_gated_model_is_fetched_once_for_a_claim(sources, box, client):
     await made(client, "Secret", "hub", stringData={"HF_TOKEN": TOKEN})
     told = await said(client, "gated", "Fetching", "of 5.7 MiB")
     assert ", and 1 more" in told
+    hub.faults.hold_at = None
     await wait_ready(box, client, "gated", 2)
     assert hub.sent == sum(map(len, needed(hub.files).values())), "one download for both pods"
     running = engines(box, "gated")
