@@ -58,9 +58,10 @@ def test_integrations_are_children_like_any_other():
 def test_prometheus_reads_heads_and_routers():
     spec = spec_of("PodMonitor", **MONITORED)
     assert spec["selector"] == {"matchLabels": {"manta.dev/deployment": "demo"}}
-    engine, router = spec["podMetricsEndpoints"]
+    engine, launcher, router = spec["podMetricsEndpoints"]
     (keep,) = engine["relabelings"]
-    assert (engine["port"], router["port"]) == ("http", "picker")
+    assert (engine["port"], launcher["port"], router["port"]) == ("http", "control", "picker")
+    assert "relabelings" not in launcher, "every rank has a launcher"
     assert keep["sourceLabels"] == [
         "__meta_kubernetes_pod_label_app_kubernetes_io_component",
         "__meta_kubernetes_pod_label_apps_kubernetes_io_pod_index",
@@ -121,7 +122,8 @@ PROMETHEUS = {
     [
         (engine_policy, names.ENGINE_PORT, {}, [ROUTERS]),
         (engine_policy, names.ENGINE_PORT, MONITORED, [ROUTERS, PROMETHEUS]),
-        (engine_policy, names.CONTROL_PORT, MONITORED, [OPERATORS]),
+        (engine_policy, names.CONTROL_PORT, {}, [OPERATORS]),
+        (engine_policy, names.CONTROL_PORT, MONITORED, [OPERATORS, PROMETHEUS]),
         (engine_policy, names.CONTROL_PORT, {"model": {"uri": "pvc://models/a"}}, []),
         (router_policy, names.ROUTER_PORT, {}, [None]),
         (router_policy, names.PICKER_PORT, {}, [OPERATORS, ROUTERS]),
