@@ -101,7 +101,7 @@ def _container(deployment: LLMDeployment, choice: Choice, accelerator: Accelerat
 
 
 def _identity() -> list[Object]:
-    """Return the environment that tells a pod who it is in its group, and where to keep notes; groups add GROUP_HEAD."""
+    """Return the environment that tells a pod who it is in its group, where to keep notes; groups add GROUP_HEAD."""
     fields = {
         "POD_IP": "status.podIP",
         "POD_NAME": "metadata.name",
