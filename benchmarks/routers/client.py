@@ -9,8 +9,6 @@ from typing import Self, cast
 import httptools
 
 _GIVE_UP_SECONDS = 120.0
-_MOST_OPEN = 2000
-"""Connections of the open loop: what is due while all are busy waits for one, and that time counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +149,17 @@ async def closed_loop(target: Target, bodies: Sequence[bytes], connections: int,
     return samples
 
 
-async def open_loop(target: Target, bodies: Sequence[bytes], rate: float, seconds: float) -> Samples:
-    """`rate` requests a second for `seconds`, each timed from when it was due: a late answer delays no later one."""
+async def open_loop(
+    target: Target, bodies: Sequence[bytes], rate: float, seconds: float, most_open: int = 10_000
+) -> Samples:
+    """`rate` requests a second for `seconds`, each timed from when it was due: a late answer delays no later one.
+
+    Only where `most_open` connections are busy a request waits for one of them, and that time counts.
+    """
     requests = [encode(target, body) for body in bodies]
     samples, idle = Samples(), [await _Connection.open(target) for _ in range(16)]
     running: set[asyncio.Task[None]] = set()
-    places = asyncio.Semaphore(_MOST_OPEN)
+    places = asyncio.Semaphore(most_open)
 
     async def one(request: bytes, due: float) -> None:
         async with places:
