@@ -1,10 +1,13 @@
-"""Asks the pods that fetch their model how far they are, before a pass and without its turn. Never fails.
+"""Asks the pods that fetch their model how far they are, beside the passes and without their turns. Never fails.
 
 The answers stand in the memory of the deployment until the next pass takes them; `planning.fetching` says what of them
-is told. A pod that gives no answer in time is one of which nothing is known.
+is told, and only news is worth a pass. What answers is a container of somebody else's: it may say anything, at any
+length. A pod that gives no answer in time is one of which nothing is known.
 """
 
 import asyncio
+import json
+import logging
 import time
 from collections.abc import Sequence
 
@@ -17,6 +20,8 @@ from manta_operator.controller.store import Store
 from manta_operator.planning.fetching import TELL_SECONDS, read_fetch, told
 from manta_operator.planning.observed import Fetch
 
+log = logging.getLogger(__name__)
+
 ANSWER_SECONDS = 2.0
 AGAIN_SECONDS = 10.0
 """How often it is asked; how often it is told is another matter."""
@@ -25,31 +30,70 @@ SOON_SECONDS = 2.0
 _ASKED = 16
 """Pods of a deployment that are asked: they fetch the same, and wait for each other where they share a cache."""
 _ANSWER_BYTES = 16384
+_CONNECTIONS = 256
+"""Pods of all deployments that are asked at once."""
 
 
 class Fetches:
-    """What the init containers of a deployment's pods say."""
+    """What the init containers of the deployments' pods say."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._session: aiohttp.ClientSession | None = None
 
-    async def ask(self, entry: Entry) -> None:
-        """Ask the pods that fetch, if it is time, and remember what they say."""
-        pods, memory = self._fetching(entry), entry.memory
-        now = time.monotonic()
-        if not pods:
-            memory.fetches = None
-        elif now >= memory.ask_again:
-            answers, before = await _answers(pods), memory.fetches
-            all_said = len(answers) == len(pods)
-            memory.ask_again = now + (SOON_SECONDS if before is None and not all_said else AGAIN_SECONDS)
-            if before is not None and now - before.at < TELL_SECONDS:  # one answer that does not come is no news
-                answers = {pod.uid: before.fetches[pod.uid] for pod in pods if pod.uid in before.fetches} | answers
-            memory.fetches = told(before, answers, now)
+    async def close(self) -> None:
+        """Close what connects to the pods."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
 
-    def again_in(self, entry: Entry) -> float | None:
+    async def ask(self, entry: Entry) -> bool:
+        """Ask the pods that fetch, if it is time, and return whether what they say is news. Never raises."""
+        try:
+            return await self._ask(entry)
+        except Exception:
+            log.exception("%s/%s: a bug; how far its fetches are is not known", *entry.key)
+            return False
+
+    async def keep_asking(self, entry: Entry) -> None:
+        """Ask whenever it is time until there is news, and then wake the loop. Ends if nothing is fetched."""
+        while (pause := self._again_in(entry)) is not None:
+            await asyncio.sleep(pause)
+            if await self.ask(entry):
+                entry.flag.set()
+                return
+
+    def _again_in(self, entry: Entry) -> float | None:
         """Return in how many seconds they are worth asking again; None if there are none."""
         return max(0.0, entry.memory.ask_again - time.monotonic()) if self._fetching(entry) else None
+
+    async def _ask(self, entry: Entry) -> bool:
+        pods, memory = self._fetching(entry), entry.memory
+        now, before = time.monotonic(), memory.fetches
+        if not pods:
+            memory.fetches = None
+            return False
+        if now < memory.ask_again:
+            return False
+        memory.ask_again = now + AGAIN_SECONDS  # whatever comes of it
+        answers = await self._answers(pods)
+        if before is None and len(answers) < len(pods):
+            memory.ask_again = now + SOON_SECONDS
+        if before is not None and now - before.at < TELL_SECONDS:  # one answer that does not come is no news
+            answers = {pod.uid: before.fetches[pod.uid] for pod in pods if pod.uid in before.fetches} | answers
+        memory.fetches = told(before, answers, now)
+        return before is None or before.fetches != memory.fetches.fetches
+
+    async def _answers(self, pods: Sequence[Child]) -> dict[str, Fetch]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
+                connector=aiohttp.TCPConnector(limit=_CONNECTIONS, force_close=True),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,  # what is small on the wire need not be small
+            )
+        found = await asyncio.gather(*(_answer(self._session, pod.address) for pod in pods))
+        return {pod.uid: fetch for pod, fetch in zip(pods, found, strict=True) if fetch is not None}
 
     def _fetching(self, entry: Entry) -> list[Child]:
         children = self._store.of(entry.key).values()
@@ -57,19 +101,21 @@ class Fetches:
         return sorted(found, key=lambda each: each.name)[:_ASKED]
 
 
-async def _answers(pods: Sequence[Child]) -> dict[str, Fetch]:
-    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        found = await asyncio.gather(*(_answer(session, pod.address) for pod in pods))
-    return {pod.uid: fetch for pod, fetch in zip(pods, found, strict=True) if fetch is not None}
-
-
 async def _answer(session: aiohttp.ClientSession, address: str) -> Fetch | None:
     host = f"[{address}]" if ":" in address else address
     try:
         async with session.get(f"http://{host}:{names.CONTROL_PORT}/fetch", allow_redirects=False) as response:
-            if response.status != 200 or (response.content_length or 0) > _ANSWER_BYTES:
-                return None
-            return read_fetch(await response.json(content_type=None))
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return read_fetch(json.loads(await _body(response))) if response.status == 200 else None
+    except Exception:  # noqa: BLE001 - a pod can answer in more ways than there are names for, and none may end a loop
         return None
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """Read the body; of one that is too long no more than shows it, since not every one says its length."""
+    body = b""
+    while len(body) <= _ANSWER_BYTES:
+        more = await response.content.read(_ANSWER_BYTES + 1 - len(body))
+        if not more:
+            return body
+        body += more
+    raise ValueError(f"more than {_ANSWER_BYTES} bytes")

@@ -102,6 +102,7 @@ def _starting(registry: kopf.OperatorRegistry, ours: Settings, deployments: Depl
         store = Store(deployments.wake, places)
         rhythm = Rhythm(ours.resync_seconds)
         reconciler = Reconciler(client, store, locator(ours.host_paths), rhythm, ours.namespace)
+        stack.push_async_callback(reconciler.close)
         parts.append(_Parts(Loop(reconciler, store, rhythm), Farewell(client, store)))
         outage = Outage()
         for kind in CHILD_KINDS:

@@ -48,15 +48,23 @@ class Loop:
                     await asyncio.wait({outcome.until})  # without a turn: others need not wait for it, too
                     continue
                 await asyncio.sleep(outcome.deaf)
-                try:
-                    # Not wait_for: in Python 3.11 it loses a cancellation that comes together with the flag.
-                    async with asyncio.timeout(max(0.0, outcome.pause - outcome.deaf)):
-                        await entry.flag.wait()
-                except TimeoutError:
-                    continue
-                await asyncio.sleep(COLLECT_SECONDS)
+                if await self._roused(entry, outcome.pause - outcome.deaf):
+                    await asyncio.sleep(COLLECT_SECONDS)
         finally:
             metrics.forgotten(entry.key)
+
+    async def _roused(self, entry: Entry, seconds: float) -> bool:
+        """Wait so long that something happens, and return whether it did; the fetches are asked meanwhile."""
+        attending = asyncio.create_task(self._reconciler.attend(entry))
+        try:
+            # Not wait_for: in Python 3.11 it loses a cancellation that comes together with the flag.
+            async with asyncio.timeout(max(0.0, seconds)):
+                await entry.flag.wait()
+        except TimeoutError:
+            return False
+        finally:
+            attending.cancel()
+        return True
 
     async def _sight(self, entry: Entry) -> None:
         """Wait until the store knows every kind: else what is missing may only not be seen, or no longer."""

@@ -120,6 +120,14 @@ class Reconciler:
             log.debug("%s/%s: its checkpoint cannot be read ahead", *entry.key)
         await self._fetches.ask(entry)
 
+    async def attend(self, entry: Entry) -> None:
+        """Ask who fetches a checkpoint for as long as no pass is due, and wake the loop if that brings news."""
+        await self._fetches.keep_asking(entry)
+
+    async def close(self) -> None:
+        """Close the connections that are not the API server's."""
+        await self._fetches.close()
+
     async def run(self, entry: Entry) -> Outcome:
         """Make one pass.
 
@@ -265,7 +273,7 @@ class Reconciler:
             return Outcome(self._rhythm.retry(entry.memory.failed, asked), deaf=asked)
         if done.moved:
             return Outcome(0.0)
-        due = [self._rhythm.resync(), done.look_again, self._fetches.again_in(entry)]
+        due = [self._rhythm.resync(), done.look_again]
         due += [planned.plan.again_in, planned.again_in] if planned else []
         return Outcome(max(MOMENT_SECONDS, min(seconds for seconds in due if seconds is not None)))
 

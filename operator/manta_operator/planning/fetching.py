@@ -15,6 +15,8 @@ from manta_operator.planning.observed import Fetch, Observed, ObservedPod
 TELL_SECONDS = 30.0
 _TENTH = 0.1
 _WORDS_LIMIT = 200
+_LARGEST = 2**63
+"""Of sizes, rates and times: nobody has more, and what is computed with less stays a number."""
 _PHASES = {
     "starting": "the fetch starts",
     "listing": "the files are listed",
@@ -39,7 +41,7 @@ def read_fetch(document: Any) -> Fetch | None:
         state, waiting_for = str(document["state"]), str(document["waiting_for"])
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    if min(sizes) < 0 or not all(math.isfinite(speed) and speed >= 0 for speed in speeds):
+    if not all(0 <= number <= _LARGEST for number in (*sizes, *speeds)):  # NaN is not
         return None
     seconds_left = None if left is None else speeds[1]
     return Fetch(state[:_WORDS_LIMIT], sizes[0], sizes[1], speeds[0], seconds_left, waiting_for[:_WORDS_LIMIT])

@@ -22,6 +22,9 @@ class Passes:
     async def prepare(self, entry):
         pass
 
+    async def attend(self, entry):
+        pass
+
     async def run(self, entry):
         self.made += 1
         if not self._outcomes:
