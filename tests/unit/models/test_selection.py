@@ -31,6 +31,36 @@ CASES = {
         "config.json original/consolidated.00.pth original/params.json",
         "config.json original/consolidated.00.pth original/params.json",
     ),
+    "Mistral's own layout where it is whole: vLLM prefers it": (
+        "config.json consolidated.safetensors model-00001-of-00001.safetensors model.safetensors.index.json "
+        "params.json tekken.json",
+        "config.json consolidated.safetensors params.json tekken.json",
+    ),
+    "Mistral's own layout with small tensors of its own": (
+        "config.json consolidated.safetensors params.json voice_embedding/x.pt",
+        "config.json consolidated.safetensors params.json voice_embedding/x.pt",
+    ),
+    "each folder has its format": (
+        "2_Dense/config.json 2_Dense/model.safetensors 2_Dense/pytorch_model.bin config.json pytorch_model.bin",
+        "2_Dense/config.json 2_Dense/model.safetensors config.json pytorch_model.bin",
+    ),
+    "an adapter in a folder takes nothing from the model": (
+        "config.json lora/adapter_model.safetensors pytorch_model-00001-of-00001.bin pytorch_model.bin.index.json",
+        "config.json lora/adapter_model.safetensors pytorch_model-00001-of-00001.bin pytorch_model.bin.index.json",
+    ),
+    "an adapter in a folder takes nothing from a gguf": (
+        "config.json lora/adapter_model.safetensors m.gguf",
+        "config.json lora/adapter_model.safetensors m.gguf",
+    ),
+    "small tensors beside the model, no second model": (
+        "colbert_linear.pt config.json model.pt pytorch_model.bin pytorch_model-1-of-1.pth sparse_linear.pt",
+        "colbert_linear.pt config.json pytorch_model.bin sparse_linear.pt",
+    ),
+    "the only weights, whatever their name": ("config.json some.pt", "config.json some.pt"),
+    "no quantised copies in folders": (
+        "config.json gguf/m-q4.gguf gguf/m-q8.gguf model.safetensors",
+        "config.json model.safetensors",
+    ),
     "tokenizers, templates and code": (
         "config.json m.safetensors tokenizer.model merges.txt qwen.tiktoken chat_template.jinja modeling_x.py LICENSE",
         "LICENSE chat_template.jinja config.json m.safetensors merges.txt modeling_x.py qwen.tiktoken tokenizer.model",
