@@ -8,7 +8,7 @@ import pytest
 from crd_cases import MINIMAL, problems
 
 from manta_operator.api import names
-from manta_operator.api.model_rules import SECRET_VARIABLES
+from manta_operator.api.model_rules import ENDPOINT_VARIABLES, SECRET_VARIABLES
 from manta_operator.api.rules import ARGS_RULES, PLANNED_FLAGS, RULES
 
 
@@ -117,6 +117,12 @@ CASES = [
         Case(f"{name} in clear text", "a secret does not belong", "spec.engine.env[0].name",
              engine(env=[{"name": name, "value": "x"}]), engine(env=[{"name": f"{name}_"}]))
         for name in SECRET_VARIABLES
+    ),
+    *(
+        Case(f"{name} beside the field", "the cache would mix models of two addresses: use spec.model.endpoint",
+             "spec.engine.env[0].name",
+             engine(env=[{"name": name, "value": "http://a"}]), engine(env=[{"name": f"{name}_STS"}]))
+        for name in ENDPOINT_VARIABLES
     ),
     Case("uneven pods", "parallelism.tensor x parallelism.pipeline must", "spec.accelerator.perPod",
          split(2, 3, 4), split(2, 2, 4)),

@@ -6,6 +6,7 @@ import pytest
 from make import LLAMA_8B, deployment
 
 from manta_operator.api import names
+from manta_operator.api.model_rules import ENDPOINT_VARIABLES
 from manta_operator.box.kubelet.expand import expand
 from manta_operator.builders import fetching
 from manta_operator.builders.desired import Desired, desire
@@ -86,12 +87,17 @@ def test_the_address_has_the_name_that_the_fetch_reads():
 
 
 def test_the_engines_environment_reaches_the_fetch_and_wins():
-    env = [{"name": "HTTPS_PROXY", "value": "http://proxy"}, {"name": "HF_ENDPOINT", "value": "http://mirror"}]
-    container = fetcher(MODELS["hub"], engine={"env": env})
+    env = [{"name": "HTTPS_PROXY", "value": "http://proxy"}, {"name": "AWS_REGION", "value": "eu-2"}]
+    container = fetcher(MODELS["s3"], engine={"env": env})
     found = [entry["name"] for entry in container["env"]]
     assert len(found) == len(set(found))
     given = environment(container)
-    assert (given["HTTPS_PROXY"]["value"], given["HF_ENDPOINT"]["value"]) == ("http://proxy", "http://mirror")
+    assert (given["HTTPS_PROXY"]["value"], given["AWS_REGION"]["value"]) == ("http://proxy", "eu-2")
+
+
+def test_every_address_that_the_fetch_reads_is_refused_in_the_environment():
+    """KEY is made from spec.model.endpoint: with another address beside it, two models would share a folder."""
+    assert set(fetching._ENDPOINT.values()) <= set(ENDPOINT_VARIABLES)
 
 
 def test_every_source_has_a_folder_of_its_own():

@@ -31,7 +31,8 @@ class EnvVar(Frozen):
     """One environment variable of the engine container, and of the one that fetches the model before it."""
 
     name: Annotated[str, Field(pattern=ENV_NAME_PATTERN, max_length=128)]
-    """Name of the variable. Unique in the list. The names that Manta sets itself are refused."""
+    """Name of the variable. Unique in the list. The names that Manta sets itself are refused, and the addresses of hubs
+    and stores (HF_ENDPOINT, AWS_ENDPOINT_URL): use spec.model.endpoint."""
     value: Annotated[str, Field(max_length=4096)] | None = None
     """Value of the variable, in clear text: for a secret use podTemplate with valueFrom. Omitted: the empty text."""
 
@@ -70,7 +71,9 @@ class EngineSpec(Frozen):
     auto: ray for several pods, mp for several accelerators in one pod, one process otherwise."""
     args: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...], Field(max_length=64)] = ()
     """More flags for vLLM, one flag an item, for example --max-num-batched-tokens=8192.
-    Flags that Manta sets itself, and their beginnings, are refused: use the field that the message names."""
+    Flags that Manta sets itself, and their beginnings, are refused: use the field that the message names.
+    A second model of the hub (--tokenizer, --speculative-config) is not fetched before, and the engine asks no hub
+    unless spec.engine.env has HF_HUB_OFFLINE=0; podTemplate can give it the HF_TOKEN of a gated one."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
     """More environment variables for the engine container, and for the one that fetches the model before it
     (HTTPS_PROXY, NO_PROXY)."""

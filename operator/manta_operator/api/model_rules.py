@@ -11,6 +11,9 @@ SECRET_VARIABLES = (
 )
 """Environment variables that only a Secret may set."""
 
+ENDPOINT_VARIABLES = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "GOOGLE_BASE_URL", "HF_ENDPOINT")
+"""Environment variables with the address that weights come from. The cache's folder is named after that of the spec."""
+
 _BUCKET = "[a-z0-9][-a-z0-9_.]{1,220}[a-z0-9]"
 _IMAGE = "[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9]([-a-z0-9_.]*[a-z0-9])?)+"
 _VERSION = "(:[A-Za-z0-9_][-A-Za-z0-9_.]{0,127}|@sha256:[0-9a-f]{64})"

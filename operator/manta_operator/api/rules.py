@@ -9,7 +9,7 @@ that CEL cannot state (does the model fit?) belongs to the planner.
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from manta_operator.api.model_rules import MODEL_RULES, SECRET_VARIABLES
+from manta_operator.api.model_rules import ENDPOINT_VARIABLES, MODEL_RULES, SECRET_VARIABLES
 from manta_operator.api.router_rules import ROUTER_RULES
 from manta_operator.api.rule import Rule
 
@@ -201,6 +201,12 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
                 f"!(self.name in {_any_of(SECRET_VARIABLES)})",
                 "a secret does not belong into clear text: put it into a Secret and name that in "
                 "spec.model.credentialsSecret",
+                field_path=".name",
+            ),
+            Rule(
+                f"!(self.name in {_any_of(ENDPOINT_VARIABLES)})",
+                "the cache would mix models of two addresses: use spec.model.endpoint, "
+                "or podTemplate for what the engine alone asks there",
                 field_path=".name",
             ),
         ),

@@ -3,8 +3,7 @@
     cache-owner   gives a cache on the node to the engine's user (spec.model.cache.hostPath alone)
     fetch         `manta-runtime fetch`: the model, complete and verified, or the reason why not
 
-Only `fetch` sees the credentials. Its environment is the engine's own otherwise, so that proxies and another hub
-hold for both.
+Only `fetch` sees the credentials. Its environment is the engine's own otherwise, so that proxies hold for both.
 """
 
 from typing import Any

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from manta_operator.planning.fetching import fetching
 from manta_operator.planning.integrations import INFERENCE_POOL, Integration
-from manta_operator.planning.last_words import cannot_fetch
+from manta_operator.planning.last_words import cannot_fetch, too_old
 from manta_operator.planning.observe import Observed
 from manta_operator.planning.plan import Plan
 from manta_operator.planning.problems import Failure, Problem
@@ -28,6 +28,11 @@ _SHOWN = 3
 """How many of several like things a message names."""
 MESSAGE_LIMIT = 4096
 """Characters of a message that are kept."""
+_CHECK_THE_MODEL = "check spec.model.uri, revision, credentialsSecret and cache"
+_RENEW_THE_IMAGE = (
+    "spec.engine.image is older than the operator, and its runtime fetches no weights: "
+    "name the image of manta/runtime that belongs to the operator"
+)
 _TOO_LATE = "ProgressDeadlineExceeded"
 
 
@@ -99,7 +104,7 @@ def _model_available(situation: Situation) -> Condition:
     unfetched = [pod for pod in situation.observed.pods if pod.problem and cannot_fetch(pod.problem)]
     if unfetched:
         said = "; ".join(f"pod {pod.name}: {pod.problem}" for pod in unfetched[:_SHOWN])
-        remedy = "check spec.model.uri, revision, credentialsSecret and cache"
+        remedy = _RENEW_THE_IMAGE if too_old(said) else _CHECK_THE_MODEL
         return Condition("ModelAvailable", "False", "NotFetched", f"{said}; {remedy}")
     if said := fetching(situation.observed.pods):
         return Condition("ModelAvailable", "Unknown", "Fetching", said)

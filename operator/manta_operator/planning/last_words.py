@@ -30,6 +30,10 @@ _UNFETCHED = re.compile(
 )
 
 
+_TOO_OLD = re.compile(r"\bNo such command 'fetch'")
+"""What a manta-runtime says that is older than the init container."""
+
+
 def last_words(log: str) -> str:
     """Return the line that tells why the container ended: an error before the launcher's own summary, or the last."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
@@ -45,3 +49,8 @@ def last_words(log: str) -> str:
 def cannot_fetch(problem: str) -> bool:
     """Whether a pod's problem is that the weights cannot be had: no such model, no permission, no claim, no space."""
     return _UNFETCHED.search(problem) is not None
+
+
+def too_old(problem: str) -> bool:
+    """Whether a pod's problem is that the runtime of its image cannot fetch: the operator was upgraded without it."""
+    return _TOO_OLD.search(problem) is not None

@@ -242,6 +242,11 @@ def test_condition(case, given, expected):
         ),
         ("Integrated", situation(integrations=(absent(POD_MONITOR),)), "install the CRDs of the Prometheus operator"),
         ("ModelAvailable", situation(pods=[pod(problem=GATED)]), "GatedRepoError: 403 Client Error; check spec.model"),
+        (
+            "ModelAvailable",
+            situation(pods=[pod(problem=f"{UNFETCHED}; it last said: Error: No such command 'fetch'.")]),
+            "'fetch'.; spec.engine.image is older than the operator",
+        ),
         ("Progressing", situation(groups=[BORN], rollout=NO_ROOM), "a replica needs 2 GPUs, 0 are free"),
         ("Progressing", situation(pods=[pod(problem=GATED)], rollout=STARTING), "serve; pod demo-new-0-0: CrashLoop"),
         ("Available", situation(pods=[pod(problem=GATED)]), "no replica serves; pod demo-new-0-0: CrashLoop"),

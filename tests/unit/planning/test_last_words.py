@@ -2,7 +2,7 @@
 
 import pytest
 
-from manta_operator.planning.last_words import cannot_fetch, last_words
+from manta_operator.planning.last_words import cannot_fetch, last_words, too_old
 
 SUMMARY = "12:00:00 manta rank 0: vLLM ended by itself with code 1; its own last words are above"
 GATED = "huggingface_hub.errors.GatedRepoError: 403 Client Error. (Request ID: Root=1)"
@@ -65,3 +65,21 @@ def test_last_words(case, log, expected):
 )
 def test_cannot_fetch(problem, expected):
     assert cannot_fetch(problem) is expected
+
+
+USAGE = """Usage: manta-runtime [OPTIONS] COMMAND [ARGS]...
+Try 'manta-runtime -h' for help.
+
+Error: No such command 'fetch'.
+"""
+
+
+def test_an_image_without_fetch_is_told_from_a_model_that_cannot_be_had():
+    problem = (
+        f"CrashLoopBackOff: back-off 40s restarting failed container=fetch pod=x; it last said: {last_words(USAGE)}"
+    )
+    assert too_old(problem)
+    assert cannot_fetch(problem)
+    assert not too_old(
+        "CrashLoopBackOff: restarting failed container=fetch; it last said: hf://a/b: 404: no such model"
+    )
