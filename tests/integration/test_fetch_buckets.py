@@ -143,6 +143,24 @@ def test_server_errors_and_cut_connections_are_waited_out(store, to):
     assert (code, content(to)) == (0, needed(model())), log
 
 
+def test_the_server_of_the_pods_identity_is_waited_for(store, to):
+    env = s3_env(store, AWS_METADATA_ENDPOINT="http://127.0.0.1:9")
+    del env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"]
+    code, log = fetch(to, env, uri=S3, retry_seconds=1)
+    assert code == 1, "not 3: it may start after the pod"
+    assert "AWS_SECRET_ACCESS_KEY" in log.splitlines()[-1]
+    assert "given up after" in log.splitlines()[-1]
+
+
+def test_no_identity(store, to):
+    with FakeStore({}) as metadata:  # answers 404
+        env = s3_env(store, AWS_METADATA_ENDPOINT=metadata.endpoint)
+        del env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"]
+        code, log = fetch(to, env, uri=S3)
+    assert code == 3
+    assert "no credentials" in log.splitlines()[-1]
+
+
 def test_nobody_there(to):
     env = environ(**KEYS, AWS_ENDPOINT_URL="http://127.0.0.1:9")
     code, log = fetch(to, env, uri=S3, retry_seconds=1)

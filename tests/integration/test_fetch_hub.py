@@ -70,6 +70,15 @@ def test_refused_at_once(to, token, words):
     assert not token or token not in log
 
 
+@pytest.mark.parametrize("token", ["\u201chf_abc\u201d", "hf_a\nhf_b", "hf_a hf_b"], ids=["quotes", "newline", "space"])
+def test_what_is_no_token_is_told_at_once(hub, to, token):
+    code, log = fetch(to, env_of(hub, HF_TOKEN=token))
+    assert code == 3
+    assert "key HF_TOKEN of the Secret named by spec.model.credentialsSecret is no token" in log.splitlines()[-1]
+    assert "hf_a" not in log
+    assert hub.requests == []
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [({"uri": "hf://org/other"}, "spec.model.uri"), ({"revision": "v9"}, "spec.model.revision")],

@@ -28,9 +28,14 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
     return max(0.0, moment.timestamp() - (time.time() if now is None else now))
 
 
+def is_retried(status: int) -> bool:
+    """Return whether another try may have another answer than this status of 300 or more."""
+    return status in _RETRIED or status >= 500
+
+
 def judge_status(status: int, headers: Mapping[str, str], what: str) -> FetchError:
     """Return the error for a status of 300 or more; `what` is the request in words."""
-    if status in _RETRIED or status >= 500:
+    if is_retried(status):
         return TransientError(f"{what}: the server answers {status}", retry_after(headers))
     return PermanentError(f"{what}: the server answers {status}")
 

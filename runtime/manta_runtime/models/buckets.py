@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+import time
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import obstore
 from obstore import exceptions
 from obstore.store import GCSStore, S3Store
 
-from manta_runtime.models.answers import judge_status, unreachable
+from manta_runtime.models.answers import is_retried, judge_status, unreachable
 from manta_runtime.models.failure import ChangedError, FetchError, PermanentError, TransientError
 from manta_runtime.models.files import HashKind, Listing, RemoteFile
 
@@ -30,7 +31,11 @@ _MOST_ENTRIES = 100_000
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _PARTS = re.compile(r"[0-9a-f]{32}-\d{1,5}")
 _STATUS = re.compile(r"status: (\d{3})|\b(\d{3}) (?:Too Many|Internal|Bad Gateway|Service|Gateway)")
-_NO_CREDENTIALS = re.compile(r"169\.254\.|metadata\.google|[Mm]issing.{0,20}(credential|AccessKey)|InstanceCredential")
+_NO_CREDENTIALS = re.compile(r"[Mm]issing.{0,20}(credential|AccessKey)")
+_IDENTITY = re.compile(
+    r"169\.254\.|metadata\.google|/computeMetadata/|/latest/(api/token|meta-data)|InstanceCredential"
+)
+_IDENTITY_SECONDS = 60.0  # a metadata server may start after the pod; where there is none, people should not wait long
 _NO_CONNECTION = re.compile(r"dns error|[Cc]onnection refused|error trying to connect|ConnectError|kind: Connect")
 _SECRET = "the Secret named by spec.model.credentialsSecret"  # noqa: S105 - where it is, not what it is
 _KEYS = {
@@ -52,6 +57,7 @@ class Bucket:
         self._uri = uri
         self._prefix = f"{uri.prefix}/" if uri.prefix else ""
         self._signs = True
+        self._no_identity_since: float | None = None
         address = environ.get(_ENDPOINT[uri.scheme], "")
         options = {**_OPTIONS, "client_options": {**_OPTIONS["client_options"], "allow_http": _is_plain(address)}}
         try:
@@ -130,6 +136,7 @@ class Bucket:
     def _judged(self, what: str, *, listing: bool = False) -> Iterator[None]:
         try:
             yield
+            self._no_identity_since = None
         except FileNotFoundError as error:
             if listing:
                 raise self._by_status(what, 404, listing=True) from error
@@ -156,7 +163,9 @@ class Bucket:
 
     def _other(self, what: str, text: str, *, listing: bool) -> FetchError:
         if _NO_CREDENTIALS.search(text):
-            return PermanentError(f"{what}: no credentials: give the {self._keys}, or a workload identity to the pod")
+            return self._no_credentials(what)
+        if _IDENTITY.search(text):
+            return self._no_token(what, text)
         if "redirect" in text.lower():
             return PermanentError(f"{what}: the bucket is in another region: set AWS_REGION")
         if found := _STATUS.search(text):
@@ -164,6 +173,25 @@ class Bucket:
         if found := _NO_CONNECTION.search(text):
             return unreachable(what, found[0], _ENDPOINT[self._uri.scheme])
         return TransientError(f"{what}: the connection broke")
+
+    def _no_credentials(self, what: str) -> PermanentError:
+        return PermanentError(f"{what}: no credentials: give the {self._keys}, or a workload identity to the pod")
+
+    def _no_token(self, what: str, text: str) -> FetchError:
+        """Judge an error of the server that has the pod's identity, which says no, or is not there (yet)."""
+        found = _STATUS.search(text)
+        status = int(found[1] or found[2]) if found else None
+        if status is not None and not is_retried(status):
+            return self._no_credentials(what)
+        now = time.monotonic()
+        self._no_identity_since = self._no_identity_since or now
+        if now - self._no_identity_since > _IDENTITY_SECONDS:
+            return self._no_credentials(what)
+        why = "does not answer" if status is None else f"answers {status}"
+        return TransientError(
+            f"{what}: no keys, and the server of the pod's identity {why}: give the {self._keys}, or a workload "
+            "identity to the pod"
+        )
 
 
 def _store(uri: ModelUri, address: str, options: dict[str, Any]) -> S3Store | GCSStore:

@@ -1,7 +1,8 @@
 """Brings the missing chunks of all files with a bounded number of threads, verifies each file, moves it to its place.
 
 Between the listing and the rename. A thread holds one block of one chunk: memory does not grow with the model.
-The first error that is not to be retried ends all threads; what is on the disk stays for the next fetch.
+The first error that is not to be retried ends all threads, also those that wait for another try; what is on the disk
+stays for the next fetch.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("manta.fetch")
 _GRACE = 0.5  # seconds
+_LOOK_EVERY = 0.2  # seconds, for `stop`
 _MOST_FAILURES = 1000  # of one chunk: a source that sends a byte and hangs up, again and again, is given up
 
 
@@ -52,7 +54,7 @@ class Download:
         self._progress = progress
         self._settings = settings
         self._stop = stop
-        self._failed = threading.Event()
+        self._ended = threading.Event()  # by a failure or by `stop`: the one thing that threads wait on
         self._errors: list[BaseException] = []
         self._lock = threading.Lock()
         self._queue: deque[_Work] = deque()
@@ -86,8 +88,7 @@ class Download:
         ]
         for thread in threads:
             thread.start()
-        with self._changed:
-            self._changed.wait_for(lambda: not self._open or self._errors)
+        self._wait()
         if self._errors:
             # The others see it at their next block. Before another run in this process all must have ended; at the
             # end of the process nobody waits for who hangs in a read.
@@ -95,6 +96,15 @@ class Download:
             for thread in threads:
                 thread.join(None if again else _GRACE / len(threads))
             raise self._errors[0]
+
+    def _wait(self) -> None:
+        """Wait until all files are done or a thread has failed; ends the threads when asked to stop."""
+        with self._changed:
+            while not self._changed.wait_for(lambda: not self._open or self._errors, _LOOK_EVERY):
+                if self._stop.is_set():
+                    self._errors.append(StoppedError("stopped: what was fetched is kept"))
+                    self._ended.set()
+                    self._changed.notify_all()
 
     def _part(self, file: RemoteFile) -> Part:
         return Part(self._staging.parts, file.key, file.size, self._settings.chunk)
@@ -112,15 +122,15 @@ class Download:
         except BaseException as error:  # noqa: BLE001 - whatever ends a thread ends the fetch, in run()
             with self._changed:
                 self._errors.append(error)
-                self._failed.set()
+                self._ended.set()
                 self._changed.notify_all()
 
     def _take(self) -> tuple[_Work, tuple[int, int, int] | None] | None:
         """Return a chunk to fetch, or a file to judge (None); None alone when all is done or a thread has failed."""
         with self._changed:
-            while not self._queue and self._open and not self._failed.is_set():
+            while not self._queue and self._open and not self._ended.is_set():
                 self._changed.wait()
-            if not self._open or self._failed.is_set():
+            if not self._open or self._ended.is_set():
                 return None
             work = self._queue[0]
             chunk = work.chunks.popleft() if work.chunks else None
@@ -145,12 +155,13 @@ class Download:
 
     def _bring(self, work: _Work, start: int, end: int) -> None:
         """Fetch one chunk, going on inside it after each cut connection."""
-        patience = Patience(self._settings.retry_seconds, self._stop)
+        patience = Patience(self._settings.retry_seconds, self._ended)
         at, failures = start, 0
         while at < end:
+            self._check_ended()
             try:
                 for block in self._source.read(work.file, at, end):
-                    self._check_stop()
+                    self._check_ended()
                     work.part.write(at, block)
                     at += len(block)
                     self._progress.add(work.file.path, len(block))
@@ -165,7 +176,7 @@ class Download:
                 log.info("%s; tried again after %.1f s", error, waited)
 
     def _judge(self, work: _Work) -> None:
-        wrong = fault(work.file, self._staging.parts / f"{work.file.key}.part", self._source, self._stop)
+        wrong = fault(work.file, self._staging.parts / f"{work.file.key}.part", self._source, self._ended)
         if not wrong:
             self._staging.keep(work.file)
             with self._changed:
@@ -186,6 +197,6 @@ class Download:
             self._queue.append(_Work(work.file, part, chunks, refused=True))
             self._changed.notify_all()
 
-    def _check_stop(self) -> None:
-        if self._stop.is_set() or self._failed.is_set():
+    def _check_ended(self) -> None:
+        if self._stop.is_set() or self._ended.is_set():
             raise StoppedError("stopped: what was fetched is kept")

@@ -51,6 +51,11 @@ def connect(settings: FetchSettings, environ: Mapping[str, str]) -> Source:
         if not endpoint.startswith(("http://", "https://")):
             raise PermanentError("HF_ENDPOINT must be the address of a hub, such as https://hub.example.com")
         token = environ.get("HF_TOKEN", "")
+        if not token.isascii() or not token.isprintable() or " " in token:
+            raise PermanentError(
+                f"{settings.uri}: the key HF_TOKEN of the Secret named by spec.model.credentialsSecret is no token: it "
+                "has characters that no token has, such as curly quotes, spaces or newlines. Make the Secret anew"
+            )
         try:
             return Hub(settings.uri.name, settings.revision, endpoint, token, settings.parallel)
         except OSError as error:
