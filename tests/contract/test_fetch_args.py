@@ -10,7 +10,7 @@ from manta_operator.api.model_rules import ENDPOINT_VARIABLES
 from manta_operator.box.kubelet.expand import expand
 from manta_operator.builders import fetching
 from manta_operator.builders.desired import Desired, desire
-from manta_operator.builders.model_source import cache_key, model_source
+from manta_operator.builders.model_source import ADDRESS, cache_key, model_source
 from manta_operator.planning.observe import Observed
 from manta_runtime.main import main
 from manta_runtime.models import buckets
@@ -80,7 +80,7 @@ def test_only_the_fetch_sees_the_credentials(model):
 
 
 def test_the_address_has_the_name_that_the_fetch_reads():
-    assert {scheme: fetching._ENDPOINT[scheme] for scheme in buckets._ENDPOINT} == buckets._ENDPOINT
+    assert {scheme: ADDRESS[scheme][0] for scheme in buckets._ENDPOINT} == buckets._ENDPOINT
     env = environment(fetcher(MODELS["s3"]))
     assert (env["AWS_ENDPOINT_URL"]["value"], env["AWS_REGION"]["value"]) == ("http://minio:9000", "eu-1")
     assert environment(fetcher(MODELS["hub"]))["HF_ENDPOINT"]["value"] == "http://hub"
@@ -97,7 +97,17 @@ def test_the_engines_environment_reaches_the_fetch_and_wins():
 
 def test_every_address_that_the_fetch_reads_is_refused_in_the_environment():
     """KEY is made from spec.model.endpoint: with another address beside it, two models would share a folder."""
-    assert set(fetching._ENDPOINT.values()) <= set(ENDPOINT_VARIABLES)
+    assert {name for variables in ADDRESS.values() for name in variables} == set(ENDPOINT_VARIABLES)
+
+
+@pytest.mark.parametrize(("uri", "variables"), [(f"{scheme}://org/model", names) for scheme, names in ADDRESS.items()])
+def test_an_address_that_was_there_before_the_rule_makes_another_folder(uri, variables):
+    """The API server leaves what is stored alone, and so the fetch of an old object still asks there."""
+    given = [[], *([{"name": name, "value": "http://a"}] for name in variables)]
+    keys = [cache_key(deployment(model={"uri": uri}, engine={"env": env}).spec) for env in given]
+    assert len(set(keys)) == len(keys)
+    proxied = deployment(model={"uri": uri}, engine={"env": [{"name": "HTTPS_PROXY", "value": "http://a"}]})
+    assert cache_key(proxied.spec) == keys[0]
 
 
 def test_every_source_has_a_folder_of_its_own():
@@ -111,13 +121,13 @@ def test_every_source_has_a_folder_of_its_own():
         {"uri": "s3://org/" + "x" * 901},
         {"uri": "gs://org/.../%C3%A4 "},
     ]
-    keys = [cache_key(deployment(model=model).spec.model) for model in models]
+    keys = [cache_key(deployment(model=model).spec) for model in models]
     assert len(set(keys)) == len(models)
     assert keys[0].startswith("org-model-")
     for key in keys:
         check_target(Path("/mnt/cache/models") / key)
         assert len(key) <= 80
-    assert cache_key(deployment(model={"uri": "s3://org/model/"}).spec.model) == keys[3]
+    assert cache_key(deployment(model={"uri": "s3://org/model/"}).spec) == keys[3]
 
 
 @pytest.mark.parametrize(
@@ -138,5 +148,5 @@ def test_an_image_is_mounted_and_nothing_fetched(uri, reference, path):
 
 def test_what_is_there_needs_no_fetch():
     for uri in ("file:///srv/x", "pvc://claim/x"):
-        assert not model_source(deployment(model={"uri": uri}).spec.model).fetched
+        assert not model_source(deployment(model={"uri": uri}).spec).fetched
         assert "initContainers" not in pod({"uri": uri})

@@ -34,7 +34,7 @@ def launcher_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelera
 def vllm_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelerator) -> list[str]:
     """Return vLLM's flags; the launcher adds host, port and executor."""
     spec = deployment.spec
-    source = model_source(spec.model)
+    source = model_source(spec)
     return [
         f"--model={source.model}",
         "--served-model-name",

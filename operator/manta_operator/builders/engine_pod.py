@@ -31,7 +31,7 @@ END_MARGIN_SECONDS = 30
 def engine_template(deployment: LLMDeployment, choice: Choice, accelerator: Accelerator) -> Object:
     """Return the pod template without what differs between groups (see `statefulset`)."""
     spec = deployment.spec
-    source = model_source(spec.model)
+    source = model_source(spec)
     volumes = [*source.volumes, {"name": "state", "emptyDir": {}}]
     if choice.shape.ranks > 1:  # NCCL and Ray exchange through it; the default of 64 MiB is too small
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
@@ -70,7 +70,7 @@ def template_hash(template: Object) -> str:
 
 def _container(deployment: LLMDeployment, choice: Choice, accelerator: Accelerator) -> Object:
     spec = deployment.spec
-    source = model_source(spec.model)
+    source = model_source(spec)
     mounts = [*source.mounts, {"name": "state", "mountPath": STATE_PATH}]
     if choice.shape.ranks > 1:
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108 - the engine's, not ours

@@ -10,12 +10,11 @@ from typing import Any
 
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment, ModelSpec
-from manta_operator.builders.model_source import CACHE_PATH, ModelSource
+from manta_operator.builders.model_source import ADDRESS, CACHE_PATH, ModelSource
 
 Object = dict[str, Any]
 
 COMMAND = ["manta-runtime", "fetch"]
-_ENDPOINT = {"hf": "HF_ENDPOINT", "s3": "AWS_ENDPOINT_URL", "gs": "GOOGLE_BASE_URL"}
 _KEYS = {
     "hf": {"HF_TOKEN": True},
     "s3": {"AWS_ACCESS_KEY_ID": True, "AWS_SECRET_ACCESS_KEY": True, "AWS_SESSION_TOKEN": False},
@@ -93,7 +92,7 @@ def _environment(deployment: LLMDeployment) -> list[Object]:
 
 def _of_the_model(model: ModelSpec) -> list[Object]:
     scheme = model.uri.partition("://")[0]
-    found: list[Object] = [{"name": _ENDPOINT[scheme], "value": model.endpoint}] if model.endpoint else []
+    found: list[Object] = [{"name": ADDRESS[scheme][0], "value": model.endpoint}] if model.endpoint else []
     if model.region:
         found.append({"name": "AWS_REGION", "value": model.region})
     for key, required in _KEYS[scheme].items() if model.credentials_secret else ():

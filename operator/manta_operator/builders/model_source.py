@@ -12,12 +12,18 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from manta_operator.api.models import ModelCache, ModelSpec
+from manta_operator.api.models import LLMDeploymentSpec, ModelCache, ModelSpec
 
 MODEL_PATH = "/mnt/model"
 CACHE_PATH = "/mnt/cache"
 FETCHED = ("hf", "s3", "gs")
 """Schemes of models that are fetched into the cache."""
+ADDRESS = {
+    "hf": ("HF_ENDPOINT",),
+    "s3": ("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_ENDPOINT_URL_S3"),
+    "gs": ("GOOGLE_BASE_URL",),
+}
+"""Variables with the address that a model is fetched from; the first is the one that spec.model.endpoint sets."""
 _SLUG_LENGTH = 60
 _KEY_DIGITS = 10
 
@@ -37,8 +43,9 @@ class ModelSource:
     """Name of the Secret with which the kubelet pulls the image of the model."""
 
 
-def model_source(model: ModelSpec) -> ModelSource:
+def model_source(spec: LLMDeploymentSpec) -> ModelSource:
     """Resolve the URI. The schema has already refused every other scheme."""
+    model = spec.model
     scheme, _, rest = model.uri.partition("://")
     if scheme == "file":
         return _mounted({"name": "model", "hostPath": {"path": rest, "type": "Directory"}}, "")
@@ -49,7 +56,7 @@ def model_source(model: ModelSpec) -> ModelSource:
         reference, _, path = rest.partition("#")
         return _mounted({"name": "model", "image": {"reference": reference}}, path, model.credentials_secret)
     return ModelSource(
-        model=f"{CACHE_PATH}/models/{cache_key(model)}",
+        model=f"{CACHE_PATH}/models/{cache_key(spec)}",
         volumes=[{"name": "cache"} | _cache(model.cache)],
         mounts=[{"name": "cache", "mountPath": CACHE_PATH, "readOnly": True}],
         fetched=True,
@@ -62,15 +69,23 @@ def is_fetched(model: ModelSpec) -> bool:
     return model.uri.partition("://")[0] in FETCHED
 
 
-def cache_key(model: ModelSpec) -> str:
+def cache_key(spec: LLMDeploymentSpec) -> str:
     """Return the name of the model's folder in the cache: readable, and another for each source and revision.
 
-    Of two stores that have a bucket of the same name in it, the endpoint makes two.
+    Of two stores that have a bucket of the same name in it, the address makes two.
     """
-    identity = "\n".join([model.uri.rstrip("/"), model.revision or "", model.endpoint or ""])
+    model = spec.model
+    identity = "\n".join([model.uri.rstrip("/"), model.revision or "", _address(spec)])
     name = "-".join(filter(None, [model.uri.partition("://")[2], model.revision]))
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")[:_SLUG_LENGTH].rstrip("-.")
     return f"{slug}-{hashlib.sha256(identity.encode()).hexdigest()[:_KEY_DIGITS]}"
+
+
+def _address(spec: LLMDeploymentSpec) -> str:
+    """Return where the fetch asks. In objects from before the schema refused it spec.engine.env may say so, and wins."""
+    variables = ADDRESS.get(spec.model.uri.partition("://")[0], ())
+    given = [f"{var.name}={var.value or ''}" for var in spec.engine.env if var.name in variables]
+    return "\n".join(sorted(given)) or spec.model.endpoint or ""
 
 
 def _mounted(volume: dict[str, Any], path: str, pull_secret: str | None = None) -> ModelSource:
