@@ -82,7 +82,7 @@ def cache_key(spec: LLMDeploymentSpec) -> str:
 
 
 def _address(spec: LLMDeploymentSpec) -> str:
-    """Return where the fetch asks. In objects from before the schema refused it spec.engine.env may say so, and wins."""
+    """Return where the fetch asks. In objects from before the schema refused it spec.engine.env may say so: it wins."""
     variables = ADDRESS.get(spec.model.uri.partition("://")[0], ())
     given = [f"{var.name}={var.value or ''}" for var in spec.engine.env if var.name in variables]
     return "\n".join(sorted(given)) or spec.model.endpoint or ""
