@@ -176,6 +176,13 @@ def test_an_object_that_changes_meanwhile_is_never_mixed(store, to):
     assert "changed during the fetch" in log
 
 
+def test_an_object_that_changes_after_it_was_fetched_is_never_mixed(store, to):
+    store.change_after = (4, "llama/8b/tokenizer.json", b"[]" * 500)  # small files come first: it is there by then
+    code, log = fetch(to, s3_env(store), uri=S3, parallel=1)
+    assert (code, content(to)) == (0, {**needed(model()), "tokenizer.json": b"[]" * 500}), log
+    assert "tokenizer.json of s3://models/llama/8b: changed during the fetch" in log
+
+
 def test_what_was_left_of_another_version_is_not_used(store, to):
     store.statuses = [500] * 200
     assert fetch(to, s3_env(store), uri=S3, chunk_bytes=65536, retry_seconds=1)[0] == 1

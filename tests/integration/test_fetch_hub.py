@@ -178,6 +178,25 @@ def test_repairs_a_damaged_folder(hub, to):
     assert hub.sent - sent == again, "only what was damaged is fetched"
 
 
+def test_a_repair_keeps_the_commit(hub, to):
+    assert fetch(to, env_of(hub))[0] == 0
+    (to / "config.json").unlink()
+    asked = len(hub.requests)
+    assert fetch(to, env_of(hub))[0] == 0
+    assert any(f"/revision/{COMMIT}" in request for request in hub.requests[asked:])
+    assert not any("/revision/main" in request for request in hub.requests[asked:])
+
+
+def test_a_repair_takes_no_other_commit_when_that_one_is_gone(hub, to):
+    assert fetch(to, env_of(hub))[0] == 0
+    listed = to / ".manta-model.json"
+    listed.write_text(listed.read_text().replace(COMMIT, "0" * 40))
+    (to / "config.json").unlink()
+    code, log = fetch(to, env_of(hub))
+    assert code == 3
+    assert "remove its .KEY.partial" in log.splitlines()[-1]
+
+
 def test_a_foreign_folder_is_left_alone(hub, to):
     to.mkdir(parents=True)
     (to / "mine.txt").write_text("mine")

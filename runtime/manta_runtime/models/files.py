@@ -47,6 +47,9 @@ class Source(Protocol):
     def listing(self) -> Listing:
         """Return all files, resolved to one point where the source has such a thing."""
 
+    def pin(self, resolved: str) -> None:
+        """List this commit from now on, whatever the revision is by now; a bucket has none."""
+
     def read(self, file: RemoteFile, start: int, end: int) -> Iterator[bytes]:
         """Yield the bytes from `start` up to but not including `end`, in blocks."""
 

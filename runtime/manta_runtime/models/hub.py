@@ -43,6 +43,7 @@ class Hub:
     def __init__(self, repository: str, revision: str, endpoint: str, token: str, connections: int) -> None:
         self._repository = repository
         self._revision = revision or "main"
+        self._pinned = False
         self._endpoint = endpoint
         self._token = token
         self._api = HfApi(endpoint=endpoint, token=token or False)
@@ -72,6 +73,10 @@ class Hub:
             raise PermanentError(f"{where} has more than {_MOST_ENTRIES} files: that is no model")
         self._commit = info.sha or self._revision
         return Listing(self._commit, files)
+
+    def pin(self, resolved: str) -> None:
+        """List this commit from now on, whatever the revision is by now."""
+        self._revision, self._pinned = resolved, True
 
     def read(self, file: RemoteFile, start: int, end: int) -> Iterator[bytes]:
         """Yield a range of a file."""
@@ -140,7 +145,12 @@ class Hub:
                 f"account of the token, and give that token as {_TOKEN}"
             ) from error
         except RevisionNotFoundError as error:
-            raise PermanentError(f"{what}: there is no such revision: check spec.model.revision") from error
+            more = "check spec.model.revision"
+            if self._pinned:
+                more = (
+                    "the damaged model in the cache was of it: remove its .KEY.partial from the cache to take another"
+                )
+            raise PermanentError(f"{what}: there is no such revision: {more}") from error
         except RepositoryNotFoundError as error:
             raise PermanentError(self._not_found(what, error.response.status_code)) from error
         except HfHubHTTPError as error:

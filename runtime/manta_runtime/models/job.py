@@ -21,10 +21,10 @@ from manta_runtime.models.selection import select
 from manta_runtime.models.staging import Staging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from threading import Event
 
-    from manta_runtime.models.files import Source
+    from manta_runtime.models.files import RemoteFile, Source
     from manta_runtime.models.progress import Progress
     from manta_runtime.models.settings import FetchSettings
 
@@ -56,9 +56,12 @@ def _under_lock(
             return
         wrong = staging.take_back(manifest)
         log.warning("%s is damaged and is repaired: %s", settings.to, ", ".join(wrong[:5]))
-    staging.make()
+    repaired = staging.make()
     write_progress(staging, settings.holder, progress)
     source = connect()
+    if repaired and repaired.resolved and (repaired.uri, repaired.revision) == (str(settings.uri), settings.revision):
+        # Others of this cache may serve that commit: a repair must not bring another one.
+        source.pin(repaired.resolved)
     for change in range(1, _MOST_CHANGES + 1):
         try:
             _fetch(settings, staging, progress, stop, source)
@@ -87,7 +90,20 @@ def _fetch(settings: FetchSettings, staging: Staging, progress: Progress, stop: 
     progress.enter("fetching")
     download.run(files)
     progress.enter("finishing")
+    if not listing.resolved:
+        _check_unchanged(settings, stop, source, files)
     staging.publish(manifest)
+
+
+def _check_unchanged(settings: FetchSettings, stop: Event, source: Source, files: Sequence[RemoteFile]) -> None:
+    """Compare with a second listing: the first may be of an upload on its way, half old and half new.
+
+    Raises ChangedError.
+    """
+    listing = patiently(source.listing, settings.retry_seconds, stop, log.warning)
+    now = {(file.path, file.size, file.etag) for file in select(listing.files, str(settings.uri))}
+    if changed := now ^ {(file.path, file.size, file.etag) for file in files}:
+        raise ChangedError(f"{min(changed)[0]} of {settings.uri}: changed during the fetch")
 
 
 def write_progress(staging: Staging, holder: str, progress: Progress) -> None:

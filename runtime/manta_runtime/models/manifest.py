@@ -40,8 +40,13 @@ class Manifest:
 
 def read_manifest(folder: Path) -> Manifest | None:
     """Return the list of a folder, or None when there is none or it is not readable as one."""
+    return parse_manifest(folder / MANIFEST)
+
+
+def parse_manifest(path: Path) -> Manifest | None:
+    """Return the list in a file, or None when there is none or it is not readable as one."""
     try:
-        data: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
         if data.pop("version") != _VERSION:
             return None
         return Manifest(**{**data, "files": tuple(RemoteFile(**file) for file in data["files"])})

@@ -5,13 +5,14 @@ The target appears by one rename of `.KEY.partial/model`. Used by fetch.py and d
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from manta_runtime.models.failure import FetchError, PermanentError
-from manta_runtime.models.manifest import Manifest, damaged, read_manifest
+from manta_runtime.models.manifest import Manifest, damaged, parse_manifest, read_manifest
 from manta_runtime.models.names import MANIFEST
 
 if TYPE_CHECKING:
@@ -32,11 +33,18 @@ class Staging:
         self.model = self.root / "model"
         self.lock = to.parent / f".{to.name}.lock"
         self.progress = self.root / "progress.json"
+        self._taken_back = self.root / "taken-back.json"
 
-    def make(self) -> None:
-        """Make the folders; raises OSError."""
+    def make(self) -> Manifest | None:
+        """Make the folders; returns the list of a target that was taken back, at whose commit it is to be repaired.
+
+        Raises OSError.
+        """
         self.parts.mkdir(parents=True, exist_ok=True)
         self.model.mkdir(exist_ok=True)
+        if manifest := read_manifest(self.model):
+            self._take_apart(manifest)
+        return parse_manifest(self._taken_back)
 
     def is_done(self, file: RemoteFile) -> bool:
         """Whether a file is verified and at its place in the model; finishes a move that was interrupted."""
@@ -72,24 +80,35 @@ class Staging:
             path.unlink(missing_ok=True)
 
     def take_back(self, manifest: Manifest) -> list[str]:
-        """Make a damaged target the growing model again, so that nobody reads it; returns what is wrong with it."""
+        """Make a damaged target the growing model again, so that nobody reads it; returns what is wrong with it.
+
+        `make` has to follow; after a crash between the two, that of the next fetch does the same.
+        """
         wrong = damaged(self.to, manifest)
         shutil.rmtree(self.root, ignore_errors=True)
         self.parts.mkdir(parents=True)
         self.to.rename(self.model)
-        (self.model / MANIFEST).unlink(missing_ok=True)
+        return wrong
+
+    def _take_apart(self, manifest: Manifest) -> None:
+        """Make parts of the files of a target that was taken back; its list goes last, so that a kill loses nothing."""
+        wrong = damaged(self.model, manifest)
         for file in manifest.files:
-            if file.path not in wrong:
+            if file.path not in wrong and not self._done(file).exists():
                 # As a complete part it is verified by its hash once more: it shared a disk with the damage.
                 _write(self.parts / f"{file.key}.{self._chunk}.map", b"\1" * -(-file.size // self._chunk))
                 (self.model / file.path).rename(self.parts / f"{file.key}.part")
-        return wrong
+        sync_folder(self.parts)
+        (self.model / MANIFEST).rename(self._taken_back)
 
     def check_target(self, uri: str, revision: str) -> Manifest | None:
         """Return the list of a target that is there, None when nothing is in the way.
 
         Raises PermanentError when the folder is not the fetch's own, or of another model.
         """
+        with suppress(FileNotFoundError):
+            # NFS keeps for a while that a name is not there; opening its folder asks the server whether that holds.
+            os.close(os.open(self.to.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         manifest = read_manifest(self.to)
         if manifest is None:
             if self.to.is_symlink() or (self.to.exists() and (not self.to.is_dir() or any(self.to.iterdir()))):
@@ -107,16 +126,28 @@ class Staging:
     def publish(self, manifest: Manifest) -> None:
         """Write the list, sync, let the target appear by one rename, then remove what is left over.
 
-        Raises FetchError when a file is not at its place: somebody else works in the staging folder.
+        A target that somebody else completed meanwhile (where locks do not reach) is left as it is.
+        Raises FetchError when a file is not at its place: somebody else works in the staging folder; or when the target
+        is there and not complete.
         """
         if wrong := damaged(self.model, manifest):
             raise FetchError(f"{wrong[0]} vanished from {self.model}: do the locks of this file system work?")
         _write(self.model / MANIFEST, manifest.text().encode())
         for folder in {self.model, *(self.model / file.path for file in manifest.files)}:
             sync_folder(folder if folder == self.model else folder.parent)
-        self.model.rename(self.to)  # over an empty folder, too
+        try:
+            self.model.rename(self.to)  # over an empty folder, too
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            self._check_published(manifest)
         sync_folder(self.to.parent)
         shutil.rmtree(self.root, ignore_errors=True)
+
+    def _check_published(self, manifest: Manifest) -> None:
+        found = self.check_target(manifest.uri, manifest.revision)
+        if found is None or damaged(self.to, found):
+            raise FetchError(f"{self.to} appeared meanwhile and is not complete: the next start repairs it")
 
     def _done(self, file: RemoteFile) -> Path:
         return self.parts / f"{file.key}.done"

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import shutil
 import threading
 
 import pytest
 
 from manta_runtime.models.digests import digest_of, is_multipart_etag, safetensors_fault
-from manta_runtime.models.failure import PermanentError, StoppedError
+from manta_runtime.models.failure import FetchError, PermanentError, StoppedError
 from manta_runtime.models.files import RemoteFile
 from manta_runtime.models.manifest import Manifest, damaged, read_manifest
 from manta_runtime.models.parts import Part
@@ -110,6 +111,41 @@ def test_the_target_appears_complete(staging):
     assert staging.check_target("hf://a/b", "") == manifest
     with pytest.raises(PermanentError, match="folder of its own"):
         staging.check_target("hf://a/b", "v2")
+
+
+def test_a_target_that_somebody_else_completed_is_good(staging):
+    manifest = Manifest("hf://a/b", "", "c0ffee", (FILE,))
+    for _ in range(2):  # the second does not see that the first is done, as on a network file system without locks
+        staging.make()
+        bring(staging)
+        staging.publish(manifest)
+    assert damaged(staging.to, manifest) == []
+    assert not staging.root.exists()
+
+
+@pytest.mark.parametrize(
+    ("other", "kind", "words"),
+    [
+        ("damaged", FetchError, "repairs it"),
+        ("foreign", PermanentError, "Move it"),
+        ("file", PermanentError, "Move it"),
+    ],
+)
+def test_a_target_that_appeared_and_is_not_the_model_is_no_success(staging, other, kind, words):
+    manifest = Manifest("hf://a/b", "", "c0ffee", (FILE,))
+    bring(staging)
+    staging.publish(manifest)
+    (staging.to / FILE.path).unlink()
+    if other != "damaged":
+        (staging.to / ".manta-model.json").unlink()
+    if other == "file":
+        shutil.rmtree(staging.to)
+        staging.to.write_text("mine")
+    staging.make()
+    bring(staging)
+    with pytest.raises(kind, match=words):
+        staging.publish(manifest)
+    assert staging.to.exists()
 
 
 @pytest.mark.parametrize("harm", ["missing", "shorter", "link"])
