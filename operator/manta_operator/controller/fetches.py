@@ -6,7 +6,6 @@ length. A pod that gives no answer in time is one of which nothing is known.
 """
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 import aiohttp
 
 from manta_operator.api import names
+from manta_operator.controller.answers import read_json
 from manta_operator.controller.children import Child
 from manta_operator.controller.deployments import Entry
 from manta_operator.controller.store import Store
@@ -105,17 +105,6 @@ async def _answer(session: aiohttp.ClientSession, address: str) -> Fetch | None:
     host = f"[{address}]" if ":" in address else address
     try:
         async with session.get(f"http://{host}:{names.CONTROL_PORT}/fetch", allow_redirects=False) as response:
-            return read_fetch(json.loads(await _body(response))) if response.status == 200 else None
+            return read_fetch(await read_json(response, _ANSWER_BYTES)) if response.status == 200 else None
     except Exception:  # noqa: BLE001 - a pod can answer in more ways than there are names for, and none may end a loop
         return None
-
-
-async def _body(response: aiohttp.ClientResponse) -> bytes:
-    """Read the body; of one that is too long no more than shows it, since not every one says its length."""
-    body = b""
-    while len(body) <= _ANSWER_BYTES:
-        more = await response.content.read(_ANSWER_BYTES + 1 - len(body))
-        if not more:
-            return body
-        body += more
-    raise ValueError(f"more than {_ANSWER_BYTES} bytes")

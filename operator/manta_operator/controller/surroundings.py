@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 import aiohttp
 
 from manta_operator.api import names
+from manta_operator.controller.answers import read_json
 from manta_operator.controller.children import Child
 from manta_operator.controller.client import KubeClient
 from manta_operator.controller.errors import ClusterError
@@ -30,6 +31,7 @@ CHUNK = 500
 """Nodes that are judged at a stretch: others want the loop, too."""
 LOADS_SECONDS = 2.0
 """How long a router may take to say what it is doing."""
+_LOADS_BYTES = 2**20
 _T = TypeVar("_T")
 
 
@@ -152,7 +154,7 @@ async def loads(routers: Iterable[Child]) -> Mapping[str, int] | None:
     if not addresses:
         return None
     timeout = aiohttp.ClientTimeout(total=LOADS_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
         answers = await asyncio.gather(*(_loads(session, address) for address in addresses))
     total: dict[str, int] = {}
     for answer in answers:
@@ -166,10 +168,10 @@ async def loads(routers: Iterable[Child]) -> Mapping[str, int] | None:
 async def _loads(session: aiohttp.ClientSession, address: str) -> dict[str, int] | None:
     host = f"[{address}]" if ":" in address else address
     try:
-        async with session.get(f"http://{host}:{names.PICKER_PORT}/loads") as answer:
+        async with session.get(f"http://{host}:{names.PICKER_PORT}/loads", allow_redirects=False) as answer:
             if answer.status != 200:
                 return None
-            document = await answer.json(content_type=None)
+            document = await read_json(answer, _LOADS_BYTES)
             return {str(group): int(number) for group, number in document.items()}
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, AttributeError):
+    except Exception:  # noqa: BLE001 - a pod can answer in more ways than there are names for
         return None

@@ -1,0 +1,22 @@
+"""Reads what pods answer: containers of somebody else, which may say anything, at any length."""
+
+import json
+from typing import Any
+
+import aiohttp
+
+
+async def read_json(response: aiohttp.ClientResponse, limit: int) -> Any:
+    """Return the JSON document of an answer, which may have `limit` bytes; not every one says its length beforehand.
+
+    Raises:
+        ValueError: it is longer, of which no more is read than shows it, or it is no JSON.
+        RecursionError: it is nested too deeply.
+        aiohttp.ClientError: the connection broke.
+    """
+    body = bytearray()
+    while more := await response.content.read(limit + 1 - len(body)):
+        body += more
+        if len(body) > limit:
+            raise ValueError(f"more than {limit} bytes")
+    return json.loads(body)
