@@ -21,8 +21,10 @@ Source = Literal["manta", "vllm", "ray"]
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _LEVELS = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
 _RAYS = "SUCC|WARN|ERR|PANIC"
-# `(APIServer pid=7) `; what a Ray worker prints comes with one more of Ray's own in front.
-_PROCESSES = re.compile(r"(?:\((\S+)[^()]*\bpid=\d+[^()]*\) ?)+")
+# `(APIServer pid=7) `; what a Ray worker prints comes with one more of Ray's own in front. In two steps, each of
+# bounded length: a line may be 256 KiB of anything, and this runs in the event loop that answers the probes.
+_BRACKETS = re.compile(r"\(([^()]{1,300})\) ?")
+_PROCESS = re.compile(r"(\S+)\s(?:.*\W)?pid=\d", re.DOTALL)
 _FORMS = tuple(
     re.compile(form, re.DOTALL)
     for form in (
@@ -87,15 +89,21 @@ _encode = msgspec.json.Encoder().encode
 def read_line(text: str) -> Line:
     """Return what one line of vLLM's or Ray's output says, without colours and its own prefix."""
     text = _ANSI.sub("", text) if "\x1b" in text else text
-    process = ""
-    if text.startswith("(") and (processes := _PROCESSES.match(text)):
-        process, text = processes[1], text[processes.end() :]
+    process, text = _read_processes(text)
     for form in _FORMS:
         if found := form.match(text):
             parts = found.groupdict()
             return Line(_LEVEL_NAMES[parts["level"]], parts["message"], parts.get("logger") or "", process)
     level = "error" if _FAILED.match(text) else "warning" if _WARNED.match(text) else "info"
     return Line(level, text, "", process)
+
+
+def _read_processes(text: str) -> tuple[str, str]:
+    """Return the last process that the line begins with, and what comes after."""
+    process, end = "", 0
+    while (brackets := _BRACKETS.match(text, end)) and (found := _PROCESS.match(brackets[1])):
+        process, end = found[1], brackets.end()
+    return process, text[end:]
 
 
 def envelope(place: Place, phase: str, source: Source, line: Line, when: float) -> bytes:

@@ -6,7 +6,9 @@ whole line after the other. A reader that stands still for long costs lines, not
 
 from __future__ import annotations
 
+import errno
 import logging
+import math
 import os
 import select
 import stat
@@ -26,6 +28,11 @@ STDERR = 2
 
 MOST_BYTES = 8 * 1024 * 1024
 """So much of the log waits for a reader that is slow; beyond, lines are dropped."""
+
+_PAUSE_SECONDS = 0.25
+"""Between tries where writing fails: a full disk may have room again."""
+
+_NOBODY_READS = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)
 
 
 def choose_format(asked: str, descriptor: int) -> LogFormat:
@@ -57,7 +64,10 @@ class Output:
         self._waiting: list[bytes] = []
         self._size = 0
         self._dropped = 0
+        self._trouble = ""
+        self._gone = False
         self._closed = False
+        self._ends = math.inf
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
@@ -78,6 +88,7 @@ class Output:
         """Wait until all is written, `seconds` at most."""
         with self._changed:
             self._closed = True
+            self._ends = time.monotonic() + seconds
             self._changed.notify()
         self._thread.join(seconds)
 
@@ -89,6 +100,8 @@ class Output:
 
     def _put(self, line: bytes) -> None:
         with self._changed:
+            if self._gone:
+                return
             if self._size + len(line) > MOST_BYTES:
                 self._dropped += 1
                 return
@@ -105,12 +118,29 @@ class Output:
                 if not lines and self._closed:
                     return
             if dropped:
-                words = f"{dropped} lines of this log were dropped: whoever reads it was too slow"
+                words = f"{dropped} lines of this log were dropped: {self._trouble or 'whoever reads it was too slow'}"
                 lines.append(self._render("manta", Line("warning", words, "manta.engine"), words))
+            self._trouble = ""
+            if not self._write_all(b"".join(lines)):
+                break
+        with self._changed:
+            self._gone, self._waiting = True, []
+
+    def _write_all(self, data: bytes) -> bool:
+        """Write it, however often that fails; return False when nobody reads any more, or at the end."""
+        view = memoryview(data)
+        while view:
             try:
-                _write_all(self._descriptor, b"".join(lines))
-            except OSError:
-                return  # nobody reads any more; what comes is dropped when the buffer is full
+                view = view[os.write(self._descriptor, view) :]
+            except BlockingIOError:
+                # Whoever shares the descriptor with us has made it non-blocking.
+                select.select([], [self._descriptor], [])
+            except OSError as error:
+                if error.errno in _NOBODY_READS or time.monotonic() > self._ends:
+                    return False
+                self._trouble = f"writing it failed ({error.strerror})"
+                time.sleep(_PAUSE_SECONDS)
+        return True
 
 
 class LogHandler(logging.Handler):
@@ -122,17 +152,14 @@ class LogHandler(logging.Handler):
         self.setFormatter(logging.Formatter(f"%(asctime)s manta rank {rank}: %(message)s", "%H:%M:%S"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record, with its traceback if it has one."""
-        raw = self.format(record)
+        """Write one record, with its traceback if it has one. Whatever the record is, nothing is raised."""
+        try:
+            raw = self.format(record)
+        except Exception as error:  # noqa: BLE001 - a library's wrong call must not end what the library was doing
+            what = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+            place = f"{record.name} at {record.filename}:{record.lineno}"
+            raw = f"wrong log call of {place}, {type(error).__name__}: {what}"
+            self._output.tell("manta", Line("error", raw, record.name), raw)
+            return
         message = record.message + ("\n" + record.exc_text if record.exc_text else "")
         self._output.tell("manta", Line(record.levelname.lower(), message, record.name), raw)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(descriptor, view) :]
-        except BlockingIOError:
-            # Whoever shares the descriptor with us has made it non-blocking.
-            select.select([], [descriptor], [])

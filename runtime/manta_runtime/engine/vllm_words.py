@@ -27,6 +27,8 @@ _PHASES: tuple[tuple[str, Phase], ...] = (
     ("init engine (", "first-token"),
 )
 _LISTENS = "Application startup complete"
+_READ = 8192
+"""Characters of a line that are looked at: vLLM's configuration has 4,000, and a line may be 256 KiB of anything."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def listens(line: Line) -> bool:
 
 def learn(facts: Facts, line: Line) -> Facts:
     """Return the facts after one more line of vLLM's log; the same object when it told nothing."""
+    line = line._replace(message=line.message[:_READ])
     for words, pattern, take in _TELLING:
         if words in line.message and (found := pattern.search(line.message)):
             facts = take(facts, found, line)

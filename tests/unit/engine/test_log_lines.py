@@ -1,10 +1,13 @@
 """Lines of vLLM and Ray as they were printed, and the line of JSON that each becomes."""
 
 import json
+import time
 
 import pytest
 
 from manta_runtime.engine.log_lines import Line, Place, envelope, mask, read_line, secrets_of
+from manta_runtime.engine.relay import LONGEST
+from manta_runtime.engine.vllm_words import Facts, learn
 
 PLACE = Place(group="tiny-1a2b-0", rank=1, pod="tiny-1a2b-0-1")
 
@@ -109,3 +112,27 @@ def test_secrets_are_known_by_their_names_and_never_shown():
     secrets = secrets_of(environ, ["hf_abcdefghijkl", ""])
     assert secrets == ("hf_abcdefghijkl", "aws/secret+key", "hf_abcdefgh"), "longest first: one may begin another"
     assert mask("a hf_abcdefghijkl b hf_abcdefgh c k", secrets) == "a *** b *** c k"
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        ("(APIServer pid=7) (", "a"),
+        ("(", "a pid=1 "),
+        ("", "(a pid=1) "),
+        ("(a pid=1", "1"),
+        ("2026-11-21 14:06:28,123\tWARNING ", "a:1"),
+        ("/", "a:1: "),
+        ("", "\x1b["),
+        ("", "LLM engine (v"),
+        ("", "LLM engine (v1) with config: model="),
+        ("Using ", "Kernel"),
+        ("", "init engine ("),
+        ("KV cache size: ", "1,"),
+    ],
+)
+def test_no_line_keeps_the_launcher_from_its_probes(begin, more):
+    text = (begin + more * LONGEST)[:LONGEST]
+    started = time.thread_time()
+    learn(Facts(), read_line(text))
+    assert time.thread_time() - started < 1

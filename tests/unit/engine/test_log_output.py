@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import threading
+import time
 
 import pytest
 
@@ -115,6 +116,66 @@ def test_who_reads_no_more_holds_up_no_end():
     output.close(5)
     assert not output._thread.is_alive()
     os.close(writing)
+
+
+@pytest.fixture
+def full():
+    """A descriptor of a full disk."""
+    descriptor = os.open("/dev/full", os.O_WRONLY)
+    yield descriptor
+    os.close(descriptor)
+
+
+def until_it_failed(output: Output) -> None:
+    deadline = time.monotonic() + 5
+    while not output._trouble and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert output._trouble == "writing it failed (No space left on device)"
+
+
+def test_after_a_full_disk_the_log_goes_on_and_says_what_it_missed(full, reader, monkeypatch):
+    monkeypatch.setattr(log_output, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(log_output, "MOST_BYTES", 100)
+    output = Output(full, "text", PLACE, lambda: "")
+    output.tell("vllm", Line("info", ""), "one")
+    until_it_failed(output)
+    for _ in range(20):
+        output.tell("vllm", Line("info", ""), "123456789")
+    os.dup2(reader.writing, full)
+    output.close(5)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, full)  # the reader waits until nobody writes any more
+    os.close(null)
+    lines = reader.lines()
+    assert lines[:-1] == ["one", *["123456789"] * 10]
+    assert lines[-1] == "10 lines of this log were dropped: writing it failed (No space left on device)"
+
+
+def test_a_disk_that_stays_full_holds_up_no_end(full, monkeypatch):
+    monkeypatch.setattr(log_output, "_PAUSE_SECONDS", 0.01)
+    output = Output(full, "text", PLACE, lambda: "")
+    output.tell("vllm", Line("info", ""), "one")
+    output.close(0.1)
+    output._thread.join(5)
+    assert not output._thread.is_alive()
+    output.tell("vllm", Line("info", ""), "two")
+    assert not output._waiting, "nothing is kept that nobody will write"
+
+
+@pytest.mark.parametrize("arguments", [("%d", "x"), ("%s %s", "x"), ("no place", "x")])
+def test_a_wrong_log_call_of_a_library_is_a_line_and_raises_nothing(reader, arguments):
+    output = Output(reader.writing, "json", PLACE, lambda: "ready")
+    logger = logging.getLogger("library")
+    handler = LogHandler(output, rank=0)
+    logger.addHandler(handler)
+    logger.warning(*arguments)
+    logger.removeHandler(handler)
+    output.close(5)
+    (line,) = reader.lines()
+    found = json.loads(line)
+    assert (found["level"], found["logger"]) == ("error", "library")
+    assert found["message"].startswith("wrong log call of library at test_log_output.py:")
+    assert found["message"].endswith(f", TypeError: {arguments[0]}")
 
 
 def test_the_launchers_own_lines_have_the_same_form(reader):
