@@ -36,9 +36,11 @@ async def drain_engine(settings: EngineSettings, vllm: Child, client: VllmClient
     elif step.action == "kill":
         log.warning(step.message)
         journal.drain_cuts_off()
+        journal.drain_ends(killed=True)
         await vllm.kill()
     else:
         log.info("%s, stopping vLLM", step.message)
+        journal.drain_ends(killed=False)
         await vllm.stop(_STOP_GRACE)
 
 

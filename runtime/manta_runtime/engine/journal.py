@@ -104,6 +104,11 @@ class Journal:
         """Note that what is in flight is cut off."""
         self.cut_off += self.in_flight or 0
 
+    def drain_ends(self, *, killed: bool) -> None:
+        """Say what the drain has come to: the pod ends before anybody can ask for these numbers."""
+        count = "unknown" if killed and self.in_flight is None else self.cut_off
+        log.info("drain over after %.1f s, %s requests cut off", self.drain_seconds or 0.0, count)
+
     def _learn(self, line: Line) -> None:
         try:
             self.facts = learn(self.facts, line)

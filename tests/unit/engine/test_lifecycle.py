@@ -149,7 +149,8 @@ async def start(tmp_path, monkeypatch):
         await asyncio.gather(*(each.task for each in running), return_exceptions=True)
 
 
-async def test_an_idle_head_drains_and_ends_with_0(start):
+async def test_an_idle_head_drains_and_ends_with_0(start, caplog):
+    caplog.set_level("INFO", "manta.engine")
     pod = start()
     await pod.until_ready()
     pod.stop.ask()
@@ -157,6 +158,7 @@ async def test_an_idle_head_drains_and_ends_with_0(start):
     assert await pod.task == 0
     assert [each.phase for each in pod.journal.timeline.stretches] == ["start", "ready", "draining", "done"]
     assert (pod.journal.drains, pod.journal.cut_off) == (1, 0)
+    assert f"drain over after {pod.journal.drain_seconds:.1f} s, 0 requests cut off" in caplog.messages
 
 
 async def test_requests_in_flight_hold_the_drain(start):
@@ -184,7 +186,8 @@ async def test_who_still_comes_holds_the_drain(start):
     assert await pod.task == 0
 
 
-async def test_past_the_deadline_the_engine_is_cut_off(start):
+async def test_past_the_deadline_the_engine_is_cut_off(start, caplog):
+    caplog.set_level("INFO", "manta.engine")
     pod = start(drain_seconds=0.3)
     await pod.until_ready()
     await pod.engine("busy/1")
@@ -194,6 +197,7 @@ async def test_past_the_deadline_the_engine_is_cut_off(start):
     assert 0.3 <= time.monotonic() - begun < 3
     assert (pod.journal.drains, pod.journal.cut_off) == (1, 1)
     assert pod.journal.drain_seconds >= 0.3
+    assert f"drain over after {pod.journal.drain_seconds:.1f} s, 1 requests cut off" in caplog.messages
 
 
 async def test_a_second_signal_hurries(start):

@@ -127,6 +127,14 @@ async def test_a_drain_is_told_with_what_it_cut_off(journal):
     assert found["manta_engine_phase/draining"] == 1
 
 
+def test_a_drain_that_knew_no_number_claims_none(journal, caplog):
+    caplog.set_level("INFO", "manta.engine")
+    journal.drain_looks(60.0, None)
+    journal.drain_cuts_off()
+    journal.drain_ends(killed=True)
+    assert "drain over after 60.0 s, unknown requests cut off" in caplog.messages
+
+
 async def test_once_it_serves_nobody_can_talk_it_out_of_what_it_knows(journal):
     journal.begin("start")
     vllm_says(journal, "[k.py:1] GPU KV cache size: 65,536 tokens")
