@@ -5,7 +5,7 @@ import os
 import pytest
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def no_authorities():
     """Every TLS context reads them anew, 20 ms each; clients of plain HTTP make one, too."""
     with pytest.MonkeyPatch.context() as patch:
