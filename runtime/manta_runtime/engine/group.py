@@ -31,6 +31,7 @@ class JoinRequest:
     epoch: str
     instance: str
     stage: MemberStage
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Group:
-    """A group under one head. `address` is where workers connect (Ray), "" until known."""
+    """A group under one head. `address` is where workers connect (Ray), "" until known; `model`: the head's."""
 
     epoch: str
     size: int
@@ -57,6 +58,7 @@ class Group:
     token: str = ""
     members: tuple[Member, ...] = ()
     lost: str = ""
+    model: str = ""
 
     @property
     def missing(self) -> tuple[int, ...]:
@@ -83,7 +85,7 @@ def parse_join(body: Mapping[str, Any]) -> JoinRequest | Refusal:
     rank, stage = body.get("rank"), _STAGES.get(str(body.get("stage")))
     if not isinstance(rank, int) or isinstance(rank, bool):
         return Refusal(400, "rank must be a number")
-    texts = {name: body.get(name, "") for name in ("podIp", "podName", "epoch", "instance")}
+    texts = {name: body.get(name, "") for name in ("podIp", "podName", "epoch", "instance", "model")}
     for name, text in texts.items():
         if not isinstance(text, str):
             return Refusal(400, f"{name} must be a string")
@@ -96,6 +98,7 @@ def parse_join(body: Mapping[str, Any]) -> JoinRequest | Refusal:
         epoch=texts["epoch"],
         instance=texts["instance"],
         stage=stage,
+        model=texts["model"],
     )
 
 
@@ -109,6 +112,12 @@ def join(group: Group, request: JoinRequest, now: float) -> tuple[Group, Refusal
         return group, Refusal(400, f"rank {request.rank} is not in this group of {group.size}")
     if request.epoch and request.epoch != group.epoch:
         return group, Refusal(409, f"the head started again (epoch {group.epoch}): start again and join it")
+    if request.model and group.model and request.model != group.model:
+        lost = (
+            f"rank {request.rank} ({request.pod_name}) has model {request.model[:80]}, rank 0 has {group.model}: "
+            "set spec.model.revision to a commit, and delete the pods of this group"
+        )
+        return replace(group, lost=group.lost or lost), Refusal(412, lost)
     known = next((member for member in group.members if member.rank == request.rank), None)
     if known and known.instance != request.instance and known.stage != "waiting":
         lost = f"rank {known.rank} ({known.pod_name}) restarted after it had joined"

@@ -84,7 +84,9 @@ class _Head:
         self._stop = stop
         self._client = client
         prefix = settings.pod_name.rpartition("-")[0] or settings.pod_name
-        self._group = Group(epoch=secrets.token_hex(4), size=settings.group_size, pod_prefix=prefix)
+        self._group = Group(
+            epoch=secrets.token_hex(4), size=settings.group_size, pod_prefix=prefix, model=journal.model
+        )
         self._health = Health()
         self._vllm: Child | None = None
         self._ray: Child | None = None

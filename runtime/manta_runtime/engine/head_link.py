@@ -23,7 +23,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=5)
 class Answer:
     """One answer of the head: `address` is "" until workers may connect; `refusal` says why we must start again.
 
-    `missing`: the ranks that have not joined.
+    `lasts`: to ask again changes nothing. `missing`: the ranks that have not joined.
     """
 
     epoch: str = ""
@@ -31,6 +31,7 @@ class Answer:
     address: str = ""
     token: str = ""
     refusal: str = ""
+    lasts: bool = False
     missing: tuple[int, ...] = ()
 
 
@@ -69,7 +70,9 @@ def is_gone(silence: Silence, now: float) -> bool:
 class HeadLink:
     """Calls to the head's POST /group/join in the name of this worker (`instance`: random, new at every start)."""
 
-    def __init__(self, session: aiohttp.ClientSession, settings: EngineSettings, instance: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, settings: EngineSettings, instance: str, model: str = ""
+    ) -> None:
         self._session = session
         self._url = f"http://{settings.head}:{settings.control_port}/group/join"
         self._who = {
@@ -77,6 +80,7 @@ class HeadLink:
             "podIp": settings.pod_ip,
             "podName": settings.pod_name,
             "instance": instance,
+            "model": model,
         }
         self._headers = {"Authorization": f"Bearer {settings.group_token}"}
         self._epoch = ""
@@ -99,7 +103,7 @@ class HeadLink:
         if not isinstance(content, dict):
             raise Unreachable("the head answered with something that is not JSON", refused=False)
         if status != 200:
-            return Answer(refusal=str(content.get("message") or f"the head answered {status}"))
+            return Answer(refusal=str(content.get("message") or f"the head answered {status}"), lasts=status == 412)
         self._epoch = str(content.get("epoch", ""))
         return Answer(
             epoch=self._epoch,

@@ -30,9 +30,10 @@ log = logging.getLogger("manta.engine")
 class Journal:
     """The pod's own account. Durations in seconds; counts since this launcher started."""
 
-    def __init__(self, place: Place, past: Past | None = None) -> None:
+    def __init__(self, place: Place, past: Past | None = None, model: str = "") -> None:
         self.place = place
         self.past = past
+        self.model = model
         self.timeline = Timeline()
         self.facts = Facts()
         self.drains = 0

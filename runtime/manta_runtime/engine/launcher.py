@@ -13,6 +13,7 @@ from manta_runtime.engine.head import make_client, run_head
 from manta_runtime.engine.journal import Journal, place_of
 from manta_runtime.engine.log_lines import secrets_of
 from manta_runtime.engine.log_output import STDERR, LogHandler, Output
+from manta_runtime.engine.model_revision import model_revision
 from manta_runtime.engine.processes import adopt_orphans, kill_descendants
 from manta_runtime.engine.restarts import note_end, note_start
 from manta_runtime.engine.settings import EngineSettings, SettingsError
@@ -33,7 +34,9 @@ def launch(settings: EngineSettings, environ: Mapping[str, str]) -> int:
 
     0: drained as asked. 2: something is set up wrongly. Else the engine failed: the message is the last line.
     """
-    journal = Journal(place_of(settings), note_start(settings.state_folder, settings.pod_name))
+    journal = Journal(
+        place_of(settings), note_start(settings.state_folder, settings.pod_name), model_revision(settings)
+    )
     output = _open_log(settings, environ, journal)
     adopt_orphans()
     try:

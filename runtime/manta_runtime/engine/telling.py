@@ -44,7 +44,7 @@ def telling_routes(pod: Told, journal: Journal) -> list[web.RouteDef]:
         return web.json_response(status_json(pod, journal, time.monotonic()))
 
     async def facts(_: web.Request) -> web.Response:
-        return web.json_response(facts_json(journal.facts))
+        return web.json_response({"modelRevision": journal.model or None, **facts_json(journal.facts)})
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers=_CONTENT)

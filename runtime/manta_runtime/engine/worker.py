@@ -52,7 +52,7 @@ async def run_worker(
 ) -> int:
     """Run a worker until it is told to stop; return the exit code. Raises EngineFailure, SettingsError."""
     journal = journal or Journal(place_of(settings))
-    worker = _Worker(settings, environ, stop, HeadLink(session, settings, secrets.token_hex(4)), journal)
+    worker = _Worker(settings, environ, stop, HeadLink(session, settings, secrets.token_hex(4), journal.model), journal)
     routes = telling_routes(worker, journal)
     async with control_server(worker, settings.pod_ip, settings.control_port, settings.group_token, routes):
         try:
@@ -127,6 +127,8 @@ class _Worker:
             else:
                 self._missing = answer.missing
                 why = answer.refusal or "waiting for the head to start the group"
+            if answer.lasts:
+                raise EngineFailure(answer.refusal)
             if answer.address and not answer.refusal:
                 return answer
             now = time.monotonic()

@@ -127,6 +127,12 @@ async def test_a_drain_is_told_with_what_it_cut_off(journal):
     assert found["manta_engine_phase/draining"] == 1
 
 
+async def test_the_model_is_told_where_it_is_known(journal):
+    assert (await asked(journal, "facts"))["modelRevision"] is None
+    journal.model = "c0ffee"
+    assert (await asked(journal, "facts"))["modelRevision"] == "c0ffee"
+
+
 def test_a_drain_that_knew_no_number_claims_none(journal, caplog):
     caplog.set_level("INFO", "manta.engine")
     journal.drain_looks(60.0, None)

@@ -13,6 +13,7 @@ from manta_runtime.engine import head_link, worker
 from manta_runtime.engine.control import control_server
 from manta_runtime.engine.failure import EngineFailure
 from manta_runtime.engine.group import Group, answer_of, join, state_of
+from manta_runtime.engine.journal import Journal
 from manta_runtime.engine.processes import Child
 from manta_runtime.engine.ray_node import free_port
 from manta_runtime.engine.readiness import Health, judge_head
@@ -134,6 +135,18 @@ async def test_it_ends_when_the_head_has_another_epoch(launch):
         with pytest.raises(EngineFailure, match="the head started again"):
             await task
     assert not head.group.lost
+
+
+async def test_with_another_model_than_the_heads_it_ends_at_once(launch, monkeypatch):
+    monkeypatch.setattr(worker, "Journal", lambda place: Journal(place, model="b"))
+    head = Head()
+    head.group = replace(head.group, model="a")
+    async with control_server(head, HOST, 0, TOKEN) as port:
+        task, _ = launch(port)
+        async with asyncio.timeout(3):
+            with pytest.raises(EngineFailure, match=r"rank 1 \(tiny-1\) has model b, rank 0 has a"):
+                await task
+    assert "has model b" in head.group.lost
 
 
 async def test_its_own_process_dying_is_told_to_the_head(launch):
