@@ -38,7 +38,8 @@ def test_vllm_parses_every_command_line_as_it_is_meant():
         assert found["enforce_eager"] is engine.enforce_eager
         assert (found["enable_prompt_tokens_details"], found["enable_force_include_usage"]) == (True, False)
         assert found["dtype"] == engine.dtype
-        assert found["revision"] == deployment.spec.model.revision
+        # The revision is the fetch's: an engine reads a folder.
+        assert (found["revision"], found["model"].startswith("/mnt/")) == (None, True)
     assert parsed["chat template"]["chat_template"] == TEMPLATE
     assert parsed["fixed cache"]["kv_cache_memory_bytes"] == 1 << 30
     assert parsed["every engine field"]["gpu_memory_utilization"] == 0.85
