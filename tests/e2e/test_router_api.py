@@ -14,13 +14,16 @@ import yaml
 import yarl
 from one_engine import is_serving, start_engine
 
+from manta_runtime.engine.usage_header import MIDDLEWARE
+
 # pytest's importlib mode puts no test folder on sys.path.
 _spec = importlib.util.spec_from_file_location(
     "router_fakes", Path(__file__).parents[1] / "integration" / "router_fakes.py"
 )
 fakes = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(fakes)
-TOOLS = ("--enable-auto-tool-choice", "--tool-call-parser", "hermes")
+# As the launcher starts engines; with tools.
+FLAGS = (f"--middleware={MIDDLEWARE}", "--enable-auto-tool-choice", "--tool-call-parser", "hermes")
 ENGINE, URL = f"{fakes.NET}.10", fakes.URL
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
@@ -45,7 +48,7 @@ async def session(tmp_path_factory):
     """A client; engine, API server and router run as long as it does."""
     folder = tmp_path_factory.mktemp("router-api")
     async with AsyncExitStack() as stack:
-        engine = await start_engine(folder, ENGINE, *TOOLS)
+        engine = await start_engine(folder, ENGINE, *FLAGS)
         stack.push_async_callback(engine.wait)
         stack.callback(lambda: engine.returncode is None and engine.kill())
         client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
