@@ -22,7 +22,6 @@ _spec = importlib.util.spec_from_file_location(
 )
 fakes = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(fakes)
-# As the launcher starts engines; with tools.
 FLAGS = (f"--middleware={MIDDLEWARE}", "--enable-auto-tool-choice", "--tool-call-parser", "hermes")
 ENGINE, URL = f"{fakes.NET}.10", fakes.URL
 
@@ -155,9 +154,7 @@ async def test_tokens_are_counted_even_of_streams_whose_client_does_not_see_them
         return sum(float(line.split()[1]) for line in lines if "_tokens_total{" in line and '"completion"' in line)
 
     async def settled():
-        before = await counted()
-        await asyncio.sleep(0.2)
-        return await counted() == before
+        return await asyncio.sleep(0.2, await counted()) == await counted()
 
     await fakes.until(settled)
     before = await counted()
