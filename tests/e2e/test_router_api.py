@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 import yaml
 import yarl
-from one_engine import is_serving, start_engine
+from one_engine import is_serving, running_engine
 
 from manta_runtime.engine.usage_header import MIDDLEWARE
 
@@ -47,9 +47,7 @@ async def session(tmp_path_factory):
     """A client; engine, API server and router run as long as it does."""
     folder = tmp_path_factory.mktemp("router-api")
     async with AsyncExitStack() as stack:
-        engine = await start_engine(folder, ENGINE, *FLAGS)
-        stack.push_async_callback(engine.wait)
-        stack.callback(lambda: engine.returncode is None and engine.kill())
+        engine = await stack.enter_async_context(running_engine(folder, ENGINE, *FLAGS))
         client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
         await stack.enter_async_context(client)
         api = fakes.FakeApiServer()

@@ -2,8 +2,11 @@
 
 import asyncio
 import os
+import signal
 import sys
 from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -11,6 +14,7 @@ from running import MODELS, READY_SECONDS
 
 _FLAGS = ["--distributed-executor-backend", "uni", "--enforce-eager", "--dtype", "bfloat16", "--max-model-len", "1024"]
 _CACHE = ["--kv-cache-memory-bytes", "64M", "--enable-prompt-tokens-details"]
+END_SECONDS = 30
 _ENVIRON = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
@@ -21,14 +25,26 @@ _ENVIRON = {
 }
 
 
-async def start_engine(folder: Path, address: str, *more: str) -> Process:
-    """Start the tiny model as `tiny` on address:8000 in one process; its log is in folder/engine.log."""
+@asynccontextmanager
+async def running_engine(folder: Path, address: str, *more: str) -> AsyncIterator[Process]:
+    """The tiny model as `tiny` on address:8000, starting; its log is in folder/engine.log. All its processes end."""
     flags = ["--model", str(MODELS / "tiny"), "--served-model-name", "tiny", "--host", address, "--port", "8000"]
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags, *_FLAGS, *_CACHE, *more]
     with (folder / "engine.log").open("wb") as log:
-        return await asyncio.create_subprocess_exec(
-            *command, cwd=folder, env=os.environ | _ENVIRON, stdout=log, stderr=log
+        # In a group of its own: a server that is killed leaves its engine core behind.
+        engine = await asyncio.create_subprocess_exec(
+            *command, cwd=folder, env=os.environ | _ENVIRON, stdout=log, stderr=log, start_new_session=True
         )
+    try:
+        yield engine
+    finally:
+        with suppress(ProcessLookupError):
+            engine.terminate()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(engine.wait(), END_SECONDS)
+        with suppress(ProcessLookupError):
+            os.killpg(engine.pid, signal.SIGKILL)
+        await engine.wait()
 
 
 async def is_serving(session: aiohttp.ClientSession, engine: Process, address: str) -> bool:
