@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 from fetch_hub import FakeHub
-from fetching import command, content, environ, fetch, model, needed, start, start_without_locks
+from fetching import command, content, env_of, fetch, model, needed, start, start_without_locks
 
 CHUNK = 65536
 
@@ -24,10 +24,6 @@ def hub():
 @pytest.fixture
 def to(tmp_path):
     return tmp_path / "models/KEY"
-
-
-def env_of(hub, **more):
-    return environ(HF_ENDPOINT=hub.endpoint, **more)
 
 
 def wait_until_sent(hub, process, count):

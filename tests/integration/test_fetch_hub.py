@@ -10,7 +10,7 @@ import time
 
 import pytest
 from fetch_hub import COMMIT, FakeHub
-from fetching import content, environ, fetch, model, needed, safetensors, start
+from fetching import content, env_of, environ, fetch, model, needed, safetensors, start
 
 TOKEN = "hf_a-secret-of-somebody"
 CHUNK = 65536
@@ -25,10 +25,6 @@ def hub():
 @pytest.fixture
 def to(tmp_path):
     return tmp_path / "models/KEY"
-
-
-def env_of(hub, **more):
-    return environ(HF_ENDPOINT=hub.endpoint, **more)
 
 
 def test_brings_what_is_needed_and_then_needs_no_network(hub, to):

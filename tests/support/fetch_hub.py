@@ -5,9 +5,9 @@ Speaks /api/models/…/revision with the files' metadata, /resolve with LFS head
 
 import asyncio
 import hashlib
-import threading
 
 from aiohttp import web
+from fetch_server import ThreadedServer
 
 COMMIT = "c0ffee" * 6 + "abcd"
 
@@ -27,51 +27,19 @@ class Faults:
         self.expire = 0  # how many answers of the CDN are 403
 
 
-class FakeHub:
+class FakeHub(ThreadedServer):
     """Serves `files` (path → bytes) as one repository, `org/model`; runs on a thread of its own."""
 
     def __init__(self, files, lfs=(".safetensors", ".bin"), token=""):
+        super().__init__()
         self.files, self.lfs, self.token = files, lfs, token
         self.faults = Faults()
-        self.requests = []
-        self.sent = 0
         self.leaked = False
-        self._loop = asyncio.new_event_loop()
-        self._up = threading.Event()
-        self.port = 0
 
-    @property
-    def endpoint(self):
-        return f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self):
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-        assert self._up.wait(10)
-        return self
-
-    def __exit__(self, *_):
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(10)
-
-    def _serve(self):
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._run())
-        self._loop.close()
-
-    async def _run(self):
-        self._end = asyncio.Event()
-        application = web.Application()
-        application.router.add_get("/api/models/{org}/{name}/revision/{revision}", self._info)
-        application.router.add_route("*", "/org/model/resolve/{revision}/{path:.+}", self._resolve)
-        application.router.add_get("/cdn/{path:.+}", self._cdn)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self.port).start()
-        self.port = runner.addresses[0][1]
-        self._up.set()
-        await self._end.wait()
-        await runner.cleanup()
+    def routes(self, router):
+        router.add_get("/api/models/{org}/{name}/revision/{revision}", self._info)
+        router.add_route("*", "/org/model/resolve/{revision}/{path:.+}", self._resolve)
+        router.add_get("/cdn/{path:.+}", self._cdn)
 
     def _refusal(self, request):
         self.requests.append(f"{request.method} {request.path}")

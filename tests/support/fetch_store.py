@@ -3,23 +3,23 @@
 Lists in pages, ranges, If-Match, ETags of single and multipart uploads, x-goog-hash. moto is the judge of S3 proper.
 """
 
-import asyncio
 import base64
 import functools
 import hashlib
-import threading
 from xml.sax.saxutils import escape
 
 import google_crc32c
 from aiohttp import web
+from fetch_server import ThreadedServer
 
 PAGE = 100
 
 
-class FakeStore:
+class FakeStore(ThreadedServer):
     """Serves `objects` (key → bytes) as the bucket `models`; runs on a thread of its own."""
 
     def __init__(self, objects):
+        super().__init__()
         self.objects = objects
         self.etags = {}  # key → an ETag that is no md5
         self.headers = {}  # key → more headers of HEAD
@@ -27,42 +27,9 @@ class FakeStore:
         self.statuses = []  # of the next requests for bytes
         self.cut = 0
         self.change_after = None  # (requests for bytes, key, new content)
-        self.requests = []
-        self.sent = 0
-        self.port = 0
-        self._loop = asyncio.new_event_loop()
-        self._up = threading.Event()
 
-    @property
-    def endpoint(self):
-        return f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self):
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-        assert self._up.wait(10)
-        return self
-
-    def __exit__(self, *_):
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(10)
-
-    def _serve(self):
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._run())
-        self._loop.close()
-
-    async def _run(self):
-        self._end = asyncio.Event()
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", self._answer)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.port = runner.addresses[0][1]
-        self._up.set()
-        await self._end.wait()
-        await runner.cleanup()
+    def routes(self, router):
+        router.add_route("*", "/{path:.*}", self._answer)
 
     def etag(self, key):
         return self.etags.get(key) or f'"{md5(self.objects[key])}"'

@@ -60,6 +60,11 @@ def environ(**more):
     return {**kept, "PYTHONPATH": str(ROOT / "runtime"), "HF_HUB_OFFLINE": "1", "NO_PROXY": "*", **more}
 
 
+def env_of(hub, **more):
+    """The same, with a FakeHub as the hub."""
+    return environ(HF_ENDPOINT=hub.endpoint, **more)
+
+
 def start_without_locks(to, env, **options):
     """Start the command where flock locks nothing, as on some network file systems."""
     words = command(to, **options)
