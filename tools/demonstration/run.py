@@ -167,7 +167,7 @@ def _judge(victim: str, back: float, meanwhile: Outcome, after: Outcome) -> None
         f"  meanwhile {sum(others.values())} requests were answered by {', '.join(others) or 'nobody'}, {failed} failed"
     )
     if failed:
-        say("  (in flight on the killed engine, or sent before the router knew: it does not retry yet)")
+        say("  (streams that the killed engine had begun; what had not begun went to the other replica)")
     for words, count in meanwhile.failed.items():
         say(f"    {count} x {words}")
     say(f"  then, within {SETTLE_SECONDS:.0f} s: {dict(after.answered)} answered, {sum(after.failed.values())} failed")
