@@ -97,8 +97,8 @@ envtest: ## Download etcd and kube-apiserver for `make integration`, where the n
 	@$(ANY_PYTHON) tools/envtest.py
 
 .PHONY: e2e
-e2e: model ## Real vLLM, Ray and Envoy on the box
-	$(BIN)/pytest -q tests/e2e
+e2e: model ## Real vLLM, Ray and Envoy on the box; also what `make test` leaves out because it takes minutes
+	MANTA_E2E=all $(BIN)/pytest -q --durations=10 tests/e2e
 
 .PHONY: bench-operator
 bench-operator: install-dev ## Measure the operator with 1,000 LLMDeployments (COUNT=100 for a quick one)

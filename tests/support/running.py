@@ -1,6 +1,7 @@
 """A real `manta up` as a child of the tests, and waiting for what it serves."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,12 @@ ROOT = Path(__file__).parents[2]
 MODELS = ROOT / ".models"
 READY_SECONDS = 420
 STOP_SECONDS = 120
+
+only_all = pytest.mark.skipif(
+    os.environ.get("MANTA_E2E") != "all",
+    reason="takes minutes of a real engine; `make e2e` runs it (MANTA_E2E=all)",
+)
+"""For tests beyond a few seconds of the common box: `@only_all`, or `pytestmark = only_all` for a whole file."""
 
 
 @dataclass(frozen=True)
