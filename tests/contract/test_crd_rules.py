@@ -8,8 +8,9 @@ import pytest
 from crd_cases import MINIMAL, problems
 
 from manta_operator.api import names
+from manta_operator.api.flags import ARGS_RULES, PLANNED_FLAGS
 from manta_operator.api.model_rules import ENDPOINT_VARIABLES, SECRET_VARIABLES
-from manta_operator.api.rules import ARGS_RULES, PLANNED_FLAGS, RULES
+from manta_operator.api.rules import RULES
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,88 @@
+"""The vLLM flags that are not the user's, and the CEL rules that refuse them in spec.engine.args.
+
+Read by `rules.py`. A flag stands here when Manta sets it itself, or when a user's value would break what Manta relies
+on.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from manta_operator.api.rule import Rule
+
+_GROUP = "Manta forms the group of pods"
+_TLS = "the runtime inside speaks plain HTTP; end TLS in a gateway in front of the Service"
+
+PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
+    {
+        "--api-key": "the router could not ask the engines; keys of clients are for spec.router.auth",
+        "--attention-backend": "spec.engine.attentionBackend",
+        "--chat-template": "spec.model.chatTemplate",
+        "--config": "a file could set what Manta plans; use fields of spec.engine, and spec.engine.args",
+        "--data-parallel-size": "spec.replicas",
+        "--device-memory-utilization": "spec.engine.gpuMemoryUtilization",
+        "--distributed-executor-backend": "spec.engine.executor",
+        "--download-dir": "spec.model.cache",
+        "--dtype": "spec.engine.dtype",
+        "--enable-force-include-usage": "the router asks for it, and hides it from who did not ask",
+        "--enable-prefix-caching": "spec.engine.prefixCaching",
+        "--enforce-eager": "spec.engine.enforceEager",
+        "--gpu-memory-utilization": "spec.engine.gpuMemoryUtilization",
+        "--headless": _GROUP,
+        "--host": "Manta listens on the address of the pod",
+        "--kv-cache-dtype": "spec.engine.kvCacheDtype",
+        "--kv-cache-memory-bytes": "spec.engine.kvCacheMemory",
+        "--master-addr": _GROUP,
+        "--master-port": _GROUP,
+        "--max-model-len": "spec.engine.maxModelLen",
+        "--max-num-seqs": "spec.engine.maxNumSeqs",
+        "--model": "spec.model.uri",
+        "--nnodes": _GROUP,
+        "--no-enable-prefix-caching": "spec.engine.prefixCaching",
+        "--no-enable-prompt-tokens-details": "the router tells from them what the prefix caches have saved",
+        "--no-enforce-eager": "spec.engine.enforceEager",
+        "--node-rank": _GROUP,
+        "--pipeline-parallel-size": "spec.parallelism.pipeline",
+        "--port": "spec.router.port",
+        "--quantization": "spec.engine.quantization",
+        "--revision": "spec.model.revision",
+        "--root-path": "the router asks for /v1; rewrite paths in a gateway in front of the Service",
+        "--served-model-name": "spec.model.servedNames",
+        "--shutdown-timeout": "spec.rollout.drainSeconds",
+        "--ssl-ca-certs": _TLS,
+        "--ssl-cert-reqs": _TLS,
+        "--ssl-certfile": _TLS,
+        "--ssl-ciphers": _TLS,
+        "--ssl-keyfile": _TLS,
+        "--tensor-parallel-size": "spec.parallelism.tensor",
+        "--uds": "Manta listens on the address of the pod",
+    }
+)
+"""vLLM flags that are not the user's, and the field to use instead, or why there is none."""
+
+SHORTEST_FLAG = len("--ab")
+"""argparse takes any unambiguous beginning of a flag for the flag; every shorter one fits several of vLLM's flags."""
+
+
+def _planned_flag(flag: str, instead: str) -> Rule:
+    """Refuse `flag`, its beginnings and its other spelling `--flag_name`: vLLM takes them all for the flag."""
+    pattern = ""
+    for letter in reversed(flag[SHORTEST_FLAG:].replace("-", "_")):
+        pattern = f"({'[-_]' if letter == '_' else letter}{pattern})?"
+    beginning = "--" + flag[2:SHORTEST_FLAG].replace("-", "[-_]")
+    pattern = f"^{beginning}{pattern}(=|$)"
+    is_field = instead.startswith("spec.")
+    message = f"Manta sets {flag} itself; use {instead}" if is_field else f"leave {flag} out: {instead}"
+    return Rule(f"!self.exists(a, a.matches('{pattern}'))", message)
+
+
+_FLAG = "^--[A-Za-z0-9][-A-Za-z0-9_.]*(=|$)"
+
+ARGS_RULES = (
+    Rule(
+        f"self.all(a, a.matches('{_FLAG}'))",
+        "every item must be one vLLM flag, its value after =, for example --max-num-batched-tokens=8192",
+        "'every item must be one vLLM flag, its value after =, like --name=value; this is none: '"
+        f" + self.filter(a, !a.matches('{_FLAG}'))[0]",
+    ),
+    *(_planned_flag(flag, instead) for flag, instead in PLANNED_FLAGS.items()),
+)
