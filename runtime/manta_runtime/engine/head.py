@@ -29,20 +29,18 @@ from manta_runtime.engine.group import (
     state_of,
 )
 from manta_runtime.engine.journal import Journal, place_of
+from manta_runtime.engine.probing import Prober
 from manta_runtime.engine.processes import Child, reap_orphans
 from manta_runtime.engine.ray_node import start_ray, stop_ray
-from manta_runtime.engine.readiness import Health, Verdict, judge_head
-from manta_runtime.engine.stalls import watch_progress
+from manta_runtime.engine.readiness import Verdict, judge_head
 from manta_runtime.engine.telling import telling_routes
-from manta_runtime.engine.vllm_client import VllmClient
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import aiohttp
-
     from manta_runtime.engine.settings import EngineSettings
     from manta_runtime.engine.stop import Stop
+    from manta_runtime.engine.vllm_client import VllmClient
 
 log = logging.getLogger("manta.engine")
 
@@ -87,13 +85,13 @@ class _Head:
         self._group = Group(
             epoch=secrets.token_hex(4), size=settings.group_size, pod_prefix=prefix, model=journal.model
         )
-        self._health = Health()
+        self._prober = Prober(settings, client, journal)
         self._vllm: Child | None = None
         self._ray: Child | None = None
         self._started = time.monotonic()
 
     def readiness(self) -> Verdict:
-        return judge_head(self._group, self._health)
+        return judge_head(self._group, self._prober.health)
 
     def ranks(self) -> tuple[int, int]:
         missing = len(self._group.missing)
@@ -151,8 +149,7 @@ class _Head:
         self._group = replace(self._group, stage="starting")
         listener = self._journal.listener("vllm")
         self._vllm = await Child.start("vLLM", vllm_command(settings), environment, listener)
-        self._health = replace(self._health, started=True)
-        probing = asyncio.create_task(self._probe())
+        probing = asyncio.create_task(self._prober.run(self._serves))
         ended = asyncio.create_task(self._vllm.wait())
         try:
             await asyncio.wait({probing, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -181,48 +178,8 @@ class _Head:
         if self._group.size > 1:
             log.info("all %d ranks are here after %.0f s", self._group.size, time.monotonic() - self._started)
 
-    async def _probe(self) -> None:
-        """Keep the health up to date. Raises EngineFailure when no token comes by the startup deadline."""
-        await self._await_first_token()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(watch_progress(self._client, self._note_stall))
-            tasks.create_task(self._watch_health())
-
-    def _note_stall(self, stall: str) -> None:
-        self._journal.note_stall(stall)
-        self._health = replace(self._health, stall=stall)
-
-    async def _watch_health(self) -> None:
-        while True:
-            # Awaited before the replace: the stall may change meanwhile.
-            healthy = await self._client.healthy()
-            self._health = replace(self._health, healthy=healthy)
-            await asyncio.sleep(_TICK_SECONDS)
-
-    async def _await_first_token(self) -> None:
-        reported = time.monotonic()
-        problem = "vLLM is still loading"
-        while True:
-            healthy = await self._client.healthy()
-            self._health = replace(self._health, healthy=healthy)
-            problem = await self._client.produce_token() if healthy else problem
-            now = time.monotonic()
-            waited, deadline = now - self._started, self._settings.startup_seconds
-            if not problem:
-                self._health = replace(self._health, produced=True)
-                self._group = replace(self._group, stage="serving")
-                self._journal.begin("ready")
-                log.info("ready: first token after %.0f s", waited)
-                return
-            if waited > deadline:
-                raise EngineFailure(
-                    f"not ready within {deadline:.0f} s: {problem}. "
-                    "A bigger model needs a longer spec.engine.startupSeconds."
-                )
-            if now - reported >= _REPORT_SECONDS:
-                reported = now
-                log.info("%s, %.0f s of %.0f s", problem, waited, deadline)
-            await self._journal.until_it_listens(_TICK_SECONDS)
+    def _serves(self) -> None:
+        self._group = replace(self._group, stage="serving")
 
     async def _watch(self) -> None:
         """Return when a worker's pod is leaving. Raises EngineFailure when a rank or Ray is lost."""
@@ -245,7 +202,7 @@ class _Head:
 
     async def _drain(self, watch: asyncio.Task[None]) -> None:
         self._group = replace(self._group, stage="draining")
-        vllm, serving = self._vllm, self._health.produced
+        vllm, serving = self._vllm, self._prober.health.produced
         if vllm is None or not serving:
             log.info("told to stop before vLLM served anything")
             return
@@ -270,8 +227,3 @@ class _Head:
         self._journal.begin("done")
         if self._ray:
             await stop_ray(self._ray)
-
-
-def make_client(session: aiohttp.ClientSession, settings: EngineSettings, environ: Mapping[str, str]) -> VllmClient:
-    """Return the client of this pod's vLLM, with the API key that vLLM itself was given."""
-    return VllmClient(session, settings.pod_ip, settings.port, settings.served_name, settings.api_key(environ))

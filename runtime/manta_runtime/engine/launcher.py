@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from manta_runtime.engine.failure import EngineFailure
-from manta_runtime.engine.head import make_client, run_head
+from manta_runtime.engine.head import run_head
 from manta_runtime.engine.journal import Journal, place_of
 from manta_runtime.engine.log_lines import secrets_of
 from manta_runtime.engine.log_output import STDERR, LogHandler, Output
@@ -18,6 +18,7 @@ from manta_runtime.engine.processes import adopt_orphans, kill_descendants
 from manta_runtime.engine.restarts import note_end, note_start
 from manta_runtime.engine.settings import EngineSettings, SettingsError
 from manta_runtime.engine.stop import Stop
+from manta_runtime.engine.vllm_client import make_client
 from manta_runtime.engine.vllm_flags import values_of
 from manta_runtime.engine.worker import run_worker
 

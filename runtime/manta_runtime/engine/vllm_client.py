@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import TYPE_CHECKING
 
 import aiohttp
 
 from manta_runtime.engine.drain import count_begun, count_in_flight
 from manta_runtime.engine.progress import Look, read_marks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from manta_runtime.engine.settings import EngineSettings
 
 # On a busy machine an engine that is fine takes seconds to answer.
 _HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=10)
@@ -72,3 +78,8 @@ class VllmClient:
                 return await response.text() if response.status == 200 else ""
         except (aiohttp.ClientError, TimeoutError):
             return ""
+
+
+def make_client(session: aiohttp.ClientSession, settings: EngineSettings, environ: Mapping[str, str]) -> VllmClient:
+    """Return the client of this pod's vLLM, with the API key that vLLM itself was given."""
+    return VllmClient(session, settings.pod_ip, settings.port, settings.served_name, settings.api_key(environ))

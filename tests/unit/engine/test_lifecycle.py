@@ -8,14 +8,15 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from manta_runtime.engine import drain, draining, head, progress, stalls
+from manta_runtime.engine import drain, draining, head, probing, progress, stalls
 from manta_runtime.engine.failure import EngineFailure
-from manta_runtime.engine.head import make_client, run_head
+from manta_runtime.engine.head import run_head
 from manta_runtime.engine.journal import Journal, place_of
 from manta_runtime.engine.processes import Child
 from manta_runtime.engine.ray_node import free_port
 from manta_runtime.engine.settings import EngineSettings
 from manta_runtime.engine.stop import Stop
+from manta_runtime.engine.vllm_client import make_client
 
 HOST = "127.0.0.1"
 TOKEN = "s3cret"
@@ -116,6 +117,7 @@ async def start(tmp_path, monkeypatch):
     monkeypatch.setattr(stalls, "_LOOK_SECONDS", 0.05)
     monkeypatch.setattr(progress, "STALL_SECONDS", 0.4)
     monkeypatch.setattr(head, "_TICK_SECONDS", 0.05)
+    monkeypatch.setattr(probing, "_TICK_SECONDS", 0.05)
     monkeypatch.setattr(draining, "_LOOK_SECONDS", 0.05)
     monkeypatch.setattr(drain, "QUIET_SECONDS", 0.2)
     running = []

@@ -1,0 +1,86 @@
+"""Probe the vLLM of this pod: until its first token, then its health and its progress. Effects.
+
+head.py runs it beside vLLM; readiness.py judges what it has seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from manta_runtime.engine.failure import EngineFailure
+from manta_runtime.engine.readiness import Health
+from manta_runtime.engine.stalls import watch_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from manta_runtime.engine.journal import Journal
+    from manta_runtime.engine.settings import EngineSettings
+    from manta_runtime.engine.vllm_client import VllmClient
+
+log = logging.getLogger("manta.engine")
+
+_TICK_SECONDS = 1.0
+_REPORT_SECONDS = 10.0
+
+
+class Prober:
+    """What is seen of vLLM; `health` is kept up to date. The startup deadline counts from when this is made."""
+
+    def __init__(self, settings: EngineSettings, client: VllmClient, journal: Journal) -> None:
+        self.health = Health()
+        self._settings = settings
+        self._client = client
+        self._journal = journal
+        self._started = time.monotonic()
+
+    async def run(self, serves: Callable[[], None]) -> None:
+        """Probe until cancelled; `serves` is called at the first token.
+
+        Raises EngineFailure when no token comes by the startup deadline.
+        """
+        self.health = replace(self.health, started=True)
+        await self._await_first_token()
+        serves()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(watch_progress(self._client, self._note_stall))
+            tasks.create_task(self._watch_health())
+
+    def _note_stall(self, stall: str) -> None:
+        self._journal.note_stall(stall)
+        self.health = replace(self.health, stall=stall)
+
+    async def _watch_health(self) -> None:
+        while True:
+            # Awaited before the replace: the stall may change meanwhile.
+            healthy = await self._client.healthy()
+            self.health = replace(self.health, healthy=healthy)
+            await asyncio.sleep(_TICK_SECONDS)
+
+    async def _await_first_token(self) -> None:
+        reported = time.monotonic()
+        problem = "vLLM is still loading"
+        while True:
+            healthy = await self._client.healthy()
+            self.health = replace(self.health, healthy=healthy)
+            problem = await self._client.produce_token() if healthy else problem
+            now = time.monotonic()
+            waited, deadline = now - self._started, self._settings.startup_seconds
+            if not problem:
+                self.health = replace(self.health, produced=True)
+                self._journal.begin("ready")
+                log.info("ready: first token after %.0f s", waited)
+                return
+            if waited > deadline:
+                raise EngineFailure(
+                    f"not ready within {deadline:.0f} s: {problem}. "
+                    "A bigger model needs a longer spec.engine.startupSeconds."
+                )
+            if now - reported >= _REPORT_SECONDS:
+                reported = now
+                log.info("%s, %.0f s of %.0f s", problem, waited, deadline)
+            await self._journal.until_it_listens(_TICK_SECONDS)
