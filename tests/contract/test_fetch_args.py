@@ -36,6 +36,10 @@ def fetcher(model, **spec):
     return pod(model, **spec)["initContainers"][-1]
 
 
+def _key(spec):
+    return cache_key(spec.model, spec.engine)
+
+
 def environment(container):
     return {entry["name"]: entry for entry in container["env"]}
 
@@ -104,10 +108,10 @@ def test_every_address_that_the_fetch_reads_is_refused_in_the_environment():
 def test_an_address_that_was_there_before_the_rule_makes_another_folder(uri, variables):
     """The API server leaves what is stored alone, and so the fetch of an old object still asks there."""
     given = [[], *([{"name": name, "value": "http://a"}] for name in variables)]
-    keys = [cache_key(deployment(model={"uri": uri}, engine={"env": env}).spec) for env in given]
+    keys = [_key(deployment(model={"uri": uri}, engine={"env": env}).spec) for env in given]
     assert len(set(keys)) == len(keys)
     proxied = deployment(model={"uri": uri}, engine={"env": [{"name": "HTTPS_PROXY", "value": "http://a"}]})
-    assert cache_key(proxied.spec) == keys[0]
+    assert _key(proxied.spec) == keys[0]
 
 
 def test_every_source_has_a_folder_of_its_own():
@@ -121,13 +125,13 @@ def test_every_source_has_a_folder_of_its_own():
         {"uri": "s3://org/" + "x" * 901},
         {"uri": "gs://org/.../%C3%A4 "},
     ]
-    keys = [cache_key(deployment(model=model).spec) for model in models]
+    keys = [_key(deployment(model=model).spec) for model in models]
     assert len(set(keys)) == len(models)
     assert keys[0].startswith("org-model-")
     for key in keys:
         check_target(Path("/mnt/cache/models") / key)
         assert len(key) <= 80
-    assert cache_key(deployment(model={"uri": "s3://org/model/"}).spec) == keys[3]
+    assert _key(deployment(model={"uri": "s3://org/model/"}).spec) == keys[3]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ Only `fetch` sees the credentials. Its environment is the engine's own otherwise
 from typing import Any
 
 from manta_operator.api import names
-from manta_operator.api.models import LLMDeployment, ModelSpec
-from manta_operator.builders.model_source import ADDRESS, CACHE_PATH, ModelSource
+from manta_operator.api.models import LLMDeployment
+from manta_operator.builders.model_source import ADDRESS, CACHE_MOUNT, CACHE_PATH, ModelSource, Weights
 
 Object = dict[str, Any]
 
@@ -20,7 +20,7 @@ _KEYS = {
     "s3": {"AWS_ACCESS_KEY_ID": True, "AWS_SECRET_ACCESS_KEY": True, "AWS_SESSION_TOKEN": False},
     "gs": {"GOOGLE_SERVICE_ACCOUNT_KEY": True},
 }
-"""Keys of spec.model.credentialsSecret, and whether the Secret must have them."""
+"""Keys of a credentialsSecret, and whether the Secret must have them."""
 _UNPRIVILEGED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
@@ -36,7 +36,7 @@ def init_containers(deployment: LLMDeployment, source: ModelSource, requests: Ob
     if not source.fetched:
         return []
     owner = [_cache_owner(deployment.spec.engine.image, user)] if source.node_cache else []
-    return [*owner, _fetch(deployment, source, requests)]
+    return [*owner, fetch_container(deployment, names.FETCH_CONTAINER, deployment.spec.model, source, requests)]
 
 
 def _cache_owner(image: str, user: int) -> Object:
@@ -52,51 +52,61 @@ def _cache_owner(image: str, user: int) -> Object:
             "runAsUser": 0,
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": "cache", "mountPath": CACHE_PATH}],
+        "volumeMounts": [CACHE_MOUNT],
     }
 
 
-def _fetch(deployment: LLMDeployment, source: ModelSource, requests: Object) -> Object:
-    model = deployment.spec.model
+def fetch_container(
+    deployment: LLMDeployment, name: str, weights: Weights, source: ModelSource, requests: Object
+) -> Object:
+    """Return the container that brings weights to their place in the cache.
+
+    Args:
+        deployment: What is asked for.
+        name: Name of the container.
+        weights: What is fetched.
+        source: Where it is to stand.
+        requests: What the container requests.
+    """
     return {
-        "name": names.FETCH_CONTAINER,
+        "name": name,
         "image": deployment.spec.engine.image,
         "command": COMMAND,
         "args": [
             # The kubelet expands "$(NAME)" in arguments: "$$" is a dollar.
-            f"--uri={model.uri.replace('$', '$$')}",
-            *([f"--revision={model.revision.replace('$', '$$')}"] if model.revision else []),
+            f"--uri={weights.uri.replace('$', '$$')}",
+            *([f"--revision={weights.revision.replace('$', '$$')}"] if weights.revision else []),
             f"--to={source.model}",
             "--pod-ip=$(POD_IP)",
             f"--control-port={names.CONTROL_PORT}",
         ],
-        "env": _environment(deployment),
+        "env": _environment(deployment, weights),
         "resources": {"requests": requests} if requests else {},
         "securityContext": _UNPRIVILEGED,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": "cache", "mountPath": CACHE_PATH}],
+        "volumeMounts": [CACHE_MOUNT],
     }
 
 
-def _environment(deployment: LLMDeployment) -> list[Object]:
-    """Return the environment: what spec.engine.env sets wins over what follows from spec.model."""
+def _environment(deployment: LLMDeployment, weights: Weights) -> list[Object]:
+    """Return the environment: what spec.engine.env sets wins over what follows from the weights."""
     given = [var.model_dump(exclude_none=True) for var in deployment.spec.engine.env]
     taken = {var["name"] for var in given}
     fields = {"POD_IP": "status.podIP", "POD_NAME": "metadata.name"}
     return [
         *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()),
-        *(var for var in _of_the_model(deployment.spec.model) if var["name"] not in taken),
+        *(var for var in _of_the_weights(weights) if var["name"] not in taken),
         *given,
     ]
 
 
-def _of_the_model(model: ModelSpec) -> list[Object]:
-    scheme = model.uri.partition("://")[0]
-    found: list[Object] = [{"name": ADDRESS[scheme][0], "value": model.endpoint}] if model.endpoint else []
-    if model.region:
-        found.append({"name": "AWS_REGION", "value": model.region})
-    for key, required in _KEYS[scheme].items() if model.credentials_secret else ():
-        reference: Object = {"name": model.credentials_secret, "key": key}
+def _of_the_weights(weights: Weights) -> list[Object]:
+    scheme = weights.uri.partition("://")[0]
+    found: list[Object] = [{"name": ADDRESS[scheme][0], "value": weights.endpoint}] if weights.endpoint else []
+    if weights.region:
+        found.append({"name": "AWS_REGION", "value": weights.region})
+    for key, required in _KEYS[scheme].items() if weights.credentials_secret else ():
+        reference: Object = {"name": weights.credentials_secret, "key": key}
         found.append(
             {"name": key, "valueFrom": {"secretKeyRef": reference if required else reference | {"optional": True}}}
         )
