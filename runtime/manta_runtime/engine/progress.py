@@ -2,11 +2,19 @@
 
 A frozen rank hangs a step of the engine, and neither /health nor the gauges of running requests say so: vLLM updates
 its metrics after a step. So what was asked is taken from its HTTP side (/load), and progress from the metrics.
+
+With data parallelism there is one engine for each data rank, and /load counts the requests of them all. So each has a
+progress of its own: one that stands still while requests are unanswered is asked for a token, whatever the others do.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 STALL_SECONDS = 60.0
 """With requests and no step of the engine for this long, nobody should be sent here."""
@@ -19,11 +27,12 @@ _MOVED_BY_STEPS = (
     "vllm:num_requests_running",
     "vllm:num_requests_waiting",
 )
+_ENGINE = re.compile(r'[{,]engine="(\d+)"')
 
 
 @dataclass(frozen=True)
 class Look:
-    """One look at vLLM: the samples that engine steps move, and the requests its HTTP server has not answered."""
+    """One look at an engine: the samples that its steps move, and the requests the HTTP server has not answered."""
 
     marks: tuple[str, ...]
     unanswered: int
@@ -38,9 +47,15 @@ class Progress:
     since: float | None = None
 
 
-def read_marks(metrics: str) -> tuple[str, ...]:
-    """Return the samples of vLLM's /metrics text that its engine's steps move; empty when it keeps none."""
-    return tuple(line for line in metrics.splitlines() if line.partition("{")[0].partition(" ")[0] in _MOVED_BY_STEPS)
+def read_marks(metrics: str) -> dict[str, tuple[str, ...]]:
+    """Return the samples of vLLM's /metrics text that an engine's steps move, by engine; empty when it keeps none."""
+    marks: dict[str, tuple[str, ...]] = {}
+    for line in metrics.splitlines():
+        if line.partition("{")[0].partition(" ")[0] in _MOVED_BY_STEPS:
+            found = _ENGINE.search(line)
+            engine = found[1] if found else "0"
+            marks[engine] = (*marks.get(engine, ()), line)
+    return marks
 
 
 def after_look(progress: Progress, look: Look, now: float) -> Progress:
@@ -69,3 +84,13 @@ def describe_stall(progress: Progress, now: float) -> str:
         return ""
     count = f"{progress.unanswered} unanswered request" + ("" if progress.unanswered == 1 else "s")
     return f"vLLM has {count} and has made no progress for {now - progress.since:.0f} s"
+
+
+def describe_stalls(engines: Mapping[str, Progress], now: float) -> str:
+    """Return why no token can be expected of one of the engines, "" while all make progress; the worst is told."""
+    stalls = {engine: stall for engine, progress in engines.items() if (stall := describe_stall(progress, now))}
+    if not stalls:
+        return ""
+    worst = min(stalls, key=lambda engine: engines[engine].since or 0.0)
+    where = f" in data rank {', '.join(stalls)} of {len(engines)}" if len(engines) > 1 else ""
+    return stalls[worst] + where

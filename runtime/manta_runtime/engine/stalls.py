@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from manta_runtime.engine.progress import Progress, after_look, describe_stall, wants_token
+from manta_runtime.engine.progress import Progress, after_look, describe_stalls, wants_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,24 +21,26 @@ _LOOK_SECONDS = 5.0
 
 async def watch_progress(client: VllmClient, tell: Callable[[str], None]) -> None:
     """Call `tell` after every look with why vLLM answers nothing, "" when it does; runs until it is cancelled."""
-    progress = Progress()
+    engines: dict[str, Progress] = {}
+    asking: dict[str, asyncio.Task[str]] = {}
     stall = ""
-    asking: asyncio.Task[str] | None = None
     try:
         while True:
-            look = await client.look()
+            looks = await client.look()
             now = time.monotonic()
-            if look:
-                progress = after_look(progress, look, now)
-            before, stall = stall, describe_stall(progress, now)
+            for engine, look in looks.items():
+                engines[engine] = after_look(engines.get(engine, Progress()), look, now)
+            before, stall = stall, describe_stalls(engines, now)
             if bool(before) != bool(stall):
                 log.warning("%s", stall or "vLLM makes progress again")
             tell(stall)
-            # One at a time: behind a hang they would only pile up.
-            if wants_token(progress, now) and (asking is None or asking.done()):
-                asking = asyncio.create_task(client.produce_token())
+            for engine, progress in engines.items():
+                # One at a time of each: behind a hang they would only pile up.
+                if wants_token(progress, now) and (engine not in asking or asking[engine].done()):
+                    data_rank = int(engine) if len(engines) > 1 else None
+                    asking[engine] = asyncio.create_task(client.produce_token(data_rank))
             await asyncio.sleep(_LOOK_SECONDS)
     finally:
-        if asking:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+        for task in asking.values():
+            task.cancel()
+        await asyncio.gather(*asking.values(), return_exceptions=True)

@@ -41,12 +41,13 @@ class VllmClient:
         except (aiohttp.ClientError, TimeoutError):
             return False
 
-    async def produce_token(self) -> str:
-        """Generate one token; return "" when that worked, else what went wrong."""
+    async def produce_token(self, data_rank: int | None = None) -> str:
+        """Generate one token, in the engine of a data rank if one is given; return "" or what went wrong."""
         body = {"model": self._served_name, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
+        headers = self._headers if data_rank is None else {**self._headers, "X-data-parallel-rank": str(data_rank)}
         try:
             async with self._session.post(
-                f"{self._base}/v1/completions", json=body, headers=self._headers, timeout=_TOKEN_TIMEOUT
+                f"{self._base}/v1/completions", json=body, headers=headers, timeout=_TOKEN_TIMEOUT
             ) as response:
                 if response.status != 200:
                     text = await response.text()
@@ -62,15 +63,15 @@ class VllmClient:
         metrics = await self._get("/metrics")
         return await asyncio.to_thread(count_in_flight, metrics), await asyncio.to_thread(count_begun, metrics)
 
-    async def look(self) -> Look | None:
-        """Return what tells progress from a hang, or None when vLLM does not say."""
+    async def look(self) -> dict[str, Look]:
+        """Return what tells progress from a hang, by engine; empty when vLLM does not say."""
         marks = await asyncio.to_thread(read_marks, await self._get("/metrics"))
         load = await self._get("/load")
         try:
             unanswered = int(json.loads(load)["server_load"])
         except (ValueError, KeyError, TypeError):
-            return None
-        return Look(marks, unanswered) if marks else None
+            return {}
+        return {engine: Look(moved, unanswered) for engine, moved in marks.items()}
 
     async def _get(self, path: str) -> str:
         try:

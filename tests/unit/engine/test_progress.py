@@ -8,6 +8,7 @@ from manta_runtime.engine.progress import (
     Progress,
     after_look,
     describe_stall,
+    describe_stalls,
     read_marks,
     wants_token,
 )
@@ -67,13 +68,36 @@ def test_a_token_is_asked_for_before_the_verdict_and_never_when_idle():
 
 
 def test_marks_are_what_steps_of_the_engine_move():
-    marks = read_marks(METRICS)
+    marks = read_marks(METRICS)["0"]
     assert [line.partition("{")[0].removeprefix("vllm:") for line in marks] == [
         "num_requests_running",
         "num_requests_waiting",
         "kv_cache_usage_perc",
         "iteration_tokens_total_count",
     ]
-    assert read_marks(METRICS.replace(" 0.25", " 0.50")) != marks
-    assert read_marks(METRICS.replace('/metrics"} 3', '/metrics"} 4')) == marks
-    assert read_marks("process_cpu_seconds_total 1.0\n") == ()
+    assert read_marks(METRICS.replace(" 0.25", " 0.50"))["0"] != marks
+    assert read_marks(METRICS.replace('/metrics"} 3', '/metrics"} 4'))["0"] == marks
+    assert read_marks("process_cpu_seconds_total 1.0\n") == {}
+
+
+def test_every_engine_of_a_data_parallel_replica_has_marks_of_its_own():
+    two = METRICS + METRICS.replace('engine="0"', 'model_name="m",engine="1"').replace(" 9.0", " 5.0")
+    marks = read_marks(two)
+    assert sorted(marks) == ["0", "1"]
+    assert len(marks["0"]) == len(marks["1"]) == 4
+    moved = read_marks(two.replace(" 9.0", " 10.0"))
+    assert moved["0"] != marks["0"]
+    assert moved["1"] == marks["1"]
+    assert sorted(read_marks("vllm:num_requests_running 1.0\n")) == ["0"]
+
+
+def test_a_hang_of_one_engine_is_seen_while_another_makes_progress():
+    busy, hung = Progress(), Progress()
+    for now in range(0, 65, 5):
+        busy = after_look(busy, Look((f"iterations {now}",), 2), now)
+        hung = after_look(hung, Look(A, 2), now)
+    assert describe_stalls({"0": busy, "1": busy}, 62) == ""
+    words = describe_stalls({"0": busy, "1": hung}, 62)
+    assert words == "vLLM has 2 unanswered requests and has made no progress for 62 s in data rank 1 of 2"
+    assert describe_stalls({"0": hung, "1": hung}, 62).endswith("in data rank 0, 1 of 2")
+    assert describe_stalls({"0": hung}, 62) == describe_stall(hung, 62)

@@ -25,6 +25,7 @@ async def engine():
     async def completion(request):
         seen["body"] = await request.json()
         seen["authorization"] = request.headers.get("Authorization", "")
+        seen["data rank"] = request.headers.get("X-data-parallel-rank")
         status, body = answers["completion"]
         return web.json_response(body, status=status)
 
@@ -57,6 +58,9 @@ async def test_a_token_counts_only_when_one_was_produced(engine):
     assert seen["body"]["model"] == "tiny"
     assert seen["body"]["max_tokens"] == 1
     assert seen["authorization"] == "Bearer k"
+    assert seen["data rank"] is None
+    assert await client.produce_token(1) == ""
+    assert (seen["authorization"], seen["data rank"]) == ("Bearer k", "1")
     answers["completion"] = (200, {"usage": {"completion_tokens": 0}})
     assert "produced no token" in await client.produce_token()
     answers["completion"] = (404, {"message": "The model `tiny` does not exist."})
@@ -79,12 +83,12 @@ async def test_in_flight_comes_from_the_metrics(engine):
 
 async def test_a_look_tells_what_moved_and_who_waits(engine):
     answers, _, client = engine
-    assert await client.look() is None
+    assert await client.look() == {}
     answers["metrics"] = "vllm:kv_cache_usage_perc 0.5\nprocess_cpu_seconds_total 7.0\n"
     answers["load"] = {"server_load": 2}
-    assert await client.look() == Look(("vllm:kv_cache_usage_perc 0.5",), 2)
+    assert await client.look() == {"0": Look(("vllm:kv_cache_usage_perc 0.5",), 2)}
     answers["load"] = {"detail": "Not Found"}
-    assert await client.look() is None
+    assert await client.look() == {}
 
 
 async def test_nobody_there():
@@ -92,5 +96,5 @@ async def test_nobody_there():
         client = VllmClient(session, "127.0.0.1", 1, "tiny")
         assert not await client.healthy()
         assert await client.activity() == (None, None)
-        assert await client.look() is None
+        assert await client.look() == {}
         assert "ClientConnectorError" in await client.produce_token()
