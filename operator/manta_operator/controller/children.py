@@ -41,13 +41,15 @@ class Child:
     component: str = ""
     """Of a pod: engine or router."""
     address: str = ""
-    """IP address of a router pod, and of an engine pod that fetches its model."""
+    """IP address of a router pod, of a group's head, and of an engine pod that fetches its model."""
     mounts: tuple[str, ...] = ()
     """Of a router pod: the ConfigMaps that it reads."""
     node: str = ""
     """Of a pod: where it runs."""
     fetching: bool = False
     """Of an engine pod: its init container fetches the model now."""
+    head: bool = False
+    """Of an engine pod: it is rank 0 of its group."""
 
     @property
     def key(self) -> Key:
@@ -68,6 +70,7 @@ def child(kind: str, body: Mapping[str, Any]) -> Child:
     owner = next((ref for ref in metadata.get("ownerReferences") or () if ref.get("controller")), None)
     status = body.get("status") or {}
     fetches = component == names.COMPONENT_ENGINE and is_fetching(status)
+    head = component == names.COMPONENT_ENGINE and labels.get(names.LABEL_POD_INDEX) == "0"
     return Child(
         kind=intern(kind),
         namespace=intern(metadata["namespace"]),
@@ -81,10 +84,11 @@ def child(kind: str, body: Mapping[str, Any]) -> Child:
         deleting="deletionTimestamp" in metadata,
         seen=_text(slim(kind, body)) if kind in KEPT else b"",
         component=intern(component),
-        address=status.get("podIP", "") if fetches or component == names.COMPONENT_ROUTER else "",
+        address=status.get("podIP", "") if fetches or head or component == names.COMPONENT_ROUTER else "",
         mounts=_mounts(body["spec"]) if component == names.COMPONENT_ROUTER else (),
         node=intern(body["spec"].get("nodeName") or "") if kind == "Pod" else "",
         fetching=fetches,
+        head=head,
     )
 
 

@@ -10,10 +10,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-import aiohttp
-
-from manta_operator.api import names
-from manta_operator.controller.answers import read_json
+from manta_operator.controller.asking import Asker
 from manta_operator.controller.children import Child
 from manta_operator.controller.deployments import Entry
 from manta_operator.controller.store import Store
@@ -22,7 +19,6 @@ from manta_operator.planning.observed import Fetch
 
 log = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 2.0
 AGAIN_SECONDS = 10.0
 """How often it is asked; how often it is told is another matter."""
 SOON_SECONDS = 2.0
@@ -30,22 +26,13 @@ SOON_SECONDS = 2.0
 _ASKED = 16
 """Pods of a deployment that are asked: they fetch the same, and wait for each other where they share a cache."""
 _ANSWER_BYTES = 16384
-_CONNECTIONS = 256
-"""Pods of all deployments that are asked at once."""
 
 
 class Fetches:
     """What the init containers of the deployments' pods say."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._session: aiohttp.ClientSession | None = None
-
-    async def close(self) -> None:
-        """Close what connects to the pods."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+    def __init__(self, store: Store, asker: Asker) -> None:
+        self._store, self._asker = store, asker
 
     async def ask(self, entry: Entry) -> bool:
         """Ask the pods that fetch, if it is time, and return whether what they say is news. Never raises."""
@@ -85,26 +72,11 @@ class Fetches:
         return before is None or before.fetches != memory.fetches.fetches
 
     async def _answers(self, pods: Sequence[Child]) -> dict[str, Fetch]:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
-                connector=aiohttp.TCPConnector(limit=_CONNECTIONS, force_close=True),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,  # what is small on the wire need not be small
-            )
-        found = await asyncio.gather(*(_answer(self._session, pod.address) for pod in pods))
-        return {pod.uid: fetch for pod, fetch in zip(pods, found, strict=True) if fetch is not None}
+        documents = await self._asker.ask(pods, "/fetch", _ANSWER_BYTES)
+        found = {uid: read_fetch(document) for uid, document in documents.items()}
+        return {uid: fetch for uid, fetch in found.items() if fetch is not None}
 
     def _fetching(self, entry: Entry) -> list[Child]:
         children = self._store.of(entry.key).values()
         found = [each for each in children if each.fetching and each.address and not self._store.going(each)]
         return sorted(found, key=lambda each: each.name)[:_ASKED]
-
-
-async def _answer(session: aiohttp.ClientSession, address: str) -> Fetch | None:
-    host = f"[{address}]" if ":" in address else address
-    try:
-        async with session.get(f"http://{host}:{names.CONTROL_PORT}/fetch", allow_redirects=False) as response:
-            return read_fetch(await read_json(response, _ANSWER_BYTES)) if response.status == 200 else None
-    except Exception:  # noqa: BLE001 - a pod can answer in more ways than there are names for, and none may end a loop
-        return None

@@ -23,7 +23,7 @@ from manta_operator.controller.deployments import Entry, Memory
 from manta_operator.controller.effects import Effects
 from manta_operator.controller.errors import ClusterError, Missing, Terminating
 from manta_operator.controller.facts_reader import FactsReader
-from manta_operator.controller.fetches import Fetches
+from manta_operator.controller.inquiries import Inquiries
 from manta_operator.controller.kinds import LEADING, OBSERVED, OPTIONAL
 from manta_operator.controller.observing import Observer
 from manta_operator.controller.rhythm import Rhythm
@@ -108,25 +108,25 @@ class Reconciler:
         self._applier = Applier(client, store)
         self._effects = Effects(client, store)
         self._tokens = Tokens(client, store)
-        self._fetches = Fetches(store)
+        self._inquiries = Inquiries(store)
         self.statuses = Statuses(client)
 
     async def prepare(self, entry: Entry) -> None:
-        """Read the checkpoint, and ask who fetches one; before the pass, which others wait for. Never raises."""
+        """Read the checkpoint, and ask the pods what only they know; before the pass, which others wait for."""
         try:
             uri = entry.body["spec"]["model"]["uri"]
             await self._facts.read(uri)
         except Exception:  # noqa: BLE001 - the pass meets it again, and tells of it
             log.debug("%s/%s: its checkpoint cannot be read ahead", *entry.key)
-        await self._fetches.ask(entry)
+        await self._inquiries.ask(entry)
 
     async def attend(self, entry: Entry) -> None:
-        """Ask who fetches a checkpoint for as long as no pass is due, and wake the loop if that brings news."""
-        await self._fetches.keep_asking(entry)
+        """Ask the pods for as long as no pass is due, and wake the loop if that brings news."""
+        await self._inquiries.keep_asking(entry)
 
     async def close(self) -> None:
         """Close the connections that are not the API server's."""
-        await self._fetches.close()
+        await self._inquiries.close()
 
     async def run(self, entry: Entry) -> Outcome:
         """Make one pass.

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestServer
 from one_deployment import KEY, OneDeployment
 
 from manta_operator.api import names
-from manta_operator.controller import fetches
+from manta_operator.controller import asking, fetches
 from manta_operator.controller.loop import Loop
 from manta_operator.controller.rhythm import Rhythm
 from manta_operator.planning.fetching import TELL_SECONDS
@@ -159,7 +159,7 @@ async def test_of_an_answer_without_end_little_is_read(one, fetcher):
     fetcher.answer = ENDLESS
     began = time.monotonic()
     await one.run()
-    assert time.monotonic() - began < fetches.ANSWER_SECONDS / 2, "it is given up for its length, not for its time"
+    assert time.monotonic() - began < asking.ANSWER_SECONDS / 2, "it is given up for its length, not for its time"
     await asyncio.wait_for(fetcher.cut.wait(), 5)
     assert fetcher.poured < 64 * 2**20
     assert "is not known yet" in one.condition("ModelAvailable")["message"]
