@@ -10,6 +10,7 @@ from types import MappingProxyType
 from manta_operator.api.rule import Rule
 
 _GROUP = "Manta forms the group of pods"
+_RANKS = "one API server serves all data ranks of a replica, which is one endpoint to the router"
 _TLS = "the runtime inside speaks plain HTTP; end TLS in a gateway in front of the Service"
 
 PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
@@ -18,11 +19,21 @@ PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
         "--attention-backend": "spec.engine.attentionBackend",
         "--chat-template": "spec.model.chatTemplate",
         "--config": "a file could set what Manta plans; use fields of spec.engine, and spec.engine.args",
-        "--data-parallel-size": "spec.replicas",
+        "--data-parallel-address": _GROUP,
+        "--data-parallel-backend": "spec.engine.executor",
+        "--data-parallel-external-lb": _RANKS,
+        "--data-parallel-hybrid-lb": _RANKS,
+        "--data-parallel-multi-port-external-lb": _RANKS,
+        "--data-parallel-rank": _RANKS,
+        "--data-parallel-rpc-port": _GROUP,
+        "--data-parallel-size": "spec.parallelism.data",
+        "--data-parallel-size-local": _GROUP,
+        "--data-parallel-start-rank": _RANKS,
         "--device-memory-utilization": "spec.engine.gpuMemoryUtilization",
         "--distributed-executor-backend": "spec.engine.executor",
         "--download-dir": "spec.model.cache",
         "--dtype": "spec.engine.dtype",
+        "--enable-expert-parallel": "spec.parallelism.expert",
         "--enable-force-include-usage": "the router asks for it, and hides it from who did not ask",
         "--enable-prefix-caching": "spec.engine.prefixCaching",
         "--enforce-eager": "spec.engine.enforceEager",
@@ -37,12 +48,14 @@ PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
         "--max-num-seqs": "spec.engine.maxNumSeqs",
         "--model": "spec.model.uri",
         "--nnodes": _GROUP,
+        "--no-enable-expert-parallel": "spec.parallelism.expert",
         "--no-enable-prefix-caching": "spec.engine.prefixCaching",
         "--no-enable-prompt-tokens-details": "the router tells from them what the prefix caches have saved",
         "--no-enforce-eager": "spec.engine.enforceEager",
         "--node-rank": _GROUP,
         "--pipeline-parallel-size": "spec.parallelism.pipeline",
         "--port": "spec.router.port",
+        "--prefill-context-parallel-size": "it multiplies the ranks of a replica, which Manta counts without it",
         "--quantization": "spec.engine.quantization",
         "--revision": "spec.model.revision",
         "--root-path": "the router asks for /v1; rewrite paths in a gateway in front of the Service",

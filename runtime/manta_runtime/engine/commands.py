@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from manta_runtime.engine.ranks import engines_per_pod, ray_data_environment, ray_data_flags
 from manta_runtime.engine.settings import GROUP_TOKEN
 from manta_runtime.engine.usage_header import MIDDLEWARE
 
@@ -40,6 +41,11 @@ def vllm_command(settings: EngineSettings) -> list[str]:
         # Whole answers tell the router their tokens in headers.
         f"--middleware={MIDDLEWARE}",
         f"--distributed-executor-backend={settings.executor}",
+        *(
+            ray_data_flags(settings.ranks, settings.accelerators_per_pod, settings.pod_ip)
+            if settings.executor == "ray"
+            else []
+        ),
     ]
 
 
@@ -77,7 +83,8 @@ def ray_command(settings: EngineSettings, address: str, client_port: int) -> lis
         "--min-worker-port=0",
         "--max-worker-port=0",
         f"--num-gpus={settings.accelerators_per_pod}",
-        "--num-cpus=1",
+        # Nothing of ours is counted in CPUs but the engines of data ranks, which ask for one each.
+        f"--num-cpus={engines_per_pod(settings.ranks, settings.accelerators_per_pod)}",
         f"--object-store-memory={_RAY_OBJECT_STORE_BYTES}",
         "--disable-usage-stats",
         "--block",
@@ -106,6 +113,7 @@ def engine_environment(
     result.pop(GROUP_TOKEN, None)
     if settings.executor == "ray":
         result |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+        result |= ray_data_environment(settings.ranks, settings.accelerators_per_pod)
         # vLLM's driver reads it; `ray start --head` would take it for a cluster that runs already.
         result.pop("RAY_ADDRESS", None)
         if address:

@@ -67,7 +67,7 @@ class Prober:
         while True:
             healthy = await self._client.healthy()
             self.health = replace(self.health, healthy=healthy)
-            problem = await self._client.produce_token() if healthy else problem
+            problem = await self._client.produce_tokens(self._settings.ranks.data) if healthy else problem
             now = time.monotonic()
             waited, deadline = now - self._started, self._settings.startup_seconds
             if not problem:

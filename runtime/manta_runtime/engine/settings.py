@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from manta_runtime.engine.vllm_flags import count_flag, find_flag, has_flag, hide_values
+from manta_runtime.engine.ranks import Ranks, problem_of_engines, read_ranks
+from manta_runtime.engine.vllm_flags import find_flag, has_flag, hide_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,15 @@ OWN_FLAGS = (
     "--node-rank",
     "--master-addr",
     "--master-port",
+    "--data-parallel-address",
+    "--data-parallel-backend",
+    "--data-parallel-external-lb",
+    "--data-parallel-hybrid-lb",
+    "--data-parallel-multi-port-external-lb",
+    "--data-parallel-rank",
+    "--data-parallel-rpc-port",
+    "--data-parallel-size-local",
+    "--data-parallel-start-rank",
 )
 """vLLM flags that are the launcher's business: it refuses them after `--`."""
 
@@ -95,6 +105,11 @@ class EngineSettings:
     def is_head(self) -> bool:
         """Whether this pod is rank 0, the one that answers requests."""
         return self.rank == 0
+
+    @property
+    def ranks(self) -> Ranks:
+        """How the replica is cut. Raises ValueError before `check_settings` has passed."""
+        return read_ranks(self.vllm_flags)
 
     @property
     def model(self) -> str:
@@ -189,22 +204,20 @@ def _problem_of_flags(settings: EngineSettings) -> str:
 
 def _problem_of_shape(settings: EngineSettings) -> str:
     try:
-        tensor = count_flag(settings.vllm_flags, "--tensor-parallel-size")
-        pipeline = count_flag(settings.vllm_flags, "--pipeline-parallel-size")
+        ranks = settings.ranks
     except ValueError as error:
         return str(error)
-    ranks = tensor * pipeline
     room = settings.group_size * settings.accelerators_per_pod
-    if settings.executor == "uni" and (settings.group_size > 1 or ranks > 1):
-        return f"--executor=uni runs one rank in one pod, not {ranks} in {settings.group_size}: use mp or ray."
+    if settings.executor == "uni" and (settings.group_size > 1 or ranks.total > 1):
+        return f"--executor=uni runs one rank in one pod, not {ranks.total} in {settings.group_size}: use mp or ray."
     if settings.executor == "mp" and settings.group_size > 1:
         return f"--executor=mp works within one pod, and the group has {settings.group_size}: use --executor=ray."
-    if ranks != room:
+    if ranks.total != room:
         return (
-            f"tensor {tensor} x pipeline {pipeline} needs {ranks} accelerators, but the group has {room} "
+            f"{ranks} needs {ranks.total} accelerators, but the group has {room} "
             f"({settings.group_size} pods with {settings.accelerators_per_pod}): make both numbers equal."
         )
-    return ""
+    return problem_of_engines(ranks, settings.accelerators_per_pod)
 
 
 def _problem_of_folder(settings: EngineSettings) -> str:

@@ -58,6 +58,18 @@ class VllmClient:
         usage = answer.get("usage") or {}
         return "" if usage.get("completion_tokens") == 1 else "/v1/completions produced no token"
 
+    async def produce_tokens(self, data_ranks: int) -> str:
+        """Generate one token in the engine of every data rank; return "" or what went wrong in the first that failed.
+
+        A token that any of them produces says nothing of the others.
+        """
+        if data_ranks == 1:
+            return await self.produce_token()
+        for data_rank in range(data_ranks):
+            if problem := await self.produce_token(data_rank):
+                return f"data rank {data_rank} of {data_ranks}: {problem}"
+        return ""
+
     async def activity(self) -> tuple[int | None, float | None]:
         """Return the requests running + waiting, and what grows with each one begun; None for what is not said."""
         metrics = await self._get("/metrics")

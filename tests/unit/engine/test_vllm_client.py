@@ -36,14 +36,8 @@ async def engine():
         return web.json_response(answers["load"])
 
     application = web.Application()
-    application.add_routes(
-        [
-            web.get("/health", health),
-            web.post("/v1/completions", completion),
-            web.get("/metrics", metrics),
-            web.get("/load", load),
-        ]
-    )
+    application.add_routes([web.get("/health", health), web.post("/v1/completions", completion)])
+    application.add_routes([web.get("/metrics", metrics), web.get("/load", load)])
     runner = web.AppRunner(application)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -65,6 +59,16 @@ async def test_a_token_counts_only_when_one_was_produced(engine):
     assert "produced no token" in await client.produce_token()
     answers["completion"] = (404, {"message": "The model `tiny` does not exist."})
     assert "answered 404" in await client.produce_token()
+
+
+async def test_every_data_rank_must_produce_a_token(engine):
+    answers, seen, client = engine
+    assert await client.produce_tokens(1) == ""
+    assert seen["data rank"] is None
+    assert await client.produce_tokens(2) == ""
+    assert seen["data rank"] == "1"
+    answers["completion"] = (500, {"message": "EngineCore died"})
+    assert (await client.produce_tokens(2)).startswith("data rank 0 of 2: /v1/completions answered 500")
 
 
 async def test_health_is_a_200(engine):
