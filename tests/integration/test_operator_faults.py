@@ -11,7 +11,7 @@ import pytest_asyncio
 from chaos_player import path_of
 from chaos_scene import Scene
 from cluster_server import found_alone
-from faults import Proxy
+from faulty_api import Proxy
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(360)]
 NAMESPACE = "manta-faults"
