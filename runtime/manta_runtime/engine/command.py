@@ -54,6 +54,13 @@ _PORT = click.IntRange(1, 65535)
     show_default=True,
     help="How long requests in flight may take after SIGTERM.",
 )
+@click.option(
+    "--hang-seconds",
+    type=click.FloatRange(60),
+    default=300,
+    show_default=True,
+    help="With requests and no step of vLLM for this long the group ends, and is started again.",
+)
 @click.argument("vllm_flags", nargs=-1, type=click.UNPROCESSED)
 def engine(**options: Any) -> None:
     """Launch one pod of an engine group: Ray where asked for, and vLLM with the flags after `--`.

@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from manta_runtime.engine.failure import EngineFailure
+from manta_runtime.engine.failure import HUNG, LATE, EngineFailure
 from manta_runtime.engine.readiness import Health
 from manta_runtime.engine.stalls import watch_progress
 
@@ -26,6 +26,8 @@ log = logging.getLogger("manta.engine")
 
 _TICK_SECONDS = 1.0
 _REPORT_SECONDS = 10.0
+_ASLEEP_SECONDS = 20.0
+"""A question and its timeout take 11 s at most: a longer round means that this process did not run."""
 
 
 class Prober:
@@ -41,24 +43,42 @@ class Prober:
     async def run(self, serves: Callable[[], None]) -> None:
         """Probe until cancelled; `serves` is called at the first token.
 
-        Raises EngineFailure when no token comes by the startup deadline.
+        Raises EngineFailure when no token comes by the startup deadline, or when vLLM hangs later.
         """
         self.health = replace(self.health, started=True)
         await self._await_first_token()
         serves()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(watch_progress(self._client, self._note_stall))
-            tasks.create_task(self._watch_health())
+        watches = [
+            asyncio.create_task(watch_progress(self._client, self._note_stall, self._settings.hang_seconds)),
+            asyncio.create_task(self._watch_health()),
+        ]
+        try:
+            await asyncio.gather(*watches)
+        finally:
+            for watch in watches:
+                watch.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
 
     def _note_stall(self, stall: str) -> None:
         self._journal.note_stall(stall)
         self.health = replace(self.health, stall=stall)
 
     async def _watch_health(self) -> None:
+        well = last = time.monotonic()
         while True:
             # Awaited before the replace: the stall may change meanwhile.
             healthy = await self._client.healthy()
             self.health = replace(self.health, healthy=healthy)
+            now = time.monotonic()
+            if healthy or now - last > _ASLEEP_SECONDS:
+                well = now
+            last = now
+            if now - well >= self._settings.hang_seconds:
+                raise EngineFailure(
+                    f"vLLM's /health has not said 200 for {now - well:.0f} s: its HTTP server hangs "
+                    f"(spec.engine.hangSeconds is {self._settings.hang_seconds:.0f}), so the group starts again",
+                    code=HUNG,
+                )
             await asyncio.sleep(_TICK_SECONDS)
 
     async def _await_first_token(self) -> None:
@@ -78,7 +98,8 @@ class Prober:
             if waited > deadline:
                 raise EngineFailure(
                     f"not ready within {deadline:.0f} s: {problem}. "
-                    "A bigger model needs a longer spec.engine.startupSeconds."
+                    "A bigger model needs a longer spec.engine.startupSeconds.",
+                    code=LATE,
                 )
             if now - reported >= _REPORT_SECONDS:
                 reported = now

@@ -5,12 +5,19 @@ its metrics after a step. So what was asked is taken from its HTTP side (/load),
 
 With data parallelism there is one engine for each data rank, and /load counts the requests of them all. So each has a
 progress of its own: one that stands still while requests are unanswered is asked for a token, whatever the others do.
+
+    waited  = last look - since, where since = when requests began to wait without a step
+    unready : waited >= STALL_SECONDS; with data ranks, of any
+    hung    : waited >= hangSeconds: the launcher ends, and the group starts again
+
+Time in which nobody looked proves nothing: `waited` ends with the last look that vLLM answered, and `forgive` takes out
+what the launcher itself slept through.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +25,12 @@ if TYPE_CHECKING:
 
 STALL_SECONDS = 60.0
 """With requests and no step of the engine for this long, nobody should be sent here."""
+IDLE_SECONDS = 60.0
+"""An engine that has had nothing to do for this long is asked for a token: idle and hung look alike."""
+ASKED_SECONDS = 15.0
+"""A token that was asked for and does not come is given up after this long, and asked for anew. Both change the number
+of waiting requests, and vLLM counts that after a step: so even steps that move nothing else are seen (a long prefill of
+a model with a sliding window frees as many blocks as it takes)."""
 
 # During a chunked prefill only the share of the KV cache in use grows from step to step (measured, vLLM 0.32: the
 # tokens of the prompt are counted once, at its end); decoding moves the count of iterations, which skips those chunks.
@@ -40,11 +53,21 @@ class Look:
 
 @dataclass(frozen=True)
 class Progress:
-    """The latest marks, and `since` when (monotonic seconds) requests wait without a step; None: nothing waits."""
+    """The latest marks, and `since` when (monotonic seconds) requests wait without a step; None: nothing waits.
+
+    `seen`: the time of the latest look; `moved`: of the look that saw the latest step.
+    """
 
     marks: tuple[str, ...] = ()
     unanswered: int = 0
     since: float | None = None
+    seen: float = 0.0
+    moved: float = 0.0
+
+    @property
+    def waited(self) -> float:
+        """For how many seconds requests have been seen to wait without a step."""
+        return 0.0 if self.since is None else self.seen - self.since
 
 
 def read_marks(metrics: str) -> dict[str, tuple[str, ...]]:
@@ -64,33 +87,42 @@ def after_look(progress: Progress, look: Look, now: float) -> Progress:
     Clients that give up prove nothing: once requests have waited, only a step of the engine ends the wait.
     """
     if look.marks != progress.marks:
-        return Progress(look.marks, look.unanswered, now if look.unanswered else None)
+        return Progress(look.marks, look.unanswered, now if look.unanswered else None, seen=now, moved=now)
     if look.unanswered:
-        return Progress(look.marks, look.unanswered, now if progress.since is None else progress.since)
-    return progress
+        since = now if progress.since is None else progress.since
+        return replace(progress, unanswered=look.unanswered, since=since, seen=now)
+    return replace(progress, seen=now)
 
 
-def wants_token(progress: Progress, now: float) -> bool:
+def forgive(progress: Progress, seconds: float) -> Progress:
+    """Return the progress as if the clock had stood still for `seconds`: the launcher slept, and so may the engine."""
+    since = None if progress.since is None else progress.since + seconds
+    return replace(progress, since=since, seen=progress.seen + seconds, moved=progress.moved + seconds)
+
+
+def wants_token(progress: Progress) -> bool:
     """Say whether to ask vLLM for a token: its step tells a hang from a request that is gone, or that others hold up.
 
-    It is also what ends a stall when all clients have left.
+    It is also what ends a stall when all clients have left, and what finds a hang that no client has met yet.
     """
-    return progress.since is not None and now - progress.since >= STALL_SECONDS / 2
+    if progress.since is None:
+        return progress.seen - progress.moved >= IDLE_SECONDS
+    return progress.waited >= STALL_SECONDS / 2
 
 
-def describe_stall(progress: Progress, now: float) -> str:
+def describe_stall(progress: Progress) -> str:
     """Return why no token can be expected, "" while one can."""
-    if progress.since is None or now - progress.since < STALL_SECONDS:
+    if progress.since is None or progress.waited < STALL_SECONDS:
         return ""
     count = f"{progress.unanswered} unanswered request" + ("" if progress.unanswered == 1 else "s")
-    return f"vLLM has {count} and has made no progress for {now - progress.since:.0f} s"
+    return f"vLLM has {count} and has made no progress for {progress.waited:.0f} s"
 
 
-def describe_stalls(engines: Mapping[str, Progress], now: float) -> str:
+def describe_stalls(engines: Mapping[str, Progress]) -> str:
     """Return why no token can be expected of one of the engines, "" while all make progress; the worst is told."""
-    stalls = {engine: stall for engine, progress in engines.items() if (stall := describe_stall(progress, now))}
+    stalls = {engine: stall for engine, progress in engines.items() if (stall := describe_stall(progress))}
     if not stalls:
         return ""
-    worst = min(stalls, key=lambda engine: engines[engine].since or 0.0)
+    worst = max(stalls, key=lambda engine: engines[engine].waited)
     where = f" in data rank {', '.join(stalls)} of {len(engines)}" if len(engines) > 1 else ""
     return stalls[worst] + where

@@ -88,6 +88,7 @@ class EngineSettings:
     vllm_flags: tuple[str, ...]
     group_token: str = field(default="", repr=False)
     simulate: bool = False
+    hang_seconds: float = 300.0
     log_format: LogFormat = "text"
     state_folder: Path | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 _HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=10)
 _TOKEN_TIMEOUT = aiohttp.ClientTimeout(total=300)
 _METRICS_TIMEOUT = aiohttp.ClientTimeout(total=5)
+
+_COMPLETIONS = "/v1/completions"
+# vLLM has the paths of what its model can do only: embeddings, classes, scores.
+_QUESTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    (_COMPLETIONS, {"prompt": "Hello", "max_tokens": 1, "temperature": 0}),
+    ("/v1/embeddings", {"input": "Hello"}),
+    ("/classify", {"input": "Hello"}),
+    ("/score", {"text_1": "Hello", "text_2": "Hello"}),
+    ("/pooling", {"input": "Hello"}),
+)
 
 
 class VllmClient:
@@ -42,21 +52,31 @@ class VllmClient:
             return False
 
     async def produce_token(self, data_rank: int | None = None) -> str:
-        """Generate one token, in the engine of a data rank if one is given; return "" or what went wrong."""
-        body = {"model": self._served_name, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
+        """Generate one token, in the engine of a data rank if one is given; return "" or what went wrong.
+
+        A model that generates none (embeddings, classes, scores) is asked for one of what it makes.
+        """
         headers = self._headers if data_rank is None else {**self._headers, "X-data-parallel-rank": str(data_rank)}
+        problem = ""
+        for path, question in _QUESTIONS:
+            status, answer = await self._ask(path, {"model": self._served_name, **question}, headers)
+            if status == 200:
+                return "" if path != _COMPLETIONS or _tokens_in(answer) == 1 else f"{path} produced no token"
+            if status != 404:  # such a path is there: this is what the model is for
+                return answer
+            problem = problem or answer
+        return problem
+
+    async def _ask(self, path: str, question: dict[str, Any], headers: dict[str, str]) -> tuple[int, str]:
+        """Return the status and the answer; other than 200 a sentence about it, 0: there was no answer."""
         try:
             async with self._session.post(
-                f"{self._base}/v1/completions", json=body, headers=headers, timeout=_TOKEN_TIMEOUT
+                f"{self._base}{path}", json=question, headers=headers, timeout=_TOKEN_TIMEOUT
             ) as response:
-                if response.status != 200:
-                    text = await response.text()
-                    return f"/v1/completions answered {response.status}: {text[:300]}"
-                answer = await response.json()
+                text = await response.text()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            return f"/v1/completions failed: {type(error).__name__} {error}"
-        usage = answer.get("usage") or {}
-        return "" if usage.get("completion_tokens") == 1 else "/v1/completions produced no token"
+            return 0, f"{path} failed: {type(error).__name__} {error}"
+        return response.status, text if response.status == 200 else f"{path} answered {response.status}: {text[:300]}"
 
     async def produce_tokens(self, data_ranks: int) -> str:
         """Generate one token in the engine of every data rank; return "" or what went wrong in the first that failed.
@@ -91,6 +111,13 @@ class VllmClient:
                 return await response.text() if response.status == 200 else ""
         except (aiohttp.ClientError, TimeoutError):
             return ""
+
+
+def _tokens_in(answer: str) -> int | None:
+    try:
+        return (json.loads(answer).get("usage") or {}).get("completion_tokens")
+    except (ValueError, AttributeError):
+        return None
 
 
 def make_client(session: aiohttp.ClientSession, settings: EngineSettings, environ: Mapping[str, str]) -> VllmClient:

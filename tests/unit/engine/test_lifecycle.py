@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from manta_runtime.engine import drain, draining, head, probing, progress, stalls
-from manta_runtime.engine.failure import EngineFailure
+from manta_runtime.engine.failure import HUNG, EngineFailure
 from manta_runtime.engine.head import run_head
 from manta_runtime.engine.journal import Journal, place_of
 from manta_runtime.engine.processes import Child
@@ -21,11 +21,12 @@ from manta_runtime.engine.vllm_client import make_client
 HOST = "127.0.0.1"
 TOKEN = "s3cret"
 # /busy sets how many requests are in flight, /left how many clients hold on to finished ones, /hang makes steps stop
-# (0: go on), /begin begins a request that is over at once, /exit ends the process with a code.
+# (0: go on; 2: the next question is not answered), /sick fails /health, /mute /metrics, /begin begins a request that is
+# over at once, /exit ends the process with a code.
 ENGINE = """
 import json, os, sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
-state = {"busy": 0, "left": 0, "hang": 0, "steps": 0, "begun": 0}
+state = {"busy": 0, "left": 0, "hang": 0, "sick": 0, "mute": 0, "steps": 0, "begun": 0}
 class Handler(BaseHTTPRequestHandler):
     def answer(self, text):
         self.send_response(200); self.send_header("Content-Type", "application/json")
@@ -34,6 +35,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if state["hang"]:
+            state["left"] += state["hang"] == 2
             return self.send_error(500)
         state["steps"] += 1
         self.answer(json.dumps({"usage": {"completion_tokens": 1}}))
@@ -42,8 +44,10 @@ class Handler(BaseHTTPRequestHandler):
         if what == "exit":
             os._exit(int(value))
         state["begun"] += what == "begin"
-        if what in ("busy", "left", "hang"):
+        if what in ("busy", "left", "hang", "sick", "mute"):
             state[what] = int(value)
+        if state["sick"] and what == "health" or state["mute"] and what == "metrics":
+            return self.send_error(503)
         if what == "load":
             return self.answer(json.dumps({"server_load": state["busy"] + state["left"]}))
         state["steps"] += bool(state["busy"] and not state["hang"])
@@ -124,7 +128,7 @@ async def start(tmp_path, monkeypatch):
 
     async with aiohttp.ClientSession() as session:
 
-        def launch(group_size=1, drain_seconds=5.0, startup_seconds=10.0):
+        def launch(group_size=1, drain_seconds=5.0, startup_seconds=10.0, hang_seconds=300.0):
             settings = EngineSettings(
                 rank=0,
                 group_size=group_size,
@@ -137,6 +141,7 @@ async def start(tmp_path, monkeypatch):
                 accelerator="cpu",
                 accelerators_per_pod=1,
                 startup_seconds=startup_seconds,
+                hang_seconds=hang_seconds,
                 drain_seconds=drain_seconds,
                 scratch=Path(tmp_path),
                 vllm_flags=("--model=/m", "--served-model-name=tiny"),
@@ -243,6 +248,47 @@ async def test_a_hanging_engine_is_not_ready_until_it_goes_on(start):
     await pod.engine("hang/0")
     await pod.until_ready()
     assert pod.journal.stalls == 1
+
+
+async def test_an_engine_that_hangs_for_too_long_ends_the_pod(start):
+    pod = start(hang_seconds=1.0)
+    await pod.until_ready()
+    await pod.engine("hang/1")
+    await pod.engine("busy/2")
+    with pytest.raises(EngineFailure, match=r"2 unanswered requests .* no progress for 1 s: it hangs") as failure:
+        await pod.task
+    assert failure.value.code == HUNG
+    assert "spec.engine.hangSeconds is 1" in str(failure.value)
+
+
+async def test_an_engine_that_hangs_while_idle_is_found_out(start, monkeypatch):
+    monkeypatch.setattr(progress, "IDLE_SECONDS", 0.3)
+    pod = start(hang_seconds=1.0)
+    await pod.until_ready()
+    await pod.engine("hang/2")
+    with pytest.raises(EngineFailure, match=r"unanswered request.* it hangs"):
+        await pod.task
+
+
+async def test_an_http_server_that_answers_nothing_ends_the_pod(start):
+    pod = start(hang_seconds=1.0)
+    await pod.until_ready()
+    await pod.engine("sick/1")
+    await pod.until(503, "/health")
+    with pytest.raises(EngineFailure, match="/health has not said 200 for 1 s") as failure:
+        await pod.task
+    assert failure.value.code == HUNG
+
+
+async def test_a_long_step_beside_looks_that_fail_is_no_hang(start):
+    pod = start(hang_seconds=1.0)
+    await pod.until_ready()
+    await pod.engine("busy/1")
+    await pod.engine("mute/1")
+    await asyncio.sleep(1.5)
+    assert not pod.task.done(), "nobody could look at it"
+    await pod.engine("mute/0")
+    await pod.until_ready()
 
 
 async def test_an_idle_engine_with_a_request_left_open_proves_itself(start, monkeypatch):

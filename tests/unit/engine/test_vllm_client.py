@@ -29,6 +29,11 @@ async def engine():
         status, body = answers["completion"]
         return web.json_response(body, status=status)
 
+    async def classes(request):
+        seen["body"] = await request.json()
+        status, body = answers.get("classes", (404, {"detail": "Not Found"}))
+        return web.json_response(body, status=status)
+
     async def metrics(_):
         return web.Response(text=answers["metrics"])
 
@@ -37,6 +42,7 @@ async def engine():
 
     application = web.Application()
     application.add_routes([web.get("/health", health), web.post("/v1/completions", completion)])
+    application.add_routes([web.post("/classify", classes)])
     application.add_routes([web.get("/metrics", metrics), web.get("/load", load)])
     runner = web.AppRunner(application)
     await runner.setup()
@@ -59,6 +65,18 @@ async def test_a_token_counts_only_when_one_was_produced(engine):
     assert "produced no token" in await client.produce_token()
     answers["completion"] = (404, {"message": "The model `tiny` does not exist."})
     assert "answered 404" in await client.produce_token()
+
+
+async def test_a_model_that_makes_vectors_is_asked_for_one(engine):
+    answers, seen, client = engine
+    answers["completion"] = (404, {"detail": "Not Found"})
+    answers["classes"] = (200, {"data": [{"probs": [1.0]}]})
+    assert await client.produce_token() == ""
+    assert seen["body"] == {"model": "tiny", "input": "Hello"}
+    answers["classes"] = (500, {"message": "EngineCore died"})
+    assert (await client.produce_token()).startswith("/classify answered 500")
+    answers.pop("classes")
+    assert await client.produce_token() == '/v1/completions answered 404: {"detail": "Not Found"}'
 
 
 async def test_every_data_rank_must_produce_a_token(engine):
