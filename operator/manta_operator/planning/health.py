@@ -7,7 +7,8 @@
     failing   a group that does not serve, with words for why: a pod has a problem or restarted often, or it is late
 
     since     = max over pods (created, started, fetched, stopped being ready)   the youngest pod, the latest mishap
-    allowed   = (startupSeconds, or HUNG_SECONDS if the processes that served hang) + BACK_OFF x (2^count - 1)
+    allowed   = (startupSeconds, or hangSeconds + HANG_MARGIN if the processes that served hang)
+                + BACK_OFF x (2^count - 1)
     restart   : every pod exists and runs, the group does not serve, now >= since + allowed, count < BUDGET
     healed    : count > 0 and the group has served for HEALED_SECONDS: count = 0 again
 
@@ -24,8 +25,11 @@ from manta_operator.planning.observed import SUSPICIOUS_SECONDS, Observed, Obser
 
 BUDGET = 5
 BACK_OFF_SECONDS = 60.0
-HUNG_SECONDS = 300.0
-"""The launcher ends an engine that makes no progress much sooner; what is still not ready by then will not be."""
+HANG_MARGIN_SECONDS = 60.0
+"""The launcher takes an engine that makes no progress for unready after 60 s, and ends it after hangSeconds: that is
+60 s before the pod has been unready for so long, and this is the second line, 120 s behind."""
+PATIENCE_SECONDS = 360.0
+"""Where no other group serves, one that may come back by itself is waited for."""
 HEALED_SECONDS = 600.0
 BLINK_SECONDS = 60.0
 """Some failed probes. A longer absence is no blink while others serve."""
@@ -70,6 +74,7 @@ class Deadlines:
 
     startup: float = 1800.0
     progress: float = 2400.0
+    hang: float = 300.0
 
 
 def blinking_until(group: ObservedGroup, observed: Observed) -> float | None:
@@ -78,7 +83,7 @@ def blinking_until(group: ObservedGroup, observed: Observed) -> float | None:
     if group.lost or not group.complete or not absent or not all(pod.only_unready for pod in absent):
         return None
     others = any(other.ready for other in observed.groups if other.name != group.name)
-    return max(pod.unready_since or 0.0 for pod in absent) + (BLINK_SECONDS if others else HUNG_SECONDS)
+    return max(pod.unready_since or 0.0 for pod in absent) + (BLINK_SECONDS if others else PATIENCE_SECONDS)
 
 
 def restart_due(group: ObservedGroup, deadlines: Deadlines) -> float | None:
@@ -100,7 +105,7 @@ def hopeless_at(group: ObservedGroup, deadlines: Deadlines) -> float | None:
         return None
     since = max(group.created, *map(_prepared, group.members), *(pod.unready_since or 0.0 for pod in absent))
     hung = bool(absent) and all(pod.only_unready for pod in absent)
-    allowed = min(HUNG_SECONDS, deadlines.startup) if hung else deadlines.startup
+    allowed = deadlines.hang + HANG_MARGIN_SECONDS if hung else deadlines.startup
     return since + allowed + BACK_OFF_SECONDS * (2.0 ** _count(group) - 1)
 
 

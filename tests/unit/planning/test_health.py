@@ -78,8 +78,8 @@ def revived(made, at):
         ("never served: startupSeconds", starting(), BORN + 1800),
         ("the first restart waits a minute longer", restarted(starting(), 1, BORN - 1), BORN + 1860),
         ("the fifth a quarter of an hour", restarted(starting(), 4, BORN - 1), BORN + 1800 + 900),
-        ("served, and the same engine stopped: it hangs", stopped(serving(), BORN + 900), BORN + 1200),
-        ("of two pods one stopped", half(serving(pods=2), BORN + 900), BORN + 1200),
+        ("served, and the same engine stopped: it hangs", stopped(serving(), BORN + 900), BORN + 1260),
+        ("of two pods one stopped", half(serving(pods=2), BORN + 900), BORN + 1260),
         ("served, and its engine starts anew: startupSeconds", revived(serving(), BORN + 900), BORN + 2700),
         ("fetched for an hour: startupSeconds from then on", fetched(starting(), BORN + 3600), BORN + 5400),
         ("nothing to fetch", fetched(starting(), BORN - 1), BORN + 1800),
@@ -214,7 +214,7 @@ def test_when_a_group_is_late(case, made, late):
 def test_states():
     blinking = stopped(group("old", 0, created=BORN), BORN + 900)
     assert health.state(*see(blinking, BORN + 950)) == "blinking"
-    assert health.state(*see(blinking, BORN + 1250)) == "starting"
+    assert health.state(*see(blinking, BORN + 1300)) == "starting"
     assert health.state(*see(group("old", 0, created=BORN), BORN + 900)) == "serving"
     assert health.state(*see(group("old", 0, created=BORN), BORN + 900, frozenset({"node-1"}))) == "lost"
     assert health.state(*see(starting(), BORN + 10)) == "starting"
@@ -231,4 +231,4 @@ def test_a_pod_that_does_not_end_is_lost(after, lost):
 
 def test_moments_to_look_again():
     seen, _ = see(stopped(group("old", 0, created=BORN), BORN + 900), BORN + 901)
-    assert set(health.moments([seen], DEADLINES)) == {BORN + 900 + health.NODE_SECONDS, BORN + 1200, BORN + 3300}
+    assert set(health.moments([seen], DEADLINES)) == {BORN + 900 + health.NODE_SECONDS, BORN + 1260, BORN + 3300}
