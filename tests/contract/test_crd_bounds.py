@@ -15,6 +15,8 @@ NODES = walk(open_api_schema())
 FILL = {
     "spec.model.uri": "hf://a/" + "b" * 2000,
     "spec.model.endpoint": "http://" + "a" * 2000,
+    "spec.model.adapters[*].uri": "hf://a/" + "b" * 2000,
+    "spec.model.adapters[*].endpoint": "http://" + "a" * 2000,
     "spec.model.cache.hostPath": "/" + "a" * 2000,
     "spec.engine.args[*]": "--a=" + "b" * 2000,
     "spec.router.cache.size": "1." + "1" * 2000,
@@ -141,5 +143,6 @@ def items(path: str, count: int) -> list[Any]:
         return [f"--flag-{i}" for i in range(count)]
     if path not in ITEMS:
         return [f"a{i}" for i in range(count)]
-    key = {"spec.engine.env": "name", "spec.router.tenants": "name", "status.conditions": "type"}.get(path)
+    named = ("spec.engine.env", "spec.model.adapters", "spec.router.tenants", "status.adapters")
+    key = "type" if path == "status.conditions" else "name" if path in named else ""
     return [ITEMS[path] | ({key: f"A{i}"} if key else {}) for i in range(count)]

@@ -36,6 +36,7 @@ CASES = {
         ("", "0Mi", "0.5Gi", "64Ki", "1000", "64MB", "64 Mi", "-1Mi", "Mi", "1mi", "1Ti", "1000G", "1000000M", "9G9"),
     ),
     fields.TENANT_PATTERN: Case(("a", "team-a", "Team_A.1", "1"), ("", "-a", "a-", ".a", "a b", "a/b", "ä")),
+    fields.ADAPTER_PATTERN: Case(("a", "sql-v2", "Org/sql.1:x_y", "1"), ("", "-a", "a/", "a b", ":a", "ä", 'a"b')),
     fields.HEADER_PATTERN: Case(("x-session-id", "a", "x1"), ("", "X-Session", "x_y", "-x", "x-", "x:", "a b")),
     fields.ENDPOINT_PATTERN: Case(
         ("https://hub.example.com", "http://minio.minio:9000", "http://10.0.0.1/a/b", "http://a.b-c/v1_x~.y"),

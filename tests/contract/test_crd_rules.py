@@ -40,6 +40,18 @@ def split(tensor: int, pipeline: int, per_pod: int, executor: str = "auto") -> d
     }
 
 
+def adapter(**fields: Any) -> dict[str, Any]:
+    return model(adapters=[{"name": "sql", "uri": "hf://a/b"} | fields])
+
+
+def guesses(**fields: Any) -> dict[str, Any]:
+    return engine(speculative={"tokens": 3} | fields)
+
+
+def draft(**fields: Any) -> dict[str, Any]:
+    return guesses(method="draft_model", model={"uri": "hf://a/b"} | fields)
+
+
 def router(**fields: Any) -> dict[str, Any]:
     return {"router": fields}
 
@@ -57,8 +69,8 @@ CASES = [
     Case("hf shallow", "must be hf://organisation/name", "spec.model.uri", model(uri="hf://a"), model(uri="hf://A_1/b-")),
     Case("pvc alone", "must be pvc://claim/path", "spec.model.uri", model(uri="pvc://c"), model(uri="pvc://c/a/b")),
     Case("pvc case", "must be pvc://claim/path", "spec.model.uri", model(uri="pvc://C/a"), model(uri="pvc://a.b/c")),
-    Case("file relative", "must be file:///", "spec.model.uri", model(uri="file://a/b"), model(uri="file:///a/b")),
-    Case("file root", "must be file:///", "spec.model.uri", model(uri="file:///"), model(uri="file:///a")),
+    Case("file relative", "must be file:///absolute", "spec.model.uri", model(uri="file://a/b"), model(uri="file:///a/b")),
+    Case("file root", "must be file:///absolute", "spec.model.uri", model(uri="file:///"), model(uri="file:///a")),
     Case("short bucket", "must be s3://bucket/prefix", "spec.model.uri", model(uri="s3://b/p"), model(uri="s3://b-1/p")),
     Case("bucket case", "must be s3://bucket/prefix", "spec.model.uri", model(uri="gs://B12"), model(uri="gs://b_12")),
     Case("empty part", "must be s3://bucket/prefix", "spec.model.uri", model(uri="s3://bbb/a//b"), model(uri="s3://bbb/a/")),
@@ -76,23 +88,23 @@ CASES = [
     Case("tab", "must not hold . or ..", "spec.model.uri", model(uri="file:///a\tb"), model(uri="file:///atb")),
     Case(
         "revision of a file",
-        "only an hf:// model has revisions",
+        "only hf:// has revisions",
         "spec.model.revision",
         model(uri="file:///a", revision="main"),
         model(revision="main"),
     ),
     Case(
         "credentials of a claim",
-        "pvc:// and file:// models need no credentials",
+        "pvc:// and file:// need no credentials",
         "spec.model.credentialsSecret",
         model(uri="pvc://a/b", credentialsSecret="s"),
         model(credentialsSecret="s"),
     ),
-    Case("endpoint of a claim", "only hf://, s3:// and gs:// models", "spec.model.endpoint",
+    Case("endpoint of a claim", "only hf://, s3:// and gs:// are fetched", "spec.model.endpoint",
          model(uri="pvc://a/b", endpoint="http://a"), model(uri="gs://abc", endpoint="http://a")),
     Case("region of a hub", "only a bucket of s3:// has a region", "spec.model.region",
          model(region="eu-1"), model(uri="s3://abc", region="eu-1")),
-    Case("pull secret", "pvc:// and file:// models need no credentials", "spec.model.credentialsSecret",
+    Case("pull secret", "pvc:// and file:// need no credentials", "spec.model.credentialsSecret",
          model(uri="file:///a", credentialsSecret="s"), model(uri="oci://r/a:1", credentialsSecret="s")),
     Case(
         "two caches",
@@ -101,6 +113,81 @@ CASES = [
         model(cache={"claim": "a", "sizeLimit": "1Gi"}),
         model(cache={"claim": "a"}),
     ),
+    *(
+        Case(f"adapter: {name}", rule, f"spec.model.adapters[0].{field_}", adapter(**refused), adapter(**accepted))
+        for name, rule, field_, refused, accepted in (
+            ("no scheme", "an adapter comes from hf://", "uri", {"uri": "a/b"}, {"uri": "hf://a/b"}),
+            ("image", "an adapter comes from hf://", "uri", {"uri": "oci://r.io/a:1"}, {"uri": "pvc://claim/p"}),
+            ("hf deep", "must be hf://organisation/name", "uri", {"uri": "hf://a/b/c"}, {"uri": "hf://a/b.1"}),
+            ("bucket", "must be s3://bucket/prefix", "uri", {"uri": "s3://b/p"}, {"uri": "gs://b-1/p"}),
+            ("claim alone", "must be pvc://claim/path", "uri", {"uri": "pvc://c"}, {"uri": "pvc://c/a/b"}),
+            ("relative", "must be file:///absolute", "uri", {"uri": "file://a/b"}, {"uri": "file:///a/b"}),
+            ("below the root", "must be file:///folder/adapter", "uri", {"uri": "file:///a/"}, {"uri": "file:///a//b"}),
+            ("dots", "must not hold . or ..", "uri", {"uri": "file:///a/../b"}, {"uri": "file:///a/..b"}),
+            ("revision", "only hf:// has revisions", "revision",
+             {"uri": "s3://abc", "revision": "v1"}, {"revision": "v1"}),
+            ("endpoint", "only hf://, s3:// and gs:// are fetched", "endpoint",
+             {"uri": "pvc://a/b", "endpoint": "http://a"}, {"endpoint": "http://a"}),
+            ("region", "only a bucket of s3://", "region",
+             {"uri": "gs://abc", "region": "eu"}, {"uri": "s3://abc", "region": "eu"}),
+            ("credentials", "pvc:// and file:// need no credentials", "credentialsSecret",
+             {"uri": "file:///a/b", "credentialsSecret": "s"}, {"credentialsSecret": "s"}),
+        )
+    ),
+    Case("adapter with a served name", "an adapter must not have a name of the model", "spec.model.adapters",
+         model(servedNames=["a", "b"], adapters=[{"name": "c", "uri": "hf://a/b"}, {"name": "b", "uri": "hf://a/b"}]),
+         model(servedNames=["a", "b"], adapters=[{"name": "tiny", "uri": "hf://a/b"}]),
+         "adapter b has a name of the model: clients could ask for only one of the two"),
+    Case("adapter with the own name", "metadata.name is the name of the model", "spec.model.adapters",
+         adapter(name="tiny"), adapter(name="tiny-2")),
+    Case("rank without kernels", "must be one of 8, 16", "spec.engine.lora.maxRank",
+         engine(lora={"maxRank": 24}), engine(lora={"maxRank": 320})),
+    Case("modules without room", "--lora-modules needs an engine", "spec.engine.args",
+         engine(args=["--lora-modules=a=/b"]), engine(args=["--lora-modules=a=/b"], lora={})),
+    Case("beginning of modules", "--lora-modules needs an engine", "spec.engine.args",
+         engine(args=["--lora_mod=a=/b"]), adapter() | engine(args=["--lora_mod=a=/b"])),
+    *(
+        Case(f"draft: {name}", rule, f"spec.engine.speculative.model.{field_}", draft(**refused), draft(**accepted))
+        for name, rule, field_, refused, accepted in (
+            ("no scheme", "must start with hf://", "uri", {"uri": "a/b"}, {"uri": "oci://r.io/a:1"}),
+            ("image without a tag", "must be oci://", "uri", {"uri": "oci://r.io/a"}, {"uri": "oci://r.io/a:1#d"}),
+            ("hf deep", "must be hf://organisation/name", "uri", {"uri": "hf://a/b/c"}, {"uri": "hf://a/b.1"}),
+            ("bucket", "must be s3://bucket/prefix", "uri", {"uri": "s3://b/p"}, {"uri": "gs://b-1/p"}),
+            ("claim alone", "must be pvc://claim/path", "uri", {"uri": "pvc://c"}, {"uri": "pvc://c/a/b"}),
+            ("relative", "must be file:///absolute", "uri", {"uri": "file://a/b"}, {"uri": "file:///a/b"}),
+            ("dots", "must not hold . or ..", "uri", {"uri": "file:///a/../b"}, {"uri": "file:///a/..b"}),
+            ("revision", "only hf:// has revisions", "revision",
+             {"uri": "s3://abc", "revision": "v1"}, {"revision": "v1"}),
+            ("endpoint", "only hf://, s3:// and gs:// are fetched", "endpoint",
+             {"uri": "pvc://a/b", "endpoint": "http://a"}, {"endpoint": "http://a"}),
+            ("region", "only a bucket of s3://", "region",
+             {"uri": "gs://abc", "region": "eu"}, {"uri": "s3://abc", "region": "eu"}),
+            ("credentials", "pvc:// and file:// need no credentials", "credentialsSecret",
+             {"uri": "file:///a/b", "credentialsSecret": "s"}, {"credentialsSecret": "s"}),
+        )
+    ),
+    Case("draft without weights", "this method guesses with weights", "spec.engine.speculative.model",
+         guesses(method="eagle3"), guesses(method="mtp")),
+    Case("ngram with weights", "this method guesses from the text", "spec.engine.speculative.model",
+         guesses(method="ngram", model={"uri": "hf://a/b"}), guesses(method="draft_model", model={"uri": "hf://a/b"})),
+    Case("draft looks up", "only ngram looks into the prompt: leave it", "spec.engine.speculative.promptLookupMax",
+         guesses(method="mtp", promptLookupMax=4), guesses(method="ngram_gpu", promptLookupMax=4)),
+    Case("draft looks up rows", "only ngram looks into the prompt: leave this", "spec.engine.speculative.promptLookupMin",
+         guesses(method="suffix", promptLookupMin=4), guesses(method="ngram", promptLookupMin=4)),
+    Case("lookup of nothing", "promptLookupMin must be at most", "spec.engine.speculative.promptLookupMin",
+         guesses(method="ngram", promptLookupMin=4, promptLookupMax=3),
+         guesses(method="ngram", promptLookupMin=4, promptLookupMax=4)),
+    *(
+        Case(f"two overrides: {flag}", "ropeScaling becomes", "spec.engine.ropeScaling",
+             engine(ropeScaling={"type": "yarn", "factor": 2}, args=[flag]),
+             engine(ropeScaling={"type": "yarn", "factor": 2.5}, args=["--hf-config-path=/a", "--hf-token=a"]))
+        for flag in ("--hf-overrides={}", "--hf_overrides={}", "--hf-overrides.a=1", "--hf-over={}")
+    ),
+    Case("whole prompts", "without chunkedPrefill a prompt", "spec.engine.maxNumBatchedTokens",
+         engine(chunkedPrefill=False, maxModelLen=4096, maxNumBatchedTokens=2048),
+         engine(chunkedPrefill=False, maxModelLen=4096, maxNumBatchedTokens=4096)),
+    Case("fewer tokens than requests", "every running request computes", "spec.engine.maxNumBatchedTokens",
+         engine(maxNumSeqs=64, maxNumBatchedTokens=63), engine(maxNumSeqs=64, maxNumBatchedTokens=64)),
     Case("no flag", FLAG[:40], "spec.engine.args", engine(args=["--a", "b"]), engine(args=["--a=b"]), FLAG + "b"),
     Case("short", FLAG[:40], "spec.engine.args", engine(args=["-tp=2"]), engine(args=["--a"]), FLAG + "-tp=2"),
     Case(

@@ -78,7 +78,7 @@ def test_only_the_fetch_sees_the_credentials(model):
         for name, entry in environment(fetcher(model)).items()
         if "secretKeyRef" in entry.get("valueFrom", {})
     }
-    keys = fetching._KEYS[model["uri"].partition("://")[0]] if "credentialsSecret" in model else {}
+    keys = fetching.KEYS[model["uri"].partition("://")[0]] if "credentialsSecret" in model else {}
     assert {name: not ref.get("optional", False) for name, ref in secrets.items()} == keys
     assert all((ref["name"], ref["key"]) == ("s", name) for name, ref in secrets.items())
 

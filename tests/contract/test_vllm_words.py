@@ -24,6 +24,11 @@ def test_kv_cache_dtype() -> None:
     assert set(get_args(choices.KVCacheDType)) <= literal("config/cache.py", "CacheDType")
 
 
+def test_ranks_of_adapters() -> None:
+    """A rank of 1 is left out: vLLM has no adapters of that kind but for a few."""
+    assert set(map(str, choices.LORA_RANKS)) == literal("config/lora.py", "MaxLoRARanks") - {"1"}
+
+
 def test_dtype() -> None:
     assert set(get_args(choices.DType)) <= literal("config/model.py", "ModelDType")
 
@@ -33,6 +38,39 @@ def test_attention_backend() -> None:
     [backends] = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "AttentionBackendEnum"]
     known = {t.id for n in backends.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
     assert set(get_args(choices.AttentionBackend)) - {"auto"} <= known
+
+
+def test_speculative_methods() -> None:
+    known = literal("config/speculative.py", "SpeculativeMethod") | set().union(
+        *(literal("config/speculative.py", f"{kind}Types") for kind in ("NgramGPU", "DFlashModel", "DSparkModel")),
+        literal("config/speculative.py", "EagleModelTypes"),
+        literal("config/speculative.py", "MTPModelTypes"),
+    )
+    assert set(get_args(engine_words.SpeculativeMethod)) <= known
+    assert set(engine_words.NEEDS_MODEL) | set(engine_words.TAKES_NO_MODEL) <= known
+
+
+def test_structured_outputs_backends() -> None:
+    known = literal("config/structured_outputs.py", "StructuredOutputsBackend")
+    assert set(get_args(engine_words.StructuredOutputsBackend)) == known
+
+
+@pytest.mark.parametrize(
+    ("ours", "path", "name"),
+    [
+        (engine_words.ToolCallParser, "tool_parsers/__init__.py", "_TOOL_PARSERS_TO_REGISTER"),
+        (engine_words.ReasoningParser, "reasoning/__init__.py", "_REASONING_PARSERS_TO_REGISTER"),
+    ],
+)
+def test_parsers(ours: object, path: str, name: str) -> None:
+    assert set(get_args(ours)) == keys(path, name)
+
+
+def test_rope_types() -> None:
+    tree = parse("model_executor/layers/rotary_embedding/__init__.py")
+    compared = [n for n in ast.walk(tree) if isinstance(n, ast.Compare) and ast.unparse(n.left) == "scaling_type"]
+    known = {w.value for n in compared for w in ast.walk(n) if isinstance(w, ast.Constant)}
+    assert set(get_args(engine_words.RopeType)) <= known
 
 
 def test_planned_flags_exist() -> None:
@@ -59,6 +97,16 @@ def package() -> Path:
 
 def parse(path: str) -> ast.Module:
     return ast.parse((package() / path).read_text())
+
+
+def keys(path: str, name: str) -> set[str]:
+    """The keys of `name = {...}` in a file of vLLM."""
+    for node in parse(path).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name and isinstance(node.value, ast.Dict):
+            return {
+                key.value for key in node.value.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)
+            }
+    raise AssertionError(f"{path} has no {name}")
 
 
 def literal(path: str, name: str) -> set[str]:

@@ -18,13 +18,20 @@ MINIMAL: dict[str, Any] = {
 ITEMS: dict[str, Any] = {
     "spec.engine.env": {"name": "A"},
     "spec.gateway.parentRefs": {"name": "g"},
+    "spec.engine.lora": {},
+    "spec.engine.ropeScaling": {"type": "yarn", "factor": 2},
+    "spec.engine.speculative": {"method": "mtp", "tokens": 3},
+    "spec.engine.speculative.model": {"uri": "hf://a/b"},
     "spec.router.auth": {"secret": "s"},
+    "spec.model.adapters": {"name": "a", "uri": "hf://a/b"},
     "spec.router.cache": {"size": "64Mi"},
     "spec.router.scheduling.tolerations": {"key": "k", "effect": "NoExecute"},
     "spec.router.tenants": {"name": "anonymous"},
     "spec.router.tracing": {"endpoint": "http://collector:4318"},
     "spec.scheduling.tolerations": {"key": "k", "effect": "NoExecute"},
     "status.conditions": {
+    "status.adapters": {"name": "a", "loaded": 1},
+    "status.adapters[*].replicas": {"replica": 0, "pod": "a-0", "state": "Loaded"},
         "type": "Ready",
         "status": "True",
         "lastTransitionTime": "2026-01-01T00:00:00Z",
@@ -42,6 +49,7 @@ BESIDE: dict[str, tuple[str, Any]] = {
     "spec.router.tenants": ("spec.router.auth", {"secret": "s"}),
     "spec.rollout.progressDeadlineSeconds": ("spec.engine.startupSeconds", 30),
 }
+    "spec.model.adapters[*].region": ("spec.model.adapters[*].uri", "s3://bucket/prefix"),
 """What else has to be there for a rule to accept a field: its path and its value."""
 
 
@@ -69,8 +77,9 @@ def body_with(path: str, value: Any) -> dict[str, Any]:
 def body_without(path: str) -> dict[str, Any]:
     """The minimal body, or one with a valid parent, that lacks `path`."""
     parent, _, name = path.rpartition(".")
-    body = body_with(parent.replace("[*]", ""), []) if "[*]" in parent else copy.deepcopy(MINIMAL)
-    if (holder := parent.replace("[*]", "")) in ITEMS:
+    holder = parent.removesuffix("[*]")
+    body = body_with(holder, []) if holder != parent else copy.deepcopy(MINIMAL)
+    if holder in ITEMS:
         item = {key: value for key, value in ITEMS[holder].items() if key != name}
         return body_with(parent, item)
     node: Any = body

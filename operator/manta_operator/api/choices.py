@@ -81,6 +81,8 @@ AttentionBackend = Literal[
     "TRITON_MLA",
 ]
 
+LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+
 Executor = Literal["auto", "ray", "mp"]
 
 RouterMode = Literal["envoy", "inference-pool"]

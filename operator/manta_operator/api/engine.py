@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from manta_operator.api.adapters import LoraSpec
 from manta_operator.api.choices import AttentionBackend, DType, Executor, KVCacheDType, Quantization
 from manta_operator.api.fields import (
     ENV_NAME_PATTERN,
@@ -82,3 +83,6 @@ class EngineSpec(Frozen):
     startup_seconds: Annotated[int, Field(ge=30, le=86400)] = 1800
     """Seconds that a replica may take until it serves, counted from when its weights are there.
     A replica that does not serve by then is restarted. What fetches the weights is not: it gives up by itself."""
+    lora: LoraSpec | None = None
+    """Room for LoRA adapters. Set, engines take spec.model.adapters at any time without a rollout. Omitted: room by
+    the defaults as soon as there is an adapter, which starts them anew."""

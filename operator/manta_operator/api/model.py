@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from manta_operator.api.adapters import MOST_ADAPTERS, AdapterSpec
 from manta_operator.api.fields import (
     ENDPOINT_PATTERN,
     REGION_PATTERN,
@@ -16,6 +17,7 @@ from manta_operator.api.fields import (
     MemoryQuantity,
     ObjectName,
     ShortText,
+    list_map,
 )
 
 
@@ -57,3 +59,8 @@ class ModelSpec(Frozen):
     """Where fetched weights are kept (hf://, s3://, gs://). Empty: an emptyDir, so every new pod fetches again."""
     chat_template: Annotated[str, Field(min_length=1, max_length=65536)] | None = None
     """A Jinja chat template, written out. Omitted: the template that comes with the model's tokenizer."""
+    adapters: Annotated[
+        tuple[AdapterSpec, ...], Field(max_length=MOST_ADAPTERS, json_schema_extra=list_map("name"))
+    ] = ()
+    """LoRA adapters that every replica loads, and unloads again, while it serves: a change of the list is no rollout.
+    The first one is, unless spec.engine.lora is set: the engines have to be started with room for adapters."""

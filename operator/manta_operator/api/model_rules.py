@@ -1,4 +1,4 @@
-"""The CEL rules about `spec.model`: which URIs there are, and which fields go with them."""
+"""The CEL rules about what names weights, `spec.model` first of all: which URIs, and which fields go with them."""
 
 from manta_operator.api.rule import Rule
 
@@ -18,17 +18,11 @@ _BUCKET = "[a-z0-9][-a-z0-9_.]{1,220}[a-z0-9]"
 _IMAGE = "[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9]([-a-z0-9_.]*[a-z0-9])?)+"
 _VERSION = "(:[A-Za-z0-9_][-A-Za-z0-9_.]{0,127}|@sha256:[0-9a-f]{64})"
 
-_URI_RULES = (
-    Rule(
-        "self.uri.matches('^(hf|s3|gs|pvc|oci|file)://')",
-        "must start with hf:// (Hugging Face Hub), s3:// or gs:// (a bucket), pvc:// (a PersistentVolumeClaim), "
-        "oci:// (an image) or file:/// (a folder of the node)",
-        field_path=".uri",
-    ),
+URI_RULES = (
     Rule(
         "!self.uri.startsWith('hf://') || "
         "self.uri.matches('^hf://[A-Za-z0-9][-A-Za-z0-9_.]*/[A-Za-z0-9][-A-Za-z0-9_.]*$')",
-        "must be hf://organisation/name; a branch, tag or commit goes into spec.model.revision",
+        "must be hf://organisation/name; a branch, tag or commit goes into revision",
         field_path=".uri",
     ),
     Rule(
@@ -39,11 +33,6 @@ _URI_RULES = (
     Rule(
         "!self.uri.startsWith('pvc://') || self.uri.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[^/]')",
         "must be pvc://claim/path: the name of a PersistentVolumeClaim and a folder in it",
-        field_path=".uri",
-    ),
-    Rule(
-        f"!self.uri.startsWith('oci://') || self.uri.matches('^oci://{_IMAGE}{_VERSION}(#[^/#][^#]*)?$')",
-        "must be oci://registry/repository:tag or …@sha256:digest, and #path for a folder in the image",
         field_path=".uri",
     ),
     Rule(
@@ -58,17 +47,17 @@ _URI_RULES = (
         field_path=".uri",
     ),
 )
+"""What holds of every URI, but for its scheme."""
 
-MODEL_RULES = (
-    *_URI_RULES,
+SOURCE_RULES = (
     Rule(
         "!has(self.revision) || self.uri.startsWith('hf://')",
-        "only an hf:// model has revisions: leave it out, or use an hf:// uri",
+        "only hf:// has revisions: leave it out, or use an hf:// uri",
         field_path=".revision",
     ),
     Rule(
         "!has(self.endpoint) || self.uri.matches('^(hf|s3|gs)://')",
-        "only hf://, s3:// and gs:// models are fetched from an address: leave it out, or use such a uri",
+        "only hf://, s3:// and gs:// are fetched from an address: leave it out, or use such a uri",
         field_path=".endpoint",
     ),
     Rule(
@@ -78,7 +67,24 @@ MODEL_RULES = (
     ),
     Rule(
         "!has(self.credentialsSecret) || self.uri.matches('^(hf|s3|gs|oci)://')",
-        "pvc:// and file:// models need no credentials: leave it out, or use another uri",
+        "pvc:// and file:// need no credentials: leave it out, or use another uri",
         field_path=".credentialsSecret",
     ),
+)
+"""Which fields go with which URIs."""
+
+MODEL_RULES = (
+    Rule(
+        "self.uri.matches('^(hf|s3|gs|pvc|oci|file)://')",
+        "must start with hf:// (Hugging Face Hub), s3:// or gs:// (a bucket), pvc:// (a PersistentVolumeClaim), "
+        "oci:// (an image) or file:/// (a folder of the node)",
+        field_path=".uri",
+    ),
+    Rule(
+        f"!self.uri.startsWith('oci://') || self.uri.matches('^oci://{_IMAGE}{_VERSION}(#[^/#][^#]*)?$')",
+        "must be oci://registry/repository:tag or …@sha256:digest, and #path for a folder in the image",
+        field_path=".uri",
+    ),
+    *URI_RULES,
+    *SOURCE_RULES,
 )

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from manta_operator.api.adapters import AdapterSpec, LoraSpec
 from manta_operator.api.engine import EngineSpec, EnvVar, Resources
 from manta_operator.api.fields import ACCELERATOR_PATTERN, AutoOrCount, Frozen, ShortText
 from manta_operator.api.integrations import GatewaySpec, MonitoringSpec, ParentRef
@@ -29,6 +30,7 @@ from manta_operator.api.scheduling import RouterSchedulingSpec, SchedulingSpec, 
 __all__ = [
     "AcceleratorSpec",
     "AuthSpec",
+    "AdapterSpec",
     "CacheSpec",
     "EngineSpec",
     "EnvVar",
@@ -37,6 +39,7 @@ __all__ = [
     "LLMDeployment",
     "LLMDeploymentSpec",
     "ModelCache",
+    "LoraSpec",
     "ModelSpec",
     "MonitoringSpec",
     "ParallelismSpec",

@@ -22,6 +22,9 @@ LABEL_POD_INDEX = "apps.kubernetes.io/pod-index"
 FETCH_CONTAINER = "fetch"
 """The init container of an engine pod that brings the model into the cache."""
 
+ADAPTERS_CONTAINER = "adapters"
+"""The container of an engine pod that fetches LoRA adapters while the engine runs."""
+
 COMPONENT_ENGINE = "engine"
 COMPONENT_ROUTER = "router"
 
@@ -64,6 +67,11 @@ def group_service_name(deployment: str) -> str:
 def group_secret_name(deployment: str) -> str:
     """Return the name of the Secret with which the pods of a group know each other."""
     return f"{deployment}-group"
+
+
+def adapters_name(deployment: str) -> str:
+    """Return the name of the ConfigMap with the list of adapters."""
+    return f"{deployment}-adapters"
 
 
 def router_name(deployment: str) -> str:

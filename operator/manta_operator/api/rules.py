@@ -9,6 +9,14 @@ that CEL cannot state (does the model fit?) belongs to the planner.
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from manta_operator.api.adapter_rules import (
+    ADAPTER_RULES,
+    LORA_RULES,
+    MODULES_RULES,
+    OWN_NAME_RULES,
+    SERVED_NAME_RULES,
+)
+from manta_operator.api.engine_rules import ENGINE_RULES, SPECULATIVE_RULES
 from manta_operator.api.flags import ARGS_RULES
 from manta_operator.api.model_rules import ENDPOINT_VARIABLES, MODEL_RULES, SECRET_VARIABLES
 from manta_operator.api.router_rules import ROUTER_RULES
@@ -24,6 +32,7 @@ OWN_VARIABLES = (
     "POD_NAMESPACE",
     "RAY_ADDRESS",
 )
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING",
 """Environment variables of the engine container that Manta sets itself."""
 
 
@@ -70,6 +79,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
                 field_path=".metadata.name",
             ),
         ),
+            *OWN_NAME_RULES,
         "spec": (
             Rule(
                 "!has(self.parallelism.tensor) || !has(self.parallelism.pipeline) || !has(self.accelerator.perPod) || "
@@ -91,6 +101,8 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
                 "self.rollout.progressDeadlineSeconds > self.engine.startupSeconds",
                 "progressDeadlineSeconds must be more than spec.engine.startupSeconds, "
                 "the time that one replica may take to start: raise it, or leave it out for startupSeconds + 600",
+            *MODULES_RULES,
+            *ENGINE_RULES,
                 field_path=".rollout.progressDeadlineSeconds",
             ),
             Rule(
@@ -103,10 +115,14 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
                 "self.gateway.hostnames.size() == 0 || self.gateway.parentRefs.size() > 0",
                 "host names are served by a gateway: name one in parentRefs, or leave hostnames out",
                 field_path=".gateway.hostnames",
+        "spec.engine.speculative": SPECULATIVE_RULES,
+        "spec.engine.speculative.model": MODEL_RULES,
+        "spec.engine.lora": LORA_RULES,
             ),
             *ROUTER_RULES,
         ),
-        "spec.model": MODEL_RULES,
+        "spec.model": (*MODEL_RULES, *SERVED_NAME_RULES),
+        "spec.model.adapters[*]": ADAPTER_RULES,
         "spec.model.cache": (
             Rule(
                 "(has(self.claim) ? 1 : 0) + (has(self.hostPath) ? 1 : 0) + (has(self.sizeLimit) ? 1 : 0) <= 1",

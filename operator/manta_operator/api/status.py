@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from manta_operator.api.adapters import MOST_ADAPTERS, AdapterStatus
 from manta_operator.api.fields import Frozen, list_map
 
 Truth = Literal["True", "False", "Unknown"]
@@ -95,6 +96,11 @@ class LLMDeploymentStatus(Frozen):
         tuple[Condition, ...],
         Field(max_length=32, json_schema_extra=list_map("type")),
     ] = ()
+    adapters: Annotated[
+        tuple[AdapterStatus, ...],
+        Field(max_length=MOST_ADAPTERS, json_schema_extra=list_map("name")),
+    ] = ()
+    """How the adapters of spec.model.adapters are."""
     """What is true, false or not known, one entry a type."""
     decisions: Annotated[
         tuple[Decision, ...],

@@ -5,16 +5,17 @@
 The controller applies what comes out; `manta plan` and `manta render` print it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment, LLMDeploymentSpec
-from manta_operator.builders import access, engine_groups, integrations, pod_template, protection
+from manta_operator.builders import access, adapters, engine_groups, integrations, pod_template, protection
 from manta_operator.builders.engine_pod import engine_template, template_hash
 from manta_operator.builders.routing import changing, routing
 from manta_operator.facts.accelerators import catalog
 from manta_operator.facts.models import ModelFacts
+from manta_operator.planning.adapters import lora_of
 from manta_operator.planning import fit
 from manta_operator.planning.mode_change import Routers
 from manta_operator.planning.observe import Observed
@@ -74,6 +75,7 @@ def desire(
         template_hash(template),
         observed,
         circumstances,
+    decision = replace(decision, decisions=(*decision.decisions, *adapters.decisions(spec)))
     )
     change = changing(deployment, observed)
     objects = tuple(_objects(deployment, decision, template, change, observed.operator_namespace))
@@ -97,6 +99,7 @@ def _objects(
         protection.disruption_budget(deployment, names.COMPONENT_ROUTER),
         protection.engine_policy(deployment, operator, both_modes=change.admit_both),
         protection.router_policy(deployment, operator, both_modes=change.admit_both),
+        *([adapters.config_map(deployment)] if lora_of(deployment.spec) else []),
         *(engine_groups.statefulset(deployment, decision, group, template) for group in decision.groups),
         *routing(deployment, change),
         *integrations.pod_monitors(deployment),

@@ -5,8 +5,10 @@ The runtime parses what is written here; `tests/contract` holds both sides equal
 
 from manta_operator.api import names
 from manta_operator.api.models import EngineSpec, LLMDeployment
+from manta_operator.builders.adapters import WANTED, vllm_flags
 from manta_operator.builders.model_source import model_source
 from manta_operator.facts.accelerators import Accelerator
+from manta_operator.planning.adapters import lora_of
 from manta_operator.planning.fit import kv_cache_setting
 from manta_operator.planning.shape import Shape
 
@@ -29,6 +31,7 @@ def launcher_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelera
         f"--startup-seconds={spec.engine.startup_seconds}",
         f"--drain-seconds={spec.rollout.drain_seconds}",
     ]
+        *([f"--adapters={WANTED}"] if lora_of(spec) else []),
 
 
 def vllm_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelerator) -> list[str]:
@@ -46,6 +49,7 @@ def vllm_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelerator)
         "--enable-prompt-tokens-details",  # how many of them the prefix cache had
         # An argument with "$(" would be expanded by the kubelet: "$$" is its escape.
         *([f"--chat-template={spec.model.chat_template.replace('$(', '$$(')}"] if spec.model.chat_template else []),
+        *vllm_flags(spec),
         *spec.engine.args,
     ]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
+from manta_operator.builders import adapters
 from manta_operator.builders.engine_args import COMMAND, launcher_args, vllm_args
 from manta_operator.builders.fetching import init_containers
 from manta_operator.builders.model_source import model_source
@@ -24,6 +25,7 @@ USER = 1000
 """User and group of the engine, as in the runtime's image."""
 STATE_PATH = "/mnt/state"
 """What outlives the container and not the pod: the launcher counts its restarts there."""
+_STATE_MOUNT = {"name": "state", "mountPath": STATE_PATH}
 END_MARGIN_SECONDS = 30
 """Grace beyond the drain: the router looks away, vLLM and Ray end."""
 
@@ -32,12 +34,13 @@ def engine_template(deployment: LLMDeployment, choice: Choice, accelerator: Acce
     """Return the pod template without what differs between groups (see `statefulset`)."""
     spec = deployment.spec
     source = model_source(spec)
-    volumes = [*source.volumes, {"name": "state", "emptyDir": {}}]
+    beside = adapters.parts(deployment, _STATE_MOUNT)
+    volumes = [*source.volumes, {"name": "state", "emptyDir": {}}, *beside.volumes]
     if choice.shape.ranks > 1:  # NCCL and Ray exchange through it; the default of 64 MiB is too small
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
     pod: Object = {
         "automountServiceAccountToken": False,
-        "containers": [_container(deployment, choice, accelerator)],
+        "containers": [_container(deployment, choice, accelerator, beside), *beside.containers],
         # Of a Service named "vllm" Kubernetes would make VLLM_PORT=tcp://…, which vLLM takes for its own setting.
         "enableServiceLinks": False,
         "securityContext": {
@@ -68,10 +71,10 @@ def template_hash(template: Object) -> str:
     return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def _container(deployment: LLMDeployment, choice: Choice, accelerator: Accelerator) -> Object:
+def _container(deployment: LLMDeployment, choice: Choice, accelerator: Accelerator, beside: adapters.Parts) -> Object:
     spec = deployment.spec
     source = model_source(spec)
-    mounts = [*source.mounts, {"name": "state", "mountPath": STATE_PATH}]
+    mounts = [*source.mounts, _STATE_MOUNT, *beside.mounts]
     if choice.shape.ranks > 1:
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108 - the engine's, not ours
     return {
@@ -87,6 +90,7 @@ def _container(deployment: LLMDeployment, choice: Choice, accelerator: Accelerat
             *_identity(),
             *_group_token(deployment, choice),
             *_cpu_request(deployment),
+            *beside.env,
             *(var.model_dump(exclude_none=True) for var in spec.engine.env),
         ],
         "ports": [

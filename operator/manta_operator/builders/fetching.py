@@ -11,17 +11,18 @@ from typing import Any
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
 from manta_operator.builders.model_source import ADDRESS, CACHE_MOUNT, CACHE_PATH, ModelSource, Weights
+from manta_operator.planning.adapters import lora_of
 
 Object = dict[str, Any]
 
 COMMAND = ["manta-runtime", "fetch"]
-_KEYS = {
+KEYS = {
     "hf": {"HF_TOKEN": True},
     "s3": {"AWS_ACCESS_KEY_ID": True, "AWS_SECRET_ACCESS_KEY": True, "AWS_SESSION_TOKEN": False},
     "gs": {"GOOGLE_SERVICE_ACCOUNT_KEY": True},
 }
 """Keys of a credentialsSecret, and whether the Secret must have them."""
-_UNPRIVILEGED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+UNPRIVILEGED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
 def init_containers(deployment: LLMDeployment, source: ModelSource, requests: Object, user: int) -> list[Object]:
@@ -33,10 +34,11 @@ def init_containers(deployment: LLMDeployment, source: ModelSource, requests: Ob
         requests: What the engine's container requests: as much here costs the pod nothing.
         user: User and group of the engine.
     """
-    if not source.fetched:
-        return []
-    owner = [_cache_owner(deployment.spec.engine.image, user)] if source.node_cache else []
-    return [*owner, fetch_container(deployment, names.FETCH_CONTAINER, deployment.spec.model, source, requests)]
+    spec = deployment.spec
+    cached = source.fetched or lora_of(spec) is not None
+    owner = [_cache_owner(spec.engine.image, user)] if cached and spec.model.cache.host_path else []
+    fetch = [fetch_container(deployment, names.FETCH_CONTAINER, spec.model, source, requests)] if source.fetched else []
+    return [*owner, *fetch]
 
 
 def _cache_owner(image: str, user: int) -> Object:
@@ -82,7 +84,7 @@ def fetch_container(
         ],
         "env": _environment(deployment, weights),
         "resources": {"requests": requests} if requests else {},
-        "securityContext": _UNPRIVILEGED,
+        "securityContext": UNPRIVILEGED,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [CACHE_MOUNT],
     }
@@ -105,7 +107,7 @@ def _of_the_weights(weights: Weights) -> list[Object]:
     found: list[Object] = [{"name": ADDRESS[scheme][0], "value": weights.endpoint}] if weights.endpoint else []
     if weights.region:
         found.append({"name": "AWS_REGION", "value": weights.region})
-    for key, required in _KEYS[scheme].items() if weights.credentials_secret else ():
+    for key, required in KEYS[scheme].items() if weights.credentials_secret else ():
         reference: Object = {"name": weights.credentials_secret, "key": key}
         found.append(
             {"name": key, "valueFrom": {"secretKeyRef": reference if required else reference | {"optional": True}}}

@@ -80,8 +80,6 @@ class ModelSource:
     mounts: list[dict[str, Any]] = field(default_factory=list)
     fetched: bool = False
     """Whether an init container brings the model to its place in the cache, which the engine only reads."""
-    node_cache: bool = False
-    """Whether the cache is a folder of the node, which the kubelet makes for root alone."""
     pull_secret: str | None = None
     """Name of the Secret with which the kubelet pulls the image of the model."""
 
@@ -113,7 +111,6 @@ def weights_source(weights: Weights, spec: LLMDeploymentSpec, place: Place) -> M
         volumes=[cache_volume(spec.model.cache)],
         mounts=[CACHE_MOUNT | {"readOnly": True}],
         fetched=True,
-        node_cache=spec.model.cache.host_path is not None,
     )
 
 

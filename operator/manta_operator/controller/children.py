@@ -43,7 +43,7 @@ class Child:
     address: str = ""
     """IP address of a router pod, of a group's head, and of an engine pod that fetches its model."""
     mounts: tuple[str, ...] = ()
-    """Of a router pod: the ConfigMaps that it reads."""
+    """Of a pod: the ConfigMaps that it reads."""
     node: str = ""
     """Of a pod: where it runs."""
     fetching: bool = False
@@ -85,7 +85,7 @@ def child(kind: str, body: Mapping[str, Any]) -> Child:
         seen=_text(slim(kind, body)) if kind in KEPT else b"",
         component=intern(component),
         address=status.get("podIP", "") if fetches or head or component == names.COMPONENT_ROUTER else "",
-        mounts=_mounts(body["spec"]) if component == names.COMPONENT_ROUTER else (),
+        mounts=_mounts(body["spec"]) if component else (),
         node=intern(body["spec"].get("nodeName") or "") if kind == "Pod" else "",
         fetching=fetches,
         head=head,
