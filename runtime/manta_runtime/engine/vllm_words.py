@@ -37,7 +37,8 @@ class Facts:
 
     `seconds`: its own account of its steps, the longest of all ranks. `quantization` is "none" when it said that there
     is none; `quantization_kernels` are those that it said it runs the layers with: a method without any may have left
-    the layers as they were. `attention_refused` is a backend that was asked for and not taken.
+    the layers as they were. `quantized_layers` is how many a method quantizes while loading: with 0 it is just a name.
+    `attention_refused` is a backend that was asked for and not taken.
     """
 
     version: str | None = None
@@ -47,6 +48,7 @@ class Facts:
     attention_refused: str | None = None
     quantization: str | None = None
     quantization_kernels: tuple[str, ...] = ()
+    quantized_layers: int | None = None
     kv_cache_dtype: str | None = None
     kv_cache_tokens: int | None = None
     kv_cache_gib: float | None = None
@@ -85,6 +87,7 @@ def facts_json(facts: Facts) -> dict[str, Any]:
         "attentionBackendRefused": facts.attention_refused,
         "quantization": facts.quantization,
         "quantizationKernels": list(facts.quantization_kernels) or None,
+        "quantizedLayers": facts.quantized_layers,
         "kvCacheDtype": facts.kv_cache_dtype,
         "kvCacheTokens": facts.kv_cache_tokens,
         "kvCacheGiB": facts.kv_cache_gib,
@@ -132,6 +135,10 @@ def _kernel(facts: Facts, found: re.Match[str], _: Line) -> Facts:
     return replace(facts, quantization_kernels=tuple(sorted(every)))
 
 
+def _quantized(facts: Facts, found: re.Match[str], _: Line) -> Facts:
+    return replace(facts, quantized_layers=max(int(found["layers"]), facts.quantized_layers or 0))
+
+
 def _kv_tokens(facts: Facts, found: re.Match[str], _: Line) -> Facts:
     many = float(found["many"]) if found["many"] else facts.max_concurrency
     return replace(facts, kv_cache_tokens=int(found["tokens"].replace(",", "")), max_concurrency=many)
@@ -176,6 +183,7 @@ _TELLING: tuple[tuple[str, re.Pattern[str], Callable[[Facts, re.Match[str], Line
     ),
     ("Cannot use ", re.compile(r"Cannot use (?P<name>[A-Z][A-Za-z0-9_.]*) backend on "), _refused),
     ("Kernel", re.compile(r"(?:Using|Selected) (?P<kernel>\w*Kernel\w*) for (?P<scheme>\w[\w -]*\w)"), _kernel),
+    ("Quantizing ", re.compile(r"Quantizing (?P<layers>\d+) layers of types:"), _quantized),
     (
         "KV cache size:",
         re.compile(

@@ -55,6 +55,9 @@ def test_the_config_it_works_with():
          "quantizationKernels", ["CutlassInt8ScaledMMLinearKernel for CompressedTensorsW8A8Int8"]),
         ("[__init__.py:923] Using MarlinLinearKernel for mixed-precision linear",
          "quantizationKernels", ["MarlinLinearKernel for mixed-precision linear"]),
+        ("[base_loader.py:151] Quantizing 16 layers of types: mlp.down_proj: 4 (from linear: fp8_per_channel)",
+         "quantizedLayers", 16),
+        ("[base_loader.py:151] Quantizing 0 layers of types: ", "quantizedLayers", 0),
         ("[kv_cache_utils.py:2327] GPU KV cache size: 65,536 tokens, Maximum concurrency for 1,024 tokens per "
          "request: 64.00x", "kvCacheTokens", 65536),
         ("[kv_cache_utils.py:2327] GPU KV cache size: 65,536 tokens, Maximum concurrency for 1,024 tokens per "
