@@ -17,21 +17,21 @@ MINIMAL: dict[str, Any] = {
 
 ITEMS: dict[str, Any] = {
     "spec.engine.env": {"name": "A"},
-    "spec.gateway.parentRefs": {"name": "g"},
     "spec.engine.lora": {},
     "spec.engine.ropeScaling": {"type": "yarn", "factor": 2},
     "spec.engine.speculative": {"method": "mtp", "tokens": 3},
     "spec.engine.speculative.model": {"uri": "hf://a/b"},
-    "spec.router.auth": {"secret": "s"},
+    "spec.gateway.parentRefs": {"name": "g"},
     "spec.model.adapters": {"name": "a", "uri": "hf://a/b"},
+    "spec.router.auth": {"secret": "s"},
     "spec.router.cache": {"size": "64Mi"},
     "spec.router.scheduling.tolerations": {"key": "k", "effect": "NoExecute"},
     "spec.router.tenants": {"name": "anonymous"},
     "spec.router.tracing": {"endpoint": "http://collector:4318"},
     "spec.scheduling.tolerations": {"key": "k", "effect": "NoExecute"},
-    "status.conditions": {
     "status.adapters": {"name": "a", "loaded": 1},
     "status.adapters[*].replicas": {"replica": 0, "pod": "a-0", "state": "Loaded"},
+    "status.conditions": {
         "type": "Ready",
         "status": "True",
         "lastTransitionTime": "2026-01-01T00:00:00Z",
@@ -45,11 +45,11 @@ ITEMS: dict[str, Any] = {
 
 BESIDE: dict[str, tuple[str, Any]] = {
     "spec.gateway.hostnames": ("spec.gateway.parentRefs", [{"name": "g"}]),
+    "spec.model.adapters[*].region": ("spec.model.adapters[*].uri", "s3://bucket/prefix"),
     "spec.model.region": ("spec.model.uri", "s3://bucket/prefix"),
     "spec.router.tenants": ("spec.router.auth", {"secret": "s"}),
     "spec.rollout.progressDeadlineSeconds": ("spec.engine.startupSeconds", 30),
 }
-    "spec.model.adapters[*].region": ("spec.model.adapters[*].uri", "s3://bucket/prefix"),
 """What else has to be there for a rule to accept a field: its path and its value."""
 
 

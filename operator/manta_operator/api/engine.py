@@ -70,6 +70,9 @@ class EngineSpec(Frozen):
     executor: Executor = "auto"
     """What runs the ranks of a replica: ray (needed for several pods) or mp (processes of one pod).
     auto: ray for several pods, mp for several accelerators in one pod, one process otherwise."""
+    lora: LoraSpec | None = None
+    """Room for LoRA adapters. Set, engines take spec.model.adapters at any time without a rollout. Omitted: room by
+    the defaults as soon as there is an adapter, which starts them anew."""
     args: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...], Field(max_length=64)] = ()
     """More flags for vLLM, one flag an item, for example --max-num-batched-tokens=8192.
     Flags that Manta sets itself, and their beginnings, are refused: use the field that the message names.
@@ -83,6 +86,3 @@ class EngineSpec(Frozen):
     startup_seconds: Annotated[int, Field(ge=30, le=86400)] = 1800
     """Seconds that a replica may take until it serves, counted from when its weights are there.
     A replica that does not serve by then is restarted. What fetches the weights is not: it gives up by itself."""
-    lora: LoraSpec | None = None
-    """Room for LoRA adapters. Set, engines take spec.model.adapters at any time without a rollout. Omitted: room by
-    the defaults as soon as there is an adapter, which starts them anew."""

@@ -31,8 +31,8 @@ OWN_VARIABLES = (
     "POD_NAME",
     "POD_NAMESPACE",
     "RAY_ADDRESS",
-)
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING",
+)
 """Environment variables of the engine container that Manta sets itself."""
 
 
@@ -78,8 +78,8 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
                 "the name must have at most 38 characters, because the names of pods are built from it",
                 field_path=".metadata.name",
             ),
-        ),
             *OWN_NAME_RULES,
+        ),
         "spec": (
             Rule(
                 "!has(self.parallelism.tensor) || !has(self.parallelism.pipeline) || !has(self.accelerator.perPod) || "
@@ -101,8 +101,6 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
                 "self.rollout.progressDeadlineSeconds > self.engine.startupSeconds",
                 "progressDeadlineSeconds must be more than spec.engine.startupSeconds, "
                 "the time that one replica may take to start: raise it, or leave it out for startupSeconds + 600",
-            *MODULES_RULES,
-            *ENGINE_RULES,
                 field_path=".rollout.progressDeadlineSeconds",
             ),
             Rule(
@@ -115,10 +113,9 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
                 "self.gateway.hostnames.size() == 0 || self.gateway.parentRefs.size() > 0",
                 "host names are served by a gateway: name one in parentRefs, or leave hostnames out",
                 field_path=".gateway.hostnames",
-        "spec.engine.speculative": SPECULATIVE_RULES,
-        "spec.engine.speculative.model": MODEL_RULES,
-        "spec.engine.lora": LORA_RULES,
             ),
+            *MODULES_RULES,
+            *ENGINE_RULES,
             *ROUTER_RULES,
         ),
         "spec.model": (*MODEL_RULES, *SERVED_NAME_RULES),
@@ -130,6 +127,9 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
             ),
         ),
         "spec.engine.args": ARGS_RULES,
+        "spec.engine.speculative": SPECULATIVE_RULES,
+        "spec.engine.speculative.model": MODEL_RULES,
+        "spec.engine.lora": LORA_RULES,
         "spec.engine.env[*]": (
             Rule(
                 f"!(self.name in {_any_of(OWN_VARIABLES)})",

@@ -92,15 +92,15 @@ class LLMDeploymentStatus(Frozen):
     """How one replica is cut, in numbers."""
     fit: Fit | None = None
     """Whether one replica fits on its accelerators."""
-    conditions: Annotated[
-        tuple[Condition, ...],
-        Field(max_length=32, json_schema_extra=list_map("type")),
-    ] = ()
     adapters: Annotated[
         tuple[AdapterStatus, ...],
         Field(max_length=MOST_ADAPTERS, json_schema_extra=list_map("name")),
     ] = ()
     """How the adapters of spec.model.adapters are."""
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Field(max_length=32, json_schema_extra=list_map("type")),
+    ] = ()
     """What is true, false or not known, one entry a type."""
     decisions: Annotated[
         tuple[Decision, ...],

@@ -15,8 +15,8 @@ from manta_operator.builders.engine_pod import engine_template, template_hash
 from manta_operator.builders.routing import changing, routing
 from manta_operator.facts.accelerators import catalog
 from manta_operator.facts.models import ModelFacts
-from manta_operator.planning.adapters import lora_of
 from manta_operator.planning import fit
+from manta_operator.planning.adapters import lora_of
 from manta_operator.planning.mode_change import Routers
 from manta_operator.planning.observe import Observed
 from manta_operator.planning.plan import Circumstances, Deadlines, Plan, Wish, plan
@@ -75,8 +75,8 @@ def desire(
         template_hash(template),
         observed,
         circumstances,
-    decision = replace(decision, decisions=(*decision.decisions, *adapters.decisions(spec)))
     )
+    decision = replace(decision, decisions=(*decision.decisions, *adapters.decisions(spec)))
     change = changing(deployment, observed)
     objects = tuple(_objects(deployment, decision, template, change, observed.operator_namespace))
     return Desired(decision, objects, template, keep=change.keep, again_in=change.again_in)

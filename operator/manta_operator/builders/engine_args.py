@@ -30,8 +30,8 @@ def launcher_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelera
         f"--accelerators-per-pod={shape.per_pod}",
         f"--startup-seconds={spec.engine.startup_seconds}",
         f"--drain-seconds={spec.rollout.drain_seconds}",
-    ]
         *([f"--adapters={WANTED}"] if lora_of(spec) else []),
+    ]
 
 
 def vllm_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelerator) -> list[str]:
@@ -46,10 +46,10 @@ def vllm_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelerator)
         f"--pipeline-parallel-size={shape.pipeline}",
         *_memory(spec.engine, accelerator),
         *_options(spec.engine),
+        *vllm_flags(spec),
         "--enable-prompt-tokens-details",  # how many of them the prefix cache had
         # An argument with "$(" would be expanded by the kubelet: "$$" is its escape.
         *([f"--chat-template={spec.model.chat_template.replace('$(', '$$(')}"] if spec.model.chat_template else []),
-        *vllm_flags(spec),
         *spec.engine.args,
     ]
 
