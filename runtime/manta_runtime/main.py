@@ -12,6 +12,7 @@ import click
 _COMMANDS = {
     "engine": ("manta_runtime.engine.command", "engine", "Launch one pod of an engine group (Ray + vLLM)."),
     "fetch": ("manta_runtime.models.command", "fetch", "Fetch a model into a cache, before the engine starts."),
+    "adapters": ("manta_runtime.models.adapters", "adapters", "Fetch LoRA adapters beside a running engine."),
     "simulate": ("manta_runtime.simulator.command", "simulate", "Simulate vLLM's server, for load tests."),
     "router": ("manta_runtime.router.command", "router", "Run a part of the router (Envoy, endpoint picker)."),
 }

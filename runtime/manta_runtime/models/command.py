@@ -14,7 +14,7 @@ from typing import NoReturn
 import click
 
 from manta_runtime.models.failure import STOPPED
-from manta_runtime.models.manifest import damaged, read_manifest
+from manta_runtime.models.manifest import is_complete
 from manta_runtime.models.settings import (
     FetchSettings,
     FetchSettingsError,
@@ -34,7 +34,7 @@ _CREDENTIALS = (
 @click.option("--revision", default="", help="Branch, tag or commit of a hub; omitted: main.")
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="The folder that holds the complete model.")
 @click.option("--pod-ip", required=True, help="The address to tell progress on; never 0.0.0.0.")
-@click.option("--control-port", type=click.IntRange(1, 65535), default=8001, show_default=True)
+@click.option("--control-port", type=click.IntRange(0, 65535), default=8001, show_default=True, help="0: none.")
 @click.option(
     "--retry-seconds",
     type=click.FloatRange(0),
@@ -46,6 +46,8 @@ _CREDENTIALS = (
 @click.option(
     "--chunk-bytes", type=click.IntRange(1024), default=16 * 1024 * 1024, show_default=True, help="Size of a range."
 )
+@click.option("--adapter", is_flag=True, help="Refuse what is no adapter: it needs an adapter_config.json.")
+@click.option("--told", type=click.Path(path_type=Path), help="A file that is told the progress, and how it ends.")
 def fetch(
     uri: str,
     revision: str,
@@ -55,6 +57,8 @@ def fetch(
     retry_seconds: float,
     parallel: int,
     chunk_bytes: int,
+    adapter: bool,
+    told: Path | None,
 ) -> None:
     """Fetch a model into a cache: resumable, verified, and there only when it is complete.
 
@@ -62,8 +66,7 @@ def fetch(
     GOOGLE_SERVICE_ACCOUNT_KEY.
     """
     source = _checked(uri, revision, to, pod_ip)
-    manifest = read_manifest(to)
-    if manifest and (manifest.uri, manifest.revision) == (str(source), revision) and not damaged(to, manifest):
+    if is_complete(to, str(source), revision):
         click.echo(f"manta fetch: {source} is complete in {to}", err=True)
         return
     settings = FetchSettings(
@@ -76,6 +79,8 @@ def fetch(
         retry_seconds=retry_seconds,
         parallel=parallel,
         chunk=chunk_bytes,
+        adapter=adapter,
+        told=told,
     )
     _download(settings)
 

@@ -8,9 +8,10 @@ import os
 import signal
 import sys
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
+from manta_runtime.models.adapters_told import Told, write_told
 from manta_runtime.models.failure import RETRIED, STOPPED, FetchError, PermanentError
 from manta_runtime.models.job import run_job, write_progress
 from manta_runtime.models.log import log_to_stderr
@@ -20,8 +21,10 @@ from manta_runtime.models.staging import Staging
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
     from typing import NoReturn
 
+    from manta_runtime.models.adapters_told import ToldState
     from manta_runtime.models.files import Source
     from manta_runtime.models.settings import FetchSettings
 
@@ -92,7 +95,7 @@ async def _run(settings: FetchSettings, environ: Mapping[str, str]) -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with progress_server(progress, settings.pod_ip, settings.control_port):
+    async with _served(settings, progress):
         teller = asyncio.create_task(_tell(settings, progress))
         ended = asyncio.create_task(job.ended.wait())
         stopped = asyncio.create_task(stopping.wait())
@@ -103,7 +106,29 @@ async def _run(settings: FetchSettings, environ: Mapping[str, str]) -> int:
         teller.cancel()
         for task in (ended, stopped):
             task.cancel()
-        return _report(settings, progress, job.error, finished=job.ended.is_set())
+        code = _report(settings, progress, job.error, finished=job.ended.is_set())
+    _leave_word(settings, progress, job.error)
+    return code
+
+
+def _served(settings: FetchSettings, progress: Progress) -> AbstractAsyncContextManager[None]:
+    if not settings.control_port:
+        return nullcontext()
+    return progress_server(progress, settings.pod_ip, settings.control_port)
+
+
+def _leave_word(settings: FetchSettings, progress: Progress, error: BaseException | None = None) -> None:
+    """Tell the file that was asked for, if any; one that cannot be written costs a warning."""
+    if settings.told is None:
+        return
+    look = progress.look()
+    states: dict[str, ToldState] = {"done": "fetched", "failed": "failed"}
+    message = str(error or "") or (look.line() if look.state == "waiting" else "")
+    told = Told(states.get(look.state, "fetching"), look.bytes, look.total or None, message)
+    try:
+        write_told(settings.told, told)
+    except OSError as trouble:
+        log.warning("%s cannot be written: %s", settings.told, trouble)
 
 
 async def _tell(settings: FetchSettings, progress: Progress) -> None:
@@ -114,6 +139,7 @@ async def _tell(settings: FetchSettings, progress: Progress) -> None:
     while True:
         await asyncio.sleep(_TELL_SECONDS)
         look = progress.look()
+        _leave_word(settings, progress)
         if loop.time() - logged >= settings.log_seconds or (look.waiting_for and not waiting):
             log.info("%s", look.line())
             logged, waiting = loop.time(), look.waiting_for

@@ -17,7 +17,7 @@ from manta_runtime.models.manifest import Manifest, damaged
 from manta_runtime.models.names import check_names
 from manta_runtime.models.progress import as_json
 from manta_runtime.models.retry import patiently
-from manta_runtime.models.selection import select
+from manta_runtime.models.selection import check_adapter, select
 from manta_runtime.models.staging import Staging
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def _fetch(settings: FetchSettings, staging: Staging, progress: Progress, stop: 
     listing = patiently(source.listing, settings.retry_seconds, stop, log.warning)
     where = str(settings.uri)
     files = select(listing.files, where)
+    if settings.adapter:
+        check_adapter(files, where)
     check_names((file.path for file in files), where)
     staging.forget_others(files)
     download = Download(source, staging, progress, settings, stop)

@@ -54,6 +54,12 @@ def parse_manifest(path: Path) -> Manifest | None:
         return None
 
 
+def is_complete(folder: Path, uri: str, revision: str) -> bool:
+    """Return whether the folder holds all of what a fetch of this source and revision has listed."""
+    manifest = read_manifest(folder)
+    return bool(manifest and (manifest.uri, manifest.revision) == (uri, revision) and not damaged(folder, manifest))
+
+
 def damaged(folder: Path, manifest: Manifest) -> list[str]:
     """Return the files that are missing, no plain files, or not of the size that the list says."""
     return [file.path for file in manifest.files if not _is_whole(folder / file.path, file.size)]

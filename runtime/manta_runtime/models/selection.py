@@ -70,6 +70,18 @@ def select(files: Sequence[RemoteFile], where: str) -> tuple[RemoteFile, ...]:
     return tuple(sorted([*weights, *others], key=lambda file: file.path))
 
 
+def check_adapter(files: Sequence[RemoteFile], where: str) -> None:
+    """Refuse what is no adapter, before anything of it is fetched: it may be a whole model.
+
+    Raises PermanentError.
+    """
+    if all(file.path != "adapter_config.json" for file in files):
+        raise PermanentError(
+            f"{where} has no adapter_config.json at its top, so it is no LoRA adapter: check the adapter's uri "
+            "(a whole model belongs into spec.model.uri)"
+        )
+
+
 def _folder(path: str) -> str:
     return path[: path.rfind("/") + 1]
 

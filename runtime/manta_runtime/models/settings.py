@@ -36,7 +36,11 @@ class ModelUri:
 
 @dataclass(frozen=True)
 class FetchSettings:
-    """The arguments of `manta-runtime fetch`; `retry_seconds` without a byte end it, `chunk` is in bytes."""
+    """The arguments of `manta-runtime fetch`; `retry_seconds` without a byte end it, `chunk` is in bytes.
+
+    `control_port` 0: nothing is told over HTTP. `adapter`: only an adapter will do. `told`: a file that is told the
+    progress and the end (adapters_told.py).
+    """
 
     uri: ModelUri
     revision: str
@@ -48,6 +52,8 @@ class FetchSettings:
     parallel: int = 8
     chunk: int = 16 * 1024 * 1024
     log_seconds: float = 10
+    adapter: bool = False
+    told: Path | None = None
 
 
 def parse_uri(text: str) -> ModelUri:
