@@ -124,6 +124,14 @@ streams: install-dev ## Thousands of streams open at once through the router, ea
 traffic: install-dev ## Send requests while things change, and count the lost ones (RATE=40 a second; 3 minutes)
 	@PYTHONPATH=benchmarks $(BIN)/python -m traffic.main $(if $(RATE),--rate=$(RATE))
 
+.PHONY: faults
+faults: model ## Kill and freeze each kind of process of real engines under requests (ONLY="GCS", RATE=3)
+	@PYTHONPATH=benchmarks:operator $(BIN)/python -m faults.main $(if $(RATE),--rate=$(RATE)) $(if $(ONLY),--only='$(ONLY)')
+
+.PHONY: starts
+starts: model ## Start a real group of two pods in random order, each must serve a token (COUNT=20, SEED=7)
+	@PYTHONPATH=benchmarks:operator $(BIN)/python -m faults.starts_main $(if $(COUNT),--count=$(COUNT)) $(if $(SEED),--seed=$(SEED))
+
 .PHONY: bench-affinity
 bench-affinity: install-dev ## Compare routing policies on simulated engines (TRACE=file.jsonl; SWEEP=1: many scenarios)
 	@PYTHONPATH=benchmarks:runtime $(BIN)/python -m affinity.$(if $(SWEEP),sweep,main) $(if $(TRACE),--trace='$(TRACE)') $(ARGS)

@@ -12,6 +12,7 @@ Object = dict[str, Any]
 PATHS = {
     "LLMDeployment": "apis/manta.dev/v1alpha1/namespaces/default/llmdeployments",
     "Deployment": "apis/apps/v1/namespaces/default/deployments",
+    "Event": "api/v1/namespaces/default/events",
     "Pod": "api/v1/namespaces/default/pods",
     "Secret": "api/v1/namespaces/default/secrets",
     "Service": "api/v1/namespaces/default/services",

@@ -1,0 +1,59 @@
+"""The faults, in the order in which they are made, and the deployments they befall. Pure, but for reading examples/."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+REPLICAS = 2
+
+Shape = Literal["sharded", "plain"]
+Where = Literal["head", "worker", "outside"]
+What = Literal["launcher", "raylet", "gcs", "core", "api", "rank", "pod", "apiserver", "operator"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault: which process of which pod is killed or frozen (SIGSTOP). `harmless`: no request may be lost."""
+
+    name: str
+    shape: Shape
+    where: Where
+    what: What
+    freeze: bool = False
+    harmless: bool = False
+
+
+FAULTS = (
+    Fault("worker's launcher", "sharded", "worker", "launcher"),
+    Fault("head's launcher", "sharded", "head", "launcher"),
+    Fault("worker's raylet", "sharded", "worker", "raylet"),
+    Fault("head's raylet", "sharded", "head", "raylet"),
+    Fault("GCS", "sharded", "head", "gcs"),
+    Fault("engine core", "sharded", "head", "core"),
+    Fault("vLLM's API server", "sharded", "head", "api"),
+    Fault("worker's rank", "sharded", "worker", "rank"),
+    Fault("worker's rank frozen", "sharded", "worker", "rank", freeze=True),
+    Fault("worker pod frozen", "sharded", "worker", "pod", freeze=True),
+    Fault("Kubernetes API frozen 20 s", "sharded", "outside", "apiserver", freeze=True, harmless=True),
+    Fault("operator", "sharded", "outside", "operator", harmless=True),
+    Fault("plain: launcher", "plain", "head", "launcher"),
+    Fault("plain: API server", "plain", "head", "api"),
+    Fault("plain: engine core", "plain", "head", "core"),
+)
+
+
+def manifest(shape: Shape) -> dict[str, Any]:
+    """Return the LLMDeployment of a shape: two replicas of examples/tiny-sharded.yaml, or of examples/tiny.yaml.
+
+    A plain replica has `executor: mp`, so that its engine core is a process of its own.
+    """
+    example = EXAMPLES / ("tiny-sharded.yaml" if shape == "sharded" else "tiny.yaml")
+    body: dict[str, Any] = yaml.safe_load(example.read_text())
+    body["metadata"]["name"] = shape
+    body["spec"] |= {"replicas": REPLICAS, "router": {"replicas": 1}, "rollout": {"drainSeconds": 60}}
+    body["spec"]["engine"]["executor"] = "ray" if shape == "sharded" else "mp"
+    return body
