@@ -47,16 +47,16 @@ class DrainStep:
 def decide(view: DrainView) -> DrainStep:
     """Return the next step. Quiet is asked for, not one idle look: requests may be on their way."""
     if view.hurried:
-        return DrainStep("kill", f"told to stop a second time, {_count(view.in_flight)} in flight are cut off")
+        return DrainStep("kill", f"told to stop a second time, {count_words(view.in_flight)} in flight were cut off")
     away = view.announced or view.elapsed >= min(PROBED_SECONDS, view.deadline)
     if view.in_flight == 0 and away and view.quiet >= min(QUIET_SECONDS, view.deadline):
         return DrainStep("stop", f"drained after {view.elapsed:.1f} s")
     if view.elapsed >= view.deadline:
         return DrainStep(
-            "kill", f"not drained within {view.deadline:.0f} s, {_count(view.in_flight)} in flight are cut off"
+            "kill", f"not drained within {view.deadline:.0f} s, {count_words(view.in_flight)} in flight were cut off"
         )
     return DrainStep(
-        "wait", f"draining: {_count(view.in_flight)} in flight, {view.elapsed:.0f} s of {view.deadline:.0f} s"
+        "wait", f"draining: {count_words(view.in_flight)} in flight, {view.elapsed:.0f} s of {view.deadline:.0f} s"
     )
 
 
@@ -78,7 +78,8 @@ def count_begun(metrics: str) -> float | None:
     return sum(float(line.rpartition(" ")[2]) for line in lines) if lines else None
 
 
-def _count(in_flight: int | None) -> str:
+def count_words(in_flight: int | None) -> str:
+    """Return so many requests in words; None: unknown."""
     if in_flight is None:
         return "an unknown number of requests"
     return f"{in_flight} request" + ("" if in_flight == 1 else "s")

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from manta_runtime.engine.drain import DrainStep, DrainView, decide
+from manta_runtime.engine.drain import DrainStep, DrainView, count_words, decide
 
 if TYPE_CHECKING:
     from manta_runtime.engine.journal import Journal
@@ -24,24 +24,32 @@ _REPORT_SECONDS = 10.0
 _STOP_GRACE = 10.0
 
 
-async def drain_engine(settings: EngineSettings, vllm: Child, client: VllmClient, stop: Stop, journal: Journal) -> None:
+async def drain_engine(settings: EngineSettings, vllm: Child, client: VllmClient, stop: Stop, journal: Journal) -> str:
     """Wait until vLLM is idle and stop it; past the drain deadline (seconds from now), or when hurried, kill it.
 
-    The journal is told of every look. Returns when vLLM is gone, also when it ends by itself meanwhile.
+    The journal is told of every look. Returns when vLLM is gone, also when it ends by itself meanwhile: a sentence
+    about the requests that were cut off, "" for none.
     """
     log.info("draining: not ready any more, waiting for what is in flight")
     step = await _wait_until_idle(settings, vllm, client, stop, journal)
     if step is None:
-        log.warning("vLLM ended by itself while draining, code %s", vllm.exit_code)
-    elif step.action == "kill":
+        journal.drain_engine_died()
+        cut = f"vLLM ended by itself while draining, code {vllm.exit_code}"
+        cut += f", {count_words(journal.in_flight)} in flight were cut off"
+        log.warning(cut)
+        journal.drain_cuts_off()
+        journal.drain_ends(killed=True)
+        return cut if journal.in_flight else ""
+    if step.action == "kill":
         log.warning(step.message)
         journal.drain_cuts_off()
         journal.drain_ends(killed=True)
         await vllm.kill()
-    else:
-        log.info("%s, stopping vLLM", step.message)
-        journal.drain_ends(killed=False)
-        await vllm.stop(_STOP_GRACE)
+        return step.message if journal.in_flight != 0 else ""
+    log.info("%s, stopping vLLM", step.message)
+    journal.drain_ends(killed=False)
+    await vllm.stop(_STOP_GRACE)
+    return ""
 
 
 async def _wait_until_idle(

@@ -40,6 +40,7 @@ class Journal:
         self.drain_seconds: float | None = None
         self.in_flight: int | None = None
         self.cut_off = 0
+        self._known_in_flight = 0
         self.stalls = 0
         self._stalled = False
         self._output: Output | None = None
@@ -100,6 +101,11 @@ class Journal:
     def drain_looks(self, seconds: float, in_flight: int | None) -> None:
         """Note what a drain has seen after so many seconds; None: vLLM did not say what is in flight."""
         self.drain_seconds, self.in_flight = seconds, in_flight
+        self._known_in_flight = self._known_in_flight if in_flight is None else in_flight
+
+    def drain_engine_died(self) -> None:
+        """Note that the engine ended in mid-drain: what was in flight when it last said so is what it had."""
+        self.in_flight = self._known_in_flight
 
     def drain_cuts_off(self) -> None:
         """Note that what is in flight is cut off."""
