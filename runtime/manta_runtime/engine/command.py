@@ -6,12 +6,14 @@ import os
 import socket
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from manta_runtime.engine.log_output import STDERR, choose_format
+from manta_runtime.engine.rope import complete_flags
 from manta_runtime.engine.settings import (
     ENGINE,
     GROUP_TOKEN,
@@ -61,6 +63,11 @@ _PORT = click.IntRange(1, 65535)
     show_default=True,
     help="With requests and no step of vLLM for this long the group ends, and is started again.",
 )
+@click.option(
+    "--adapters",
+    type=click.Path(path_type=Path),
+    help="A file with the list of LoRA adapters to have, read every 2 s.",
+)
 @click.argument("vllm_flags", nargs=-1, type=click.UNPROCESSED)
 def engine(**options: Any) -> None:
     """Launch one pod of an engine group: Ray where asked for, and vLLM with the flags after `--`.
@@ -81,6 +88,9 @@ def engine(**options: Any) -> None:
         check_settings(settings)
         check_group_token(settings)
         check_model(settings)
+        if settings.model_is_local:
+            flags = complete_flags(settings.vllm_flags, Path(settings.model).expanduser())
+            settings = replace(settings, vllm_flags=flags)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     # Imported late: --help and wrong arguments should not wait for the HTTP libraries.

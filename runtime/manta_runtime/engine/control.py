@@ -87,7 +87,7 @@ def _application(pod: Pod, token: str = "") -> web.Application:
         answer = parsed if isinstance(parsed, Refusal) else pod.welcome(parsed)
         return _refuse(answer) if isinstance(answer, Refusal) else web.json_response(dict(answer))
 
-    application = web.Application(client_max_size=64 * 1024)
+    application = web.Application(client_max_size=256 * 1024)
     application.add_routes(
         [
             web.get("/healthz", healthz),

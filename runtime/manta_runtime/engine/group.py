@@ -6,8 +6,10 @@ head.py asks it for verdicts. A worker repeats its join every second, so a join 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from manta_runtime.engine.adapters import Copy, parse_copies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,13 +19,21 @@ MemberStage = Literal["waiting", "joined", "leaving", "failed"]
 
 _STAGES: dict[str, MemberStage] = {stage: stage for stage in get_args(MemberStage)}
 
+MEETING_SECONDS = 330.0
+
+_LONGEST = 500
+"""Characters of a worker's last sentence: it is told to Kubernetes, who keeps 4 KiB."""
+
 SILENCE_SECONDS = 20.0
 """A worker that was not heard of for this long is lost. A frozen pod is noticed by nothing else for minutes."""
 
 
 @dataclass(frozen=True)
 class JoinRequest:
-    """What a worker says every second. `epoch` is "" until it knows the head's, `instance` its own random id."""
+    """What a worker says every second. `epoch` is "" until it knows the head's, `instance` its own random id.
+
+    `why`: its last sentence when it fails. `copies`: what it has of each adapter, by key.
+    """
 
     rank: int
     pod_ip: str
@@ -32,6 +42,8 @@ class JoinRequest:
     instance: str
     stage: MemberStage
     model: str = ""
+    why: str = ""
+    copies: Mapping[str, Copy] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,11 +56,15 @@ class Member:
     instance: str
     stage: MemberStage
     seen: float
+    copies: Mapping[str, Copy] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Group:
-    """A group under one head. `address` is where workers connect (Ray), "" until known; `model`: the head's."""
+    """A group under one head. `address` is where workers connect (Ray), "" until known; `model`: the head's.
+
+    `over`: why the head has ended it, "" if it was asked to.
+    """
 
     epoch: str
     size: int
@@ -59,6 +75,7 @@ class Group:
     members: tuple[Member, ...] = ()
     lost: str = ""
     model: str = ""
+    over: str = ""
 
     @property
     def missing(self) -> tuple[int, ...]:
@@ -85,12 +102,15 @@ def parse_join(body: Mapping[str, Any]) -> JoinRequest | Refusal:
     rank, stage = body.get("rank"), _STAGES.get(str(body.get("stage")))
     if not isinstance(rank, int) or isinstance(rank, bool):
         return Refusal(400, "rank must be a number")
-    texts = {name: body.get(name, "") for name in ("podIp", "podName", "epoch", "instance", "model")}
+    texts = {name: body.get(name, "") for name in ("podIp", "podName", "epoch", "instance", "model", "why")}
     for name, text in texts.items():
         if not isinstance(text, str):
             return Refusal(400, f"{name} must be a string")
     if stage is None:
         return Refusal(400, f"stage must be one of {', '.join(_STAGES)}")
+    copies = parse_copies(body.get("adapters", {}))
+    if isinstance(copies, str):
+        return Refusal(400, copies)
     return JoinRequest(
         rank=rank,
         pod_ip=texts["podIp"],
@@ -98,7 +118,9 @@ def parse_join(body: Mapping[str, Any]) -> JoinRequest | Refusal:
         epoch=texts["epoch"],
         instance=texts["instance"],
         stage=stage,
+        why=texts["why"],
         model=texts["model"],
+        copies=copies,
     )
 
 
@@ -124,12 +146,23 @@ def join(group: Group, request: JoinRequest, now: float) -> tuple[Group, Refusal
         return replace(group, lost=group.lost or lost), Refusal(409, f"{lost}: the group starts again")
     if request.stage == "failed":
         # One that never knew our epoch was never a part of this group: nothing is lost with it.
-        lost = f"rank {request.rank} ({request.pod_name}) failed, see its log" if request.epoch else ""
-        return replace(group, lost=group.lost or lost), None
-    member = Member(request.rank, request.pod_ip, request.pod_name, request.instance, request.stage, seen=now)
+        if not request.epoch:
+            return group, None
+        lost = f"rank {request.rank} ({request.pod_name}) ended: {request.why[:_LONGEST] or 'see its log'}"
+        members = tuple(member for member in group.members if member.rank != request.rank)
+        return replace(group, members=members, lost=group.lost or lost), None
+    member = Member(
+        request.rank, request.pod_ip, request.pod_name, request.instance, request.stage, now, request.copies
+    )
     others = tuple(other for other in group.members if other.rank != request.rank)
     members = tuple(sorted((*others, member), key=lambda each: each.rank))
     return replace(group, members=members), None
+
+
+def copies_of_others(group: Group) -> dict[int, Mapping[str, Copy]]:
+    """Return what every rank but the head's has of the adapters, as far as it has told."""
+    told = {member.rank: member.copies for member in group.members}
+    return {rank: told.get(rank, {}) for rank in range(1, group.size)}
 
 
 def lose_silent(group: Group, now: float) -> Group:
@@ -147,6 +180,15 @@ def forgive(group: Group, seconds: float) -> Group:
     return replace(group, members=members)
 
 
+def meeting_seconds(startup_seconds: float) -> float:
+    """Return how long ranks wait for each other: not shorter than the longest back-off of a kubelet (300 s).
+
+    After some crashes a pod starts that much later than the others; who gave up sooner would go into its own back-off
+    while the other one waits, and they would not meet.
+    """
+    return max(startup_seconds, MEETING_SECONDS)
+
+
 def describe_waiting(group: Group, waited: float, deadline: float) -> str:
     """Say who is missing, by rank and pod name, and how much of the time (seconds) is spent."""
     missing = group.missing
@@ -162,6 +204,7 @@ def answer_of(group: Group) -> dict[str, Any]:
     return {
         "epoch": group.epoch,
         "stage": group.stage,
+        "over": group.over,
         "address": group.address,
         "token": group.token,
         "missing": list(group.missing),

@@ -10,22 +10,29 @@ import asyncio
 import logging
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from manta_runtime.engine.adapters_keeper import AdapterKeeper
+from manta_runtime.engine.adapters_telling import AdapterMetrics, adapter_routes
+from manta_runtime.engine.beside import beside
 from manta_runtime.engine.commands import engine_environment, vllm_command
 from manta_runtime.engine.control import control_server
 from manta_runtime.engine.draining import drain_engine
-from manta_runtime.engine.failure import EngineFailure
+from manta_runtime.engine.failure import CUT_OFF, GROUP_OVER, LATE, EngineFailure
+from manta_runtime.engine.frozen import watch_frozen
 from manta_runtime.engine.group import (
     Group,
     JoinRequest,
     Refusal,
     answer_of,
+    copies_of_others,
     describe_waiting,
     forgive,
     join,
     lose_silent,
+    meeting_seconds,
     state_of,
 )
 from manta_runtime.engine.journal import Journal, place_of
@@ -38,6 +45,7 @@ from manta_runtime.engine.telling import telling_routes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from manta_runtime.engine.adapters import Copy
     from manta_runtime.engine.settings import EngineSettings
     from manta_runtime.engine.stop import Stop
     from manta_runtime.engine.vllm_client import VllmClient
@@ -47,6 +55,7 @@ log = logging.getLogger("manta.engine")
 _TICK_SECONDS = 1.0
 _ASLEEP_SECONDS = 5.0
 _REPORT_SECONDS = 10.0
+_TELL_SECONDS = 2.5
 
 
 async def run_head(
@@ -58,11 +67,18 @@ async def run_head(
 ) -> int:
     """Run rank 0 until it is told to stop; return the exit code. Raises EngineFailure, SettingsError."""
     journal = journal or Journal(place_of(settings))
-    head = _Head(settings, environ, stop, client, journal)
-    routes = telling_routes(head, journal)
-    async with control_server(head, settings.pod_ip, settings.control_port, settings.group_token, routes):
+    keeper = AdapterKeeper(settings, client)
+    head = _Head(settings, environ, stop, client, journal, keeper)
+    routes = [*telling_routes(head, journal, AdapterMetrics(keeper)), *adapter_routes(keeper)]
+    async with (
+        control_server(head, settings.pod_ip, settings.control_port, settings.group_token, routes),
+        beside(keeper.run(head.copies_of_others, head.serves)),
+    ):
         try:
             return await head.run()
+        except EngineFailure as failure:
+            head.over = str(failure)
+            raise
         finally:
             await head.close()
 
@@ -75,6 +91,7 @@ class _Head:
         stop: Stop,
         client: VllmClient,
         journal: Journal,
+        keeper: AdapterKeeper,
     ) -> None:
         self._journal = journal
         self._settings = settings
@@ -85,10 +102,14 @@ class _Head:
         self._group = Group(
             epoch=secrets.token_hex(4), size=settings.group_size, pod_prefix=prefix, model=journal.model
         )
-        self._prober = Prober(settings, client, journal)
+        self._prober = Prober(settings, client, journal, keeper)
         self._vllm: Child | None = None
         self._ray: Child | None = None
         self._started = time.monotonic()
+        self._untold: set[int] = set()
+        self._all_told = asyncio.Event()
+        self.over = ""
+        self._cut = ""
 
     def readiness(self) -> Verdict:
         return judge_head(self._group, self._prober.health)
@@ -100,23 +121,34 @@ class _Head:
     def state(self) -> dict[str, Any]:
         return state_of(self._group)
 
+    def copies_of_others(self) -> Mapping[int, Mapping[str, Copy]]:
+        return copies_of_others(self._group)
+
+    def serves(self) -> bool:
+        return self._group.stage == "serving"
+
     def welcome(self, request: JoinRequest) -> Mapping[str, Any] | Refusal:
         before = self._group.missing
         self._group, refusal = join(self._group, request, time.monotonic())
         if request.rank in before and request.rank not in self._group.missing:
             log.info("rank %d (%s, %s) joined", request.rank, request.pod_name, request.pod_ip)
+        if self._group.stage == "done":
+            self._untold.discard(request.rank)
+            if not self._untold:
+                self._all_told.set()
         return refusal or answer_of(self._group)
 
     async def run(self) -> int:
         """Serve, and drain when told to; return the exit code. Raises EngineFailure."""
         serve = asyncio.create_task(self._serve())
         watch = asyncio.create_task(self._watch())
+        frozen = asyncio.create_task(watch_frozen(self._names))
         asked = asyncio.create_task(self._stop.asked.wait())
-        tasks: set[asyncio.Task[Any]] = {serve, watch, asked}
+        tasks: set[asyncio.Task[Any]] = {serve, watch, frozen, asked}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if not asked.done():
-                for task in (serve, watch):
+                for task in (serve, watch, frozen):
                     if task.done():
                         task.result()
             serve.cancel()
@@ -126,8 +158,10 @@ class _Head:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        if self._cut:
+            raise EngineFailure(self._cut, CUT_OFF)
         # A group whose worker is leaving ends too, but nobody asked this pod to stop: it starts again.
-        return 0 if self._stop.asked.is_set() else 1
+        return 0 if self._stop.asked.is_set() else GROUP_OVER
 
     async def _serve(self) -> None:
         settings = self._settings
@@ -167,10 +201,12 @@ class _Head:
         reported = time.monotonic()
         while self._group.missing:
             now = time.monotonic()
-            waited, deadline = now - self._started, self._settings.startup_seconds
+            waited, deadline = now - self._started, meeting_seconds(self._settings.startup_seconds)
             message = describe_waiting(self._group, waited, deadline)
             if waited > deadline:
-                raise EngineFailure(f"gave up {message}. See why those pods do not run: their events and logs.")
+                raise EngineFailure(
+                    f"gave up {message}. See why those pods do not run: their events and logs.", code=LATE
+                )
             if now - reported >= _REPORT_SECONDS:
                 reported = now
                 log.info(message)
@@ -192,12 +228,13 @@ class _Head:
             last = now
             self._group = lose_silent(self._group, now)
             if self._group.lost:
-                raise EngineFailure(f"{self._group.lost}: the group starts again")
+                raise EngineFailure(f"{self._group.lost}: the group starts again", code=GROUP_OVER)
             if self._ray and self._ray.exit_code is not None:
                 raise EngineFailure(f"Ray ended with code {self._ray.exit_code}: the group starts again")
             reap_orphans([child for child in (self._vllm, self._ray) if child])
             if self._group.leaving:
-                log.info("rank %d is being stopped, so the whole group drains", self._group.leaving[0])
+                self.over = f"rank {self._group.leaving[0]} is being stopped, so the whole group drains"
+                log.info(self.over)
                 return
 
     async def _drain(self, watch: asyncio.Task[None]) -> None:
@@ -217,13 +254,23 @@ class _Head:
                 draining.cancel()
                 await asyncio.gather(draining, return_exceptions=True)
                 watch.result()
-        await draining
+        self._cut = await draining
 
     async def close(self) -> None:
-        """End what still runs, vLLM first; workers are told meanwhile that the group is done."""
+        """End what still runs, vLLM first; workers are told meanwhile that the group is done, and why."""
         if self._vllm:
             await self._vllm.kill()
-        self._group = replace(self._group, stage="done")
+        self._untold = {member.rank for member in self._group.members}
+        self._group = replace(self._group, stage="done", over=self.over)
         self._journal.begin("done")
-        if self._ray:
-            await stop_ray(self._ray)
+        await asyncio.gather(self._until_told(), *([stop_ray(self._ray)] if self._ray else []))
+
+    async def _until_told(self) -> None:
+        # They ask every second; who does not ask for longer is gone, or will find us gone.
+        if self._untold:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TELL_SECONDS):
+                    await self._all_told.wait()
+
+    def _names(self) -> dict[int, str]:
+        return {self._vllm.pid: "vLLM's API server"} if self._vllm else {}

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from manta_runtime.engine.adapters import copies_json
+
 if TYPE_CHECKING:
+    from manta_runtime.engine.adapters_copies import Copies
     from manta_runtime.engine.group import MemberStage
     from manta_runtime.engine.settings import EngineSettings
 
@@ -23,7 +26,8 @@ _TIMEOUT = aiohttp.ClientTimeout(total=5)
 class Answer:
     """One answer of the head: `address` is "" until workers may connect; `refusal` says why we must start again.
 
-    `lasts`: to ask again changes nothing. `missing`: the ranks that have not joined.
+    `lasts`: to ask again changes nothing. `over`: why the head has ended the group. `missing`: the ranks that have not
+    joined.
     """
 
     epoch: str = ""
@@ -32,6 +36,7 @@ class Answer:
     token: str = ""
     refusal: str = ""
     lasts: bool = False
+    over: str = ""
     missing: tuple[int, ...] = ()
 
 
@@ -68,11 +73,20 @@ def is_gone(silence: Silence, now: float) -> bool:
 
 
 class HeadLink:
-    """Calls to the head's POST /group/join in the name of this worker (`instance`: random, new at every start)."""
+    """Calls to the head's POST /group/join in the name of this worker (`instance`: random, new at every start).
+
+    `copies`: its adapters, of which every join tells.
+    """
 
     def __init__(
-        self, session: aiohttp.ClientSession, settings: EngineSettings, instance: str, model: str = ""
+        self,
+        session: aiohttp.ClientSession,
+        settings: EngineSettings,
+        instance: str,
+        model: str = "",
+        copies: Copies | None = None,
     ) -> None:
+        self._copies = copies
         self._session = session
         self._url = f"http://{settings.head}:{settings.control_port}/group/join"
         self._who = {
@@ -85,9 +99,11 @@ class HeadLink:
         self._headers = {"Authorization": f"Bearer {settings.group_token}"}
         self._epoch = ""
 
-    async def join(self, stage: MemberStage) -> Answer:
-        """Tell the head our stage and return its answer. Raises Unreachable."""
-        body = {**self._who, "epoch": self._epoch, "stage": stage}
+    async def join(self, stage: MemberStage, why: str = "") -> Answer:
+        """Tell the head our stage, and why we end if we do; return its answer. Raises Unreachable."""
+        body = {**self._who, "epoch": self._epoch, "stage": stage, "why": why}
+        if self._copies:
+            body["adapters"] = copies_json(self._copies.found)
         try:
             async with self._session.post(self._url, json=body, headers=self._headers, timeout=_TIMEOUT) as response:
                 content = await response.json()
@@ -110,5 +126,6 @@ class HeadLink:
             stage=str(content.get("stage", "")),
             address=str(content.get("address", "")),
             token=str(content.get("token", "")),
+            over=str(content.get("over", "")),
             missing=tuple(rank for rank in content.get("missing") or () if isinstance(rank, int)),
         )

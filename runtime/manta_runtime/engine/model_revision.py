@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 def model_revision(settings: EngineSettings) -> str:
     """Return the commit of a hub, or the hash of the list of files; "" for a model that no fetch has made."""
-    manifest = read_manifest(Path(settings.model).expanduser()) if settings.model_is_local else None
+    return revision_of(Path(settings.model).expanduser()) if settings.model_is_local else ""
+
+
+def revision_of(folder: Path) -> str:
+    """Return the same for any folder that a fetch has made, such as an adapter's; "" for another."""
+    manifest = read_manifest(folder)
     if manifest is None:
         return ""
     if manifest.resolved:

@@ -1,8 +1,9 @@
 """The phases of an engine pod from its start to its end, and how long each took. Pure: clocks are arguments.
 
-A head goes through ray (if it has one) → group → start → load → compile and warmup → first-token → ready → draining →
-done, a worker through group → ray → ready → draining → done. What happens inside vLLM is read from its log
-(vllm_words.py): a version that says other things stays in `start` until its first token, and nothing fails.
+A head goes through ray (if it has one) → group → start → load → compile and warmup → first-token → adapters (if it has
+a list of them) → ready → draining → done, a worker through group → ray → ready → draining → done. What happens inside
+vLLM is read from its log (vllm_words.py): a version that says other things stays in `start` until its first token, and
+nothing fails.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-Phase = Literal["ray", "group", "start", "load", "compile", "warmup", "first-token", "ready", "draining", "done"]
+Phase = Literal[
+    "ray", "group", "start", "load", "compile", "warmup", "first-token", "adapters", "ready", "draining", "done"
+]
 
 PHASES: tuple[Phase, ...] = get_args(Phase)
 

@@ -18,6 +18,7 @@ from manta_runtime.engine.stalls import watch_progress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from manta_runtime.engine.adapters_keeper import AdapterKeeper
     from manta_runtime.engine.journal import Journal
     from manta_runtime.engine.settings import EngineSettings
     from manta_runtime.engine.vllm_client import VllmClient
@@ -31,10 +32,11 @@ _ASLEEP_SECONDS = 20.0
 
 
 class Prober:
-    """What is seen of vLLM; `health` is kept up to date. The startup deadline counts from when this is made."""
+    """What is seen of vLLM; `health` is kept up to date. The startup deadline counts from `run`."""
 
-    def __init__(self, settings: EngineSettings, client: VllmClient, journal: Journal) -> None:
+    def __init__(self, settings: EngineSettings, client: VllmClient, journal: Journal, keeper: AdapterKeeper) -> None:
         self.health = Health()
+        self._keeper = keeper
         self._settings = settings
         self._client = client
         self._journal = journal
@@ -45,9 +47,13 @@ class Prober:
 
         Raises EngineFailure when no token comes by the startup deadline, or when vLLM hangs later.
         """
+        self._started = time.monotonic()
         self.health = replace(self.health, started=True)
-        await self._await_first_token()
+        waited = await self._await_first_token()
         serves()
+        await self._await_adapters()
+        self._journal.begin("ready")
+        log.info("ready: first token after %.0f s", waited)
         watches = [
             asyncio.create_task(watch_progress(self._client, self._note_stall, self._settings.hang_seconds)),
             asyncio.create_task(self._watch_health()),
@@ -58,6 +64,17 @@ class Prober:
             for watch in watches:
                 watch.cancel()
             await asyncio.gather(*watches, return_exceptions=True)
+
+    async def _await_adapters(self) -> None:
+        """Wait for them, so that a rollout loses no request for one: until the startup deadline, not longer."""
+        if not self._keeper.copies.asked_for:
+            return
+        self._journal.begin("adapters")
+        await self._keeper.until_settled(self._started + self._settings.startup_seconds, self._note_wait)
+        self._note_wait("")
+
+    def _note_wait(self, waits: str) -> None:
+        self.health = replace(self.health, waits=waits)
 
     def _note_stall(self, stall: str) -> None:
         self._journal.note_stall(stall)
@@ -81,7 +98,8 @@ class Prober:
                 )
             await asyncio.sleep(_TICK_SECONDS)
 
-    async def _await_first_token(self) -> None:
+    async def _await_first_token(self) -> float:
+        """Return after how many seconds it came. Raises EngineFailure at the startup deadline."""
         reported = time.monotonic()
         problem = "vLLM is still loading"
         while True:
@@ -91,10 +109,9 @@ class Prober:
             now = time.monotonic()
             waited, deadline = now - self._started, self._settings.startup_seconds
             if not problem:
-                self.health = replace(self.health, produced=True)
-                self._journal.begin("ready")
-                log.info("ready: first token after %.0f s", waited)
-                return
+                waits = "its adapters are not loaded yet" if self._keeper.copies.asked_for else ""
+                self.health = replace(self.health, produced=True, waits=waits)
+                return waited
             if waited > deadline:
                 raise EngineFailure(
                     f"not ready within {deadline:.0f} s: {problem}. "

@@ -25,12 +25,14 @@ class Verdict:
 class Health:
     """What the launcher last saw of vLLM. `healthy`: /health said 200; `produced`: one token was generated.
 
+    `waits`: what must still be there before the first request, such as adapters.
     `stall` says why it would answer nothing now, "" when it makes progress or has nothing to do.
     """
 
     started: bool = False
     healthy: bool = False
     produced: bool = False
+    waits: str = ""
     stall: str = ""
 
 
@@ -43,6 +45,7 @@ def judge_head(group: Group, health: Health) -> Verdict:
         (not health.started, "vLLM is not started yet"),
         (not health.healthy, "vLLM's /health does not say 200"),
         (not health.produced, "vLLM has not produced a token yet"),
+        (bool(health.waits), health.waits),
         (bool(health.stall), health.stall),
     )
     for failed, message in checks:

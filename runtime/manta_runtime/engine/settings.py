@@ -69,7 +69,7 @@ class EngineSettings:
     """The arguments of `manta-runtime engine`; durations in seconds, `vllm_flags` as given after `--`.
 
     `simulate`: the engine simulator stands in for vLLM and Ray. `state_folder` outlives the
-    container; None: nothing does.
+    container; None: nothing does. `adapters`: the file with the list of adapters; None: there is none.
     """
 
     rank: int
@@ -91,6 +91,7 @@ class EngineSettings:
     hang_seconds: float = 300.0
     log_format: LogFormat = "text"
     state_folder: Path | None = None
+    adapters: Path | None = None
 
     @property
     def shown_flags(self) -> tuple[str, ...]:

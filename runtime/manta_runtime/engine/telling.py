@@ -35,10 +35,11 @@ class Told(Protocol):
         """Return how many ranks of the group are present and missing, as far as this pod knows."""
 
 
-def telling_routes(pod: Told, journal: Journal) -> list[web.RouteDef]:
-    """Return the routes for the control server."""
+def telling_routes(pod: Told, journal: Journal, *more: Collector) -> list[web.RouteDef]:
+    """Return the routes for the control server; `more` metrics are told beside the pod's own."""
     registry = CollectorRegistry()
-    registry.register(EngineMetrics(pod, journal))
+    for collector in (EngineMetrics(pod, journal), *more):
+        registry.register(collector)
 
     async def status(_: web.Request) -> web.Response:
         return web.json_response(status_json(pod, journal, time.monotonic()))

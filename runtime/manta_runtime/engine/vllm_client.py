@@ -105,6 +105,19 @@ class VllmClient:
             return {}
         return {engine: Look(moved, unanswered) for engine, moved in marks.items()}
 
+    async def ask(self, method: str, path: str, body: dict[str, str] | None, seconds: float) -> tuple[int, str]:
+        """Return the status and the text of an answer; 0 and what went wrong when there was none."""
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        try:
+            async with self._session.request(
+                method, f"{self._base}{path}", json=body, headers=self._headers, timeout=timeout
+            ) as response:
+                return response.status, await response.text()
+        except TimeoutError:
+            return 0, f"none within {seconds:.0f} s"
+        except (aiohttp.ClientError, UnicodeDecodeError) as error:
+            return 0, f"{type(error).__name__} {error}"
+
     async def _get(self, path: str) -> str:
         try:
             async with self._session.get(f"{self._base}{path}", timeout=_METRICS_TIMEOUT) as response:

@@ -13,10 +13,13 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from manta_runtime.engine.adapters_copies import Copies
+from manta_runtime.engine.beside import beside
 from manta_runtime.engine.commands import engine_environment
 from manta_runtime.engine.control import control_server
-from manta_runtime.engine.failure import EngineFailure
-from manta_runtime.engine.group import JoinRequest, MemberStage, Refusal
+from manta_runtime.engine.failure import GROUP_OVER, LATE, EngineFailure
+from manta_runtime.engine.frozen import watch_frozen
+from manta_runtime.engine.group import JoinRequest, MemberStage, Refusal, meeting_seconds
 from manta_runtime.engine.head_link import Answer, HeadLink, Silence, Unreachable, after_failure, is_gone
 from manta_runtime.engine.journal import Journal, place_of
 from manta_runtime.engine.processes import reap_orphans
@@ -52,13 +55,18 @@ async def run_worker(
 ) -> int:
     """Run a worker until it is told to stop; return the exit code. Raises EngineFailure, SettingsError."""
     journal = journal or Journal(place_of(settings))
-    worker = _Worker(settings, environ, stop, HeadLink(session, settings, secrets.token_hex(4), journal.model), journal)
+    copies = Copies(settings)
+    link = HeadLink(session, settings, secrets.token_hex(4), journal.model, copies)
+    worker = _Worker(settings, environ, stop, link, journal)
     routes = telling_routes(worker, journal)
-    async with control_server(worker, settings.pod_ip, settings.control_port, settings.group_token, routes):
+    async with (
+        control_server(worker, settings.pod_ip, settings.control_port, settings.group_token, routes),
+        beside(copies.keep_looking()),
+    ):
         try:
             await worker.run()
-        except EngineFailure:
-            await worker.confess()
+        except EngineFailure as failure:
+            await worker.confess(str(failure))
             raise
         finally:
             await worker.close()
@@ -132,11 +140,12 @@ class _Worker:
             if answer.address and not answer.refusal:
                 return answer
             now = time.monotonic()
-            if now - started > self._settings.startup_seconds:
-                raise EngineFailure(f"gave up after {now - started:.0f} s: {why}. See the logs of pod 0.")
+            deadline = meeting_seconds(self._settings.startup_seconds)
+            if now - started > deadline:
+                raise EngineFailure(f"gave up after {now - started:.0f} s: {why}. See the logs of pod 0.", LATE)
             if now - reported >= 10:
                 reported = now
-                log.info("%s, %.0f s of %.0f s", why, now - started, self._settings.startup_seconds)
+                log.info("%s, %.0f s of %.0f s", why, now - started, deadline)
             await asyncio.sleep(_POLL_SECONDS)
 
     async def _with_heartbeat(self, starting: Coroutine[Any, Any, _T]) -> _T:
@@ -160,10 +169,13 @@ class _Worker:
         ended = asyncio.create_task(child.wait())
         follow = asyncio.create_task(self._follow("joined"))
         deadline = asyncio.create_task(self._deadline())
-        tasks: set[asyncio.Task[Any]] = {ended, follow, deadline}
+        frozen = asyncio.create_task(watch_frozen(dict))
+        tasks: set[asyncio.Task[Any]] = {ended, follow, deadline, frozen}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if follow.done():
+            if frozen.done():
+                frozen.result()
+            elif follow.done():
                 follow.result()
             elif ended.done() and not self._stop.asked.is_set():
                 raise EngineFailure(
@@ -187,14 +199,14 @@ class _Worker:
                 if stopping and error.refused:
                     return
                 if is_gone(silence, time.monotonic()):
-                    raise EngineFailure(f"the head {self._settings.head} is gone: {error}") from error
+                    raise EngineFailure(f"the head {self._settings.head} is gone: {error}", GROUP_OVER) from error
             else:
                 self._missing = answer.missing
-                over = answer.refusal or ("the head has ended the group" if answer.stage == "done" else "")
+                over = answer.refusal or (f"the head ended: {answer.over}" if answer.stage == "done" else "")
                 if over and stopping:
                     return
                 if over:
-                    raise EngineFailure(over)
+                    raise EngineFailure(over, GROUP_OVER)
             reap_orphans([self._child] if self._child else [])
             await asyncio.sleep(_POLL_SECONDS)
 
@@ -208,10 +220,10 @@ class _Worker:
         except TimeoutError:
             log.warning("the head has not drained in time, leaving all the same")
 
-    async def confess(self) -> None:
-        """Tell the head that this rank is lost, so that the group need not wait for its silence."""
+    async def confess(self, why: str) -> None:
+        """Tell the head that this rank is lost, and why, so that the group need not wait for its silence."""
         with suppress(Unreachable):
-            await self._link.join("failed")
+            await self._link.join("failed", why)
 
     async def close(self) -> None:
         """End the child, if there is one."""

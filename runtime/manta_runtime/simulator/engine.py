@@ -72,7 +72,9 @@ class Engine:
     def submit(self, asked: Asked, prompt: str, choice: int) -> Job:
         """Begin one answer."""
         natural = 0 if asked.ignore_eos else self._settings.answer_tokens
-        found = answer(prompt, max_tokens=asked.max_tokens, natural=natural, stop=asked.stop, choice=choice)
+        # An adapter answers otherwise than its model: by its own name, so that whoever asked can still check the words.
+        said = prompt if asked.model in self._settings.served_names else f"{asked.model}: {prompt}"
+        found = answer(said, max_tokens=asked.max_tokens, natural=natural, stop=asked.stop, choice=choice)
         tokens = tokenize(prompt)
         generated = tuple(token for piece in found.pieces for token in tokenize(piece)[:1] or (0,))
         sequence = Sequence((*tokens, *generated), len(tokens), len(found.pieces))

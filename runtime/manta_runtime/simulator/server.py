@@ -12,6 +12,7 @@ from aiohttp import web
 
 from manta_runtime.engine.usage_header import headers_of
 from manta_runtime.simulator import bodies
+from manta_runtime.simulator.adapters import load_adapter, unload_adapter
 from manta_runtime.simulator.answers import detokenize, tokenize
 from manta_runtime.simulator.completions import CHAT, TEXT
 from manta_runtime.simulator.embeddings import EMBEDDINGS
@@ -66,6 +67,9 @@ class Server:
         get("/metrics", self._metrics)
         post("/tokenize", self._tokenize)
         post("/detokenize", self._detokenize)
+        if self.settings.runtime_adapters:
+            post("/v1/load_lora_adapter", self._adapter_change(load_adapter))
+            post("/v1/unload_lora_adapter", self._adapter_change(unload_adapter))
         for path, dialect in (_POOLING if self.settings.pooling else _GENERATING).items():
             post(path, self._generator(dialect))
         return application
@@ -118,6 +122,16 @@ class Server:
         except ValueError as error:
             raise Refused(400, str(error), "BadRequestError", None) from error
         return _answer({"prompt": prompt})
+
+    def _adapter_change(
+        self, change: Callable[[Mapping[str, Any], Settings], tuple[Settings, str]]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def handler(request: web.Request) -> web.Response:
+            body = read_json(await request.read(), request.content_type)
+            self.settings, words = change(body, self.settings)
+            return web.Response(body=words.encode(), content_type="application/octet-stream")
+
+        return handler
 
     def _generator(self, dialect: Dialect) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handler(request: web.Request) -> web.StreamResponse:

@@ -35,7 +35,8 @@ class SettingsError(ValueError):
 class Settings:
     """Durations in seconds. `journal`: a file that gets one line for every request begun; None for none.
 
-    `adapters`: name and path of each. `pooling`: embeddings in place of answers. `force_usage`: streams carry usage
+    `adapters`: name and path of each; with `runtime_adapters` they can be loaded and unloaded, up to `max_lora_rank`
+    (0: no adapters). `pooling`: embeddings in place of answers. `force_usage`: streams carry usage
     whether asked for or not. `prompt_details`: usage says what of a prompt was cached. `most_requests`: of these,
     running and waiting, one more is refused.
     """
@@ -51,6 +52,8 @@ class Settings:
     seed: int
     journal: Path | None
     adapters: tuple[tuple[str, str], ...] = ()
+    runtime_adapters: bool = False
+    max_lora_rank: int = 0
     pooling: bool = False
     force_usage: bool = False
     prompt_details: bool = False
@@ -81,6 +84,8 @@ def parse(flags: Sequence[str], environ: Mapping[str, str]) -> Settings:
         seed=int(_number(flags, "--seed", 0)),
         journal=Path(journal) if journal else None,
         adapters=_adapters(flags),
+        runtime_adapters=environ.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "").strip().lower() in ("1", "true"),
+        max_lora_rank=int(_number(flags, "--max-lora-rank", 16)) if has_flag(flags, "--enable-lora") else 0,
         pooling=find_flag(flags, "--runner") == "pooling",
         force_usage=has_flag(flags, "--enable-force-include-usage"),
         prompt_details=has_flag(flags, "--enable-prompt-tokens-details"),

@@ -1,0 +1,149 @@
+"""Keep the adapters of vLLM as the list wants them, on the head: look, ask adapters.py what to do, do it. Effects.
+
+It runs beside everything else, and nothing that goes wrong here ends the engine: the base model serves on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from manta_runtime.engine.adapters import TRIAL, Attempt, Step, View, after_failure, decide, is_settled, look_at
+from manta_runtime.engine.adapters_client import AdaptersClient
+from manta_runtime.engine.adapters_copies import Copies
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from manta_runtime.engine.adapters import Copy, Seen
+    from manta_runtime.engine.settings import EngineSettings
+    from manta_runtime.engine.vllm_client import VllmClient
+
+log = logging.getLogger("manta.engine")
+
+_LOOK_SECONDS = 2.0
+_WAIT_SECONDS = 0.5
+_MOST_STEPS = 1000  # in one round: whatever vLLM answers, the round ends
+
+
+class AdapterKeeper:
+    """The adapters of one replica. `loads`: how many loads ended how, since this launcher started."""
+
+    def __init__(self, settings: EngineSettings, client: VllmClient) -> None:
+        self.copies = Copies(settings)
+        self.loads = {"loaded": 0, "failed": 0}
+        self._client = AdaptersClient(client)
+        self._listed: Mapping[str, str] | None = None
+        self._ours: dict[str, str] = {}
+        self._attempts: dict[str, Attempt] = {}
+        self._doing: Step | None = None
+        self._ranks: Callable[[], Mapping[int, Mapping[str, Copy]]] = lambda: {0: self.copies.found}
+
+    @property
+    def view(self) -> View:
+        """Everything that is known now."""
+        return View(
+            self.copies.wanted, self._ranks(), self._listed or {}, self._ours, self._attempts, doing=self._doing
+        )
+
+    def seen(self) -> tuple[Seen, ...]:
+        """Return what to tell of each adapter."""
+        return look_at(self.view)
+
+    async def run(self, others: Callable[[], Mapping[int, Mapping[str, Copy]]], serving: Callable[[], bool]) -> None:
+        """Look every 2 s until cancelled; ends at once where no list was asked for.
+
+        Args:
+            others: What the other ranks of the group tell of their copies.
+            serving: Whether vLLM may be asked for something: not before its first token, not while it drains.
+        """
+        self._ranks = lambda: {0: self.copies.found, **others()}
+        while self.copies.asked_for:
+            try:
+                await self._round(serving)
+            except Exception:
+                log.exception("a bug of the adapters' keeper; the engine serves on")
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def until_settled(self, deadline: float, tell: Callable[[str], None]) -> None:
+        """Wait until each adapter is loaded or has failed, until `deadline` (monotonic seconds) at most.
+
+        `tell` is told what is waited for.
+        """
+        while self.copies.asked_for and not (self._listed is not None and is_settled(self.view)):
+            waiting = [seen.name for seen in self.seen() if seen.state not in ("Loaded", "Failed")]
+            tell(f"its adapters are not loaded yet: {', '.join(waiting[:5]) or 'the list is being read'}")
+            if time.monotonic() > deadline:
+                log.warning("ready without these adapters, the startup deadline is over: %s", ", ".join(waiting))
+                return
+            await asyncio.sleep(_WAIT_SECONDS)
+
+    async def _round(self, serving: Callable[[], bool]) -> None:
+        await self.copies.look()
+        for _ in range(_MOST_STEPS):
+            if not serving():
+                return
+            listed = await self._client.listed()
+            if listed is None:
+                return
+            self._listed = listed
+            self._ours = {name: path for name, path in self._ours.items() if listed.get(name) == path}
+            step = decide(self.view, time.monotonic())
+            if step is None or not await self._do(step):
+                return
+
+    async def _do(self, step: Step) -> bool:
+        """Take one step; return whether it makes sense to go on at once."""
+        self._doing = step
+        try:
+            if step.action == "unload":
+                return await self._unload(step)
+            problem = await (self._replace(step) if step.action == "replace" else self._load(step.name, step.path))
+        finally:
+            self._doing = None
+        if problem:
+            self.loads["failed"] += 1
+            attempt = after_failure(self._attempts.get(step.name), step.key, problem, time.monotonic())
+            self._attempts[step.name] = attempt
+            log.warning("adapter %s: %s (try %d)", step.name, problem, attempt.count)
+        else:
+            self.loads["loaded"] += 1
+            self._attempts.pop(step.name, None)
+            log.info("adapter %s: loaded from %s", step.name, step.path)
+        return True
+
+    async def _load(self, name: str, path: str) -> str:
+        problem = await self._client.load(name, path)
+        if not problem:
+            self._ours[name] = path
+        return problem
+
+    async def _replace(self, step: Step) -> str:
+        """Take another path under a name.
+
+        Not with `load_inplace`: it changes the weights of answers in the making, and vLLM 0.32 then reads the files
+        again at every step of the engine (measured: docs/adapters.md).
+        """
+        trial = step.name + TRIAL
+        problem = await self._client.load(trial, step.path)
+        if problem:
+            return problem
+        await self._client.unload(trial)
+        # From here to the next line, 2 ms, nobody is answered: a request that comes while vLLM loads waits for it.
+        await self._client.unload(step.name)
+        problem = await self._load(step.name, step.path)
+        if problem and await self._load(step.name, step.old):
+            log.warning("adapter %s: the one of before cannot be loaded again either", step.name)
+        return problem
+
+    async def _unload(self, step: Step) -> bool:
+        problem = await self._client.unload(step.name)
+        if problem:
+            log.warning("adapter %s cannot be unloaded: %s", step.name, problem)
+            return False
+        self._ours.pop(step.name, None)
+        self._attempts.pop(step.name, None)
+        log.info("adapter %s: unloaded", step.name)
+        return True
