@@ -7,6 +7,7 @@ from typing import Any
 
 from manta_operator.controller.applier import Applied
 from manta_operator.controller.children import Key
+from manta_operator.planning.adapters import Heard
 from manta_operator.planning.fetching import Told
 from manta_operator.planning.rollout_words import Decision
 
@@ -32,6 +33,12 @@ class Memory:
     fetches: Told | None = None
     """How far the pods are that fetch the model."""
     ask_again: float = 0.0
+    """When they are to be asked again, in monotonic seconds."""
+    adapters: Heard | None = None
+    """Which adapters the heads have."""
+    adapters_asked: tuple[str, ...] = ()
+    """About which adapters they were asked, and who they were."""
+    adapters_again: float = 0.0
     """When they are to be asked again, in monotonic seconds."""
 
 

@@ -6,6 +6,7 @@ Each asker keeps the answers in the memory of the deployment, asks no more often
 import asyncio
 from typing import Protocol
 
+from manta_operator.controller.adapters import Adapters
 from manta_operator.controller.asking import Asker
 from manta_operator.controller.deployments import Entry
 from manta_operator.controller.fetches import Fetches
@@ -27,7 +28,7 @@ class Inquiries:
 
     def __init__(self, store: Store) -> None:
         self._asker = Asker()
-        self._each: tuple[Inquiry, ...] = (Fetches(store, self._asker),)
+        self._each: tuple[Inquiry, ...] = (Fetches(store, self._asker), Adapters(store, self._asker))
 
     async def close(self) -> None:
         """Close what connects to the pods."""

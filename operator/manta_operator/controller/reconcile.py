@@ -33,6 +33,7 @@ from manta_operator.controller.surroundings import NotYet, Surroundings, loads
 from manta_operator.controller.tokens import Tokens, reported_missing
 from manta_operator.controller.told import complain, tell
 from manta_operator.facts.models import ModelFacts
+from manta_operator.planning.adapters import standings
 from manta_operator.planning.conditions import Situation
 from manta_operator.planning.fetching import with_fetches
 from manta_operator.planning.integrations import HTTP_ROUTE, OPTIONAL_KINDS, Integration, absent, unresolved
@@ -256,6 +257,9 @@ class Reconciler:
             model_error=done.model_error,
             integrations=tuple(done.integrations),
             router=router_workload(deployment),
+            adapters=standings(
+                deployment.spec, done.observed, memory.adapters, planned.plan.revision if planned else ""
+            ),
         )
         tell(entry, situation)
         there = await self.statuses.write(entry, status(deployment, situation, before, timestamp()))

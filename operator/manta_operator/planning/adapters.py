@@ -161,7 +161,7 @@ def _gist(answers: Mapping[str, Answers]) -> dict[str, dict[str, tuple[str, ...]
     }
 
 
-def standings(spec: LLMDeploymentSpec, revision: str, observed: Observed, heard: Heard | None) -> tuple[Standing, ...]:
+def standings(spec: LLMDeploymentSpec, observed: Observed, heard: Heard | None, revision: str) -> tuple[Standing, ...]:
     """Return how each wanted adapter is on the replicas of the newest revision, and on older ones that answer."""
     answers = heard.answers if heard else {}
     heads = [(group, _uid(group)) for group in observed.groups]

@@ -7,23 +7,25 @@
     Available       clients get answers: a router and at least one replica serve
     Degraded        something is broken that waiting will not mend
     Integrated      what other projects were to do is set up (only where it is asked for)
+    AdaptersLoaded  every replica answers for every adapter (only where there are any; Ready does not depend on it)
     Ready           everything asked for serves, at the newest revision
 
 Types are adjectives, reasons one CamelCase word, messages sentences with numbers (Kubernetes API conventions).
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from manta_operator.planning.adapters import verdict
 from manta_operator.planning.fetching import fetching
-from manta_operator.planning.integrations import INFERENCE_POOL, Integration
+from manta_operator.planning.integrations import INFERENCE_POOL
 from manta_operator.planning.last_words import cannot_fetch, too_old
 from manta_operator.planning.observe import Observed
-from manta_operator.planning.plan import Plan
-from manta_operator.planning.problems import Failure, Problem
+from manta_operator.planning.problems import Failure
+from manta_operator.planning.situation import Condition, Situation
 
-Status = Literal["True", "False", "Unknown"]
+__all__ = ["MESSAGE_LIMIT", "Condition", "Situation", "conditions", "merge"]
+
 _SHOWN = 3
 """How many of several like things a message names."""
 MESSAGE_LIMIT = 4096
@@ -34,47 +36,6 @@ _RENEW_THE_IMAGE = (
     "name the image of manta/runtime that belongs to the operator"
 )
 _TOO_LATE = "ProgressDeadlineExceeded"
-
-
-@dataclass(frozen=True)
-class Situation:
-    """Everything a check may read.
-
-    Attributes:
-        replicas: How many are asked for.
-        router_replicas: Router pods asked for.
-        router: Name of their Deployment; while the mode changes those of another one serve, too.
-        plan: None: the spec cannot be planned, `problems` say why.
-        problems: What is wrong with the spec.
-        observed: What the cluster has.
-        failures: What the API server did not do in this pass, but for the integrations.
-        next_try: RFC 3339 time of the next pass, where something failed.
-        model_read: The operator has read the checkpoint.
-        model_error: Why it cannot make sense of the checkpoint.
-        integrations: The objects of optional kinds that are asked for, and what became of them.
-    """
-
-    replicas: int
-    router_replicas: int
-    plan: Plan | None
-    problems: tuple[Problem, ...]
-    observed: Observed
-    failures: tuple[Failure, ...] = ()
-    next_try: str | None = None
-    model_read: bool = False
-    model_error: str | None = None
-    integrations: tuple[Integration, ...] = ()
-    router: str = ""
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One condition, without its times."""
-
-    type: str
-    status: Status
-    reason: str
-    message: str
 
 
 def conditions(situation: Situation) -> tuple[Condition, ...]:
@@ -183,6 +144,14 @@ def _integrated(situation: Situation) -> Condition | None:
     return Condition("Integrated", "True", "Written", f"the API server has taken the {kinds}")
 
 
+def _adapters_loaded(situation: Situation) -> Condition | None:
+    """Say nothing where none is wanted. Ready does not look here: the model serves without them."""
+    if not situation.adapters:
+        return None
+    found = verdict(situation.adapters)
+    return Condition("AdaptersLoaded", found.status, found.reason, found.message)
+
+
 _CHECKS: tuple[Callable[[Situation], Condition | None], ...] = (
     _planned,
     _model_available,
@@ -191,6 +160,7 @@ _CHECKS: tuple[Callable[[Situation], Condition | None], ...] = (
     _available,
     _degraded,
     _integrated,
+    _adapters_loaded,
 )
 
 

@@ -29,14 +29,15 @@ _BAD_WHEN: Mapping[str, str] = {
     "Reconciled": "False",
     "Degraded": "True",
     "Integrated": "False",
+    "AdaptersLoaded": "False",
 }
 """Conditions whose turn to the worse is told, and the status that is worse."""
 _HEALED: Mapping[str, str] = {"Degraded": "Recovered", "Reconciled": "Reconciled"}
 """Of those, the ones whose turn to the better is told, too, and what it is called."""
 _OF_THE_SPEC = "Planned"
 """The condition that is about the spec alone: a new spec that is wrong in another way is news."""
-_PASSING = frozenset({"Transient", "NamespaceTerminating"})
-"""Reasons that nobody has to act on: the operator tries again by itself."""
+_PASSING = frozenset({"Transient", "NamespaceTerminating", "Loading"})
+"""Reasons that nobody has to act on: it passes by itself."""
 _WAITING, _DONE = "NoRoom", "Settled"
 _ACTS: Mapping[str, Literal["Normal", "Warning"]] = {
     "Restarting": "Warning",

@@ -43,7 +43,7 @@ def observe_pod(body: Body, now: float, lost_nodes: frozenset[str]) -> ObservedP
         running=status.get("phase") == "Running",
         created=seconds(metadata.get("creationTimestamp")) or 0.0,
         started=seconds(status.get("startTime")),
-        engine_started=_engine_started(status.get("containerStatuses") or ()),
+        engine_started=_engine_started(_serving(status)),
         node=node,
         deleting=deleting,
         lost=lost,
@@ -111,7 +111,7 @@ def is_fetching(status: Body) -> bool:
 def _restarts(status: Body) -> int:
     """Return how often a container was restarted; one that prepared the pod and is done says nothing of the engine."""
     preparing = (entry for entry in status.get("initContainerStatuses") or () if _goes_on(entry.get("state") or {}))
-    counted = [*preparing, *(status.get("containerStatuses") or ())]
+    counted = [*preparing, *_serving(status)]
     return max((int(entry.get("restartCount") or 0) for entry in counted), default=0)
 
 
@@ -159,6 +159,12 @@ def _condition(status: Body, kind: str) -> tuple[Body, float | None]:
 
 def _containers(status: Body) -> list[Body]:
     return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
+def _serving(status: Body) -> list[Body]:
+    """Return the containers that serve: what fetches adapters beside them says nothing of the engine."""
+    containers = status.get("containerStatuses") or ()
+    return [entry for entry in containers if entry.get("name") != names.ADAPTERS_CONTAINER]
 
 
 def _engine_started(containers: Iterable[Body]) -> float | None:

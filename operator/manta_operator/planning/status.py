@@ -5,6 +5,7 @@ from typing import Any
 
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
+from manta_operator.planning.adapters import adapters_status
 from manta_operator.planning.conditions import MESSAGE_LIMIT, Condition, Situation, conditions, merge
 from manta_operator.planning.fit import Fit
 from manta_operator.planning.plan import Decision
@@ -36,6 +37,8 @@ def status(deployment: LLMDeployment, situation: Situation, before: Mapping[str,
         "endpoint": endpoint(deployment),
         "conditions": merge(conditions(situation), before.get("conditions") or (), deployment.generation, now),
     }
+    if situation.adapters:
+        result["adapters"] = adapters_status(situation.adapters)
     if plan is None:
         result |= {name: before[name] for name in _KEPT if name in before}
     else:
