@@ -52,7 +52,7 @@ async def attempt(world: World, load: Load, fault: Fault, seconds: float) -> Res
     ended = time.monotonic()
     await load.settle(ended)
     result.requests = [each for each in load.requests if each.began < ended and each.ended > result.began > 0]
-    _judge(result)
+    judge(result)
     return result
 
 
@@ -171,7 +171,7 @@ def _restarts(pods: list[Object]) -> int:
     return sum(s.get("restartCount", 0) for pod in pods for s in pod["status"].get("containerStatuses") or ())
 
 
-def _judge(result: Result) -> None:
+def judge(result: Result) -> None:
     """Note what must not be: a hang, a process left behind, a loss that nothing excuses, one on another replica."""
     lost = [each for each in result.requests if each.fate != "ok"]
     sent = [each.began - result.began for each in lost if each.began > result.began]
