@@ -18,7 +18,10 @@ FILL = {
     "spec.model.adapters[*].uri": "hf://a/" + "b" * 2000,
     "spec.model.adapters[*].endpoint": "http://" + "a" * 2000,
     "spec.model.cache.hostPath": "/" + "a" * 2000,
+    "spec.accelerator.resource": "a/" + "b" * 2000,
     "spec.engine.args[*]": "--a=" + "b" * 2000,
+    "spec.engine.speculative.model.endpoint": "http://" + "a" * 2000,
+    "spec.engine.speculative.model.uri": "hf://a/" + "b" * 2000,
     "spec.router.cache.size": "1." + "1" * 2000,
     "spec.router.tracing.endpoint": "http://" + "a" * 2000,
 }

@@ -25,6 +25,10 @@ CASES = {
     ),
     fields.PATH_PATTERN: Case(("/mnt/models", "/a"), ("", "mnt/models", "/", "//a", "~/models")),
     fields.ACCELERATOR_PATTERN: Case(("cpu", "nvidia-h100-80gb", "a"), ("", "H100", "nvidia_h100", "-a", "a-", "a.b")),
+    fields.RESOURCE_PATTERN: Case(
+        ("amd.com/gpu", "habana.ai/gaudi", "aws.amazon.com/neuron_core", "a/B.1"),
+        ("", "gpu", "amd.com/", "/gpu", "AMD.com/gpu", "a/b/c", "a/-b", "a/b.", "a b/c"),
+    ),
     fields.OBJECT_NAME_PATTERN: Case(("models", "a", "a.b-c"), ("", "Models", "a_b", "-a", "a-", "a/b")),
     fields.HOSTNAME_PATTERN: Case(
         ("a", "llm.example.com", "*.example.com", "1.a-b"),

@@ -7,6 +7,7 @@ from typing import Any
 import real_server
 
 from manta_operator.api.crd import llmdeployment_schema
+from manta_operator.api.engine_words import NEEDS_MODEL
 
 MINIMAL: dict[str, Any] = {
     "apiVersion": "manta.dev/v1alpha1",
@@ -44,6 +45,11 @@ ITEMS: dict[str, Any] = {
 """Valid parents of fields that need one."""
 
 BESIDE: dict[str, tuple[str, Any]] = {
+    "spec.accelerator.memory": ("spec.accelerator", {"type": "other", "resource": "amd.com/gpu"}),
+    "spec.accelerator.resource": ("spec.accelerator.type", "other"),
+    "spec.engine.maxNumBatchedTokens": ("spec.engine.maxNumSeqs", 1),
+    "spec.engine.speculative.model.region": ("spec.engine.speculative.model.uri", "s3://bucket/prefix"),
+    "spec.engine.speculative.promptLookup": ("spec.engine.speculative.method", "ngram"),
     "spec.gateway.hostnames": ("spec.gateway.parentRefs", [{"name": "g"}]),
     "spec.model.adapters[*].region": ("spec.model.adapters[*].uri", "s3://bucket/prefix"),
     "spec.model.region": ("spec.model.uri", "s3://bucket/prefix"),
@@ -51,6 +57,12 @@ BESIDE: dict[str, tuple[str, Any]] = {
     "spec.rollout.progressDeadlineSeconds": ("spec.engine.startupSeconds", 30),
 }
 """What else has to be there for a rule to accept a field: its path and its value."""
+
+BESIDE_VALUE: dict[tuple[str, str], tuple[str, Any]] = {
+    ("spec.engine.speculative.method", method): ("spec.engine.speculative.model", {"uri": "hf://a/b"})
+    for method in NEEDS_MODEL
+}
+"""The same for one value of a field."""
 
 
 def walk(schema: dict[str, Any], path: str = "") -> list[tuple[str, dict[str, Any]]]:
@@ -67,10 +79,13 @@ def walk(schema: dict[str, Any], path: str = "") -> list[tuple[str, dict[str, An
 def body_with(path: str, value: Any) -> dict[str, Any]:
     """The minimal body with `value` at `path` (`[*]`: in the first item, or under the key `k` of a map)."""
     body = copy.deepcopy(MINIMAL)
-    _put(body, _steps(path), value, "")
     for field, (other, needed) in BESIDE.items():
         if path.startswith(field):
-            _put(body, _steps(other), needed, "")
+            _put(body, _steps(other), copy.deepcopy(needed), "")
+    _put(body, _steps(path), value, "")
+    if isinstance(value, str) and (path, value) in BESIDE_VALUE:
+        other, needed = BESIDE_VALUE[path, value]
+        _put(body, _steps(other), needed, "")
     return body
 
 

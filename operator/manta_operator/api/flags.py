@@ -33,6 +33,8 @@ PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
         "--distributed-executor-backend": "spec.engine.executor",
         "--download-dir": "spec.model.cache",
         "--dtype": "spec.engine.dtype",
+        "--enable-auto-tool-choice": "spec.engine.toolCallParser",
+        "--enable-chunked-prefill": "spec.engine.chunkedPrefill",
         "--enable-expert-parallel": "spec.parallelism.expert",
         "--enable-force-include-usage": "the router asks for it, and hides it from who did not ask",
         "--enable-lora": "spec.engine.lora",
@@ -48,9 +50,12 @@ PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
         "--max-lora-rank": "spec.engine.lora.maxRank",
         "--max-loras": "spec.engine.lora.maxLoaded",
         "--max-model-len": "spec.engine.maxModelLen",
+        "--max-num-batched-tokens": "spec.engine.maxNumBatchedTokens",
         "--max-num-seqs": "spec.engine.maxNumSeqs",
         "--model": "spec.model.uri",
         "--nnodes": _GROUP,
+        "--no-enable-auto-tool-choice": "spec.engine.toolCallParser",
+        "--no-enable-chunked-prefill": "spec.engine.chunkedPrefill",
         "--no-enable-expert-parallel": "spec.parallelism.expert",
         "--no-enable-lora": "spec.engine.lora",
         "--no-enable-prefix-caching": "spec.engine.prefixCaching",
@@ -61,35 +66,61 @@ PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
         "--port": "spec.router.port",
         "--prefill-context-parallel-size": "it multiplies the ranks of a replica, which Manta counts without it",
         "--quantization": "spec.engine.quantization",
+        "--reasoning-parser": "spec.engine.reasoningParser",
         "--revision": "spec.model.revision",
         "--root-path": "the router asks for /v1; rewrite paths in a gateway in front of the Service",
         "--served-model-name": "spec.model.servedNames",
         "--shutdown-timeout": "spec.rollout.drainSeconds",
+        "--spec-method": "spec.engine.speculative",
+        "--spec-model": "spec.engine.speculative",
+        "--spec-tokens": "spec.engine.speculative",
+        "--speculative-config": "spec.engine.speculative",
         "--ssl-ca-certs": _TLS,
         "--ssl-cert-reqs": _TLS,
         "--ssl-certfile": _TLS,
         "--ssl-ciphers": _TLS,
         "--ssl-keyfile": _TLS,
+        "--structured-outputs-config": "spec.engine.structuredOutputs",
         "--tensor-parallel-size": "spec.parallelism.tensor",
+        "--tool-call-parser": "spec.engine.toolCallParser",
         "--uds": "Manta listens on the address of the pod",
     }
 )
 """vLLM flags that are not the user's, and the field to use instead, or why there is none."""
 
+PLUGINS: Mapping[str, str] = MappingProxyType(
+    {
+        "--enable-auto-tool-choice": "--tool-parser-plugin",
+        "--reasoning-parser": "--reasoning-parser-plugin",
+        "--tool-call-parser": "--tool-parser-plugin",
+    }
+)
+"""Flags that are the user's beside this one: a parser of one's own has a name that no field takes."""
+
 SHORTEST_FLAG = len("--ab")
 """argparse takes any unambiguous beginning of a flag for the flag; every shorter one fits several of vLLM's flags."""
 
 
+def _shortest(flag: str) -> int:
+    """Return the length of the shortest beginning that is refused for `flag`, and not for one that it begins with."""
+    return max(
+        [SHORTEST_FLAG, *(len(other) + 1 for other in PLANNED_FLAGS if flag != other and flag.startswith(other))]
+    )
+
+
 def _planned_flag(flag: str, instead: str) -> Rule:
     """Refuse `flag`, its beginnings and its other spelling `--flag_name`: vLLM takes them all for the flag."""
+    shortest = _shortest(flag)
     pattern = ""
-    for letter in reversed(flag[SHORTEST_FLAG:].replace("-", "_")):
+    for letter in reversed(flag[shortest:].replace("-", "_")):
         pattern = f"({'[-_]' if letter == '_' else letter}{pattern})?"
-    beginning = "--" + flag[2:SHORTEST_FLAG].replace("-", "[-_]")
-    pattern = f"^{beginning}{pattern}(=|$)"
+    beginning = "--" + flag[2:shortest].replace("-", "[-_]")
+    pattern = f"^{beginning}{pattern}([.=]|$)"  # --flag.key=value sets a part of a flag that takes JSON
     is_field = instead.startswith("spec.")
     message = f"Manta sets {flag} itself; use {instead}" if is_field else f"leave {flag} out: {instead}"
-    return Rule(f"!self.exists(a, a.matches('{pattern}'))", message)
+    refused = f"!self.exists(a, a.matches('{pattern}'))"
+    plugin = PLUGINS.get(flag)
+    return Rule(f"{refused} || self.exists(a, a.startsWith('{plugin}='))" if plugin else refused, message)
 
 
 _FLAG = "^--[A-Za-z0-9][-A-Za-z0-9_.]*(=|$)"
@@ -97,7 +128,7 @@ _FLAG = "^--[A-Za-z0-9][-A-Za-z0-9_.]*(=|$)"
 ARGS_RULES = (
     Rule(
         f"self.all(a, a.matches('{_FLAG}'))",
-        "every item must be one vLLM flag, its value after =, for example --max-num-batched-tokens=8192",
+        "every item must be one vLLM flag, its value after =, for example --seed=7",
         "'every item must be one vLLM flag, its value after =, like --name=value; this is none: '"
         f" + self.filter(a, !a.matches('{_FLAG}'))[0]",
     ),

@@ -12,9 +12,10 @@ from pydantic import Field
 
 from manta_operator.api.adapters import AdapterSpec, LoraSpec
 from manta_operator.api.engine import EngineSpec, EnvVar, Resources
-from manta_operator.api.fields import ACCELERATOR_PATTERN, AutoOrCount, Frozen, ShortText
+from manta_operator.api.fields import AutoOrCount, Frozen, ShortText
 from manta_operator.api.integrations import GatewaySpec, MonitoringSpec, ParentRef
 from manta_operator.api.model import ModelCache, ModelSpec
+from manta_operator.api.parallelism import AcceleratorSpec, ParallelismSpec
 from manta_operator.api.router import RouterSpec
 from manta_operator.api.router_parts import (
     AuthSpec,
@@ -56,29 +57,6 @@ __all__ = [
     "TracingSpec",
     "parse",
 ]
-
-
-class ParallelismSpec(Frozen):
-    """How one replica is split over ranks, one rank an accelerator."""
-
-    tensor: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Tensor parallel: every layer is split over this many ranks. It must divide the model's attention heads,
-    and divide its key-value heads or be a multiple of them. Omitted: where the operator can read the checkpoint,
-    the smallest of 1, 2, 4 and 8 that fits; elsewhere, and on cpu, accelerator.perPod, or 1."""
-    pipeline: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Pipeline parallel: the layers are split into this many stages, one after the other.
-    Omitted: 1."""
-
-
-class AcceleratorSpec(Frozen):
-    """What the engines compute on."""
-
-    type: Annotated[str, Field(pattern=ACCELERATOR_PATTERN, max_length=63)]
-    """Kind of accelerator, for example nvidia-h100-80gb, or cpu for none."""
-    per_pod: Annotated[int, Field(ge=1, le=64)] | None = None
-    """Accelerators of each engine pod, at most what one node has.
-    A replica has tensor x pipeline / perPod pods. Omitted: all that a replica needs if these are 8
-    or fewer, otherwise tensor, at most 8."""
 
 
 class RolloutSpec(Frozen):

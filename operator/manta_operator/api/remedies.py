@@ -13,6 +13,7 @@ _BY_PATTERN = MappingProxyType(
         fields.PATH_PATTERN: "write an absolute path, which starts with /",
         fields.OBJECT_NAME_PATTERN: "write the name of a Kubernetes object: lower-case letters, digits, - and .",
         fields.ACCELERATOR_PATTERN: "write a kind such as nvidia-h100-80gb or cpu: lower-case letters, digits and -",
+        fields.RESOURCE_PATTERN: "write the name of an extended resource, for example amd.com/gpu",
         fields.ENDPOINT_PATTERN: "write an address such as https://hub.example.com, no / at the end",
         fields.ENV_NAME_PATTERN: "write letters, digits, _, - and ., no digit first",
     }

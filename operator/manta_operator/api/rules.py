@@ -21,6 +21,7 @@ from manta_operator.api.flags import ARGS_RULES
 from manta_operator.api.model_rules import ENDPOINT_VARIABLES, MODEL_RULES, SECRET_VARIABLES
 from manta_operator.api.router_rules import ROUTER_RULES
 from manta_operator.api.rule import Rule
+from manta_operator.api.shape_rules import ACCELERATOR_RULES, SHAPE_RULES
 
 OWN_VARIABLES = (
     "GROUP_HEAD",
@@ -81,21 +82,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
             *OWN_NAME_RULES,
         ),
         "spec": (
-            Rule(
-                "!has(self.parallelism.tensor) || !has(self.parallelism.pipeline) || !has(self.accelerator.perPod) || "
-                "(self.parallelism.tensor * self.parallelism.pipeline) % self.accelerator.perPod == 0",
-                "parallelism.tensor x parallelism.pipeline must be a multiple of accelerator.perPod, "
-                "so that every pod of a replica gets the same number of accelerators",
-                field_path=".accelerator.perPod",
-            ),
-            Rule(
-                "self.engine.executor != 'mp' || !has(self.parallelism.tensor) || !has(self.parallelism.pipeline) || "
-                "!has(self.accelerator.perPod) || "
-                "self.parallelism.tensor * self.parallelism.pipeline <= self.accelerator.perPod",
-                "executor mp works within one pod, but tensor x pipeline is more than accelerator.perPod: "
-                "use ray or auto, or raise accelerator.perPod",
-                field_path=".engine.executor",
-            ),
+            *SHAPE_RULES,
             Rule(
                 "!has(self.rollout.progressDeadlineSeconds) || "
                 "self.rollout.progressDeadlineSeconds > self.engine.startupSeconds",
@@ -126,6 +113,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
                 "at most one of claim, hostPath and sizeLimit may be set",
             ),
         ),
+        "spec.accelerator": ACCELERATOR_RULES,
         "spec.engine.args": ARGS_RULES,
         "spec.engine.speculative": SPECULATIVE_RULES,
         "spec.engine.speculative.model": MODEL_RULES,

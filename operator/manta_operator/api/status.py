@@ -61,6 +61,10 @@ class Shape(Frozen):
     """Ranks that share every layer."""
     pipeline: Annotated[int, Field(ge=1)]
     """Stages that the layers are split into."""
+    data: Annotated[int, Field(ge=1)] | None = None
+    """Engines of one replica, each of tensor x pipeline ranks. Omitted: 1."""
+    expert: bool | None = None
+    """Whether ranks hold whole experts. Omitted: they do not."""
     per_pod: Annotated[int, Field(ge=1)]
     """Ranks of each pod, one an accelerator."""
     executor: Literal["uni", "mp", "ray"]
@@ -69,6 +73,22 @@ class Shape(Frozen):
     """Bytes of host memory each engine pod asks for where spec.engine.resources does not say; only on cpu."""
     spec_hash: Annotated[str, Field(min_length=1, max_length=64)]
     """Hash of the fields of the spec that this was decided from."""
+
+
+class EngineEnd(Frozen):
+    """How the engine of a replica ended last, other than by being told to."""
+
+    replica: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the replica: its StatefulSet."""
+    pod: Annotated[str, Field(max_length=253)]
+    """The pod that ended first and has the cause; the others of the replica went with it."""
+    exit_code: int
+    """Exit code of its container: 10 it hung, 12 a process of it was stopped, 13 it was not ready in time, 14 it was
+    told to stop and cut off requests, 137 it was killed; others are vLLM's or Ray's."""
+    message: Annotated[str, Field(max_length=1024)] = ""
+    """Its last words."""
+    time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When it ended."""
 
 
 class LLMDeploymentStatus(Frozen):
@@ -102,6 +122,11 @@ class LLMDeploymentStatus(Frozen):
         Field(max_length=32, json_schema_extra=list_map("type")),
     ] = ()
     """What is true, false or not known, one entry a type."""
+    engine_ends: Annotated[
+        tuple[EngineEnd, ...],
+        Field(max_length=64, json_schema_extra=list_map("replica")),
+    ] = ()
+    """How engines ended by themselves, the latest of each replica whose pods are still there."""
     decisions: Annotated[
         tuple[Decision, ...],
         Field(max_length=64),

@@ -13,9 +13,8 @@ from manta_operator.api.models import LLMDeployment, LLMDeploymentSpec
 from manta_operator.builders import access, adapters, engine_groups, integrations, pod_template, protection
 from manta_operator.builders.engine_pod import engine_template, template_hash
 from manta_operator.builders.routing import changing, routing
-from manta_operator.facts.accelerators import catalog
 from manta_operator.facts.models import ModelFacts
-from manta_operator.planning import fit
+from manta_operator.planning import engine_checks, fit
 from manta_operator.planning.adapters import lora_of
 from manta_operator.planning.mode_change import Routers
 from manta_operator.planning.observe import Observed
@@ -64,7 +63,7 @@ def desire(
         return (*decided, *misshapen)
     if misshapen:
         return misshapen
-    accelerator = catalog()[deployment.spec.accelerator.type]
+    accelerator = fit.accelerator_of(deployment.spec)
     template = engine_template(deployment, decided, accelerator)
     spec = deployment.spec
     decision = plan(
@@ -76,7 +75,8 @@ def desire(
         observed,
         circumstances,
     )
-    decision = replace(decision, decisions=(*decision.decisions, *adapters.decisions(spec)))
+    told = (*engine_checks.decisions(spec, facts, accelerator), *adapters.decisions(spec))
+    decision = replace(decision, decisions=(*decision.decisions, *told))
     change = changing(deployment, observed)
     objects = tuple(_objects(deployment, decision, template, change, observed.operator_namespace))
     return Desired(decision, objects, template, keep=change.keep, again_in=change.again_in)
@@ -84,7 +84,8 @@ def desire(
 
 def _deadlines(spec: LLMDeploymentSpec) -> Deadlines:
     startup = spec.engine.startup_seconds
-    return Deadlines(startup, spec.rollout.progress_deadline_seconds or startup + START_MARGIN_SECONDS)
+    progress = spec.rollout.progress_deadline_seconds or startup + START_MARGIN_SECONDS
+    return Deadlines(startup, progress, spec.engine.hang_seconds)
 
 
 def _objects(

@@ -6,6 +6,8 @@ The runtime parses what is written here; `tests/contract` holds both sides equal
 from manta_operator.api import names
 from manta_operator.api.models import EngineSpec, LLMDeployment
 from manta_operator.builders.adapters import WANTED, vllm_flags
+from manta_operator.builders.draft_model import draft_source
+from manta_operator.builders.engine_options import option_flags
 from manta_operator.builders.model_source import model_source
 from manta_operator.facts.accelerators import Accelerator
 from manta_operator.planning.adapters import lora_of
@@ -29,6 +31,7 @@ def launcher_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelera
         f"--accelerator={'cpu' if accelerator.is_cpu else 'gpu'}",
         f"--accelerators-per-pod={shape.per_pod}",
         f"--startup-seconds={spec.engine.startup_seconds}",
+        f"--hang-seconds={spec.engine.hang_seconds}",
         f"--drain-seconds={spec.rollout.drain_seconds}",
         *([f"--adapters={WANTED}"] if lora_of(spec) else []),
     ]
@@ -37,15 +40,18 @@ def launcher_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelera
 def vllm_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelerator) -> list[str]:
     """Return vLLM's flags; the launcher adds host, port and executor."""
     spec = deployment.spec
-    source = model_source(spec)
+    source, draft = model_source(spec), draft_source(spec)
     return [
         f"--model={source.model}",
         "--served-model-name",
         *served_names(deployment),
         f"--tensor-parallel-size={shape.tensor}",
         f"--pipeline-parallel-size={shape.pipeline}",
+        *([f"--data-parallel-size={shape.data}"] if shape.data > 1 else []),
+        *(["--enable-expert-parallel"] if shape.expert else []),
         *_memory(spec.engine, accelerator),
         *_options(spec.engine),
+        *option_flags(spec.engine, draft.model if draft else None),
         *vllm_flags(spec),
         "--enable-prompt-tokens-details",  # how many of them the prefix cache had
         # An argument with "$(" would be expanded by the kubelet: "$$" is its escape.

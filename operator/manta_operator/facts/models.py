@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from manta_operator.facts import attention
+from manta_operator.facts import attention, context
 
 _BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0}
 _TENSOR_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+_EXPERT_COUNTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
+"""Where vLLM looks for the number of experts, in its order (transformers_utils/model_arch_config_convertor.py)."""
+_EXPERT_TENSORS = ".experts."
 _HEADER_LIMIT = 100 * 2**20  # the safetensors format refuses longer headers
 
 
@@ -26,6 +29,8 @@ class ModelFacts:
     tokens; `dtype_bytes` the bytes of one unquantized parameter; `parameters` how many the checkpoint holds, None where
     that is unknown or some are quantized. `latent_dim` is what multi-head latent attention caches for a token and layer
     instead of keys and values (None: it does not). `unmodelled` names what the arithmetic of the KV cache cannot count.
+    `quantization` is the checkpoint's quant_method, `rope_scaling` how the model scales its positions itself.
+    `experts` are those of one layer that a router chooses from (0: none), `expert_share` what they are of the weights.
     """
 
     architecture: str
@@ -41,6 +46,9 @@ class ModelFacts:
     parameters: int | None = None
     latent_dim: int | None = None
     unmodelled: str | None = None
+    rope_scaling: str | None = None
+    experts: int = 0
+    expert_share: float = 0.0
 
     @property
     def kv_bytes_per_token(self) -> float:
@@ -57,7 +65,10 @@ class FactsError(ValueError):
 
 
 def from_config(
-    config: Mapping[str, Any], weights_bytes: int | None = None, parameters: int | None = None
+    config: Mapping[str, Any],
+    weights_bytes: int | None = None,
+    parameters: int | None = None,
+    expert_share: float = 0.0,
 ) -> ModelFacts:
     """Read the facts from a Hugging Face `config.json`.
 
@@ -69,7 +80,7 @@ def from_config(
     heads = _integer(text, "num_attention_heads", default=0 if unmodelled else None)
     hidden = _integer(text, "hidden_size")
     dtype = text.get("dtype") or text.get("torch_dtype") or "bfloat16"
-    quantization = _mapping(config, "quantization_config")
+    quantization = _quantization(config)
     architectures = config.get("architectures")
     latent = _integer(text, "kv_lora_rank", default=0)
     return ModelFacts(
@@ -79,14 +90,27 @@ def from_config(
         attention_heads=heads,
         kv_heads=_integer(text, "num_key_value_heads", default=heads),
         head_dim=_integer(text, "head_dim", default=hidden // max(1, heads)),
-        max_positions=_integer(text, "max_position_embeddings", default=0) or None,
+        max_positions=context.longest_context(text),
+        rope_scaling=context.own_scaling(text),
         dtype_bytes=_BYTES.get(str(dtype), 2.0),
-        quantization=quantization.get("quant_method"),
+        quantization=str(quantization.get("quant_method") or "unknown").lower() if quantization else None,
         weights_bytes=weights_bytes,
         parameters=None if quantization else parameters,
         latent_dim=latent + _integer(text, "qk_rope_head_dim", default=0) if latent else None,
         unmodelled=unmodelled,
+        experts=_experts(text),
+        expert_share=expert_share,
     )
+
+
+def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the checkpoint says of its quantization, wherever vLLM looks for it."""
+    text = _mapping(config, "text_config")
+    for holder in (config, text):
+        for key in ("quantization_config", "compression_config"):
+            if found := _mapping(holder, key):
+                return {"quant_method": "compressed-tensors"} | dict(found) if key == "compression_config" else found
+    return {}
 
 
 def read(folder: Path) -> ModelFacts | None:
@@ -104,21 +128,23 @@ def read(folder: Path) -> ModelFacts | None:
         raise FactsError(f"{path}: {error}") from error
     if not isinstance(config, dict):
         raise FactsError(f"{path}: not a JSON object")
-    weights_bytes, parameters = _weights(folder)
+    weights = _weights(folder)
     try:
-        return from_config(config, weights_bytes, parameters)
+        return from_config(config, *weights)
     except FactsError as error:
         raise FactsError(f"{folder}/{error}") from error
 
 
-def _weights(folder: Path) -> tuple[int | None, int | None]:
-    """Sum the bytes and the parameters of the files that the engine loads."""
+def _weights(folder: Path) -> tuple[int | None, int | None, float]:
+    """Sum the bytes and the parameters of the files that the engine loads; which share of the bytes experts are."""
     files = _weight_files(folder)
     if not files:
-        return None, None
+        return None, None, 0.0
     sizes = [_tensor_sizes(path) for path in files]
-    counts = [count for _, count in sizes]
-    return sum(size for size, _ in sizes), None if None in counts else sum(count or 0 for count in counts)
+    total, experts = sum(size for size, _, _ in sizes), sum(size for _, _, size in sizes)
+    counts = [count for _, count, _ in sizes]
+    parameters = None if None in counts else sum(count or 0 for count in counts)
+    return total, parameters, experts / total if total else 0.0
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -134,21 +160,21 @@ def _weight_files(folder: Path) -> list[Path]:
         raise FactsError(f"{index}: not a readable index of safetensors files: {error}") from error
 
 
-def _tensor_sizes(path: Path) -> tuple[int, int | None]:
-    """Sum the tensors' bytes and parameters from the header alone; None parameters where some are quantized."""
+def _tensor_sizes(path: Path) -> tuple[int, int | None, int]:
+    """Sum the tensors' bytes, parameters (None where some are quantized) and the bytes of experts, from the header."""
     try:
-        entries = [entry for name, entry in _header(path).items() if name != "__metadata__"]
-        spans = [entry["data_offsets"] for entry in entries]
-        sizes = [end - start for start, end in spans]
-        widths = [_TENSOR_BYTES.get(entry["dtype"]) for entry in entries]
-        total = sum(sizes)
+        tensors = {name: entry for name, entry in _header(path).items() if name != "__metadata__"}
+        sizes = {name: entry["data_offsets"][1] - entry["data_offsets"][0] for name, entry in tensors.items()}
+        widths = [_TENSOR_BYTES.get(entry["dtype"]) for entry in tensors.values()]
+        total = sum(sizes.values())
+        experts = sum(size for name, size in sizes.items() if _EXPERT_TENSORS in name)
     except FactsError:
         raise
-    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise FactsError(f"{path}: not a readable safetensors file: {error}") from error
     if None in widths:
-        return total, None
-    return total, sum(size // (width or 1) for size, width in zip(sizes, widths, strict=True))
+        return total, None, experts
+    return total, sum(size // (width or 1) for size, width in zip(sizes.values(), widths, strict=True)), experts
 
 
 def _header(path: Path) -> Any:
@@ -168,6 +194,16 @@ def _mapping(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise FactsError(f"config.json: {key} should be an object, it is {value!r}")
     return value
+
+
+def _experts(config: Mapping[str, Any]) -> int:
+    """Return how many experts a layer has that a router chooses from; 0 for none."""
+    for name in _EXPERT_COUNTS:
+        if config.get(name) is not None:
+            value = config[name]
+            count = value[0] if isinstance(value, list) and value else value  # of each modality; vLLM takes the first
+            return _integer({name: count}, name, default=0)
+    return 0
 
 
 def _integer(config: Mapping[str, Any], key: str, default: int | None = None) -> int:

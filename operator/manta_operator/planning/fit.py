@@ -1,12 +1,13 @@
 """Does the model fit, and how is a replica cut? Pure arithmetic, before any pod starts.
 
     budget         = utilisation x memory of the accelerator                 bytes per rank
-    weights        = bytes of the loaded weights / ranks               planning/weights.py
+    weights        = bytes of the loaded weights on the fullest rank   planning/weights.py
     KV per token   = 2 x layers/pipeline x max(1, KV heads/tensor) x head_dim x bytes
                      (fewer KV heads than ranks: vLLM replicates them)
                    = layers/pipeline x latent dimension x bytes        latent attention: every rank holds all of it
     KV cache       = budget - weights - overhead,  or what the spec gives it
-    fits           = the KV cache holds at least one request of maxModelLen tokens
+    tokens         = data x KV cache / KV per token  every data rank has a cache of its own
+    fits           = the KV cache of one data rank holds at least one request of maxModelLen tokens
 
 The overhead is one constant here, with the range it was read from: this is the fit of step 1. False deploys nothing,
 so it must be certain: where the checkpoint cannot be seen, or holds what is not counted, the fit is Unknown and says
@@ -19,17 +20,22 @@ from typing import Literal
 
 from manta_operator.api.models import EngineSpec, LLMDeploymentSpec
 from manta_operator.api.quantity import parse_quantity
-from manta_operator.facts.accelerators import Accelerator, catalog
+from manta_operator.facts.accelerators import OTHER, Accelerator, catalog, find
 from manta_operator.facts.models import ModelFacts
+from manta_operator.planning import engine_checks
+from manta_operator.planning.context import allowed_length
 from manta_operator.planning.problems import Problem
-from manta_operator.planning.shape import Shape, cut, problems, tensor_candidates
-from manta_operator.planning.weights import activation_bytes, loaded_bytes
+from manta_operator.planning.shape import Shape, cut, tensor_candidates
+from manta_operator.planning.shape_problems import advice, problems
+from manta_operator.planning.weights import activation_bytes, bytes_per_rank, loaded_bytes
 
 GIB = 2**30
 DEVICE_OVERHEAD = 4 * GIB
 """Activations, CUDA graphs and what is not torch, per rank. Start-up logs of vLLM on H200 show 2.2 to 9 GiB."""
 CPU_PROCESS_OVERHEAD = int(1.5 * GIB)
 """Resident memory of API server, engine core and one worker on CPU beyond weights and KV cache: 1.4 GiB measured."""
+CPU_DATA_OVERHEAD = int(1.5 * GIB)
+"""What data ranks take beside that in the head's pod: vLLM's coordinator and an engine core each, 1.3 GiB measured."""
 CPU_KV_CACHE = 1 * GIB
 """KV cache per rank on CPU where the spec names none. vLLM's own default takes half of the machine."""
 
@@ -64,6 +70,8 @@ class Choice:
 
     shape: Shape
     fit: Fit
+    advice: str = ""
+    """What would do better, in a sentence."""
 
 
 def decide(
@@ -74,24 +82,34 @@ def decide(
     A shape whose fit is Unknown is returned: a cluster's operator rarely sees the checkpoint. Where it does not see
     it now, `previous` stands: the choice made before from the same fields of the spec.
     """
-    accelerator = catalog().get(spec.accelerator.type)
-    if accelerator is None:
+    try:
+        accelerator = accelerator_of(spec)
+    except KeyError:
         return (_unknown_accelerator(spec.accelerator.type),)
+    if refused := engine_checks.problems(spec, facts, accelerator):
+        return refused
     if facts is None and previous is not None:
         return previous
     if facts is not None and facts.quantization and spec.engine.quantization == "none":
         return (_quantized(facts.quantization),)
-    refused: tuple[Problem, ...] = ()
+    refused = ()
     for tensor in tensor_candidates(spec, facts):
         shape = cut(spec, tensor)
-        refused = problems(shape, facts)
+        refused = problems(spec, shape, facts)
         if refused:
             continue
         fit = judge(spec, shape, accelerator, facts)
         if fit.fits != "False":
-            return Choice(shape, fit)
+            return Choice(shape, fit, advice(shape, facts))
         refused = (Problem("spec", f"{spec.model.uri} does not fit: {fit.message}", _remedy(spec)),)
     return refused
+
+
+def accelerator_of(spec: LLMDeploymentSpec) -> Accelerator:
+    """Return what the engines compute on. Raises KeyError for a type that nobody knows."""
+    said = spec.accelerator
+    memory = None if said.memory is None else int(parse_quantity(said.memory))
+    return find(said.type, said.resource, memory)
 
 
 def judge(spec: LLMDeploymentSpec, shape: Shape, accelerator: Accelerator, facts: ModelFacts | None) -> Fit:
@@ -101,8 +119,10 @@ def judge(spec: LLMDeploymentSpec, shape: Shape, accelerator: Accelerator, facts
     loaded = loaded_bytes(spec.engine, facts)
     if isinstance(loaded, str):
         return Fit("Unknown", loaded)
-    length = spec.engine.max_model_len or facts.max_positions
-    weights = math.ceil(loaded / shape.ranks)
+    length = spec.engine.max_model_len or allowed_length(spec.engine, facts)
+    weights = bytes_per_rank(loaded, shape, facts)
+    if accelerator.memory_bytes is None and not accelerator.is_cpu:
+        return Fit("Unknown", _unsized(accelerator, weights), weights, None, None, length)
     cache = _kv_cache(spec.engine, accelerator, weights)
     memory = _memory_per_pod(shape, weights, cache) if accelerator.is_cpu else None
     if facts.unmodelled and cache > 0:
@@ -112,10 +132,10 @@ def judge(spec: LLMDeploymentSpec, shape: Shape, accelerator: Accelerator, facts
     fits = cache > 0 and tokens >= (length or 1)
     return Fit(
         fits="True" if fits else "False",
-        message=_sentence(weights, cache, tokens, length, accelerator),
+        message=_sentence(weights, cache, tokens, length, accelerator) + (_each(shape) if cache > 0 else ""),
         weights_per_rank=weights,
         kv_cache_per_rank=max(0, cache),
-        kv_cache_tokens=tokens,
+        kv_cache_tokens=shape.data * tokens,
         max_model_len=length,
         memory_per_pod=memory,
     )
@@ -149,11 +169,17 @@ def _kv_cache(engine: EngineSpec, accelerator: Accelerator, weights: int) -> int
 
 
 def _memory_per_pod(shape: Shape, weights: int, cache: int) -> int:
-    return shape.per_pod * (weights + max(0, cache) + CPU_PROCESS_OVERHEAD)
+    data = CPU_DATA_OVERHEAD if shape.data > 1 else 0
+    return shape.per_pod * (weights + max(0, cache) + CPU_PROCESS_OVERHEAD) + data
+
+
+def _each(shape: Shape) -> str:
+    return f", in each of {shape.data} data ranks" if shape.data > 1 else ""
 
 
 def _sentence(weights: int, cache: int, tokens: int, length: int | None, accelerator: Accelerator) -> str:
-    where = "" if accelerator.memory_bytes is None else f" of {gib(accelerator.memory_bytes)} on {accelerator.type}"
+    name = accelerator.resource if accelerator.type == OTHER else accelerator.type
+    where = "" if accelerator.memory_bytes is None else f" of {gib(accelerator.memory_bytes)} on {name}"
     if cache <= 0:
         return f"per rank {gib(weights)} of weights{where} leave no room for a KV cache (short of {gib(-cache)})"
     context = f", {tokens / length:.1f} requests of {length} tokens" if length else ""
@@ -178,6 +204,13 @@ def _unseen(spec: LLMDeploymentSpec) -> str:
     return f"the checkpoint {uri} cannot be seen from here{here}: whether it fits is not checked{unchecked}"
 
 
+def _unsized(accelerator: Accelerator, weights: int) -> str:
+    return (
+        f"per rank {gib(weights)} of weights; the memory of {accelerator.resource} is not known, so that whether they "
+        "fit is not checked: set spec.accelerator.memory"
+    )
+
+
 def _quantized(method: str) -> Problem:
     return Problem(
         "spec.engine.quantization",
@@ -188,4 +221,5 @@ def _quantized(method: str) -> Problem:
 
 def _unknown_accelerator(name: str) -> Problem:
     known = ", ".join(catalog())
-    return Problem("spec.accelerator.type", f"{name!r} is not an accelerator Manta knows", f"use one of: {known}")
+    remedy = f"use one of: {known}; or other, with spec.accelerator.resource"
+    return Problem("spec.accelerator.type", f"{name!r} is not an accelerator Manta knows", remedy)

@@ -100,6 +100,7 @@ def plan(
         decisions=(
             Decision("Shaped", f"each replica is {choice.shape}"),
             Decision("Fit", choice.fit.message),
+            *((Decision("Advice", choice.advice),) if choice.advice else ()),
             *decisions(revision, wish, steps, restarts, told),
         ),
         wants=frozenset(wants),

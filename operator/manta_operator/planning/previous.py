@@ -27,6 +27,7 @@ _ENGINE = {
     "kv_cache_memory",
     "max_model_len",
     "quantization",
+    "rope_scaling",
 }
 
 
@@ -35,6 +36,8 @@ def remember(spec: LLMDeploymentSpec, shape: Shape, fit: Fit) -> dict[str, Any]:
     kept = ShapeStatus(
         tensor=shape.tensor,
         pipeline=shape.pipeline,
+        data=shape.data if shape.data > 1 else None,
+        expert=shape.expert or None,
         per_pod=shape.per_pod,
         executor=shape.executor,
         memory_per_pod=fit.memory_per_pod,
@@ -53,7 +56,7 @@ def recall(spec: LLMDeploymentSpec, status: Mapping[str, Any]) -> Choice | None:
     if shape.spec_hash != _spec_hash(spec):
         return None
     return Choice(
-        Shape(shape.tensor, shape.pipeline, shape.per_pod, shape.executor),
+        Shape(shape.tensor, shape.pipeline, shape.per_pod, shape.executor, shape.data or 1, shape.expert or False),
         Fit(
             fits=fit.fits,
             message=fit.message,

@@ -118,7 +118,7 @@ def engine_environment(
         result.pop("RAY_ADDRESS", None)
         if address:
             result["RAY_ADDRESS"] = address
-    if settings.executor == "ray" and settings.accelerator == "cpu":
+    if settings.accelerator == "cpu" and (settings.executor == "ray" or settings.ranks.data > 1):
         result["MANTA_CPU_RAY"] = "1"
         # It makes vLLM skip platform plugins, and ours is what lets the CPU platform run under Ray.
         result.pop("VLLM_TARGET_DEVICE", None)

@@ -1,7 +1,8 @@
-"""Teach vLLM's CPU platform to run under Ray: a stand-in for GPUs, so that sharding can be tried without any.
+"""Teach vLLM's CPU platform to run under Ray and to share experts, so that shapes can be tried without any GPU.
 
 vLLM loads `plugin` in every process (entry point group `vllm.platform_plugins`), also where Manta only happens to be
-installed: it must be free then. The launcher sets MANTA_CPU_RAY=1 when it runs a Ray group with --accelerator=cpu.
+installed: it must be free then. The launcher sets MANTA_CPU_RAY=1 with --accelerator=cpu, for a Ray group and for data
+ranks.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 from typing import Any
 
 _PLATFORM = "manta_runtime.engine.cpu_platform.RayCpuPlatform"
+_COMMUNICATOR = "manta_runtime.engine.cpu_communicator.CpuExpertsCommunicator"
 
 
 def plugin() -> str | None:
@@ -28,8 +30,9 @@ def __getattr__(name: str) -> Any:
         (CpuPlatform,),
         {
             "__module__": __name__,
-            "__doc__": "CpuPlatform whose ranks take the `GPU` resource that `ray start --num-gpus` declares.",
+            "__doc__": "CpuPlatform whose ranks take the `GPU` that `ray start --num-gpus` declares.",
             "ray_device_key": "GPU",
+            "get_device_communicator_cls": classmethod(lambda _: _COMMUNICATOR),
         },
     )
     globals()[name] = platform

@@ -118,6 +118,36 @@ def test_the_parameters_of_an_unquantized_checkpoint_are_counted(tmp_path, confi
     assert read(tmp_path).parameters == expected
 
 
+def test_the_experts_and_what_they_are_of_the_weights(folder):
+    (folder / "config.json").write_text(json.dumps(CONFIG | {"num_local_experts": 4}))
+    tensors = {
+        "model.layers.0.self_attn.q_proj.weight": tensor(0, 100),
+        "model.layers.0.mlp.gate.weight": tensor(100, 120),
+        "model.layers.0.mlp.shared_expert.up_proj.weight": tensor(120, 200),
+        "model.layers.0.mlp.experts.0.up_proj.weight": tensor(200, 500),
+        "model.layers.0.block_sparse_moe.experts.3.w1.weight": tensor(500, 800),
+    }
+    (folder / "model.safetensors").write_bytes(safetensors({"__metadata__": {}} | tensors))
+    facts = read(folder)
+    assert facts is not None
+    assert (facts.experts, facts.expert_share, facts.weights_bytes) == (4, 0.75, 800)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({}, 0),
+        ({"num_experts": 128, "num_local_experts": 8}, 128),
+        ({"n_routed_experts": 256}, 256),
+        ({"moe_num_experts": [64, 64]}, 64),
+        ({"num_experts": 0}, 0),
+        ({"num_experts": None, "num_local_experts": 8}, 8),
+    ],
+)
+def test_experts_are_counted_as_vllm_counts_them(config, expected):
+    assert from_config(CONFIG | config).experts == expected
+
+
 def test_latent_attention_caches_one_latent_and_the_rotary_key():
     facts = from_config(CONFIG | {"kv_lora_rank": 512, "qk_rope_head_dim": 64})
     assert facts.latent_dim == 576
