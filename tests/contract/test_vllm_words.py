@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from manta_operator.api import choices
+from manta_operator.api import choices, engine_words
 from manta_operator.api.flags import PLANNED_FLAGS
 from manta_runtime.engine.settings import OWN_FLAGS
 

@@ -9,6 +9,8 @@ from pydantic import Field
 
 from manta_operator.api.adapters import LoraSpec
 from manta_operator.api.choices import AttentionBackend, DType, Executor, KVCacheDType, Quantization
+from manta_operator.api.engine_options import RopeScaling, Speculative, StructuredOutputs
+from manta_operator.api.engine_words import ReasoningParser, ToolCallParser
 from manta_operator.api.fields import (
     ENV_NAME_PATTERN,
     CpuQuantity,
@@ -54,10 +56,18 @@ class EngineSpec(Frozen):
     attention_backend: AttentionBackend = "auto"
     """Attention kernels, in vLLM's words. auto: vLLM chooses the best for the accelerator and the model."""
     max_model_len: Annotated[int, Field(ge=1, le=2_000_000_000)] | None = None
-    """Longest prompt plus answer, in tokens. Omitted: what the model's config.json allows.
+    """Longest prompt plus answer, in tokens. Omitted: what the model's config.json allows, times ropeScaling.factor.
     Smaller values leave room for more requests at a time."""
+    rope_scaling: RopeScaling | None = None
+    """Longer contexts than the model was trained for. Omitted: what its config.json says."""
     max_num_seqs: Annotated[int, Field(ge=1, le=65536)] | None = None
     """Most requests that one replica computes at a time; more wait in its queue. Omitted: vLLM's default."""
+    max_num_batched_tokens: Annotated[int, Field(ge=1, le=2_000_000_000)] | None = None
+    """Most tokens that one step computes, prompts and answers together. Larger: more throughput, and longer waits
+    between the tokens of others. Omitted: vLLM's default."""
+    chunked_prefill: bool | None = None
+    """Cut long prompts into pieces of maxNumBatchedTokens, so that they hold up nobody. false: a prompt is computed in
+    one step. Omitted: vLLM's default, which is to cut where the model allows it."""
     gpu_memory_utilization: Annotated[int, Field(ge=10, le=99)] = 90
     """Share of each accelerator's memory for weights, activations and KV cache together, in percent."""
     kv_cache_memory: MemoryQuantity | None = None
@@ -65,6 +75,15 @@ class EngineSpec(Frozen):
     Omitted: what gpuMemoryUtilization leaves after the weights."""
     prefix_caching: bool = True
     """Keep the KV cache of finished requests, so that a prompt with the same beginning is answered sooner."""
+    speculative: Speculative | None = None
+    """Guess tokens and check them together. Omitted: one token at a time."""
+    tool_call_parser: ToolCallParser | None = None
+    """What reads calls of tools out of the model's answers, in vLLM's words; it also lets a request leave it to the
+    model whether to call one (tool_choice: auto). Omitted: answers are text."""
+    reasoning_parser: ReasoningParser | None = None
+    """What tells the model's reasoning from its answer, in vLLM's words. Omitted: both are the answer."""
+    structured_outputs: StructuredOutputs = Field(default_factory=StructuredOutputs)
+    """How answers are held to a JSON schema, a grammar or a choice, where a request asks for it."""
     enforce_eager: bool = False
     """Do not capture CUDA graphs and do not compile: starts sooner, answers more slowly."""
     executor: Executor = "auto"
@@ -74,9 +93,9 @@ class EngineSpec(Frozen):
     """Room for LoRA adapters. Set, engines take spec.model.adapters at any time without a rollout. Omitted: room by
     the defaults as soon as there is an adapter, which starts them anew."""
     args: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...], Field(max_length=64)] = ()
-    """More flags for vLLM, one flag an item, for example --max-num-batched-tokens=8192.
+    """More flags for vLLM, one flag an item, for example --seed=7.
     Flags that Manta sets itself, and their beginnings, are refused: use the field that the message names.
-    A second model of the hub (--tokenizer, --speculative-config) is not fetched before, and the engine asks no hub
+    A second model of the hub (--tokenizer) is not fetched before, and the engine asks no hub
     unless spec.engine.env has HF_HUB_OFFLINE=0; podTemplate can give it the HF_TOKEN of a gated one."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
     """More environment variables for the engine container, and for the one that fetches the model before it
@@ -86,3 +105,6 @@ class EngineSpec(Frozen):
     startup_seconds: Annotated[int, Field(ge=30, le=86400)] = 1800
     """Seconds that a replica may take until it serves, counted from when its weights are there.
     A replica that does not serve by then is restarted. What fetches the weights is not: it gives up by itself."""
+    hang_seconds: Annotated[int, Field(ge=60, le=86400)] = 300
+    """Seconds that requests may wait without a step of the engine before it counts as hung and its replica starts
+    again. After 60 s already it gets no new requests. More only where one step may take that long."""

@@ -45,8 +45,7 @@ class Speculative(Frozen):
 
 
 class RopeScaling(Frozen):
-    """Longer contexts than the model was trained for, by scaling its rotary positions. Quality suffers with the factor;
-    with yarn, linear and llama3 that of short prompts, too."""
+    """Longer contexts than the model was trained for, at the cost of some quality: of short prompts, too."""
 
     type: RopeType
     """How: yarn (what Qwen and others recommend), linear, dynamic, or llama3 (lowFreqFactor 1, highFreqFactor 4)."""

@@ -1,7 +1,7 @@
 """More closed sets of words a spec may use: parsers of what models write, and ways to guess and to scale positions.
 
-Taken from vLLM 0.32, where they are the engine's own names; beside `choices.py`, and compared with the installed vLLM by
-the same contract test.
+Taken from vLLM 0.32, where they are the engine's own names; beside `choices.py`, and compared with the installed vLLM
+by the same contract test.
 """
 
 from typing import Literal

@@ -21,6 +21,9 @@ LABEL_POD_INDEX = "apps.kubernetes.io/pod-index"
 
 FETCH_CONTAINER = "fetch"
 """The init container of an engine pod that brings the model into the cache."""
+FETCH_DRAFT_CONTAINER = "fetch-draft"
+"""The one that brings the weights that guess, after it."""
+FETCH_CONTAINERS = (FETCH_CONTAINER, FETCH_DRAFT_CONTAINER)
 
 ADAPTERS_CONTAINER = "adapters"
 """The container of an engine pod that fetches LoRA adapters while the engine runs."""
@@ -41,6 +44,8 @@ OPERATOR_NAMESPACE = "manta-system"
 
 RUNTIME_IMAGE = "manta/runtime:0.1.0"
 """No registry host on purpose: clusters set theirs (`spec.engine.image`), the box runs it from the virtualenv."""
+ROUTER_IMAGE = "manta/router:0.1.0"
+"""Envoy and the picker, without an engine; likewise (`spec.router.image`)."""
 
 
 def common_labels(deployment: str, component: str) -> dict[str, str]:

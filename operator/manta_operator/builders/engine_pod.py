@@ -10,6 +10,7 @@ from typing import Any
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
 from manta_operator.builders import adapters
+from manta_operator.builders.draft_model import draft_source, once
 from manta_operator.builders.engine_args import COMMAND, launcher_args, vllm_args
 from manta_operator.builders.fetching import init_containers
 from manta_operator.builders.model_source import model_source
@@ -33,9 +34,10 @@ END_MARGIN_SECONDS = 30
 def engine_template(deployment: LLMDeployment, choice: Choice, accelerator: Accelerator) -> Object:
     """Return the pod template without what differs between groups (see `statefulset`)."""
     spec = deployment.spec
-    source = model_source(spec)
+    sources = [source for source in (model_source(spec), draft_source(spec)) if source]
     beside = adapters.parts(deployment, _STATE_MOUNT)
-    volumes = [*source.volumes, {"name": "state", "emptyDir": {}}, *beside.volumes]
+    brought = [volume for source in sources for volume in source.volumes]
+    volumes = once([*brought, {"name": "state", "emptyDir": {}}, *beside.volumes], "name")
     if choice.shape.ranks > 1:  # NCCL and Ray exchange through it; the default of 64 MiB is too small
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
     pod: Object = {
@@ -55,10 +57,10 @@ def engine_template(deployment: LLMDeployment, choice: Choice, accelerator: Acce
         "volumes": volumes,
     } | _scheduling(deployment, accelerator)
     requests = _resources(deployment, choice, accelerator).get("requests", {})
-    if before := init_containers(deployment, source, requests, USER):
+    if before := init_containers(deployment, requests, USER):
         pod["initContainers"] = before
-    if source.pull_secret:
-        pod["imagePullSecrets"] = [{"name": source.pull_secret}]
+    if secrets := [{"name": source.pull_secret} for source in sources if source.pull_secret]:
+        pod["imagePullSecrets"] = once(secrets, "name")
     template = {
         "metadata": {"labels": names.common_labels(deployment.name, names.COMPONENT_ENGINE)},
         "spec": pod,
@@ -73,8 +75,9 @@ def template_hash(template: Object) -> str:
 
 def _container(deployment: LLMDeployment, choice: Choice, accelerator: Accelerator, beside: adapters.Parts) -> Object:
     spec = deployment.spec
-    source = model_source(spec)
-    mounts = [*source.mounts, _STATE_MOUNT, *beside.mounts]
+    draft = draft_source(spec)
+    weights = [*model_source(spec).mounts, *(draft.mounts if draft else ())]
+    mounts = once([*weights, _STATE_MOUNT, *beside.mounts], "mountPath")
     if choice.shape.ranks > 1:
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108 - the engine's, not ours
     return {

@@ -2,15 +2,17 @@
 
     cache-owner   gives a cache on the node to the engine's user (spec.model.cache.hostPath alone)
     fetch         `manta-runtime fetch`: the model, complete and verified, or the reason why not
+    fetch-draft   the same for the weights that guess (spec.engine.speculative.model)
 
-Only `fetch` sees the credentials. Its environment is the engine's own otherwise, so that proxies hold for both.
+Only they see the credentials. Its environment is the engine's own otherwise, so that proxies hold for both.
 """
 
 from typing import Any
 
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
-from manta_operator.builders.model_source import ADDRESS, CACHE_MOUNT, CACHE_PATH, ModelSource, Weights
+from manta_operator.builders.draft_model import draft_source
+from manta_operator.builders.model_source import ADDRESS, CACHE_MOUNT, CACHE_PATH, ModelSource, Weights, model_source
 from manta_operator.planning.adapters import lora_of
 
 Object = dict[str, Any]
@@ -25,7 +27,7 @@ KEYS = {
 UNPRIVILEGED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
-def init_containers(deployment: LLMDeployment, source: ModelSource, requests: Object, user: int) -> list[Object]:
+def init_containers(deployment: LLMDeployment, requests: Object, user: int) -> list[Object]:
     """Return what runs before the engine, in this order; nothing where the weights are there already.
 
     Args:
@@ -35,10 +37,15 @@ def init_containers(deployment: LLMDeployment, source: ModelSource, requests: Ob
         user: User and group of the engine.
     """
     spec = deployment.spec
-    cached = source.fetched or lora_of(spec) is not None
+    fetched: list[tuple[str, Weights, ModelSource]] = []
+    if (source := model_source(spec)).fetched:
+        fetched.append((names.FETCH_CONTAINER, spec.model, source))
+    speculative, draft = spec.engine.speculative, draft_source(spec)
+    if speculative and speculative.model and draft and draft.fetched:
+        fetched.append((names.FETCH_DRAFT_CONTAINER, speculative.model, draft))
+    cached = fetched or lora_of(spec) is not None
     owner = [_cache_owner(spec.engine.image, user)] if cached and spec.model.cache.host_path else []
-    fetch = [fetch_container(deployment, names.FETCH_CONTAINER, spec.model, source, requests)] if source.fetched else []
-    return [*owner, *fetch]
+    return [*owner, *(fetch_container(deployment, *each, requests) for each in fetched)]
 
 
 def _cache_owner(image: str, user: int) -> Object:

@@ -6,8 +6,6 @@ from typing import Any
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
 from manta_operator.builders.metadata import metadata, selector
-from manta_operator.builders.model_source import is_fetched
-from manta_operator.planning.adapters import lora_of
 
 Object = dict[str, Any]
 
@@ -45,9 +43,9 @@ def engine_policy(
 
     vLLM guards some of its endpoints with no key at all (/invocations does inference), so the network has to. Its
     /metrics share the port with them: Prometheus is let in where spec.monitoring asks for it, by its own labels.
-    Whoever may make pods may label them as they like, so every peer is of a namespace that is known. Where weights are
-    fetched, or adapters loaded, the operator asks how far it is. What goes out is not limited: a fetch has to reach the
-    hub or the bucket.
+    Whoever may make pods may label them as they like, so every peer is of a namespace that is known. The operator asks
+    how far a fetch is, what of the adapters is loaded and what the engine has chosen. What goes out is not limited: a
+    fetch has to reach the hub or the bucket.
 
     Args:
         deployment: What is asked for.
@@ -58,9 +56,8 @@ def engine_policy(
     api = {"from": asking, "ports": [_tcp(names.ENGINE_PORT)]}
     ranks = {"from": [_pods(deployment, names.COMPONENT_ENGINE)]}
     asks = {"from": [_operators(operator)], "ports": [_tcp(names.CONTROL_PORT)]}
-    told = [asks] if is_fetched(deployment.spec.model) or lora_of(deployment.spec) else []
     scraped = _scraping(deployment, names.ENGINE_PORT, names.CONTROL_PORT)
-    return _policy(deployment, names.COMPONENT_ENGINE, [api, ranks, *told, *scraped])
+    return _policy(deployment, names.COMPONENT_ENGINE, [api, ranks, asks, *scraped])
 
 
 def router_policy(

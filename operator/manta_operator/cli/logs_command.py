@@ -136,7 +136,7 @@ def _of_pod(pod: Object, wanted: Wanted) -> Iterator[Source]:
     status = pod.get("status") or {}
     statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     starts = {each["name"]: int(each.get("restartCount") or 0) for each in statuses}
-    first = [names.FETCH_CONTAINER] if _has_to_fetch(status) else [spec["containers"][0]["name"]]
+    first = [_still_to_fetch(status) or spec["containers"][0]["name"]]
     shown = [container["name"] for container in (spec["containers"] if wanted.router else every)]
     for name in shown:
         if name == wanted.container or (wanted.container is None and (wanted.router or name in first)):
@@ -144,12 +144,15 @@ def _of_pod(pod: Object, wanted: Wanted) -> Iterator[Source]:
             yield Source(metadata["namespace"], metadata["name"], name, starts.get(name, 0), title)
 
 
-def _has_to_fetch(status: Object) -> bool:
-    """Whether the fetch of the model began and has not succeeded: the engine has nothing to say before."""
-    fetches = (each for each in status.get("initContainerStatuses") or () if each["name"] == names.FETCH_CONTAINER)
-    state = next((each.get("state") or {} for each in fetches), {})
-    waiting = (state.get("waiting") or {}).get("reason", "PodInitializing")
-    return "running" in state or state.get("terminated", {}).get("exitCode", 0) != 0 or waiting != "PodInitializing"
+def _still_to_fetch(status: Object) -> str | None:
+    """Return the container of a fetch that began and has not succeeded: the engine has nothing to say before."""
+    for each in status.get("initContainerStatuses") or ():
+        state = each.get("state") or {}
+        waiting = (state.get("waiting") or {}).get("reason", "PodInitializing")
+        failed = state.get("terminated", {}).get("exitCode", 0) != 0 or waiting != "PodInitializing"
+        if each["name"] in names.FETCH_CONTAINERS and ("running" in state or failed):
+            return str(each["name"])
+    return None
 
 
 async def _pods(api: Api, body: Object) -> list[Object]:

@@ -55,6 +55,8 @@ class Facts:
     max_concurrency: float | None = None
     model_gib: float | None = None
     enforce_eager: bool | None = None
+    speculative: str | None = None
+    speculative_tokens: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -94,6 +96,8 @@ def facts_json(facts: Facts) -> dict[str, Any]:
         "maxConcurrency": facts.max_concurrency,
         "modelGiB": facts.model_gib,
         "enforceEager": facts.enforce_eager,
+        "speculative": facts.speculative,
+        "speculativeTokens": facts.speculative_tokens,
         "seconds": facts.seconds,
     }
 
@@ -116,7 +120,17 @@ def _config(facts: Facts, found: re.Match[str], line: Line) -> Facts:
         quantization=("none" if quantization == "None" else quantization.strip("'")) if quantization else None,
         kv_cache_dtype=value("kv_cache_dtype"),
         enforce_eager={"True": True, "False": False}.get(eager or ""),
+        **_speculative(words),
     )
+
+
+def _speculative(words: str) -> dict[str, Any]:
+    if words.startswith("speculative_config=None") or ", speculative_config=None" in words:
+        return {"speculative": "none"}
+    found = _GUESSES.search(words)
+    if not found:
+        return {}
+    return {"speculative": found["method"], "speculative_tokens": int(found["tokens"])}
 
 
 def _attention(facts: Facts, found: re.Match[str], line: Line) -> Facts:
@@ -169,6 +183,10 @@ def _keep(facts: Facts, step: str, seconds: float) -> Facts:
     return replace(facts, seconds=facts.seconds | {step: max(seconds, facts.seconds.get(step, 0.0))})
 
 
+_GUESSES = re.compile(
+    r"(?:^|, )speculative_config=SpeculativeConfig\(method='(?P<method>\w+)', "
+    r"model=(?:None|'[^']*'|\"[^\"]*\"), num_spec_tokens=(?P<tokens>\d+)\)"
+)
 _NUMBER = r"\d+(?:\.\d+)?"
 _TELLING: tuple[tuple[str, re.Pattern[str], Callable[[Facts, re.Match[str], Line], Facts]], ...] = (
     (

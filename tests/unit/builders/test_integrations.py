@@ -124,7 +124,7 @@ PROMETHEUS = {
         (engine_policy, names.ENGINE_PORT, MONITORED, [ROUTERS, PROMETHEUS]),
         (engine_policy, names.CONTROL_PORT, {}, [OPERATORS]),
         (engine_policy, names.CONTROL_PORT, MONITORED, [OPERATORS, PROMETHEUS]),
-        (engine_policy, names.CONTROL_PORT, {"model": {"uri": "pvc://models/a"}}, []),
+        (engine_policy, names.CONTROL_PORT, {"model": {"uri": "pvc://models/a"}}, [OPERATORS]),
         (router_policy, names.ROUTER_PORT, {}, [None]),
         (router_policy, names.PICKER_PORT, {}, [OPERATORS, ROUTERS]),
         (router_policy, names.PICKER_PORT, MONITORED, [OPERATORS, ROUTERS, PROMETHEUS]),

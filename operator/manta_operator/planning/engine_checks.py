@@ -1,0 +1,28 @@
+"""Would the engine take the options of `spec.engine`? The checks of several modules in one place. Pure; before any pod.
+
+context.py         maxModelLen and ropeScaling against the model
+quantization.py    the method against checkpoint, model and accelerator
+kernels.py         attention backend and type of the KV cache against the accelerator
+"""
+
+from manta_operator.api.models import LLMDeploymentSpec
+from manta_operator.facts.accelerators import Accelerator
+from manta_operator.facts.models import ModelFacts
+from manta_operator.planning import context, kernels, quantization
+from manta_operator.planning.problems import Problem
+from manta_operator.planning.rollout_words import Decision
+
+
+def problems(spec: LLMDeploymentSpec, facts: ModelFacts | None, accelerator: Accelerator) -> tuple[Problem, ...]:
+    """Return everything that is certain to stop the engine, or to make it another one than asked for."""
+    return (
+        *context.problems(spec, facts),
+        *quantization.problems(spec, facts, accelerator),
+        *kernels.problems(spec, accelerator),
+    )
+
+
+def decisions(spec: LLMDeploymentSpec, facts: ModelFacts | None, accelerator: Accelerator) -> tuple[Decision, ...]:
+    """Return what is let through although it may not do, or do less than its name says."""
+    said = (*quantization.notes(spec, facts, accelerator), *kernels.notes(spec, accelerator))
+    return tuple(Decision("EngineOption", sentence) for sentence in said)
