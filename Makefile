@@ -56,8 +56,22 @@ $(MOTO): | install-dev
 	-@$(BIN)/python -m venv build/moto && build/moto/bin/pip install -q 'moto[s3]==5.2.5' flask flask-cors || \
 	  { rm -rf build/moto; echo 'moto could not be installed: tests that need it will skip, and say so'; }
 
+# Quantizes and prunes the tiny model, in an environment of its own: its compressed-tensors is not the one vLLM is pinned
+# to. It lies on top of .venv (torch and the like are found there), so that it is 300 MB and seconds, not 1.5 GB.
+COMPRESSOR_VERSION := 0.14.0.1
+COMPRESSOR := build/compressor/installed-$(COMPRESSOR_VERSION)
+$(COMPRESSOR): | install
+	-@rm -rf build/compressor && $(BIN)/python -m venv --without-pip build/compressor && \
+	  $(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > "$$(echo build/compressor/lib/python3*/site-packages)/below.pth" && \
+	  build/compressor/bin/python -m pip install -q llmcompressor==$(COMPRESSOR_VERSION) > build/compressor.log 2>&1 && touch $@ || \
+	  { rm -rf build/compressor; echo 'llm-compressor could not be installed (build/compressor.log): tests that need it will skip, and say so'; }
+
+.PHONY: checkpoints
+checkpoints: model $(COMPRESSOR) ## Quantize and prune the tiny model: what takes seconds (ALL=1: minutes, too)
+	-@$(BIN)/python tools/checkpoints.py $(if $(ALL),--all)
+
 .PHONY: test
-test: model lint type $(MOTO) ## Run everything: lint, types, and all tests with the box and real engines
+test: model lint type $(MOTO) checkpoints ## Run everything: lint, types, and all tests with the box and real engines
 	$(BIN)/pytest -q $(FAST)
 	$(BIN)/pytest -q $(INTEGRATION)
 	$(BIN)/pytest -q --durations=10 tests/e2e
@@ -97,7 +111,8 @@ envtest: ## Download etcd and kube-apiserver for `make integration`, where the n
 	@$(ANY_PYTHON) tools/envtest.py
 
 .PHONY: e2e
-e2e: model ## Real vLLM, Ray and Envoy on the box; also what `make test` leaves out because it takes minutes
+e2e: ALL := 1
+e2e: checkpoints ## Real vLLM, Ray and Envoy on the box; also what `make test` leaves out because it takes minutes
 	MANTA_E2E=all $(BIN)/pytest -q --durations=10 tests/e2e
 
 .PHONY: bench-operator
@@ -166,6 +181,12 @@ chart: crds ## Write what of charts/manta is generated, and deploy/install.yaml 
 verify: docs chart golden-update ## Regenerate everything and fail if that changes a file
 	@git diff --exit-code --stat -- crds charts deploy docs tests/golden || \
 	  { echo 'verify: generated files are out of date: commit what `make verify` has just written'; exit 1; }
+
+# PUSH=1 with IMAGE_PREFIX=registry.example/manta also pushes; ARGS='--build-arg PYTHON_IMAGE=…' goes to the builder.
+.PHONY: images
+images: ## Build the container images with docker buildx, podman or buildah (IMAGE_PREFIX, TAG, ONLY='router', PUSH=1)
+	@$(ANY_PYTHON) tools/images.py $(if $(IMAGE_PREFIX),--prefix=$(IMAGE_PREFIX)) $(if $(TAG),--tag=$(TAG)) \
+	  $(if $(ONLY),--only='$(ONLY)') $(if $(filter-out 0,$(PUSH)),--push) $(if $(ARGS),-- $(ARGS))
 
 .PHONY: lock
 lock: ## Write requirements/constraints.txt: the exact versions in .venv

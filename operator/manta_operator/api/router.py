@@ -10,7 +10,7 @@ from pydantic import Field
 from manta_operator.api.choices import RouterMode, RouterPolicy
 from manta_operator.api.engine import Resources
 from manta_operator.api.fields import Frozen, list_map
-from manta_operator.api.names import RUNTIME_IMAGE
+from manta_operator.api.names import ROUTER_IMAGE
 from manta_operator.api.router_parts import (
     AuthSpec,
     CacheSpec,
@@ -57,8 +57,8 @@ class RouterSpec(Frozen):
     inference-pool the gateway decides."""
     tracing: TracingSpec | None = None
     """OpenTelemetry traces. Omitted: none."""
-    image: Annotated[str, Field(min_length=1, max_length=512)] = RUNTIME_IMAGE
-    """Container image of the router pods: Envoy and manta-runtime."""
+    image: Annotated[str, Field(min_length=1, max_length=512)] = ROUTER_IMAGE
+    """Container image of the router pods: Envoy and manta-runtime. Manta's images for engines have both, too."""
     resources: Resources = Field(default_factory=Resources)
     """CPU and memory requested for the Envoy of every router pod; the endpoint picker beside it asks for
     100m and 128Mi more, and for what the cache may hold."""
