@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from manta_operator.api import names
+from manta_operator.planning.ends import describe
 from manta_operator.planning.observe import pod_problem, pod_state
+from manta_operator.planning.observe_pods import engine_end
 
 Body = Mapping[str, Any]
 EVENTS_SHOWN = 8
@@ -84,6 +86,7 @@ class Picture:
     replicas: tuple[Replica, ...]
     router: tuple[Pod, ...]
     events: tuple[Happened, ...]
+    adapters: tuple[Mapping[str, Any], ...] = ()
     unread: tuple[str, ...] = ()
 
 
@@ -131,6 +134,7 @@ def picture(
         replicas=_replicas(statefulsets, engines, shown.revision),
         router=tuple(sorted((_pod(pod) for pod in router), key=lambda pod: pod.name)),
         events=_events(events, body["metadata"], set() if shown.ready else _unwell(statefulsets, pods)),
+        adapters=tuple(status.get("adapters") or ()),
         unread=tuple(unread),
     )
 
@@ -204,8 +208,15 @@ def _pod(body: Body) -> Pod:
         node=str((body.get("spec") or {}).get("nodeName") or ""),
         address=str(status.get("podIP") or ""),
         created=metadata.get("creationTimestamp", ""),
-        problem=pod_problem(status) or "",
+        problem=pod_problem(status) or _ended(status),
     )
+
+
+def _ended(status: Body) -> str:
+    """Say how the engine ended last while the pod is not back."""
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ())
+    end = None if ready else engine_end(status)
+    return f"starts again, its engine ended with code {end.code}: {describe(end)}" if end else ""
 
 
 def _events(events: Iterable[Body], metadata: Body, unwell: set[str]) -> tuple[Happened, ...]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from manta_operator.planning.adapters import verdict
+from manta_operator.planning.ends import ended
 from manta_operator.planning.fetching import fetching
 from manta_operator.planning.integrations import INFERENCE_POOL
 from manta_operator.planning.last_words import cannot_fetch, too_old
@@ -205,7 +206,8 @@ _BLOCKS_READY: tuple[tuple[str, Callable[[Condition], bool]], ...] = (
 
 def _with_pod_problems(text: str, observed: Observed) -> str:
     problems = [f"pod {pod.name}: {pod.problem}" for pod in observed.pods if pod.problem and pod.problem not in text]
-    return "; ".join([text, *problems[:_SHOWN]])
+    again = [sentence for pod in observed.pods if (sentence := ended(pod))]
+    return "; ".join([text, *[*problems, *again][:_SHOWN]])
 
 
 def _some(sentences: list[str]) -> str:

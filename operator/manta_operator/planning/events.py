@@ -59,6 +59,7 @@ def events(before: Status, after: Status) -> tuple[Event, ...]:
         *_availability(before, after),
         *_rollout(before, after),
         *_acts(before, after),
+        *_ends(before, after),
     )
 
 
@@ -108,6 +109,14 @@ def _acts(before: Status, after: Status) -> Iterator[Event]:
     for decision in after.get("decisions") or ():
         if decision["reason"] in _ACTS and decision["message"] not in told:
             yield Event(_ACTS[decision["reason"]], decision["reason"], decision["message"])
+
+
+def _ends(before: Status, after: Status) -> Iterator[Event]:
+    told = {(entry["pod"], entry["time"]) for entry in before.get("engineEnds") or ()}
+    for entry in after.get("engineEnds") or ():
+        if (entry["pod"], entry["time"]) not in told:
+            words = f"its engine ended with code {entry['exitCode']}: {entry['message']}"
+            yield Event("Warning", "EngineEnded", f"replica {entry['replica']}, pod {entry['pod']}: {words}")
 
 
 def _conditions(status: Status) -> dict[str, Mapping[str, Any]]:

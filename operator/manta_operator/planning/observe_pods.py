@@ -6,7 +6,7 @@ from typing import Any
 
 from manta_operator.api import names
 from manta_operator.planning.last_words import last_words
-from manta_operator.planning.observed import ObservedPod
+from manta_operator.planning.observed import EngineEnd, ObservedPod
 
 Body = Mapping[str, Any]
 Object = dict[str, Any]
@@ -54,6 +54,7 @@ def observe_pod(body: Body, now: float, lost_nodes: frozenset[str]) -> ObservedP
         unschedulable_since=waits_since if waits else None,
         fetching=is_fetching(status) and not deleting,
         initialized=_initialized(status),
+        end=engine_end(status),
     )
 
 
@@ -81,9 +82,29 @@ def _slim_container(entry: Body) -> Object:
         kept["state"] = {"waiting": {name: waiting[name] for name in ("reason", "message") if name in waiting}}
     elif running:
         kept["state"] = {"running": {"startedAt": running.get("startedAt")}}
-    if last := _last_words(entry):
-        kept["lastState"] = {"terminated": {"message": last}}
+    for moment in ("state", "lastState"):
+        if terminated := (entry.get(moment) or {}).get("terminated"):
+            told = {name: terminated[name] for name in ("exitCode", "reason", "finishedAt") if name in terminated}
+            kept[moment] = {"terminated": told | {"message": last_words(terminated.get("message") or "")}}
     return kept
+
+
+def engine_end(status: Body) -> EngineEnd | None:
+    """Return how the engine container ended last, None while it is the first."""
+    engine = next(
+        (each for each in status.get("containerStatuses") or () if each.get("name") == names.COMPONENT_ENGINE), None
+    )
+    for moment in ("state", "lastState"):
+        ended = ((engine or {}).get(moment) or {}).get("terminated")
+        if engine and ended and (at := seconds(ended.get("finishedAt"))) is not None:
+            return EngineEnd(
+                at=at,
+                code=int(ended.get("exitCode") or 0),
+                reason=str(ended.get("reason") or ""),
+                said=last_words(ended.get("message") or ""),
+                restarts=int(engine.get("restartCount") or 0),
+            )
+    return None
 
 
 def pod_problem(status: Body) -> str | None:
@@ -101,9 +122,9 @@ def pod_problem(status: Body) -> str | None:
 
 
 def is_fetching(status: Body) -> bool:
-    """Whether the init container that brings the model into the cache runs."""
+    """Whether an init container that brings weights into the cache runs."""
     return any(
-        entry.get("name") == names.FETCH_CONTAINER and (entry.get("state") or {}).get("running")
+        entry.get("name") in names.FETCH_CONTAINERS and (entry.get("state") or {}).get("running")
         for entry in status.get("initContainerStatuses") or ()
     )
 

@@ -33,6 +33,18 @@ class Fetch:
 
 
 @dataclass(frozen=True)
+class EngineEnd:
+    """How the engine container of a pod ended last: with which code, for what the kubelet knows, and its last words."""
+
+    at: float
+    code: int
+    reason: str
+    said: str
+    restarts: int
+    """How often it had been restarted when this was seen, the restart after this end included once it has come."""
+
+
+@dataclass(frozen=True)
 class ObservedPod:
     """One engine pod and why it is not ready, in its own words."""
 
@@ -66,6 +78,8 @@ class ObservedPod:
     """How far that is; None if it could not be asked."""
     initialized: float | None = None
     """When its init containers had done their work: the weights are there."""
+    end: EngineEnd | None = None
+    """How its engine ended last; None while it is the first."""
 
     @property
     def served(self) -> bool:

@@ -7,6 +7,7 @@ from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
 from manta_operator.planning.adapters import adapters_status
 from manta_operator.planning.conditions import MESSAGE_LIMIT, Condition, Situation, conditions, merge
+from manta_operator.planning.ends import ends
 from manta_operator.planning.fit import Fit
 from manta_operator.planning.plan import Decision
 from manta_operator.planning.previous import remember
@@ -37,6 +38,8 @@ def status(deployment: LLMDeployment, situation: Situation, before: Mapping[str,
         "endpoint": endpoint(deployment),
         "conditions": merge(conditions(situation), before.get("conditions") or (), deployment.generation, now),
     }
+    if found := ends(situation.observed.groups, situation.observed.now):
+        result["engineEnds"] = found
     if situation.adapters:
         result["adapters"] = adapters_status(situation.adapters)
     if plan is None:

@@ -272,7 +272,7 @@ def test_numbers_for_conditions():
         ("settled: nothing to wait for", [new(0)], 1, {}, None),
         ("no room: look again", [old(0)], 1, {"room": FULL}, 30),
         ("a pod that stopped serving may have lost its node", [blink(0), BORN], 1, {}, 55),
-        ("a blink is judged when it is none any more", [stopped(old(0), NOW - 100), BORN], 1, {}, 200),
+        ("a blink is judged when it is none any more", [stopped(old(0), NOW - 100), BORN], 1, {}, 260),
         ("a new group has until its restart", [BORN], 1, {}, 1300),
         ("routers are to hear of the new one first", [old(0), FRESH], 1, {}, 3),
         ("the scheduler has a minute", [old(0), unschedulable(new(0), NOW - 50)], 1, {}, 10),
