@@ -21,8 +21,8 @@ from manta_runtime.engine.group import (
 EMPTY = Group(epoch="e1", size=3, pod_prefix="tiny-ab12-0")
 
 
-def asks(rank: int, stage: str = "joined", epoch: str = "e1", instance: str = "i1") -> JoinRequest:
-    return JoinRequest(rank, f"10.0.0.{rank}", f"tiny-ab12-0-{rank}", epoch, instance, stage)
+def asks(rank: int, stage: str = "joined", epoch: str = "e1", instance: str = "i1", why: str = "") -> JoinRequest:
+    return JoinRequest(rank, f"10.0.0.{rank}", f"tiny-ab12-0-{rank}", epoch, instance, stage, why=why)
 
 
 def joined(group: Group, *requests: JoinRequest, now: float = 0.0) -> Group:
@@ -130,7 +130,10 @@ def test_a_join_is_read():
 
 def test_a_failed_rank_loses_the_group_at_once():
     group = joined(EMPTY, asks(1), asks(1, stage="failed"))
-    assert group.lost == "rank 1 (tiny-ab12-0-1) failed, see its log"
+    assert group.lost == "rank 1 (tiny-ab12-0-1) ended: see its log"
+    assert group.members == (), "nobody waits for it any more"
+    group = joined(EMPTY, asks(1), asks(1, stage="failed", why="Ray ended with code 1"))
+    assert group.lost == "rank 1 (tiny-ab12-0-1) ended: Ray ended with code 1"
 
 
 def test_a_rank_that_fails_before_it_knew_the_head_loses_nothing():

@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 
 import aiohttp
+import psutil
 import pytest
 
-from manta_runtime.engine import drain, draining, head, probing, progress, stalls
-from manta_runtime.engine.failure import HUNG, EngineFailure
+from manta_runtime.engine import drain, draining, frozen, group, head, probing, progress, stalls
+from manta_runtime.engine.failure import CUT_OFF, FROZEN, GROUP_OVER, HUNG, EngineFailure
 from manta_runtime.engine.head import run_head
 from manta_runtime.engine.journal import Journal, place_of
 from manta_runtime.engine.processes import Child
@@ -66,6 +67,7 @@ class Running:
     def __init__(self, settings: EngineSettings, session: aiohttp.ClientSession) -> None:
         self.stop = Stop()
         self._epoch = ""
+        self.answer = {}
         self._settings = settings
         self._session = session
         self.journal = Journal(place_of(settings))
@@ -87,11 +89,13 @@ class Running:
         except aiohttp.ClientError:
             assert path.startswith("exit"), path
 
-    async def join(self, stage: str, rank: int = 1) -> int:
+    async def join(self, stage: str, rank: int = 1, why: str = "") -> int:
         body = {"rank": rank, "podIp": HOST, "podName": "tiny-1", "instance": "i", "stage": stage, "epoch": self._epoch}
+        body["why"] = why
         url = f"http://{HOST}:{self._settings.control_port}/group/join"
         async with self._session.post(url, json=body, headers={"Authorization": f"Bearer {TOKEN}"}) as response:
-            self._epoch = (await response.json())["epoch"]
+            self.answer = await response.json()
+            self._epoch = self.answer["epoch"]
             return response.status
 
     async def until(self, status: int, words: str = "") -> None:
@@ -100,6 +104,11 @@ class Running:
             while (answer := await self.readyz())[0] != status or words not in answer[1]:
                 if self.task.done():
                     self.task.result()
+                await asyncio.sleep(0.02)
+
+    async def until_seen_in_flight(self, count: int) -> None:
+        async with asyncio.timeout(60):
+            while self.journal.in_flight != count:  # noqa: ASYNC110 - the journal has no events
                 await asyncio.sleep(0.02)
 
     async def until_ready(self) -> None:
@@ -118,6 +127,7 @@ async def start(tmp_path, monkeypatch):
     script.write_text(ENGINE)
     monkeypatch.setattr(head, "vllm_command", lambda settings: [sys.executable, "-I", str(script), str(settings.port)])
     monkeypatch.setattr(head, "start_ray", sleeping_ray)
+    monkeypatch.setattr(group, "MEETING_SECONDS", 0.0)
     monkeypatch.setattr(stalls, "_LOOK_SECONDS", 0.05)
     monkeypatch.setattr(progress, "STALL_SECONDS", 0.4)
     monkeypatch.setattr(head, "_TICK_SECONDS", 0.05)
@@ -200,7 +210,9 @@ async def test_past_the_deadline_the_engine_is_cut_off(start, caplog):
     await pod.engine("busy/1")
     begun = time.monotonic()
     pod.stop.ask()
-    assert await pod.task == 0
+    with pytest.raises(EngineFailure, match="not drained within 0 s, 1 request in flight were cut off") as failure:
+        await pod.task
+    assert failure.value.code == CUT_OFF
     assert 0.3 <= time.monotonic() - begun < 3
     assert (pod.journal.drains, pod.journal.cut_off) == (1, 1)
     assert pod.journal.drain_seconds >= 0.3
@@ -215,7 +227,22 @@ async def test_a_second_signal_hurries(start):
     await pod.until(503, "draining")
     pod.stop.ask()
     async with asyncio.timeout(3):
-        assert await pod.task == 0
+        with pytest.raises(EngineFailure, match="told to stop a second time"):
+            await pod.task
+
+
+async def test_an_engine_that_dies_in_mid_drain_is_told(start):
+    pod = start(drain_seconds=60)
+    await pod.until_ready()
+    await pod.engine("busy/2")
+    pod.stop.ask()
+    await pod.until_seen_in_flight(2)
+    await pod.engine("exit/9")
+    with pytest.raises(
+        EngineFailure, match="ended by itself while draining, code 9, 2 requests in flight were cut off"
+    ):
+        await pod.task
+    assert pod.journal.cut_off == 2
 
 
 async def test_an_engine_that_dies_ends_the_pod_with_its_code(start):
@@ -315,9 +342,10 @@ async def test_a_head_waits_for_its_ranks_and_ends_when_one_fails(start):
     assert await pod.join("waiting") == 200
     assert await pod.join("joined") == 200
     await pod.until_ready()
-    assert await pod.join("failed") == 200
-    with pytest.raises(EngineFailure, match=r"rank 1 .* failed"):
+    assert await pod.join("failed", why="ray ended with code 1: this rank is lost") == 200
+    with pytest.raises(EngineFailure, match=r"rank 1 \(tiny-1\) ended: ray ended with code 1") as failure:
         await pod.task
+    assert failure.value.code == GROUP_OVER
     phases = [each.phase for each in pod.journal.timeline.stretches]
     assert phases == ["ray", "group", "start", "ready", "done"]
 
@@ -329,7 +357,34 @@ async def test_a_leaving_rank_drains_the_whole_group_and_it_starts_again(start, 
     await pod.join("joined")
     await pod.until_ready()
     await pod.join("leaving")
-    assert await pod.task == 1
+    assert await pod.task == GROUP_OVER
+
+
+async def test_workers_are_told_why_the_group_ended(start):
+    pod = start(group_size=2)
+    await pod.until(503, "have not joined")
+    await pod.join("joined")
+    await pod.until_ready()
+    await pod.engine("exit/7")
+    async with asyncio.timeout(60):
+        while pod.answer["stage"] != "done":
+            await pod.join("joined")
+    assert pod.answer["over"].startswith("vLLM ended by itself with code 7")
+    with pytest.raises(EngineFailure):
+        await pod.task
+
+
+async def test_a_stopped_process_ends_the_group(start, monkeypatch):
+    monkeypatch.setattr(frozen, "FROZEN_SECONDS", 0.3)
+    monkeypatch.setattr(frozen, "_LOOK_SECONDS", 0.1)
+    pod = start()
+    await pod.until_ready()
+    [engine] = [each for each in psutil.Process().children() if "engine.py" in " ".join(each.cmdline())]
+    engine.suspend()
+    with pytest.raises(EngineFailure, match=r"vLLM's API server \(process \d+\) has been stopped") as failure:
+        await pod.task
+    assert failure.value.code == FROZEN
+    assert not engine.is_running()
 
 
 async def test_told_to_stop_before_serving(start):

@@ -9,9 +9,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from manta_runtime.engine import head_link, worker
+from manta_runtime.engine import group, head_link, worker
 from manta_runtime.engine.control import control_server
-from manta_runtime.engine.failure import EngineFailure
+from manta_runtime.engine.failure import GROUP_OVER, EngineFailure
 from manta_runtime.engine.group import Group, answer_of, join, state_of
 from manta_runtime.engine.journal import Journal
 from manta_runtime.engine.processes import Child
@@ -62,6 +62,7 @@ async def launch(tmp_path, monkeypatch):
     monkeypatch.setattr(worker, "_POLL_SECONDS", 0.05)
     monkeypatch.setattr(worker, "_AFTER_HEAD_SECONDS", 0.0)
     monkeypatch.setattr(head_link, "REFUSED_SECONDS", 0.3)
+    monkeypatch.setattr(group, "MEETING_SECONDS", 0.0)
     tasks = []
     async with aiohttp.ClientSession() as session:
 
@@ -126,6 +127,17 @@ async def test_it_ends_soon_after_its_head(launch):
             await task
 
 
+async def test_it_says_why_the_head_ended(launch):
+    head = Head()
+    async with control_server(head, HOST, 0, TOKEN) as port:
+        task, _ = launch(port)
+        await head.until(lambda group: not group.missing)
+        head.group = replace(head.group, stage="done", over="vLLM ended by itself with code 7")
+        with pytest.raises(EngineFailure, match="the head ended: vLLM ended by itself with code 7") as failure:
+            await task
+    assert failure.value.code == GROUP_OVER
+
+
 async def test_it_ends_when_the_head_has_another_epoch(launch):
     head = Head()
     async with control_server(head, HOST, 0, TOKEN) as port:
@@ -156,7 +168,7 @@ async def test_its_own_process_dying_is_told_to_the_head(launch):
         with pytest.raises(EngineFailure, match="ray ended with code 9") as failure:
             await task
     assert failure.value.code == 9
-    assert head.group.lost == "rank 1 (tiny-1) failed, see its log"
+    assert head.group.lost == "rank 1 (tiny-1) ended: ray ended with code 9: this rank is lost"
 
 
 async def test_told_to_stop_it_serves_on_until_the_head_is_done(launch):
