@@ -12,6 +12,7 @@ from manta_operator.box.apiserver.server import ApiServer
 from manta_operator.box.kubelet.env import container_env
 from manta_operator.box.kubelet.expand import expand
 from manta_operator.builders.access import group_secret
+from manta_operator.planning.adapters import lora_of
 from manta_runtime.engine import control
 from manta_runtime.engine.command import engine
 from manta_runtime.engine.commands import engine_environment, vllm_command
@@ -78,9 +79,9 @@ def test_the_launcher_accepts_what_is_rendered(deployment):
 @every
 def test_the_group_has_room_for_its_ranks(deployment):
     settings, _ = started(deployment)
-    ranks = int(find_flag(settings.vllm_flags, "--tensor-parallel-size"))
-    ranks *= int(find_flag(settings.vllm_flags, "--pipeline-parallel-size"))
-    assert ranks == settings.group_size * settings.accelerators_per_pod
+    plan = render(deployment)[0].plan
+    assert settings.ranks.total == plan.shape.ranks == settings.group_size * settings.accelerators_per_pod
+    assert (settings.ranks.data, settings.ranks.width) == (plan.shape.data, plan.shape.width)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,9 @@ def test_every_variable_the_runtime_reads_is_rendered(deployment):
     assert "POD_NAME" in read
     _, env = started(deployment)
     missing = read - set(env) - GIVEN_BY_OTHERS
-    assert missing <= ({"MANTA_CPU_REQUEST"} if deployment.spec.engine.resources.cpu is None else set())
+    unasked = {"MANTA_CPU_REQUEST"} if deployment.spec.engine.resources.cpu is None else set()
+    unasked |= {"VLLM_ALLOW_RUNTIME_LORA_UPDATING"} if lora_of(deployment.spec) is None else set()
+    assert missing <= unasked
 
 
 @functools.cache

@@ -44,6 +44,31 @@ SPECS: dict[str, Object] = {
         "parallelism": {"tensor": 2},
         "engine": {"executor": "ray"},
     },
+    "data ranks in a pod": {
+        "model": {"uri": "hf://o/m"},
+        "accelerator": H100,
+        "parallelism": {"tensor": 2, "data": 4, "expert": True},
+    },
+    "data ranks over pods": {
+        "model": {"uri": "hf://o/m"},
+        "accelerator": H100,
+        "parallelism": {"tensor": 1, "data": 16, "expert": True},
+    },
+    "data ranks of several pods": {
+        "model": {"uri": "hf://o/m"},
+        "accelerator": H100,
+        "parallelism": {"tensor": 8, "pipeline": 2, "data": 2},
+    },
+    "data ranks on cpu": {
+        "model": {"uri": "file:///srv/tiny"},
+        "accelerator": CPU | {"perPod": 1},
+        "parallelism": {"data": 2},
+    },
+    "another accelerator": {
+        "model": {"uri": "hf://o/m"},
+        "accelerator": {"type": "other", "resource": "habana.ai/gaudi", "memory": "120Gi", "perPod": 2},
+        "parallelism": {"tensor": 2},
+    },
     "every engine field": {
         "model": {"uri": "hf://o/m"},
         "accelerator": H100,
@@ -89,6 +114,24 @@ SPECS: dict[str, Object] = {
             "retries": 1,
             "tracing": {"endpoint": "http://collector:4318", "samplingPercent": 10},
         },
+    },
+    "adapters": {
+        "model": {
+            "uri": "hf://o/m",
+            "credentialsSecret": "hugging-face",
+            "adapters": [
+                {"name": "sql", "uri": "hf://org/sql", "revision": "v1"},
+                {"name": "chat", "uri": "s3://bucket/chat", "region": "eu-1", "endpoint": "http://minio:9000"},
+                {"name": "org/claim", "uri": "pvc://training/support/latest"},
+                {"name": "folder", "uri": "file:///srv/adapters/x"},
+            ],
+        },
+        "accelerator": H100,
+    },
+    "room for adapters": {
+        "model": {"uri": "file:///srv/tiny"},
+        "accelerator": CPU,
+        "engine": {"lora": {"maxRank": 8, "maxLoaded": 1}},
     },
     "no quantization": {"model": {"uri": "hf://o/m"}, "accelerator": H100, "engine": {"quantization": "none"}},
     "fixed cache": {"model": {"uri": "hf://o/m"}, "accelerator": H100, "engine": {"kvCacheMemory": "1Gi"}},

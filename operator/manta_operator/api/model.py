@@ -63,4 +63,5 @@ class ModelSpec(Frozen):
         tuple[AdapterSpec, ...], Field(max_length=MOST_ADAPTERS, json_schema_extra=list_map("name"))
     ] = ()
     """LoRA adapters that every replica loads, and unloads again, while it serves: a change of the list is no rollout.
-    The first one is, unless spec.engine.lora is set: the engines have to be started with room for adapters."""
+    The first one is, and taking the last one away, unless spec.engine.lora is set: engines are started with room for
+    adapters, or without."""

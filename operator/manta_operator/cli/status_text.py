@@ -32,6 +32,7 @@ def full(seen: Picture, now: datetime, width: int | None) -> list[str]:
     for title, section in (
         ("Conditions", _conditions(seen, now, width)),
         (f"Replicas: {_counts(seen)}", _replicas(seen, now, width)),
+        ("Adapters", _adapters(seen, width)),
         (f"Router: {_ready(seen.router)} of {len(seen.router)} pods ready", _router(seen, now, width)),
         ("Decisions", _decisions(seen, width)),
         ("Events, last at the end", _events(seen, now, width)),
@@ -120,6 +121,24 @@ def _replicas(seen: Picture, now: datetime, width: int | None) -> list[str]:
         if not each.pods:
             rows.append([number, each.name, Cell("No pods", "yellow"), "", "", "", "", ""])
     return lay_out([Column("REPLICA"), *_POD_COLUMNS], rows, width, 2) if rows else []
+
+
+def _adapters(seen: Picture, width: int | None) -> list[str]:
+    """Return a row for every adapter, and for each replica that has not loaded it."""
+    rows: list[list[str | Cell]] = []
+    for each in seen.adapters:
+        name, loaded = str(each.get("name", "")), str(each.get("loaded", 0))
+        missing = [row for row in each.get("replicas") or () if row.get("state") != "Loaded"]
+        rows += [[name, loaded, *_replica_of_adapter(row)] for row in missing]
+        if not missing:
+            rows.append([name, loaded, Cell("Loaded", "green"), "", ""])
+    columns = [Column("ADAPTER"), Column("LOADED"), Column("STATE"), Column("POD", gives_way=1), Column("MESSAGE")]
+    return lay_out(columns, rows, width, 2) if rows else []
+
+
+def _replica_of_adapter(row: Mapping[str, Any]) -> list[str | Cell]:
+    state = str(row.get("state", ""))
+    return [Cell(state, "red" if state == "Failed" else "yellow"), str(row.get("pod", "")), str(row.get("message", ""))]
 
 
 def _router(seen: Picture, now: datetime, width: int | None) -> list[str]:

@@ -78,5 +78,5 @@ def wanted(body: Object) -> tuple[str, ...]:
 
 
 def _settled(answers: Answers, names: tuple[str, ...]) -> bool:
-    have = {f"{name} {each.uri} {each.revision or ''}" for name, each in answers.items() if each.state == "Loaded"}
+    have = {f"{name} {each.uri} {each.revision}" for name, each in answers.items() if each.state == "Loaded"}
     return have == set(names) and len(answers) == len(names)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from manta_operator.api.adapters import MOST_REPLICAS_TOLD, AdapterState, LoraSpec
+from manta_operator.api.adapters import MOST_REPLICAS_TOLD, AdapterSpec, AdapterState, LoraSpec
 from manta_operator.api.models import LLMDeploymentSpec
 from manta_operator.planning.fit import gib
 from manta_operator.planning.observed import Observed, ObservedGroup
@@ -35,7 +35,8 @@ class Answer:
     """What one head says of one adapter."""
 
     uri: str
-    revision: str | None
+    revision: str
+    """Empty: none."""
     state: AdapterState
     message: str = ""
     bytes: int = 0
@@ -112,11 +113,11 @@ def read_answers(document: Any) -> Answers | None:
 
 
 def _answer(entry: Mapping[str, Any]) -> Answer:
-    revision, state = entry.get("revision"), str(entry["state"])
+    state = str(entry["state"])
     known: AdapterState = next((each for each in _STATES if each == state), "Unknown")
     return Answer(
         uri=str(entry["uri"])[:_NAME_LIMIT],
-        revision=None if revision is None else str(revision)[:_NAME_LIMIT],
+        revision=str(entry.get("revision") or "")[:_NAME_LIMIT],
         state=known,
         message=" ".join(str(entry.get("message") or "")[: 4 * _WORDS_LIMIT].split())[:_WORDS_LIMIT],
         bytes=_size(entry.get("bytes")),
@@ -156,7 +157,7 @@ def _is_news(before: Heard, answers: Mapping[str, Answers], now: float) -> bool:
 def _gist(answers: Mapping[str, Answers]) -> dict[str, dict[str, tuple[str, ...]]]:
     """Return what is news at once: all but how far a fetch is."""
     return {
-        uid: {name: (each.uri, each.revision or "", each.state, each.message) for name, each in listed.items()}
+        uid: {name: (each.uri, each.revision, each.state, each.message) for name, each in listed.items()}
         for uid, listed in answers.items()
     }
 
@@ -168,7 +169,7 @@ def standings(spec: LLMDeploymentSpec, observed: Observed, heard: Heard | None, 
     judged = [(group, answers.get(uid)) for group, uid in heads if group.revision == revision or uid in answers]
     found = []
     for adapter in spec.model.adapters:
-        rows = [_row(group, told, adapter.name, adapter.uri, adapter.revision) for group, told in judged]
+        rows = [_row(group, told, adapter) for group, told in judged]
         found.append(Standing(adapter.name, tuple(sorted(rows, key=_trouble_first))))
     return tuple(found)
 
@@ -181,17 +182,18 @@ def _uid(group: ObservedGroup) -> str:
     return next((pod.uid for pod in group.members if pod.name == f"{group.name}-0"), "")
 
 
-def _row(group: ObservedGroup, told: Answers | None, name: str, uri: str, revision: str | None) -> Row:
+def _row(group: ObservedGroup, told: Answers | None, adapter: AdapterSpec) -> Row:
     head = f"{group.name}-0"
     if told is None:
         serves = any(pod.name == head and pod.ready for pod in group.members)
         why = "it does not answer the operator" if serves else "the replica does not serve yet"
         return Row(group.index, head, "Unknown", why)
-    answer = told.get(name)
+    answer = told.get(adapter.name)
     if answer is None:
         return Row(group.index, head, "Waiting", f"the pod has not seen the list that names it: {_NEW_LIST}")
-    if (answer.uri, answer.revision) != (uri, revision):
-        return Row(group.index, head, "Waiting", f"the pod still has {answer.uri}, not the new list: {_NEW_LIST}")
+    if (answer.uri, answer.revision) != (adapter.uri, adapter.revision or ""):
+        former = f"{answer.uri} {answer.revision}".strip()
+        return Row(group.index, head, "Waiting", f"the pod still has {former}, not the new list: {_NEW_LIST}")
     return Row(group.index, head, answer.state, answer.words)
 
 

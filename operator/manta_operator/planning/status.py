@@ -40,7 +40,7 @@ def status(deployment: LLMDeployment, situation: Situation, before: Mapping[str,
     }
     if found := ends(situation.observed.groups, situation.observed.now):
         result["engineEnds"] = found
-    if situation.adapters:
+    if situation.adapters or "adapters" in before:
         result["adapters"] = adapters_status(situation.adapters)
     if plan is None:
         result |= {name: before[name] for name in _KEPT if name in before}
