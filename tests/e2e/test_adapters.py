@@ -1,0 +1,140 @@
+"""LoRA adapters on real vLLM: the tiny model with adapters made here, in one pod and in a group of two."""
+
+import asyncio
+import json
+import signal
+
+import pytest
+from adapter_pods import AdapterGroup
+from fetch_hub import FakeHub
+from lora import adapter_files, write_adapter
+from running import only_all
+
+pytestmark = only_all
+
+URI = "hf://org/model"
+BAD = {
+    "rank": (adapter_files(2, rank=32), "LoRA rank 32 is greater than max_lora_rank 16."),
+    "shapes": (adapter_files(3, wide=2), "The size of tensor a (256) must match the size of tensor b (512)"),
+    "text": (adapter_files(4) | {"adapter_model.safetensors": b"hello"}, "header too small"),
+    "config": (adapter_files(4) | {"adapter_config.json": b"{"}, "Expecting property name enclosed in double quotes"),
+}
+LONG = {"model": "poet", "prompt": "What is a manta", "max_tokens": 300, "temperature": 0, "ignore_eos": True}
+
+
+@pytest.fixture
+def hub():
+    with FakeHub(adapter_files(1)) as hub:
+        yield hub
+
+
+async def whole(group: AdapterGroup) -> str:
+    """The long answer of the adapter `poet`."""
+    async with group.session.post(f"{group.url}/v1/completions", json=LONG) as response:
+        return (await response.json())["choices"][0]["text"]
+
+
+async def streamed(group: AdapterGroup, begun: asyncio.Event) -> str:
+    """The same in a stream; `begun` is set with its first word."""
+    text, last = "", b""
+    async with group.session.post(f"{group.url}/v1/completions", json=LONG | {"stream": True}) as response:
+        async for line in response.content:
+            last = line if line.strip() else last
+            if line.startswith(b"data: {"):
+                text += json.loads(line[6:])["choices"][0]["text"]
+                begun.set()
+    assert last == b"data: [DONE]\n"
+    return text
+
+
+async def test_the_life_of_adapters_on_a_real_engine(hub, tmp_path):
+    async with AdapterGroup(tmp_path, 60, real=True) as group:
+        await group.until_ready()
+        base = await group.ask("tiny")
+        assert (await group.ask("poet"))[0] == 404
+        group.want(first := group.entry("poet", URI, endpoint=hub.endpoint))
+        await group.until("poet", "Loaded")
+        poem = await group.ask("poet")
+        assert (poem[0], base[0]) == (200, 200)
+        assert poem[1] != base[1]
+
+        # A revision takes its place: what is in the making is finished as it began, what comes after is other.
+        before, begun = await whole(group), asyncio.Event()
+        stream = asyncio.create_task(streamed(group, begun))
+        await begun.wait()
+        hub.files = adapter_files(9)
+        group.want(group.entry("poet", URI, endpoint=hub.endpoint, revision="v1"))
+        assert await stream == before
+        await group.until("poet", "Loaded")
+        assert await whole(group) != before
+
+        # Bad ones fail in vLLM's words; nobody else notices.
+        folders = {name: write_adapter(tmp_path / name, files) for name, (files, _) in BAD.items()}
+        second = group.entry("poet", URI, endpoint=hub.endpoint, revision="v1")
+        group.want(second, *(group.mounted(name, folder) for name, folder in folders.items()))
+        for name, (_, words) in BAD.items():
+            await group.until(name, "Failed", words)
+            assert (await group.ask(name))[0] == 404
+        assert await group.ask("tiny") == base
+        assert (await group.status())["restarts"] == 0
+
+        # An engine that starts again has them before it is ready.
+        (engine,) = group.running("engine")
+        engine.send_signal(signal.SIGKILL)
+        await engine.wait()
+        await group.start_engine(0)
+        await group.until_ready()
+        assert (await group.ask("poet"))[0] == 200
+
+        # Removed under a stream: the stream ends well, the next request is told that there is none.
+        begun = asyncio.Event()
+        stream = asyncio.create_task(streamed(group, begun))
+        await begun.wait()
+        assert await group.until_told(group.want()) == []
+        assert (await group.ask("poet"))[0] == 404
+        assert len(await stream) > len(base[1])
+        assert await group.ask("tiny") == base
+        assert first["path"] != second["path"]
+
+
+async def test_nobody_is_refused_while_a_revision_takes_the_place_of_another(hub, tmp_path):
+    async with AdapterGroup(tmp_path, 61, real=True) as group:
+        group.want(group.entry("poet", URI, endpoint=hub.endpoint))
+        await group.until_ready()
+        ended, refused, served = asyncio.Event(), [], []
+
+        async def keep_asking() -> None:
+            while not ended.is_set():
+                status, words = await group.ask("poet", 1)
+                (served if status == 200 else refused).append((status, words))
+
+        clients = [asyncio.create_task(keep_asking()) for _ in range(4)]
+        for revision in ("v1", "main", "v1", "main"):
+            group.want(group.entry("poet", URI, endpoint=hub.endpoint, revision=revision))
+            await group.until("poet", "Loaded")
+        ended.set()
+        await asyncio.gather(*clients)
+        print(f"{len(served)} served, {len(refused)} refused: {refused[:3]}")
+        assert len(served) > 20
+        # Two milliseconds of each replacement are nobody's: at most one request of each client may fall into them.
+        assert len(refused) <= 4
+
+
+async def test_both_ranks_of_a_group_load_an_adapter(hub, tmp_path):
+    async with AdapterGroup(tmp_path, 62, size=2, real=True) as group:
+        await group.until_ready()
+        base = await group.ask("tiny")
+        group.want(group.entry("poet", URI, endpoint=hub.endpoint))
+        await group.until("poet", "Loaded")
+        poem = await group.ask("poet")
+        assert poem[0] == 200
+        assert poem[1] != base[1]
+        bad = {name: group.mounted(name, write_adapter(tmp_path / name, files)) for name, (files, _) in BAD.items()}
+        group.want(group.entry("poet", URI, endpoint=hub.endpoint), *bad.values())
+        for name, (_, words) in BAD.items():
+            await group.until(name, "Failed", words)
+        assert await group.ask("poet") == poem
+        assert await group.until_told(group.want()) == []
+        assert (await group.ask("poet"))[0] == 404
+        assert await group.ask("tiny") == base
+        assert (await group.status())["restarts"] == 0
