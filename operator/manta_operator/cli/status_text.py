@@ -1,7 +1,8 @@
 """What `manta status` prints: summaries and pictures to lines for a terminal of some width, or for a pipe. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import click
 
