@@ -31,6 +31,7 @@ ITEMS: dict[str, Any] = {
     "spec.router.tracing": {"endpoint": "http://collector:4318"},
     "spec.scheduling.tolerations": {"key": "k", "effect": "NoExecute"},
     "status.adapters": {"name": "a", "loaded": 1},
+    "status.engineEnds": {"replica": "a-0", "pod": "a-0-0", "exitCode": 10, "time": "2026-01-01T00:00:00Z"},
     "status.adapters[*].replicas": {"replica": 0, "pod": "a-0", "state": "Loaded"},
     "status.conditions": {
         "type": "Ready",

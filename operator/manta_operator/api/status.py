@@ -9,6 +9,7 @@ from manta_operator.api.fields import Frozen, list_map
 
 Truth = Literal["True", "False", "Unknown"]
 Count = Annotated[int, Field(ge=0)]
+Word = Annotated[str, Field(max_length=128)]
 
 
 class Condition(Frozen):
@@ -91,6 +92,37 @@ class EngineEnd(Frozen):
     """When it ended."""
 
 
+class Engine(Frozen):
+    """What the engines of the newest revision have chosen, by their own word. What they did not say is left out."""
+
+    version: Word | None = None
+    """Version of vLLM."""
+    attention_backend: Word | None = None
+    """Attention kernels that run."""
+    quantization: Word | None = None
+    """Method of quantization, or none. Whether layers are quantized by it says the condition EngineAsPlanned."""
+    quantization_kernels: Annotated[tuple[Word, ...], Field(max_length=16)] = ()
+    """Kernels that run the quantized layers."""
+    quantized_layers: Count | None = None
+    """Layers that were quantized while loading."""
+    kv_cache_dtype: Word | None = None
+    """Type of the KV cache."""
+    kv_cache_tokens: Count | None = None
+    """Tokens that the KV cache of a replica holds; of several replicas the least."""
+    max_model_len: Count | None = None
+    """Longest prompt plus answer, in tokens."""
+    max_concurrency: Annotated[float, Field(ge=0)] | None = None
+    """Requests of that length that the KV cache holds at a time; of several replicas the least."""
+    speculative: Word | None = None
+    """Method that guesses, or none."""
+    speculative_tokens: Count | None = None
+    """Most tokens that are guessed at a time."""
+    replicas: Count | None = None
+    """Replicas that have said what they chose."""
+    differences: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=16)] = ()
+    """In what they differ; there should be nothing."""
+
+
 class LLMDeploymentStatus(Frozen):
     """What the operator has seen and decided. Only the operator writes it."""
 
@@ -112,6 +144,8 @@ class LLMDeploymentStatus(Frozen):
     """How one replica is cut, in numbers."""
     fit: Fit | None = None
     """Whether one replica fits on its accelerators."""
+    engine: Engine | None = None
+    """What the engines have chosen."""
     adapters: Annotated[
         tuple[AdapterStatus, ...],
         Field(max_length=MOST_ADAPTERS, json_schema_extra=list_map("name")),
@@ -124,7 +158,7 @@ class LLMDeploymentStatus(Frozen):
     """What is true, false or not known, one entry a type."""
     engine_ends: Annotated[
         tuple[EngineEnd, ...],
-        Field(max_length=64, json_schema_extra=list_map("replica")),
+        Field(max_length=64),
     ] = ()
     """How engines ended by themselves, the latest of each replica whose pods are still there."""
     decisions: Annotated[

@@ -8,17 +8,7 @@ from manta_runtime.engine.progress import Look
 from manta_runtime.engine.vllm_client import VllmClient
 
 
-@pytest.fixture
-async def engine():
-    """A server whose answers a test sets; yields (answers, client)."""
-    answers = {
-        "health": 200,
-        "completion": (200, {"usage": {"completion_tokens": 1}}),
-        "metrics": "",
-        "load": {"server_load": 0},
-    }
-    seen = {}
-
+def application_of(answers, seen):
     async def health(_):
         return web.Response(status=answers["health"])
 
@@ -40,11 +30,25 @@ async def engine():
     async def load(_):
         return web.json_response(answers["load"])
 
+    gets = {"/health": health, "/metrics": metrics, "/load": load}
+    posts = {"/v1/completions": completion, "/classify": classes}
     application = web.Application()
-    application.add_routes([web.get("/health", health), web.post("/v1/completions", completion)])
-    application.add_routes([web.post("/classify", classes)])
-    application.add_routes([web.get("/metrics", metrics), web.get("/load", load)])
-    runner = web.AppRunner(application)
+    application.add_routes([*(web.get(*each) for each in gets.items()), *(web.post(*each) for each in posts.items())])
+    return application
+
+
+@pytest.fixture
+async def engine():
+    """A server whose answers a test sets; yields (answers, client)."""
+    answers = {
+        "health": 200,
+        "completion": (200, {"usage": {"completion_tokens": 1}}),
+        "metrics": "",
+        "load": {"server_load": 0},
+    }
+    seen = {}
+
+    runner = web.AppRunner(application_of(answers, seen))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with aiohttp.ClientSession() as session:

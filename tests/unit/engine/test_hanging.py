@@ -1,0 +1,90 @@
+"""What a launcher does of an engine that hangs, is deaf, or has been stopped; a stand-in for vLLM, real processes."""
+
+import asyncio
+import time
+
+import psutil
+import pytest
+
+from manta_runtime.engine import frozen, progress
+from manta_runtime.engine.failure import FROZEN, HUNG, EngineFailure
+
+
+async def test_a_hanging_engine_is_not_ready_until_it_goes_on(start):
+    pod = start()
+    await pod.until_ready()
+    await pod.engine("hang/1")
+    await pod.engine("busy/1")
+    await pod.until(503, "1 unanswered request and has made no progress")
+    await pod.engine("busy/0")
+    await asyncio.sleep(0.2)
+    assert (await pod.readyz())[0] == 503, "clients that gave up are no progress"
+    await pod.engine("hang/0")
+    await pod.until_ready()
+    assert pod.journal.stalls == 1
+
+
+async def test_an_engine_that_hangs_for_too_long_ends_the_pod(start):
+    pod = start(hang_seconds=1.0)
+    await pod.until_ready()
+    await pod.engine("hang/1")
+    await pod.engine("busy/2")
+    with pytest.raises(EngineFailure, match=r"2 unanswered requests .* no progress for 1 s: it hangs") as failure:
+        await pod.task
+    assert failure.value.code == HUNG
+    assert "spec.engine.hangSeconds is 1" in str(failure.value)
+
+
+async def test_an_engine_that_hangs_while_idle_is_found_out(start, monkeypatch):
+    monkeypatch.setattr(progress, "IDLE_SECONDS", 0.3)
+    pod = start(hang_seconds=1.0)
+    await pod.until_ready()
+    await pod.engine("hang/2")
+    with pytest.raises(EngineFailure, match=r"unanswered request.* it hangs"):
+        await pod.task
+
+
+async def test_an_http_server_that_answers_nothing_ends_the_pod(start):
+    pod = start(hang_seconds=1.0)
+    await pod.until_ready()
+    await pod.engine("sick/1")
+    await pod.until(503, "/health")
+    with pytest.raises(EngineFailure, match="/health has not said 200 for 1 s") as failure:
+        await pod.task
+    assert failure.value.code == HUNG
+
+
+async def test_a_long_step_beside_looks_that_fail_is_no_hang(start):
+    pod = start(hang_seconds=1.0)
+    await pod.until_ready()
+    await pod.engine("busy/1")
+    await pod.engine("mute/1")
+    await asyncio.sleep(1.5)
+    assert not pod.task.done(), "nobody could look at it"
+    await pod.engine("mute/0")
+    await pod.until_ready()
+
+
+async def test_an_idle_engine_with_a_request_left_open_proves_itself(start, monkeypatch):
+    monkeypatch.setattr(progress, "STALL_SECONDS", 1.2)  # half of it is the token's, on a busy machine too
+    pod = start()
+    await pod.until_ready()
+    looks, began = [], time.monotonic()
+    await pod.engine("left/1")
+    while time.monotonic() < began + 1.8:
+        looks.append((await pod.readyz())[0])
+        await asyncio.sleep(0.03)
+    assert set(looks) == {200}
+
+
+async def test_a_stopped_process_ends_the_group(start, monkeypatch):
+    monkeypatch.setattr(frozen, "FROZEN_SECONDS", 0.3)
+    monkeypatch.setattr(frozen, "_LOOK_SECONDS", 0.1)
+    pod = start()
+    await pod.until_ready()
+    [engine] = [each for each in psutil.Process().children() if "engine.py" in " ".join(each.cmdline())]
+    engine.suspend()
+    with pytest.raises(EngineFailure, match=r"vLLM's API server \(process \d+\) has been stopped") as failure:
+        await pod.task
+    assert failure.value.code == FROZEN
+    assert not engine.is_running()
