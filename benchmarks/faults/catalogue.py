@@ -9,6 +9,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 REPLICAS = 2
+HANG_SECONDS = 60
 
 Shape = Literal["sharded", "plain"]
 Where = Literal["head", "worker", "outside"]
@@ -46,14 +47,19 @@ FAULTS = (
 )
 
 
-def manifest(shape: Shape) -> dict[str, Any]:
+def manifest(shape: Shape, *, simulated: bool = False) -> dict[str, Any]:
     """Return the LLMDeployment of a shape: two replicas of examples/tiny-sharded.yaml, or of examples/tiny.yaml.
 
-    A plain replica has `executor: mp`, so that its engine core is a process of its own.
+    A plain replica has `executor: mp`, so that its engine core is a process of its own. What hangs ends as soon as the
+    spec allows, so that a run takes minutes. `simulated`: the simulator stands in for vLLM and Ray, which leaves
+    launchers, pods and what is outside to break.
     """
     example = EXAMPLES / ("tiny-sharded.yaml" if shape == "sharded" else "tiny.yaml")
     body: dict[str, Any] = yaml.safe_load(example.read_text())
     body["metadata"]["name"] = shape
     body["spec"] |= {"replicas": REPLICAS, "router": {"replicas": 1}, "rollout": {"drainSeconds": 60}}
-    body["spec"]["engine"]["executor"] = "ray" if shape == "sharded" else "mp"
+    body["spec"]["engine"] |= {"executor": "ray" if shape == "sharded" else "mp", "hangSeconds": HANG_SECONDS}
+    if simulated:
+        body["spec"]["engine"] |= {"env": [{"name": "MANTA_ENGINE", "value": "simulate"}], "enforceEager": False}
+        body["spec"]["engine"]["args"] = ["--simulate-startup-seconds=1"]
     return body

@@ -20,14 +20,17 @@ _PORT = 8000
 _QUIET_SECONDS = 3.0
 
 
-async def run(folder: Path, faults: Sequence[Fault], rate: float, seconds: float, tell: Tell) -> list[str]:
+async def run(
+    folder: Path, faults: Sequence[Fault], rate: float, seconds: float, tell: Tell, *, simulated: bool = False
+) -> list[str]:
     """Make the faults under `rate` requests a second; each may take `seconds` until all is well again.
 
-    `tell` gets every result. Returns what else went wrong: losses between faults, processes that outlive the box.
-    Raises Stuck when no deployment comes up.
+    `simulated`: without vLLM and Ray, so that there are none of their processes to break. `tell` gets every result.
+    Returns what else went wrong: losses between faults, processes that outlive the box. Raises Stuck when no deployment
+    comes up.
     """
     problems: list[str] = []
-    async with box(folder) as world:
+    async with box(folder, simulated=simulated) as world:
         for shape, befalling in groupby(faults, key=lambda fault: fault.shape):
             await world.deploy(shape)
             problems += await _under_load(world, list(befalling), rate, seconds, tell)

@@ -108,7 +108,7 @@ async def _break_outside(world: World, load: Load, result: Result, seconds: floa
 async def _until_operated(world: World, seconds: float) -> None:
     """Change the spec, and wait until the operator, another process than before, has taken note."""
     body = await world.api.find("LLMDeployment", world.name) or {}
-    deadline = int(body["spec"]["rollout"].get("progressDeadlineSeconds") or 600) + 1
+    deadline = int(body["spec"]["rollout"].get("progressDeadlineSeconds") or 7200) + 1
     await world.api.patch("LLMDeployment", world.name, {"spec": {"rollout": {"progressDeadlineSeconds": deadline}}})
 
     async def noted() -> bool:

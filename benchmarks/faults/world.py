@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 from traffic.api import Api, Object
-from traffic.world import Stuck, is_ready
+from traffic.world import CONFIG, Stuck, is_ready
 
 from faults.catalogue import REPLICAS, ROOT, Shape, manifest
 from manta_operator.box.kubelet import shim
@@ -29,8 +30,9 @@ _PICKER_PORT = 9002
 class World:
     """The box and the deployment in it; its name is its shape."""
 
-    def __init__(self, api: Api, state: BoxState, folder: Path) -> None:
+    def __init__(self, api: Api, state: BoxState, folder: Path, *, simulated: bool) -> None:
         self.api = api
+        self._simulated = simulated
         self.box = psutil.Process(state.pid)
         self.folder = folder
         self.name: Shape = "sharded"
@@ -38,7 +40,7 @@ class World:
     async def deploy(self, shape: Shape) -> None:
         """Create the deployment of a shape and wait until both replicas serve. Raises Stuck."""
         self.name = shape
-        await self.api.create("LLMDeployment", manifest(shape))
+        await self.api.create("LLMDeployment", manifest(shape, simulated=self._simulated))
         await self.until(f"{REPLICAS} replicas of {shape} serve", self.is_well)
 
     async def delete(self) -> None:
@@ -101,12 +103,12 @@ def conditions(body: Object) -> Sequence[Object]:
 
 
 @asynccontextmanager
-async def box(folder: Path) -> AsyncIterator[World]:
-    """Run an empty box in `folder` for the body. Raises Stuck when it does not start."""
+async def box(folder: Path, *, simulated: bool = False) -> AsyncIterator[World]:
+    """Run an empty box in `folder` for the body, for simulated engines if asked. Raises Stuck when it fails."""
     state = folder / "box"
     # The shim kills the whole box when its standard input closes: when this program dies, however it dies.
     command = [sys.executable, "-I", "-S", str(shim.__file__), "--", sys.executable, "-m", "manta_operator.cli", "up"]
-    command += [f"--state={state}", f"--map=/var/lib/manta/models={ROOT / '.models'}"]
+    command += [f"--state={state}", f"--map=/var/lib/manta/models={_models(folder) if simulated else ROOT / '.models'}"]
     with (folder / "up.log").open("w") as words:
         up = await asyncio.create_subprocess_exec(
             *command, cwd=ROOT, env=dict(os.environ), stdin=asyncio.subprocess.PIPE, stdout=words, stderr=words
@@ -114,9 +116,17 @@ async def box(folder: Path) -> AsyncIterator[World]:
     try:
         found = await _started(up, state, folder)
         async with Api(found.kubeconfig) as api:
-            yield World(api, found, folder)
+            yield World(api, found, folder, simulated=simulated)
     finally:
         await _stop(up)
+
+
+def _models(folder: Path) -> Path:
+    """Make what of a checkpoint is read without an engine."""
+    model = folder / "models" / "tiny"
+    model.mkdir(parents=True)
+    (model / "config.json").write_text(json.dumps(CONFIG))
+    return model.parent
 
 
 async def _started(up: asyncio.subprocess.Process, state: Path, folder: Path) -> BoxState:

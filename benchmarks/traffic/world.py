@@ -21,7 +21,7 @@ NAME = "busy"
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 120.0
 STOP_SECONDS = 90.0
-_CONFIG = {
+CONFIG = {
     "architectures": ["LlamaForCausalLM"],
     "num_attention_heads": 8,
     "num_key_value_heads": 8,
@@ -29,6 +29,7 @@ _CONFIG = {
     "num_hidden_layers": 4,
     "max_position_embeddings": 8192,
 }
+"""All that is read of a simulated model."""
 
 
 class Stuck(Exception):
@@ -138,7 +139,7 @@ async def box(folder: Path, replicas: int = 2) -> AsyncIterator[World]:
     """Run a box with the deployment in `folder` (new, or empty) for the body. Raises Stuck."""
     model = folder / "models" / "simulated"
     model.mkdir(parents=True)
-    (model / "config.json").write_text(json.dumps(_CONFIG))
+    (model / "config.json").write_text(json.dumps(CONFIG))
     (folder / "busy.yaml").write_text(yaml.safe_dump(manifest(folder, replicas), sort_keys=False))
     state = folder / "box"
     # The shim kills the whole box when its standard input closes: when this program dies, however it dies.
