@@ -69,6 +69,8 @@ def as_json(entry: Planned) -> dict[str, Any]:
         "shape": {
             "tensor": plan_.shape.tensor,
             "pipeline": plan_.shape.pipeline,
+            "data": plan_.shape.data,
+            "expert": plan_.shape.expert,
             "acceleratorsPerPod": plan_.shape.per_pod,
             "podsPerReplica": plan_.shape.pods,
             "executor": plan_.shape.executor,
@@ -109,8 +111,10 @@ def _facts(entry: Planned) -> dict[str, str]:
     return {
         "model": f"{deployment.spec.model.uri}{_architecture(entry)}",
         "weights": _weights(deployment.spec.model),
+        "adapters": "; ".join(each.message for each in plan_.decisions if each.reason == "Adapters"),
         "replicas": f"{len(plan_.groups)}, each {plan_.shape}: {pods} pods on {deployment.spec.accelerator.type}",
         "fit": f"{_VERDICTS[plan_.fit.fits][0]}: {plan_.fit.message}",
+        "advice": "; ".join(each.message for each in plan_.decisions if each.reason == "Advice"),
         "memory": f"{gib(plan_.fit.memory_per_pod)} of host memory for each engine pod, unless resources say otherwise"
         if plan_.fit.memory_per_pod
         else "",
