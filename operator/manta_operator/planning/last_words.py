@@ -11,6 +11,19 @@ _ERROR = re.compile(r"\b\w*(?:Error|Exception|NotFound|OutOfMemory)\b: ")
 _ABOVE = re.compile(r"(?:last words|root cause)[^.]* above|See root cause above", re.IGNORECASE)
 _STAMP = re.compile(r"^\d\d:\d\d:\d\d manta fetch: ")
 """Without it the same failure is the same sentence each time, and no news."""
+_VLLM = re.compile(r"^\(\w+ pid=\d+\) (?:[A-Z]+ \d\d-\d\d \d\d:\d\d:\d\d )?(?:\[[^\]]{1,60}\] )?")
+"""Before every line of vLLM: process, level, time and place. Likewise no news."""
+_MEANS = (
+    (
+        re.compile(r"no attribute 'cpu_gemm_wna16'"),
+        "this CPU has no AVX-512, which 4-bit weights with 16-bit activations need; W8A8 and W4A8 do without",
+    ),
+    (
+        re.compile(r"Failed to find a kernel that can implement"),
+        "vLLM has no kernel on this accelerator for how the checkpoint is quantized",
+    ),
+)
+"""What words of vLLM mean that name the place in its code, and not what is wrong."""
 _UNFETCHED = re.compile(
     r"""\b(?:RepositoryNotFound|GatedRepo|RevisionNotFound|EntryNotFound|LocalEntryNotFound|HfHubHTTP|HFValidation)Error\b
     | is\ not\ a\ local\ folder\ and\ is\ not\ a\ valid\ model\ identifier
@@ -35,7 +48,10 @@ _TOO_OLD = re.compile(r"\bNo such command 'fetch'")
 
 
 def last_words(log: str) -> str:
-    """Return the line that tells why the container ended: an error before the launcher's own summary, or the last."""
+    """Return the line that tells why the container ended: an error before the launcher's own summary, or the last.
+
+    Where the line does not say what is wrong, that follows it.
+    """
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     telling = [line for line in lines if _UNFETCHED.search(line)] or [
         line for line in lines if _ERROR.search(line) and not _ABOVE.search(line)
@@ -43,7 +59,9 @@ def last_words(log: str) -> str:
     if not lines:
         return ""
     words = telling[-1] if telling and _ABOVE.search(lines[-1]) else lines[-1]
-    return _STAMP.sub("", words)[:_LIMIT]
+    words = _VLLM.sub("", _STAMP.sub("", words))[:_LIMIT]
+    means = next((f" ({meaning})" for pattern, meaning in _MEANS if pattern.search(words)), "")
+    return words + means
 
 
 def cannot_fetch(problem: str) -> bool:

@@ -83,3 +83,25 @@ def test_an_image_without_fetch_is_told_from_a_model_that_cannot_be_had():
     assert not too_old(
         "CrashLoopBackOff: restarting failed container=fetch; it last said: hf://a/b: 404: no such model"
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "means"),
+    [
+        ("AttributeError: '_OpNamespace' '_C' object has no attribute 'cpu_gemm_wna16'", "this CPU has no AVX-512"),
+        (
+            "ValueError: Failed to find a kernel that can implement the WNA16 linear layer. Reasons:",
+            "vLLM has no kernel",
+        ),
+    ],
+)
+def test_words_that_name_the_code_are_explained(said, means):
+    told = last_words(f"(EngineCore pid=9394) ERROR 11-21 17:06:11 [core.py:1512] {said}\n{SUMMARY}")
+    assert told.startswith(f"{said} ({means}")
+
+
+def test_the_same_failure_is_the_same_sentence():
+    first, second = (
+        f"(EngineCore pid={n}) ERROR 11-21 17:06:{n} [core.py:15] ValueError: x\n{SUMMARY}" for n in (10, 20)
+    )
+    assert last_words(first) == last_words(second) == "ValueError: x"
