@@ -12,8 +12,11 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 EXCEPTIONS = {
     # spec.model.uri file:///…: a folder of the node is a hostPath volume, which the standard refuses whatever it holds.
     ("tiny", "StatefulSet"): {"restricted volume types"},
+    ("tiny-pipeline", "StatefulSet"): {"restricted volume types"},
     ("tiny-sharded", "StatefulSet"): {"restricted volume types"},
     ("tiny-tenants", "StatefulSet"): {"restricted volume types"},
+    # RDMA pins memory: IPC_LOCK, which the example asks for in its podTemplate.
+    ("deepseek-rdma", "StatefulSet"): {"unrestricted capabilities"},
     # spec.model.cache.hostPath: the kubelet makes the folder for root, and fsGroup does not apply to it, so a container
     # that may only chown gives it to the engine's user first. A claim as cache needs none of this.
     ("llama-405b-multinode", "StatefulSet"): {

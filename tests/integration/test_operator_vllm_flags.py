@@ -33,6 +33,7 @@ def test_vllm_parses_every_command_line_as_it_is_meant():
         shape, found, engine = render(deployment)[0].plan.shape, parsed[name], deployment.spec.engine
         assert found["served_model_name"] == list(deployment.spec.model.served_names or (deployment.name,))
         assert (found["tensor_parallel_size"], found["pipeline_parallel_size"]) == (shape.tensor, shape.pipeline)
+        assert (found["data_parallel_size"], found["enable_expert_parallel"]) == (shape.data, shape.expert)
         assert found["max_model_len"] == engine.max_model_len
         assert found["enable_prefix_caching"] is engine.prefix_caching
         assert found["enforce_eager"] is engine.enforce_eager

@@ -56,6 +56,8 @@ def test_plan_as_json(tmp_path, model):
     assert plan["shape"] == {
         "tensor": 1,
         "pipeline": 1,
+        "data": 1,
+        "expert": False,
         "acceleratorsPerPod": 1,
         "podsPerReplica": 1,
         "executor": "uni",
