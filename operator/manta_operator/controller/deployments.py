@@ -8,6 +8,7 @@ from typing import Any
 from manta_operator.controller.applier import Applied
 from manta_operator.controller.children import Key
 from manta_operator.planning.adapters import Heard
+from manta_operator.planning.engine_facts import EngineFacts
 from manta_operator.planning.fetching import Told
 from manta_operator.planning.rollout_words import Decision
 
@@ -33,6 +34,12 @@ class Memory:
     fetches: Told | None = None
     """How far the pods are that fetch the model."""
     ask_again: float = 0.0
+    """When they are to be asked again, in monotonic seconds."""
+    engines: dict[str, tuple[int, EngineFacts]] = field(default_factory=dict)
+    """What heads said that their engines chose, by the uid of the pod, with how often its container had restarted."""
+    engines_asked: frozenset[str] = frozenset()
+    """Who was asked last."""
+    engines_again: float = 0.0
     """When they are to be asked again, in monotonic seconds."""
     adapters: Heard | None = None
     """Which adapters the heads have."""

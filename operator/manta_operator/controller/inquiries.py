@@ -9,6 +9,7 @@ from typing import Protocol
 from manta_operator.controller.adapters import Adapters
 from manta_operator.controller.asking import Asker
 from manta_operator.controller.deployments import Entry
+from manta_operator.controller.engine_facts import Engines
 from manta_operator.controller.fetches import Fetches
 from manta_operator.controller.store import Store
 
@@ -28,7 +29,11 @@ class Inquiries:
 
     def __init__(self, store: Store) -> None:
         self._asker = Asker()
-        self._each: tuple[Inquiry, ...] = (Fetches(store, self._asker), Adapters(store, self._asker))
+        self._each: tuple[Inquiry, ...] = (
+            Fetches(store, self._asker),
+            Adapters(store, self._asker),
+            Engines(store, self._asker),
+        )
 
     async def close(self) -> None:
         """Close what connects to the pods."""

@@ -21,6 +21,7 @@ from manta_operator.controller.applier import Applier
 from manta_operator.controller.client import KubeClient
 from manta_operator.controller.deployments import Entry, Memory
 from manta_operator.controller.effects import Effects
+from manta_operator.controller.engine_facts import told
 from manta_operator.controller.errors import ClusterError, Missing, Terminating
 from manta_operator.controller.facts_reader import FactsReader
 from manta_operator.controller.inquiries import Inquiries
@@ -35,6 +36,7 @@ from manta_operator.controller.told import complain, tell
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.adapters import standings
 from manta_operator.planning.conditions import Situation
+from manta_operator.planning.engine_facts import report
 from manta_operator.planning.fetching import with_fetches
 from manta_operator.planning.integrations import HTTP_ROUTE, OPTIONAL_KINDS, Integration, absent, unresolved
 from manta_operator.planning.observe import Observed
@@ -257,6 +259,7 @@ class Reconciler:
             model_error=done.model_error,
             integrations=tuple(done.integrations),
             router=router_workload(deployment),
+            engines=report(deployment.spec, done.observed, told(memory.engines), planned.plan if planned else None),
             adapters=standings(
                 deployment.spec, done.observed, memory.adapters, planned.plan.revision if planned else ""
             ),

@@ -7,6 +7,7 @@
     Available       clients get answers: a router and at least one replica serve
     Degraded        something is broken that waiting will not mend
     Integrated      what other projects were to do is set up (only where it is asked for)
+    EngineAsPlanned the engines are what was asked for, by their own word (once they have said it)
     AdaptersLoaded  every replica answers for every adapter (only where there are any; Ready does not depend on it)
     Ready           everything asked for serves, at the newest revision
 
@@ -16,6 +17,7 @@ Types are adjectives, reasons one CamelCase word, messages sentences with number
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from manta_operator.planning import engine_facts
 from manta_operator.planning.adapters import verdict
 from manta_operator.planning.ends import ended
 from manta_operator.planning.fetching import fetching
@@ -153,6 +155,14 @@ def _adapters_loaded(situation: Situation) -> Condition | None:
     return Condition("AdaptersLoaded", found.status, found.reason, found.message)
 
 
+def _engine_as_planned(situation: Situation) -> Condition | None:
+    """Say nothing until an engine has said what it chose."""
+    if situation.plan is None or situation.engines is None:
+        return None
+    status, reason, message = engine_facts.verdict(situation.plan, situation.engines)
+    return Condition("EngineAsPlanned", status, reason, message)
+
+
 _CHECKS: tuple[Callable[[Situation], Condition | None], ...] = (
     _planned,
     _model_available,
@@ -161,6 +171,7 @@ _CHECKS: tuple[Callable[[Situation], Condition | None], ...] = (
     _available,
     _degraded,
     _integrated,
+    _engine_as_planned,
     _adapters_loaded,
 )
 

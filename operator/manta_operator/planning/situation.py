@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from manta_operator.planning.adapters import Standing
+from manta_operator.planning.engine_facts import EngineReport
 from manta_operator.planning.integrations import Integration
 from manta_operator.planning.observe import Observed
 from manta_operator.planning.plan import Plan
@@ -29,6 +30,7 @@ class Situation:
         model_error: Why it cannot make sense of the checkpoint.
         integrations: The objects of optional kinds that are asked for, and what became of them.
         adapters: How each adapter that is wanted is on each replica.
+        engines: What those of the newest revision say that they chose; None while none has said anything.
     """
 
     replicas: int
@@ -43,6 +45,7 @@ class Situation:
     integrations: tuple[Integration, ...] = ()
     adapters: tuple[Standing, ...] = ()
     router: str = ""
+    engines: EngineReport | None = None
 
 
 @dataclass(frozen=True)

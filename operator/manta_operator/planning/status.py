@@ -8,6 +8,7 @@ from manta_operator.api.models import LLMDeployment
 from manta_operator.planning.adapters import adapters_status
 from manta_operator.planning.conditions import MESSAGE_LIMIT, Condition, Situation, conditions, merge
 from manta_operator.planning.ends import ends
+from manta_operator.planning.engine_facts import engine_status
 from manta_operator.planning.fit import Fit
 from manta_operator.planning.plan import Decision
 from manta_operator.planning.previous import remember
@@ -16,7 +17,7 @@ _DECISION_LIMIT = 1024
 """Characters of a decision that are kept."""
 _DECISIONS = 64
 """How many decisions the schema takes."""
-_KEPT = ("revision", "plan", "shape", "fit")
+_KEPT = ("revision", "plan", "shape", "fit", "engine")
 """What stays as it was while the spec cannot be planned: the replicas of then are still there."""
 
 
@@ -38,6 +39,8 @@ def status(deployment: LLMDeployment, situation: Situation, before: Mapping[str,
         "endpoint": endpoint(deployment),
         "conditions": merge(conditions(situation), before.get("conditions") or (), deployment.generation, now),
     }
+    if situation.engines:
+        result["engine"] = engine_status(situation.engines)
     if found := ends(situation.observed.groups, situation.observed.now):
         result["engineEnds"] = found
     if situation.adapters or "adapters" in before:

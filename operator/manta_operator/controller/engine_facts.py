@@ -1,0 +1,80 @@
+"""Asks the heads what their engines have chosen, beside the passes and without their turns. Never fails.
+
+An engine chooses while it starts, so a head is asked once when it is ready, and again when its container was restarted.
+The answers stand in the memory of the deployment until the next pass takes them; `planning.engine_facts` says what of
+them is told.
+"""
+
+import asyncio
+import logging
+import time
+
+from manta_operator.controller.asking import Asker, heads
+from manta_operator.controller.children import Child
+from manta_operator.controller.deployments import Entry
+from manta_operator.controller.store import Store
+from manta_operator.planning.engine_facts import EngineFacts, read_facts
+from manta_operator.planning.observe_pods import observe_pod
+
+log = logging.getLogger(__name__)
+
+AGAIN_SECONDS = 10.0
+"""How often a head that does not answer is asked again."""
+_ASKED = 64
+"""Heads of a deployment that are asked; replicas of one revision say the same."""
+_ANSWER_BYTES = 16384
+
+
+class Engines:
+    """What the engines of the deployments have chosen."""
+
+    def __init__(self, store: Store, asker: Asker) -> None:
+        self._store, self._asker = store, asker
+
+    async def ask(self, entry: Entry) -> bool:
+        """Ask the heads that have not answered, if it is time, and return whether there is news. Never raises."""
+        try:
+            return await self._ask(entry)
+        except Exception:
+            log.exception("%s/%s: a bug; what its engines have chosen is not known", *entry.key)
+            return False
+
+    async def keep_asking(self, entry: Entry) -> None:
+        """Ask until every head that is ready has answered, and wake the loop for news."""
+        while self._silent(entry):
+            await asyncio.sleep(max(0.0, entry.memory.engines_again - time.monotonic()))
+            if await self.ask(entry):
+                entry.flag.set()
+                return
+
+    async def _ask(self, entry: Entry) -> bool:
+        memory, now = entry.memory, time.monotonic()
+        there = {pod.uid for pod in heads(self._store, entry.key)}
+        memory.engines = {uid: known for uid, known in memory.engines.items() if uid in there}
+        silent = self._silent(entry)
+        who = frozenset(f"{pod.uid} {restarts}" for pod, restarts in silent)
+        if not silent or (now < memory.engines_again and who <= memory.engines_asked):
+            return False
+        memory.engines_again, memory.engines_asked = now + AGAIN_SECONDS, who  # whatever comes of it
+        documents = await self._asker.ask([pod for pod, _ in silent], "/facts", _ANSWER_BYTES)
+        news = False
+        for pod, restarts in silent:
+            facts = read_facts(documents.get(pod.uid))
+            if facts is not None:
+                news |= told(memory.engines).get(pod.uid, EngineFacts()) != facts
+                memory.engines[pod.uid] = (restarts, facts)
+        return news
+
+    def _silent(self, entry: Entry) -> list[tuple[Child, int]]:
+        """Return the heads that are ready and have not said what they chose since their containers started."""
+        found = []
+        for pod in heads(self._store, entry.key)[:_ASKED]:
+            seen = observe_pod(pod.body(), time.time(), frozenset())
+            if seen.ready and entry.memory.engines.get(pod.uid, (-1, None))[0] != seen.restarts:
+                found.append((pod, seen.restarts))
+        return found
+
+
+def told(known: dict[str, tuple[int, EngineFacts]]) -> dict[str, EngineFacts]:
+    """Return what heads said, by the uid of the pod."""
+    return {uid: facts for uid, (_, facts) in known.items()}
