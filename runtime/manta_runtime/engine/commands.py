@@ -127,7 +127,8 @@ def engine_environment(
 
 def _cpu_defaults(settings: EngineSettings, environ: Mapping[str, str]) -> dict[str, str]:
     request = environ.get("MANTA_CPU_REQUEST", "")
-    threads = int(request) if request.isdecimal() and int(request) > 0 else 1
+    cores = int(request) if request.isdecimal() else 1
+    threads = max(1, cores // settings.accelerators_per_pod)  # the ranks of a pod share its cores
     defaults = {"OMP_NUM_THREADS": str(threads), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     if settings.executor == "uni":
         defaults["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"

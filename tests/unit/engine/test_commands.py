@@ -148,6 +148,8 @@ def test_the_user_wins_over_defaults_but_not_over_the_pod():
 def test_the_cpu_request_sets_the_threads():
     assert engine_environment(UNI, {"MANTA_CPU_REQUEST": "4"})["OMP_NUM_THREADS"] == "4"
     assert engine_environment(UNI, {"MANTA_CPU_REQUEST": "500m"})["OMP_NUM_THREADS"] == "1"
+    assert engine_environment(MP, {"MANTA_CPU_REQUEST": "4"})["OMP_NUM_THREADS"] == "2"
+    assert engine_environment(MP, {"MANTA_CPU_REQUEST": "1"})["OMP_NUM_THREADS"] == "1"
 
 
 def test_flags_are_read_in_both_spellings():

@@ -6,7 +6,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from manta_runtime.engine import cpu_platform
+from manta_runtime.engine import cpu_communicator, cpu_platform
 from manta_runtime.main import main
 
 GOOD = ["--rank=0", "--pod-ip=127.0.0.1", "--head=x"]
@@ -52,3 +52,5 @@ def test_loading_the_plugin_and_the_command_imports_nothing_heavy():
 def test_the_platform_has_no_other_names():
     with pytest.raises(AttributeError, match="no attribute 'Other'"):
         _ = cpu_platform.Other
+    with pytest.raises(AttributeError, match="no attribute 'Other'"):
+        _ = cpu_communicator.Other
