@@ -39,13 +39,18 @@ class AdapterKeeper:
         self._ours: dict[str, str] = {}
         self._attempts: dict[str, Attempt] = {}
         self._doing: Step | None = None
-        self._ranks: Callable[[], Mapping[int, Mapping[str, Copy]]] = lambda: {0: self.copies.found}
+        self._others: Callable[[], Mapping[int, Mapping[str, Copy]]] = dict
 
     @property
     def view(self) -> View:
         """Everything that is known now."""
         return View(
-            self.copies.wanted, self._ranks(), self._listed or {}, self._ours, self._attempts, doing=self._doing
+            self.copies.wanted,
+            {0: self.copies.found, **self._others()},
+            self._listed or {},
+            self._ours,
+            self._attempts,
+            doing=self._doing,
         )
 
     def seen(self) -> tuple[Seen, ...]:
@@ -59,10 +64,10 @@ class AdapterKeeper:
             others: What the other ranks of the group tell of their copies.
             serving: Whether vLLM may be asked for something: not before its first token, not while it drains.
         """
-        self._ranks = lambda: {0: self.copies.found, **others()}
+        self._others = others
         while self.copies.asked_for:
             try:
-                await self._round(serving)
+                await self.turn(serving)
             except Exception:
                 log.exception("a bug of the adapters' keeper; the engine serves on")
             await asyncio.sleep(_LOOK_SECONDS)
@@ -80,7 +85,8 @@ class AdapterKeeper:
                 return
             await asyncio.sleep(_WAIT_SECONDS)
 
-    async def _round(self, serving: Callable[[], bool]) -> None:
+    async def turn(self, serving: Callable[[], bool]) -> None:
+        """Look once, and do all that is to be done by it."""
         await self.copies.look()
         for _ in range(_MOST_STEPS):
             if not serving():
@@ -115,10 +121,9 @@ class AdapterKeeper:
         return True
 
     async def _load(self, name: str, path: str) -> str:
-        problem = await self._client.load(name, path)
-        if not problem:
-            self._ours[name] = path
-        return problem
+        # Ours also when the answer is lost; what vLLM does not list in the end is forgotten by the next look.
+        self._ours[name] = path
+        return await self._client.load(name, path)
 
     async def _replace(self, step: Step) -> str:
         """Take another path under a name.
