@@ -1,13 +1,15 @@
-"""Processes of this pod that somebody has stopped (SIGSTOP, state T): they live, and the group waits for them for ever.
+"""Processes of this pod: which of vLLM and Ray have ended, and which somebody has stopped (SIGSTOP, state T).
 
-Nothing else notices one soon: sockets stay open, Ray asks for a minute, and vLLM waits for a step of that rank. What
-is busy, swapped out, asleep or waits for a disk is in another state, and so is what a debugger holds (t): a healthy
-process is never taken for frozen. Pure but for `look`; head.py and worker.py end the group by what is said here.
+Stopped ones live, and the group waits for them for ever. Nothing else notices one soon: sockets stay open, Ray asks for
+a minute, and vLLM waits for a step of that rank. What is busy, swapped out, asleep or waits for a disk is in another
+state, and so is what a debugger holds (t): a healthy process is never taken for frozen. Pure but for `look` and
+`Watch`; head.py and worker.py end the group by what is said here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +21,10 @@ from manta_runtime.engine.failure import FROZEN, EngineFailure
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+log = logging.getLogger("manta.engine")
+
+_RAYS = ("raylet", "gcs_server")
+_TOLD = 3
 FROZEN_SECONDS = 10.0
 """Nobody who stops a process for longer means it well."""
 _LOOK_SECONDS = 2.0
@@ -56,34 +62,71 @@ def describe_frozen(stopped: Stopped) -> str:
     return f"{names} {verb} been stopped for {max(frozen.values()):.0f} s (SIGSTOP), and nobody lets it go on"
 
 
-def look(known: Mapping[int, str]) -> dict[Process, str]:
-    """Return the names of the stopped processes below this one; `known` are names by process id."""
-    found: dict[Process, str] = {}
+@dataclass(frozen=True)
+class Seen:
+    """One look at the processes below this one: the roles of all in the engine ("": none), and who is stopped."""
+
+    roles: Mapping[Process, str]
+    stopped: Mapping[Process, str]
+
+
+def look(known: Mapping[int, str]) -> Seen:
+    """Return the processes below this one; `known` are names by process id."""
+    roles: dict[Process, str] = {}
+    stopped: dict[Process, str] = {}
     for process in psutil.Process().children(recursive=True):
         try:
-            if process.status() == psutil.STATUS_STOPPED:
-                found[process.pid, process.create_time()] = known.get(process.pid) or _name(process)
+            status, key = process.status(), (process.pid, process.create_time())
+            if status == psutil.STATUS_ZOMBIE:
+                continue
+            role = known.get(process.pid) or _role(process)
+            roles[key] = role
+            if status == psutil.STATUS_STOPPED:
+                stopped[key] = role or process.name()
         except psutil.Error:
             continue
-    return found
+    return Seen(roles, stopped)
 
 
-async def watch_frozen(known: Callable[[], Mapping[int, str]]) -> None:
-    """Look every few seconds until cancelled; `known` names the processes that have no telling name of their own.
+class Watch:
+    """Looks at this pod's processes until it is cancelled; `gone` tells which have ended, oldest first."""
 
-    Raises EngineFailure when one is frozen.
-    """
-    stopped: Stopped | None = None
-    while True:
-        await asyncio.sleep(_LOOK_SECONDS)
-        names = await asyncio.to_thread(look, known())
-        stopped = after_look(stopped, names, time.monotonic())
-        if frozen := describe_frozen(stopped):
-            raise EngineFailure(f"{frozen}: the group starts again", code=FROZEN)
+    def __init__(self) -> None:
+        self.gone: list[str] = []
+
+    async def run(self, known: Callable[[], Mapping[int, str]]) -> None:
+        """Look every few seconds; `known` names processes, by id, that have no telling name of their own.
+
+        Raises EngineFailure when a process is frozen.
+        """
+        roles: Mapping[Process, str] = {}
+        stopped: Stopped | None = None
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            named = known()
+            seen = await asyncio.to_thread(look, named)
+            # When vLLM's API server is gone, the others go with it and tell nothing.
+            if all(any(process[0] == pid for process in seen.roles) for pid in named):
+                self._note(roles, seen.roles)
+            roles = seen.roles
+            stopped = after_look(stopped, seen.stopped, time.monotonic())
+            if frozen := describe_frozen(stopped):
+                raise EngineFailure(f"{frozen}: the group starts again", code=FROZEN)
+
+    def _note(self, before: Mapping[Process, str], now: Mapping[Process, str]) -> None:
+        for process in before.keys() - now.keys():
+            if before[process]:
+                self.gone.append(f"{before[process]} (process {process[0]})")
+                log.warning("%s has ended", self.gone[-1])
+
+    def words(self) -> str:
+        """Return which processes had ended before, as the end of a sentence; "" for none."""
+        return f"; before that {', '.join(self.gone[:_TOLD])} had ended" if self.gone else ""
 
 
-def _name(process: psutil.Process) -> str:
-    # Ray and vLLM put their role in the place of the command line ("ray::RayWorkerProc", "VLLM::EngineCore"); others
-    # may have secrets in theirs.
+def _role(process: psutil.Process) -> str:
+    """Return what vLLM and Ray put in the place of the command line, as "VLLM::EngineCore"; "" for all others."""
     title = (process.cmdline() or [""])[0]
-    return title[:60] if "::" in title else process.name()
+    if title.startswith("ray::IDLE"):
+        return ""
+    return title[:60] if "::" in title else process.name() if process.name() in _RAYS else ""

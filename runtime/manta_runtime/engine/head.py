@@ -21,7 +21,7 @@ from manta_runtime.engine.commands import engine_environment, vllm_command
 from manta_runtime.engine.control import control_server
 from manta_runtime.engine.draining import drain_engine
 from manta_runtime.engine.failure import CUT_OFF, GROUP_OVER, LATE, EngineFailure
-from manta_runtime.engine.frozen import watch_frozen
+from manta_runtime.engine.frozen import Watch
 from manta_runtime.engine.group import (
     Group,
     JoinRequest,
@@ -108,6 +108,7 @@ class _Head:
         self._started = time.monotonic()
         self._untold: set[int] = set()
         self._all_told = asyncio.Event()
+        self._processes = Watch()
         self.over = ""
         self._cut = ""
 
@@ -142,7 +143,7 @@ class _Head:
         """Serve, and drain when told to; return the exit code. Raises EngineFailure."""
         serve = asyncio.create_task(self._serve())
         watch = asyncio.create_task(self._watch())
-        frozen = asyncio.create_task(watch_frozen(self._names))
+        frozen = asyncio.create_task(self._processes.run(self._names))
         asked = asyncio.create_task(self._stop.asked.wait())
         tasks: set[asyncio.Task[Any]] = {serve, watch, frozen, asked}
         try:
@@ -190,7 +191,8 @@ class _Head:
             if probing.done():
                 probing.result()
             code = ended.result()
-            raise EngineFailure(f"vLLM ended by itself with code {code}; its own last words are above", code=code or 1)
+            before = self._processes.words() or "; its own last words are above"
+            raise EngineFailure(f"vLLM ended by itself with code {code}{before}", code=code or 1)
         finally:
             probing.cancel()
             ended.cancel()
@@ -230,7 +232,9 @@ class _Head:
             if self._group.lost:
                 raise EngineFailure(f"{self._group.lost}: the group starts again", code=GROUP_OVER)
             if self._ray and self._ray.exit_code is not None:
-                raise EngineFailure(f"Ray ended with code {self._ray.exit_code}: the group starts again")
+                raise EngineFailure(
+                    f"Ray ended with code {self._ray.exit_code}{self._processes.words()}: the group starts again"
+                )
             reap_orphans([child for child in (self._vllm, self._ray) if child])
             if self._group.leaving:
                 self.over = f"rank {self._group.leaving[0]} is being stopped, so the whole group drains"

@@ -119,6 +119,8 @@ class HeadLink:
         if not isinstance(content, dict):
             raise Unreachable("the head answered with something that is not JSON", refused=False)
         if status != 200:
+            # Who only waits for a head joins the next one: with the former's epoch it would be refused for ever.
+            self._epoch = ""
             return Answer(refusal=str(content.get("message") or f"the head answered {status}"), lasts=status == 412)
         self._epoch = str(content.get("epoch", ""))
         return Answer(

@@ -18,7 +18,7 @@ from manta_runtime.engine.beside import beside
 from manta_runtime.engine.commands import engine_environment
 from manta_runtime.engine.control import control_server
 from manta_runtime.engine.failure import GROUP_OVER, LATE, EngineFailure
-from manta_runtime.engine.frozen import watch_frozen
+from manta_runtime.engine.frozen import Watch
 from manta_runtime.engine.group import JoinRequest, MemberStage, Refusal, meeting_seconds
 from manta_runtime.engine.head_link import Answer, HeadLink, Silence, Unreachable, after_failure, is_gone
 from manta_runtime.engine.journal import Journal, place_of
@@ -169,7 +169,8 @@ class _Worker:
         ended = asyncio.create_task(child.wait())
         follow = asyncio.create_task(self._follow("joined"))
         deadline = asyncio.create_task(self._deadline())
-        frozen = asyncio.create_task(watch_frozen(dict))
+        processes = Watch()
+        frozen = asyncio.create_task(processes.run(dict))
         tasks: set[asyncio.Task[Any]] = {ended, follow, deadline, frozen}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -179,7 +180,8 @@ class _Worker:
                 follow.result()
             elif ended.done() and not self._stop.asked.is_set():
                 raise EngineFailure(
-                    f"{child.name} ended with code {ended.result()}: this rank is lost", code=ended.result() or 1
+                    f"{child.name} ended with code {ended.result()}{processes.words()}: this rank is lost",
+                    code=ended.result() or 1,
                 )
         finally:
             for task in tasks:

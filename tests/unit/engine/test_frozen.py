@@ -6,8 +6,10 @@ import sys
 import psutil
 import pytest
 
-from manta_runtime.engine.frozen import FROZEN_SECONDS, after_look, describe_frozen, look
+from manta_runtime.engine import frozen
+from manta_runtime.engine.frozen import FROZEN_SECONDS, Watch, after_look, describe_frozen, look
 
+IDLE = "import time; time.sleep(600)"
 RAYLET, RANK = (70, 1.0), (71, 2.0)
 
 
@@ -47,22 +49,47 @@ def test_who_is_frozen(looks, words):
 
 async def test_only_stopped_processes_below_this_one_are_found():
     busy, held = [
-        await asyncio.create_subprocess_exec(sys.executable, "-I", "-c", code)
-        for code in ("while True: pass", "import time; time.sleep(600)")
+        await asyncio.create_subprocess_exec(sys.executable, "-I", "-c", code) for code in ("while True: pass", IDLE)
     ]
     try:
         psutil.Process(held.pid).suspend()
         async with asyncio.timeout(60):
-            while not (found := look({held.pid: "vLLM's API server"})):  # noqa: ASYNC110 - the kernel has no events
+            while not (found := look({held.pid: "vLLM's API server"}).stopped):  # noqa: ASYNC110 - the kernel has no events
                 await asyncio.sleep(0.02)
         [((pid, created), name)] = found.items()
         assert (pid, created, name) == (held.pid, psutil.Process(held.pid).create_time(), "vLLM's API server")
-        assert "python" in next(iter(look({}).values()))
+        assert "python" in next(iter(look({}).stopped.values()))
         psutil.Process(held.pid).resume()
         async with asyncio.timeout(60):
-            while look({}):  # noqa: ASYNC110 - likewise
+            while look({}).stopped:  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(0.02)
     finally:
         for process in (busy, held):
             process.kill()
+            await process.wait()
+
+
+async def test_which_process_ended_first_is_told(monkeypatch):
+    monkeypatch.setattr(frozen, "_LOOK_SECONDS", 0.05)
+    server, core = [await asyncio.create_subprocess_exec(sys.executable, "-I", "-c", IDLE) for _ in range(2)]
+    monkeypatch.setattr(frozen, "_role", lambda process: "VLLM::EngineCore" if process.pid == core.pid else "")
+    watch = Watch()
+    task = asyncio.create_task(watch.run(lambda: {server.pid: "vLLM's API server"}))
+    try:
+        assert watch.words() == ""
+        await asyncio.sleep(0.3)  # a look that has seen both
+        core.kill()
+        async with asyncio.timeout(60):
+            while not watch.gone:  # noqa: ASYNC110 - the kernel has no events
+                await asyncio.sleep(0.02)
+        assert watch.words() == f"; before that VLLM::EngineCore (process {core.pid}) had ended"
+        server.kill()
+        await server.wait()
+        await asyncio.sleep(0.3)
+        assert len(watch.gone) == 1
+    finally:
+        task.cancel()
+        for process in (server, core):
+            if process.returncode is None:
+                process.kill()
             await process.wait()

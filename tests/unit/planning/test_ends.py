@@ -56,7 +56,8 @@ def test_one_end_of_a_group_is_told(made, now, expected):
     [
         (HEAD, "vLLM has 3 unanswered requests: it hangs"),
         (replace(HEAD, said="", reason="OOMKilled", code=137), "OOMKilled"),
-        (replace(HEAD, said="", code=137), "killed"),
+        (replace(HEAD, said="INFO GET /health 200 OK", code=137), "killed (SIGKILL), and could not say why"),
+        (replace(HEAD, said="vLLM ended by itself with code 137", code=137), "vLLM ended by itself with code 137"),
         (replace(HEAD, said="", code=77), "it said nothing"),
     ],
 )
