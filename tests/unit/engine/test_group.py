@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from manta_runtime.engine.adapters import Copy
 from manta_runtime.engine.group import (
     SILENCE_SECONDS,
     Group,
     JoinRequest,
     Refusal,
     answer_of,
+    copies_of_others,
     describe_waiting,
     forgive,
     join,
@@ -140,3 +142,10 @@ def test_a_rank_that_fails_before_it_knew_the_head_loses_nothing():
     group, refusal = join(EMPTY, asks(1, stage="failed", epoch=""), 0.0)
     assert refusal is None
     assert group == EMPTY
+
+
+def test_a_rank_that_has_told_nothing_of_adapters_has_none():
+    body = {"rank": 2, "podIp": "", "podName": "p", "epoch": "", "instance": "i", "stage": "joined"}
+    request = parse_join(body | {"adapters": {"k": {"state": "has", "revision": "c0ffee", "message": ""}}})
+    assert copies_of_others(joined(EMPTY, request)) == {1: {}, 2: {"k": Copy("has", "c0ffee")}}
+    assert parse_join(body | {"adapters": {"k": "has"}}).status == 400

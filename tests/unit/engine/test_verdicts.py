@@ -29,6 +29,7 @@ RANK_1 = Member(1, "10.0.0.1", "tiny-1", "i", "joined", 0.0)
         (ALONE, Health(started=True), False, "/health"),
         (ALONE, Health(started=True, healthy=True), False, "token"),
         (ALONE, replace(WELL, healthy=False), False, "/health"),
+        (ALONE, replace(WELL, waits="its adapters are not loaded yet: a"), False, "not loaded yet: a"),
         (ALONE, replace(WELL, stall="no progress for 62 s"), False, "no progress for 62 s"),
         (ONE_OF_TWO, WELL, False, "ranks [1] have not joined"),
         (replace(ONE_OF_TWO, members=(RANK_1,)), WELL, True, "serving"),

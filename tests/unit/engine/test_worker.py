@@ -1,6 +1,7 @@
 """A worker's life beside a head that the test plays: real HTTP, a sleeping process for Ray."""
 
 import asyncio
+import json
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -10,9 +11,10 @@ import aiohttp
 import pytest
 
 from manta_runtime.engine import group, head_link, worker
+from manta_runtime.engine.adapters import Copy
 from manta_runtime.engine.control import control_server
 from manta_runtime.engine.failure import GROUP_OVER, EngineFailure
-from manta_runtime.engine.group import Group, answer_of, join, state_of
+from manta_runtime.engine.group import Group, answer_of, copies_of_others, join, state_of
 from manta_runtime.engine.journal import Journal
 from manta_runtime.engine.processes import Child
 from manta_runtime.engine.ray_node import free_port
@@ -207,3 +209,19 @@ async def test_told_to_stop_while_it_waits_it_just_ends(launch):
     stop.ask()
     async with asyncio.timeout(2):
         assert await task == 0
+
+
+async def test_it_tells_with_every_join_what_it_has_of_the_adapters(launch, tmp_path):
+    folder = tmp_path / "poet"
+    entry = {"name": "poet", "key": "poet-1", "path": str(folder), "fetch": False, "uri": "pvc://claim/poet"}
+    wanted = tmp_path / "adapters.json"
+    wanted.write_text(json.dumps({"hash": "x", "adapters": [entry]}))
+    head = Head()
+    async with control_server(head, HOST, 0, TOKEN) as port:
+        launch(port, adapters=wanted)
+        await head.until(lambda group: group.members and group.members[0].copies.get("poet-1"))
+        assert "there is no folder" in copies_of_others(head.group)[1]["poet-1"].message
+        folder.mkdir()
+        (folder / "adapter_config.json").touch()
+        (folder / "adapter_model.bin").touch()
+        await head.until(lambda group: copies_of_others(group)[1]["poet-1"] == Copy("has"))
