@@ -52,7 +52,8 @@ class EngineSpec(Frozen):
     operator can read the checkpoint (elsewhere status.fit says that it is unchecked).
     Names such as fp8_per_tensor quantize while loading."""
     kv_cache_dtype: KVCacheDType = "auto"
-    """Type of the KV cache. auto: the type of the activations. fp8 halves the memory of each cached token."""
+    """Type of the KV cache. auto: what a quantized checkpoint says, else the type of the activations.
+    fp8 halves the memory of each cached token."""
     attention_backend: AttentionBackend = "auto"
     """Attention kernels, in vLLM's words. auto: vLLM chooses the best for the accelerator and the model."""
     max_model_len: Annotated[int, Field(ge=1, le=2_000_000_000)] | None = None

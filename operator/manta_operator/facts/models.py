@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from manta_operator.facts import attention, context
+from manta_operator.facts import attention, context, kv_cache
 
 _BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0}
 _TENSOR_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
@@ -31,6 +31,7 @@ class ModelFacts:
     instead of keys and values (None: it does not). `unmodelled` names what the arithmetic of the KV cache cannot count.
     `quantization` is the checkpoint's quant_method, `rope_scaling` how the model scales its positions itself.
     `experts` are those of one layer that a router chooses from (0: none), `expert_share` what they are of the weights.
+    `kv_cache_dtype` is what a quantized checkpoint wants its KV cache stored as; None: the type of the activations.
     """
 
     architecture: str
@@ -49,6 +50,7 @@ class ModelFacts:
     rope_scaling: str | None = None
     experts: int = 0
     expert_share: float = 0.0
+    kv_cache_dtype: str | None = None
 
     @property
     def kv_bytes_per_token(self) -> float:
@@ -100,6 +102,7 @@ def from_config(
         unmodelled=unmodelled,
         experts=_experts(text),
         expert_share=expert_share,
+        kv_cache_dtype=kv_cache.cached_as(quantization),
     )
 
 

@@ -143,10 +143,8 @@ def judge(spec: LLMDeploymentSpec, shape: Shape, accelerator: Accelerator, facts
 
 def kv_bytes_per_token(engine: EngineSpec, shape: Shape, facts: ModelFacts) -> float:
     """Bytes of KV cache one token needs on one rank."""
-    if engine.kv_cache_dtype == "auto":
-        width = activation_bytes(engine, facts)
-    else:
-        width = _KV_BYTES.get(engine.kv_cache_dtype, 1.0)
+    dtype = (facts.kv_cache_dtype or "auto") if engine.kv_cache_dtype == "auto" else engine.kv_cache_dtype
+    width = activation_bytes(engine, facts) if dtype == "auto" else _KV_BYTES.get(dtype, 1.0)
     values = facts.latent_dim or 2 * max(1.0, facts.kv_heads / shape.tensor) * facts.head_dim
     return math.ceil(facts.layers / shape.pipeline) * values * width
 

@@ -174,6 +174,29 @@ def test_what_the_kv_arithmetic_does_not_count_has_a_name(config, words):
     assert from_config(CONFIG | config).unmodelled == words
 
 
+FLOAT8 = {"type": "float", "num_bits": 8, "dynamic": False}
+
+
+@pytest.mark.parametrize(
+    ("quantization", "expected"),
+    [
+        (None, None),
+        ({"quant_method": "compressed-tensors", "kv_cache_scheme": None}, None),
+        ({"quant_method": "compressed-tensors", "kv_cache_scheme": FLOAT8}, "fp8"),
+        ({"quant_method": "fp8", "kv_cache_scheme": FLOAT8}, None),
+        ({"quant_method": "modelopt", "kv_cache_quant_algo": "FP8"}, "fp8"),
+        ({"quant_method": "modelopt", "quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}, "fp8"),
+        ({"quant_method": "modelopt_fp4", "kv_cache_scheme": FLOAT8}, "fp8"),
+        ({"quant_method": "modelopt_fp4", "kv_cache_scheme": FLOAT8 | {"dynamic": True}}, None),
+        ({"quant_method": "modelopt_fp4", "kv_cache_scheme": {"type": "float", "num_bits": 4}}, "nvfp4"),
+        ({"quant_method": "modelopt", "kv_cache_quant_algo": "INT3"}, None),
+        ({"quant_method": "modelopt", "quantization": {"quant_algo": "NVFP4"}}, None),
+    ],
+)
+def test_a_quantized_checkpoint_may_say_what_its_cache_is_stored_as(quantization, expected):
+    assert from_config(CONFIG | {"quantization_config": quantization}).kv_cache_dtype == expected
+
+
 def test_a_model_without_attention_is_unmodelled_and_no_error():
     plain = {"model_type": "mamba2", "hidden_size": 256, "num_hidden_layers": 4}
     assert from_config(plain).unmodelled == "the state of recurrent layers (mamba2)"

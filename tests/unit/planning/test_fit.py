@@ -75,6 +75,13 @@ def test_kv_bytes_per_token(case, shape, engine, expected):
     assert kv_bytes_per_token(deployment(engine=engine).spec.engine, shape, LLAMA_8B) == expected, case
 
 
+def test_a_checkpoint_that_wants_its_cache_in_fp8_gets_it_unless_the_spec_says_otherwise():
+    facts, whole = replace(LLAMA_8B, kv_cache_dtype="fp8"), Shape(1, 1, 1, "uni")
+    assert kv_bytes_per_token(deployment().spec.engine, whole, facts) == 65536
+    asked = deployment(engine={"kvCacheDtype": "bfloat16"}).spec.engine
+    assert kv_bytes_per_token(asked, whole, facts) == 131072
+
+
 def test_latent_attention_is_not_shared_by_tensor_ranks():
     facts = replace(LLAMA_8B, latent_dim=576)
     engine = deployment().spec.engine
