@@ -139,9 +139,11 @@ def _probes() -> Object:
     """Return the three probes. The launcher answers at once, so only its readiness says that the model serves."""
     alive = {"path": "/healthz", "port": names.CONTROL_PORT}
     ready = {"path": "/readyz", "port": names.CONTROL_PORT}
+    # A launcher that has not answered for a minute is frozen: it would drain nothing, however long it is given.
+    frozen = {"failureThreshold": 6, "terminationGracePeriodSeconds": 10}
     return {
         "startupProbe": {"httpGet": alive, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 60},
-        "livenessProbe": {"httpGet": alive, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
+        "livenessProbe": {"httpGet": alive, "periodSeconds": 10, "timeoutSeconds": 5, **frozen},
         "readinessProbe": {"httpGet": ready, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 2},
     }
 
