@@ -108,7 +108,7 @@ class Engine(Frozen):
     kv_cache_dtype: Word | None = None
     """Type of the KV cache."""
     kv_cache_tokens: Count | None = None
-    """Tokens that the KV cache of a replica holds; of several replicas the least."""
+    """Tokens that the KV cache of a replica holds, or of each of its data ranks; of several replicas the least."""
     max_model_len: Count | None = None
     """Longest prompt plus answer, in tokens."""
     max_concurrency: Annotated[float, Field(ge=0)] | None = None

@@ -167,7 +167,7 @@ def verdict(plan: Plan, found: EngineReport) -> Verdict:
         more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
         told = "; ".join(differences[:_SHOWN])
         return ("False", "ReplicasDiffer", f"{told}{more}; one revision should be one engine: pin spec.engine.image")
-    foretold, tokens = plan.fit.kv_cache_tokens, found.one.kv_cache_tokens
+    foretold, tokens = (plan.fit.kv_cache_tokens or 0) // plan.shape.data, found.one.kv_cache_tokens  # of one data rank
     if foretold and tokens is not None and tokens < MUCH_FEWER * foretold:
         message = (
             f"the KV cache holds {tokens} tokens, and {foretold} were foretold (status.fit): fewer requests run at a "

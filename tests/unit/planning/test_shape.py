@@ -7,6 +7,7 @@ import pytest
 from make import LLAMA_8B, TINY, deployment
 
 from manta_operator.builders.desired import desire
+from manta_operator.planning.engine_facts import EngineFacts, EngineReport, verdict
 from manta_operator.planning.fit import Choice, decide
 from manta_operator.planning.observe import Observed
 from manta_operator.planning.previous import recall, remember
@@ -170,6 +171,16 @@ def test_a_dense_model_is_told_that_replicas_do_better():
     assert "2 times spec.replicas" in advice[0]
     for facts, parallelism in ((None, {"data": 2}), (MOE, {"data": 2, "tensor": 1}), (LLAMA_8B, {"tensor": 2})):
         assert choice(facts, parallelism=parallelism).advice == ""
+
+
+@pytest.mark.parametrize(("share", "reason"), [(1.0, "AsPlanned"), (0.4, "CacheSmaller")])
+def test_an_engine_tells_the_cache_of_one_data_rank(share, reason):
+    asked = deployment(parallelism={"data": 4, "tensor": 1}, engine={"maxModelLen": 8192})
+    desired = desire(asked, LLAMA_8B, Observed(()))
+    assert not isinstance(desired, tuple)
+    each = (desired.plan.fit.kv_cache_tokens or 0) // 4
+    report = EngineReport(asked.spec.engine, False, (("demo-0-0", EngineFacts(kv_cache_tokens=int(share * each))),))
+    assert verdict(desired.plan, report)[1] == reason
 
 
 def test_memory_of_a_cpu_pod_counts_the_coordinator_of_data_ranks():
