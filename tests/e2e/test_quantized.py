@@ -5,7 +5,19 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 from one_engine import is_serving, running_engine
-from quantized import body, checkpoint, facts, has_avx512, perplexity, remember, remove, serve, status_text, until
+from quantized import (
+    WITHOUT_AVX512,
+    body,
+    checkpoint,
+    facts,
+    has_avx512,
+    perplexity,
+    remember,
+    remove,
+    serve,
+    status_text,
+    until,
+)
 from running import chat_with, only_all, wait_ready
 
 from manta_operator.api import names
@@ -125,14 +137,17 @@ async def test_a_quantization_in_name_only_is_told(tmp_path):
 
 
 @only_all
-@pytest.mark.parametrize("method", ["w8a16", *([] if has_avx512() else ["gptq"])])
-async def test_why_a_checkpoint_cannot_run_here_is_said(box, client, method):
+@pytest.mark.parametrize(
+    ("method", "env", "cause"),
+    [("w8a16", (), "vLLM has no kernel"), ("gptq", WITHOUT_AVX512, "this CPU has no AVX-512")],
+)
+async def test_why_a_checkpoint_cannot_run_here_is_said(box, client, method, env, cause):
     name = f"refused-{method}"
-    cause = "vLLM has no kernel" if method == "w8a16" else "this CPU has no AVX-512"
-    await client.apply(body(name, checkpoint(method).name), manager="manta-cli")
+    await client.apply(body(name, checkpoint(method).name, env=env), manager="manta-cli")
     try:
-        await until(client, name, lambda view: cause in view.message)
+        view = await until(client, name, lambda view: cause in view.message)
         shown = status_text(box, name)
     finally:
         await remove(client, name)
+    assert not view.is_ready
     assert cause in " ".join(shown.split())

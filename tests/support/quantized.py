@@ -26,6 +26,8 @@ from tinylm.corpus import read_corpus
 TEXT = measured_by(read_corpus(ROOT / "tools/tinylm/corpus.txt"))
 RESULTS = ROOT / "build/bench/quantization.json"
 GONE_SECONDS = 180
+WITHOUT_AVX512 = ({"name": "PYTHONPATH", "value": str(Path(__file__).parent / "without_avx512")},)
+"""spec.engine.env of an engine that is to take this CPU for an older one."""
 
 
 def has_avx512() -> bool:
