@@ -1,7 +1,7 @@
 """Bodies to what `manta status` shows: one summary a deployment, and the full picture of one. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -87,6 +87,7 @@ class Picture:
     router: tuple[Pod, ...]
     events: tuple[Happened, ...]
     adapters: tuple[Mapping[str, Any], ...] = ()
+    engine: Mapping[str, Any] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
 
 
@@ -135,6 +136,7 @@ def picture(
         router=tuple(sorted((_pod(pod) for pod in router), key=lambda pod: pod.name)),
         events=_events(events, body["metadata"], set() if shown.ready else _unwell(statefulsets, pods)),
         adapters=tuple(status.get("adapters") or ()),
+        engine=status.get("engine") or {},
         unread=tuple(unread),
     )
 

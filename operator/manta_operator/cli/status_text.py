@@ -53,6 +53,7 @@ def _head(seen: Picture, now: datetime, width: int | None) -> Iterator[str]:
         "model": each.model,
         "accelerator": f"{each.accelerator}: each replica is {seen.plan}" if seen.plan else each.accelerator,
         "fit": _fit(seen),
+        "engine": _engine(seen),
         "endpoint": each.endpoint,
         "revision": each.revision,
         "age": age(each.created, now),
@@ -65,6 +66,21 @@ def _head(seen: Picture, now: datetime, width: int | None) -> Iterator[str]:
 def _fit(seen: Picture) -> str:
     verdict = {"True": "fits", "False": "does not fit", "Unknown": "unknown"}.get(str(seen.fit.get("fits")), "")
     return ": ".join(part for part in (verdict, str(seen.fit.get("message") or "")) if part)
+
+
+def _engine(seen: Picture) -> str:
+    """Return what the engines have chosen, by their own word."""
+    said = seen.engine
+    kernels = ", ".join(map(str, said.get("quantizationKernels") or ()))
+    guesses = said.get("speculative") if said.get("speculative") != "none" else None
+    parts = (
+        ("vLLM", said.get("version")),
+        ("attention", said.get("attentionBackend")),
+        ("quantization", said.get("quantization") and f"{said['quantization']}{f' ({kernels})' if kernels else ''}"),
+        ("KV cache of", said.get("kvCacheTokens") is not None and f"{said['kvCacheTokens']} tokens"),
+        ("guesses by", guesses),
+    )
+    return ", ".join(f"{name} {value}" for name, value in parts if value)
 
 
 def _labelled(label: str, value: str, width: int | None) -> Iterator[str]:
