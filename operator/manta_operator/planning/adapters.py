@@ -6,7 +6,7 @@ asked, or does not answer, has a state that is not known. None of it touches whe
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from manta_operator.api.adapters import MOST_REPLICAS_TOLD, AdapterSpec, AdapterState, LoraSpec
@@ -169,7 +169,7 @@ def standings(spec: LLMDeploymentSpec, observed: Observed, heard: Heard | None, 
     judged = [(group, answers.get(uid)) for group, uid in heads if group.revision == revision or uid in answers]
     found = []
     for adapter in spec.model.adapters:
-        rows = [_row(group, told, adapter) for group, told in judged]
+        rows = [_until_replaced(_row(group, told, adapter), group, revision) for group, told in judged]
         found.append(Standing(adapter.name, tuple(sorted(rows, key=_trouble_first))))
     return tuple(found)
 
@@ -180,6 +180,13 @@ def _trouble_first(row: Row) -> tuple[int, int, str]:
 
 def _uid(group: ObservedGroup) -> str:
     return next((pod.uid for pod in group.members if pod.name == f"{group.name}-0"), "")
+
+
+def _until_replaced(row: Row, group: ObservedGroup, newest: str) -> Row:
+    """What fails on a replica of before may be what its pods have no mount or no room for, so nobody needs to act."""
+    if row.state != "Failed" or group.revision == newest:
+        return row
+    return replace(row, state="Waiting", message=f"{row.message}; the rollout replaces this replica")
 
 
 def _row(group: ObservedGroup, told: Answers | None, adapter: AdapterSpec) -> Row:

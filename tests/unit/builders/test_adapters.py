@@ -74,7 +74,10 @@ def test_the_list_is_not_in_the_pods():
     assert revision(SQL) == revision(SQL | {"revision": "v2"}) == revision(SQL | {"name": "x"}) == revision(engine=ROOM)
     assert revision(SQL, engine=ROOM) == revision(engine=ROOM), "nor does it matter whether the room was asked for"
     assert revision(SQL) == revision(SQL, SQL | {"name": "b"}) == revision(SQL, {"name": "c", "uri": "gs://public"})
-    hashes = [listed(*each, engine=ROOM)["hash"] for each in ((SQL,), (), (SQL | {"revision": "v2"},), (SQL, SQL | {"name": "b"}))]
+    hashes = [
+        listed(*each, engine=ROOM)["hash"]
+        for each in ((SQL,), (), (SQL | {"revision": "v2"},), (SQL, SQL | {"name": "b"}))
+    ]
     assert len(set(hashes)) == len(hashes)
     assert listed(SQL, SQL | {"name": "b"}) == listed(SQL | {"name": "b"}, SQL), "the order says nothing"
 

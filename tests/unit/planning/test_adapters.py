@@ -153,6 +153,14 @@ def test_older_replicas_count_if_they_answer():
     assert judge(groups, heard(uid_new_0=BOTH, uid_old_0={"chat": CHAT}))[1] == "Loading"
 
 
+def test_what_a_replica_of_before_cannot_load_is_nobodys_failure():
+    """Its pods may lack the very claim that the new revision mounts."""
+    told = heard(uid_new_0=BOTH, uid_old_0=BOTH | {"sql": failed("there is no folder")})
+    status, reason, message = judge([replica(0, "old"), replica(0)], told)
+    assert (status, reason) == ("False", "Loading")
+    assert "sql is Waiting on pod demo-old-0-0: there is no folder; the rollout replaces this replica" in message
+
+
 def test_the_status_names_replicas_in_trouble_first_and_stays_small():
     groups = [replica(index) for index in range(300)]
     told = heard(**{f"uid_new_{index}": BOTH for index in range(300)})
