@@ -35,7 +35,7 @@ class Copies:
     def __init__(self, settings: EngineSettings) -> None:
         self.wanted = AdapterList()
         self.found: Mapping[str, Copy] = {}
-        self._file = ListFile(settings.adapters) if settings.adapters else None
+        self._file = ListFile(settings.adapters, settings.mounts) if settings.adapters else None
         self._told = settings.state_folder / "adapters" if settings.state_folder else None
 
     @property

@@ -25,6 +25,7 @@ from manta_runtime.engine.settings import (
     check_model,
     check_settings,
 )
+from manta_runtime.models.adapters_list import MOUNTS, read_mounts
 
 if TYPE_CHECKING:
     from manta_runtime.engine.log_lines import LogFormat
@@ -83,6 +84,7 @@ def engine(**options: Any) -> None:
         simulate=_simulates(os.getenv(ENGINE, "")),
         log_format=_log_format(os.getenv(LOG, "")),
         state_folder=Path(state) if state else None,
+        mounts=read_mounts(os.getenv(MOUNTS, "")),
     )
     try:
         check_settings(settings)

@@ -70,6 +70,7 @@ class EngineSettings:
 
     `simulate`: the engine simulator stands in for vLLM and Ray. `state_folder` outlives the
     container; None: nothing does. `adapters`: the file with the list of adapters; None: there is none.
+    `mounts`: where paths in files really are (adapters_list.py).
     """
 
     rank: int
@@ -92,6 +93,7 @@ class EngineSettings:
     log_format: LogFormat = "text"
     state_folder: Path | None = None
     adapters: Path | None = None
+    mounts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shown_flags(self) -> tuple[str, ...]:

@@ -9,11 +9,17 @@ from __future__ import annotations
 import json
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 log = logging.getLogger("manta.adapters")
+
+MOUNTS = "BOX_MOUNTS"
+"""Environment variable of the box, which has no mount namespaces."""
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _SECRET = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}")
@@ -95,11 +101,29 @@ def _text(entry: dict[str, Any], field: str, where: str) -> str:
     return value
 
 
-class ListFile:
-    """The file, and the last good list that was in it."""
+def read_mounts(text: str) -> dict[str, str]:
+    """Read the variable BOX_MOUNTS: mount path → real path, where containers have no file systems of their own.
 
-    def __init__(self, path: Path) -> None:
+    In Kubernetes there is none: "" is no mounts, as is anything that is not JSON of that form.
+    """
+    try:
+        found: Any = json.loads(text or "{}")
+        return {str(path): str(real) for path, real in found.items()}
+    except (ValueError, AttributeError, RecursionError):
+        return {}
+
+
+def _real(path: Path, mounts: Mapping[str, str]) -> Path:
+    longest = max((mount for mount in mounts if path.is_relative_to(mount)), key=len, default="")
+    return Path(mounts[longest]) / path.relative_to(longest) if longest else path
+
+
+class ListFile:
+    """The file, and the last good list that was in it; `mounts` say where its paths really are (`read_mounts`)."""
+
+    def __init__(self, path: Path, mounts: Mapping[str, str] | None = None) -> None:
         self.current = AdapterList()
+        self._mounts = mounts or {}
         self._path = path
         self._text: str | None = None
         self._trouble = ""
@@ -121,6 +145,8 @@ class ListFile:
 
     def _take(self, found: AdapterList, text: str) -> None:
         self._text = text
+        adapters = tuple(replace(adapter, path=_real(adapter.path, self._mounts)) for adapter in found.adapters)
+        found = replace(found, adapters=adapters)
         if found != self.current:
             names = ", ".join(adapter.name for adapter in found.adapters)
             log.info("adapters wanted: %s (list %s)", names or "none", found.hash)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from manta_runtime.models.adapters_list import ListFile, WantedAdapter
+from manta_runtime.models.adapters_list import MOUNTS, ListFile, WantedAdapter, read_mounts
 from manta_runtime.models.adapters_plan import Failure, after_failure, to_end, to_start
 from manta_runtime.models.adapters_secrets import NoCredentialsError, environment_of
 from manta_runtime.models.adapters_told import Told, read_told, told_file, write_told
@@ -41,7 +41,7 @@ _NOTHING_GAINED = (_USAGE, PERMANENT)
 def run_adapters(wanted: Path, told: Path, secrets: Path, pod_ip: str, environ: Mapping[str, str]) -> int:
     """Run until SIGTERM and return the exit code. `wanted` is a file, `told` and `secrets` are folders."""
     log_to_stderr(environ)
-    fetcher = Fetcher(ListFile(wanted), told, secrets, pod_ip, environ)
+    fetcher = Fetcher(ListFile(wanted, read_mounts(environ.get(MOUNTS, ""))), told, secrets, pod_ip, environ)
     return asyncio.run(_run(fetcher))
 
 

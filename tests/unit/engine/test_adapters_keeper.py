@@ -59,7 +59,7 @@ class Scene:
     def __init__(self, folder):
         self.folder, self.engine = folder, Engine()
         self.file = folder / "adapters.json"
-        settings = SimpleNamespace(adapters=self.file, state_folder=folder)
+        settings = SimpleNamespace(adapters=self.file, state_folder=folder, mounts={})
         self.keeper = AdapterKeeper(settings, self.engine)
         self.want()
 
@@ -256,7 +256,7 @@ async def test_it_is_told_over_http_and_as_metrics(scene):
 
 
 async def test_a_pod_without_a_list_keeps_and_tells_nothing(tmp_path):
-    keeper = AdapterKeeper(SimpleNamespace(adapters=None, state_folder=None), Engine())
+    keeper = AdapterKeeper(SimpleNamespace(adapters=None, state_folder=None, mounts={}), Engine())
     await asyncio.wait_for(keeper.run(dict, lambda: True), 20)
     await asyncio.wait_for(keeper.until_settled(math.inf, pytest.fail), 20)
     assert adapters_json(keeper) == {"hash": "", "adapters": []}
@@ -293,7 +293,7 @@ async def test_no_list_of_models_is_no_list_of_adapters(text):
 async def test_a_fetched_adapter_is_as_far_as_its_container_tells(tmp_path):
     entry = {"name": "a", "key": "k", "path": str(tmp_path / "k"), "fetch": True, "uri": "hf://o/a"}
     (tmp_path / "adapters.json").write_text(json.dumps({"hash": "x", "adapters": [entry]}))
-    copies = Copies(SimpleNamespace(adapters=tmp_path / "adapters.json", state_folder=tmp_path))
+    copies = Copies(SimpleNamespace(adapters=tmp_path / "adapters.json", state_folder=tmp_path, mounts={}))
     told = told_file(tmp_path / "adapters", "k")
     found = []
     for each in (None, Told("fetching", 1, 9), Told("failed", message="no room"), Told("fetched")):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from manta_runtime.models.adapters_list import AdapterList, ListFile, WantedAdapter, parse_list
+from manta_runtime.models.adapters_list import AdapterList, ListFile, WantedAdapter, parse_list, read_mounts
 from manta_runtime.models.adapters_plan import Failure, after_failure, to_end, to_start
 from manta_runtime.models.adapters_secrets import NoCredentialsError, environment_of
 from manta_runtime.models.adapters_told import Told, read_told, told_file, write_told
@@ -78,6 +78,15 @@ def test_a_file_that_cannot_be_read_leaves_the_list_and_says_so_once(tmp_path, c
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 3
     assert all("the list of before stays, with 1 adapters" in line for line in said)
+
+
+def test_where_there_are_no_mount_namespaces_paths_are_where_the_box_says(tmp_path):
+    path = tmp_path / "adapters.json"
+    path.write_text(listed({}, {"name": "b", "key": "b", "path": "/cc/b"}))
+    mounts = read_mounts('{"/": "/no", "/c": "/real/c", "/c/poet-1": "/real/deeper"}')
+    assert [str(each.path) for each in ListFile(path, mounts).look().adapters] == ["/real/deeper", "/no/cc/b"]
+    for nothing in ("", "[]", "{", "5"):
+        assert read_mounts(nothing) == {}
 
 
 def test_a_fetch_has_its_own_secret_and_no_other_credentials(tmp_path):

@@ -1,12 +1,15 @@
 """Rewriting of mount paths: the box has no mount namespaces, so a container must be told the real folders.
 
 Pure. `sandbox.py` applies it to command, arguments and the pod's own environment values. What a program reads from
-files, or has built in, is not rewritten.
+files, or has built in, is not rewritten: it may look into the variable MOUNTS.
 """
 
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
+
+MOUNTS = "BOX_MOUNTS"
+"""Environment variable of every container: JSON, mount path → real path."""
 
 # A path begins where no other path or word goes on (`file://` excepted), and ends at a name's end.
 _BEGIN = r"(?:(?<![\w.~%/+-])|(?<=\bfile://))"

@@ -3,6 +3,7 @@
 `pod_worker.py` makes one per pod; `container.py` asks it for launches.
 """
 
+import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from manta_operator.box.kubelet.env import container_env
 from manta_operator.box.kubelet.events import EventRecorder
 from manta_operator.box.kubelet.expand import expand
 from manta_operator.box.kubelet.images import ImageError
-from manta_operator.box.kubelet.paths import rewrite
+from manta_operator.box.kubelet.paths import MOUNTS, rewrite
 from manta_operator.box.kubelet.process import Launch
 from manta_operator.box.kubelet.projections import VolumeError
 from manta_operator.box.kubelet.service_env import service_env
@@ -104,6 +105,7 @@ class Sandbox:
             "HOSTNAME": str(spec.get("hostname") or metadata["name"]),
             "HOME": str(self.folder / "home"),
             "TMPDIR": str(scratch),
+            MOUNTS: json.dumps(mounts),
         }
         given["PATH"] = self.config.images.search_path(given.get("PATH", ""))
         return {**given, **container_env(self.cluster, self.body, container, given, mounts)}
