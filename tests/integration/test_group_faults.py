@@ -12,7 +12,7 @@ pytestmark = pytest.mark.integration
 
 REQUESTS_PER_SECOND = 10.0
 RECOVER_SECONDS = 240.0
-CHOSEN = ("worker's launcher", "head's launcher", "worker pod frozen", "Kubernetes API frozen 20 s", "operator")
+CHOSEN = ("worker's launcher", "head's launcher", "Kubernetes API frozen 20 s", "operator")
 
 
 @pytest.mark.timeout(600)
