@@ -71,7 +71,7 @@ def _open_log(settings: EngineSettings, environ: Mapping[str, str], journal: Jou
     output = Output(STDERR, settings.log_format, journal.place, lambda: journal.phase)
     output.hide(*secrets_of(environ, (*values_of(settings.vllm_flags, "--api-key"), settings.group_token)))
     journal.write_to(output)
-    handler = LogHandler(output, settings.rank)
+    handler = LogHandler(output, f"rank {settings.rank}")
     # What libraries complain about belongs into the same log.
     logging.getLogger().handlers[:] = [handler]
     logger = logging.getLogger("manta")

@@ -1,7 +1,8 @@
 """Lines of a pod's log: what a line of vLLM or Ray says of itself, and one line of JSON for all of them. Pure.
 
 In the flow: relay.py cuts a child's output into lines → here they are read → journal.py learns from them →
-log_output.py writes them. Every line comes out again: what is not understood is a message of level info.
+log_output.py writes them. Every line comes out again: what is not understood is a message of level info. A fetch of
+weights writes its own lines the same way (models/log.py).
 """
 
 from __future__ import annotations
@@ -48,8 +49,12 @@ _LEVEL_NAMES = {each: each.lower() for each in _LEVELS.split("|")} | {
 _FAILED = re.compile(r"Traceback \(most recent call last\)|[\w.]*(?:Error|Exception): ")
 _WARNED = re.compile(r"\S+:\d+: \w*Warning: ")
 
-_SECRET_NAME = re.compile(r"(?:TOKEN|SECRET|PASSWORD|KEY)$", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"(?:TOKEN|SECRET|PASSWORD|KEY|KEY_ID|CREDENTIALS?)$", re.IGNORECASE)
 _SHORTEST_SECRET = 8
+_SIGNATURE = re.compile(
+    r"(?i)((?:x-(?:amz|goog)-)?(?:signature|credential|security-token)|policy|key-pair-id)=[^&\s\"']+"
+)
+_USER = re.compile(r"(?<=://)[^/\s@]+@")
 
 
 class Line(NamedTuple):
@@ -143,3 +148,8 @@ def mask(text: str, secrets: Iterable[str]) -> str:
         if secret in text:
             text = text.replace(secret, "***")
     return text
+
+
+def mask_addresses(text: str) -> str:
+    """Return the text without the users and the signatures of its addresses: they open what they lead to."""
+    return _USER.sub("***@", _SIGNATURE.sub(r"\1=***", text))

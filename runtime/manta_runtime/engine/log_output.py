@@ -52,12 +52,23 @@ def choose_format(asked: str, descriptor: int) -> LogFormat:
 
 
 class Output:
-    """The log of this pod, written to a file descriptor. `phase` tells the pod's phase at the moment of a line."""
+    """The log of this pod, written to a file descriptor. `phase` tells the pod's phase at the moment of a line.
 
-    def __init__(self, descriptor: int, log_format: LogFormat, place: Place, phase: Callable[[], str]) -> None:
+    `redact` takes out of every line what no line may show, beside the secrets that are hidden by their value.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        log_format: LogFormat,
+        place: Place,
+        phase: Callable[[], str],
+        redact: Callable[[str], str] = str,
+    ) -> None:
         self.last_words = LastWords()
+        self.format = log_format
+        self._redact = redact
         self._descriptor = descriptor
-        self._format = log_format
         self._place = place
         self._phase = phase
         self._secrets: tuple[str, ...] = ()
@@ -78,9 +89,9 @@ class Output:
 
     def tell(self, source: Source, line: Line, raw: str) -> None:
         """Write one line; as text it is `raw`, and JSON leaves empty ones out. Never blocks."""
-        if self._format == "json" and not raw.strip():
+        if self.format == "json" and not raw.strip():
             return
-        raw = mask(raw, self._secrets)
+        raw = self._clean(raw)
         self.last_words.hear(raw, line.level)
         self._put(self._render(source, line, raw))
 
@@ -93,10 +104,13 @@ class Output:
         self._thread.join(seconds)
 
     def _render(self, source: Source, line: Line, raw: str) -> bytes:
-        if self._format == "text":
+        if self.format == "text":
             return raw.encode(errors="backslashreplace") + b"\n"
-        line = line._replace(message=mask(line.message, self._secrets))
+        line = line._replace(message=self._clean(line.message))
         return envelope(self._place, self._phase(), source, line, time.time())
+
+    def _clean(self, text: str) -> str:
+        return self._redact(mask(text, self._secrets))
 
     def _put(self, line: bytes) -> None:
         with self._changed:
@@ -144,12 +158,12 @@ class Output:
 
 
 class LogHandler(logging.Handler):
-    """Takes the launcher's own lines to the output; text has the clock and the rank in front."""
+    """Takes our own lines to the output; text has the clock in front, and `who` speaks ("rank 0", "fetch")."""
 
-    def __init__(self, output: Output, rank: int) -> None:
+    def __init__(self, output: Output, who: str) -> None:
         super().__init__()
         self._output = output
-        self.setFormatter(logging.Formatter(f"%(asctime)s manta rank {rank}: %(message)s", "%H:%M:%S"))
+        self.setFormatter(logging.Formatter(f"%(asctime)s manta {who}: %(message)s", "%H:%M:%S"))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record, with its traceback if it has one. Whatever the record is, nothing is raised."""

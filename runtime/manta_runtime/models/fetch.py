@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 import threading
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
@@ -35,9 +34,11 @@ _GRACE = 1.0  # seconds for the job to end after SIGTERM; what it has fetched is
 
 def run_fetch(settings: FetchSettings, environ: Mapping[str, str]) -> NoReturn:
     """Run the fetch and end the process: 0 complete, 1 given up, 3 nothing to be gained by a retry, 143 stopped."""
-    log_to_stderr(environ)
+    lines = log_to_stderr(environ)
     code = asyncio.run(_run(settings, environ))
-    sys.stderr.flush()
+    if code not in (0, STOPPED):
+        lines.leave_last_words()
+    lines.close()
     # Not sys.exit: threads that hang in a read would be waited for.
     os._exit(code)
 

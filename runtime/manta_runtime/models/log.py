@@ -1,44 +1,59 @@
-"""The log of a fetch: lines on stderr, in which the values of credentials and signatures of addresses never show."""
+"""The log of what fetches weights, written as the engine's is: JSON for collectors, text for people, without secrets.
+
+Its lines carry the phase `fetch`. What it leaves as termination message is plain text in both forms: people and the
+operator read it.
+"""
 
 from __future__ import annotations
 
+import atexit
 import logging
-import re
-import sys
+import socket
 from typing import TYPE_CHECKING
+
+from manta_runtime.engine.log_lines import Place, mask_addresses, secrets_of
+from manta_runtime.engine.log_output import STDERR, LogHandler, Output, choose_format
+from manta_runtime.engine.settings import LOG, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SECRETS = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIALS?$|ACCESS_KEY|SERVICE_ACCOUNT_KEY")
-_SIGNATURE = re.compile(
-    r"(?i)((?:x-(?:amz|goog)-)?(?:signature|credential|security-token)|policy|key-pair-id)=[^&\s\"']+"
-)
-_USER = re.compile(r"(?<=://)[^/\s@]+@")
-_SHORTEST = 6  # what is shorter is no secret, and would blank out words
+_FLUSH_SECONDS = 5.0
 
 
-class Redacting(logging.Formatter):
-    """Formats lines and takes the secrets of the environment out of them."""
+class Log:
+    """The log of this process; close it before the process ends otherwise than by returning."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        super().__init__("%(asctime)s manta fetch: %(message)s", "%H:%M:%S")
-        values = (value for name, value in environ.items() if _SECRETS.search(name))
-        self._values = sorted({value for value in values if len(value) >= _SHORTEST}, key=len, reverse=True)
+    def __init__(self, output: Output) -> None:
+        self._output = output
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line without secrets."""
-        text = super().format(record)
-        for value in self._values:
-            text = text.replace(value, "***")
-        return _USER.sub("***@", _SIGNATURE.sub(r"\1=***", text))
+    def leave_last_words(self) -> None:
+        """Leave the end of the log for Kubernetes; as text it finds it by itself."""
+        if self._output.format == "json":
+            self._output.last_words.leave()
+
+    def close(self) -> None:
+        """Wait until all is written."""
+        self._output.close(_FLUSH_SECONDS)
 
 
-def log_to_stderr(environ: Mapping[str, str]) -> None:
-    """Send the lines of `manta` to stderr, without secrets."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Redacting(environ))
+def log_to_stderr(environ: Mapping[str, str]) -> Log:
+    """Send the lines of `manta` to stderr, in the form that MANTA_LOG asks for."""
+    pod = environ.get("POD_NAME") or socket.gethostname()
+    group, _, rank = pod.rpartition("-")
+    place = Place(group or pod, int(rank) if rank.isdecimal() else 0, pod)
+    try:
+        chosen, wrong = choose_format(environ.get(LOG, ""), STDERR), ""
+    except SettingsError as error:
+        chosen, wrong = choose_format("", STDERR), str(error)
+    output = Output(STDERR, chosen, place, lambda: "fetch", mask_addresses)
+    output.hide(*secrets_of(environ))
     logger = logging.getLogger("manta")
-    logger.handlers[:] = [handler]
+    logger.handlers[:] = [LogHandler(output, "fetch")]
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    if wrong:
+        logger.warning("%s", wrong)
+    log = Log(output)
+    atexit.register(log.close)
+    return log

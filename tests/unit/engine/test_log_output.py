@@ -168,7 +168,7 @@ def test_a_wrong_log_call_of_a_library_is_a_line_and_raises_nothing(reader, argu
     message, *values = arguments
     # Past the loggers: pytest's own handler raises.
     record = logging.LogRecord("library", logging.WARNING, __file__, 7, message, tuple(values), None)
-    LogHandler(output, rank=0).handle(record)
+    LogHandler(output, "rank 0").handle(record)
     output.close(5)
     (line,) = reader.lines()
     found = json.loads(line)
@@ -179,7 +179,7 @@ def test_a_wrong_log_call_of_a_library_is_a_line_and_raises_nothing(reader, argu
 
 def test_the_launchers_own_lines_have_the_same_form(reader):
     output = Output(reader.writing, "json", PLACE, lambda: "ready")
-    handler = LogHandler(output, rank=0)
+    handler = LogHandler(output, "rank 0")
     try:
         int("no")
     except ValueError:

@@ -1,8 +1,10 @@
 """What a fetch tells: progress, the log without secrets, what a disk's errors mean, who holds the lock."""
 
 import errno
-import logging
+import json
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -10,7 +12,6 @@ import pytest
 from manta_runtime.models.disk import check_room, explain, gigabytes
 from manta_runtime.models.failure import FetchError, PermanentError, StoppedError
 from manta_runtime.models.lock import locked
-from manta_runtime.models.log import Redacting
 from manta_runtime.models.progress import Progress, as_json
 
 
@@ -55,13 +56,32 @@ def test_waiting_tells_for_whom():
     assert progress.look().waiting_for == ""
 
 
-def test_no_secrets_in_the_log():
-    environ = {"HF_TOKEN": "hf_abcdef", "AWS_SECRET_ACCESS_KEY": "s3cr3tkey", "HOME": "/homeless", "X_TOKEN": "a"}
-    record = logging.makeLogRecord(
-        {"msg": "hf_abcdef s3cr3tkey /homeless https://u:p@proxy/x?X-Amz-Signature=abc&Signature=def&a=1 banana"}
-    )
-    line = Redacting(environ).format(record)
-    assert line.endswith("*** *** /homeless https://***@proxy/x?X-Amz-Signature=***&Signature=***&a=1 banana")
+SHOW = """
+import logging, os, sys
+from manta_runtime.models.log import log_to_stderr
+lines = log_to_stderr(os.environ)
+logging.getLogger("manta.fetch").error("%s", sys.argv[1])
+lines.close()
+os._exit(3)
+"""
+SAID = "hf_abcdefgh s3cr3tkey /homeless https://u:p@proxy/x?X-Amz-Signature=abc&Signature=def&a=1 banana"
+SHOWN = "*** *** /homeless https://***@proxy/x?X-Amz-Signature=***&Signature=***&a=1 banana"
+
+
+@pytest.mark.parametrize("form", ["json", "text", "", "yaml"])
+def test_the_log_has_the_engines_form_and_no_secrets(form):
+    secrets = {"HF_TOKEN": "hf_abcdefgh", "AWS_ACCESS_KEY_ID": "s3cr3tkey", "X_TOKEN": "a"}
+    environ = {**os.environ, **secrets, "HOME": "/homeless", "POD_NAME": "demo-a-0-1", "MANTA_LOG": form}
+    ran = subprocess.run([sys.executable, "-c", SHOW, SAID], env=environ, capture_output=True, text=True, check=False)
+    *before, line = ran.stderr.splitlines()
+    if form == "text":
+        assert line.partition(" ")[2] == f"manta fetch: {SHOWN}"
+        return
+    found = json.loads(line)
+    assert (found["message"], found["level"], found["phase"], found["rank"]) == (SHOWN, "error", "fetch", 1)
+    assert (found["pod"], found["group"]) == ("demo-a-0-1", "demo-a-0")
+    assert bool(before) is (form == "yaml")
+    assert form != "yaml" or "use json or text" in before[0]
 
 
 @pytest.mark.parametrize(
