@@ -168,7 +168,8 @@ def verdict(plan: Plan, found: EngineReport) -> Verdict:
         told = "; ".join(differences[:_SHOWN])
         return ("False", "ReplicasDiffer", f"{told}{more}; one revision should be one engine: pin spec.engine.image")
     foretold, tokens = (plan.fit.kv_cache_tokens or 0) // plan.shape.data, found.one.kv_cache_tokens  # of one data rank
-    if foretold and tokens is not None and tokens < MUCH_FEWER * foretold:
+    counted = found.asked.speculative is None  # what guesses has a cache of its own, which the fit does not count
+    if counted and foretold and tokens is not None and tokens < MUCH_FEWER * foretold:
         message = (
             f"the KV cache holds {tokens} tokens, and {foretold} were foretold (status.fit): fewer requests run at a "
             "time; something else has taken the memory, or the engine needs more than was counted"

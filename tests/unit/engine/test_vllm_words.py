@@ -37,6 +37,7 @@ def test_the_config_it_works_with():
         quantization="compressed-tensors",
         kv_cache_dtype="fp8_e4m3",
         enforce_eager=False,
+        speculative="none",
     )
 
 
@@ -110,6 +111,22 @@ def test_the_phase_that_begins(said, phase):
 def test_it_says_when_it_listens():
     assert listens(read_line("INFO:     Application startup complete."))
     assert not listens(read_line("INFO:     Waiting for application startup."))
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "tokens"),
+    [
+        ("None", "none", None),
+        ("SpeculativeConfig(method='ngram', model=None, num_spec_tokens=3)", "ngram", 3),
+        ("SpeculativeConfig(method='draft_model', model='/mnt/draft, x=1', num_spec_tokens=5)", "draft_model", 5),
+        ("Something(else)", None, None),
+    ],
+)
+def test_what_guesses(words, method, tokens):
+    line = read_line(CONFIG.replace("speculative_config=None", f"speculative_config={words}"))
+    facts = learn(Facts(), line)
+    assert (facts.speculative, facts.speculative_tokens) == (method, tokens)
+    assert facts.quantization == "compressed-tensors", "what stands behind it is still read"
 
 
 @given(st.text())

@@ -125,6 +125,8 @@ NGRAM = replace(SAID, speculative="ngram", speculative_tokens=3)
         ("does not guess", SAID, {"speculative": {"method": "ngram", "tokens": 3}}, "False OtherSpeculation", ""),
         ("shorter", SAID, {"maxModelLen": 2048}, "False OtherLength", "maxModelLen 2048 was asked for"),
         ("half the cache", replace(SAID, kv_cache_tokens=32767), {}, "False CacheSmaller", "65536 were foretold"),
+        ("a draft takes the half", replace(NGRAM, kv_cache_tokens=9), {"speculative": {"method": "ngram", "tokens": 3}},
+         "True AsPlanned", ""),
         ("a little less", replace(SAID, kv_cache_tokens=32768), {}, "True AsPlanned", ""),
         ("it said little", EngineFacts(version="0.33.0"), {"attentionBackend": "CPU_ATTN"}, "True AsPlanned", ""),
     ],
