@@ -24,7 +24,7 @@ def run(**changes):
         ({"to": "cache/KEY"}, "absolute path"),
         ({"pod_ip": "0.0.0.0"}, "not all of them"),
         ({"uri": "s3://bucket/x", "revision": "v1"}, "no revisions"),
-        ({"control_port": "0"}, "control-port"),
+        ({"control_port": "65536"}, "control-port"),
     ],
     ids=["uri", "target", "address", "revision of a bucket", "port"],
 )
