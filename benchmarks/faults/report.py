@@ -28,6 +28,7 @@ def row(result: Result) -> Row:
         "unready_s": seen.unready,
         "looked_away_s": result.looked_away,
         "ended_s": seen.ended,
+        "paused_s": seen.paused,
         "ready_s": seen.ready,
         "served_s": result.served,
     }
@@ -82,14 +83,14 @@ def table(rows: Sequence[Row]) -> Table:
     """Return the rows for a terminal; times in seconds since the fault."""
     found = Table(box=None, pad_edge=False)
     found.add_column("FAULT")
-    for title in ("UNREADY", "LAST LOST SENT", "ENDED", "READY", "SERVED", "SENT", "LOST", "RETRIED"):
+    for title in ("UNREADY", "LAST LOST SENT", "ENDED", "PAUSED", "READY", "SERVED", "SENT", "LOST", "RETRIED"):
         found.add_column(title, justify="right")
     found.add_column("LOST HOW")
     found.add_column("TOLD BY")
     found.add_column("LEFT", justify="right")
     for each in rows:
         asked = each["requests"]
-        times = ("unready_s", "looked_away_s", "ended_s", "ready_s", "served_s")
+        times = ("unready_s", "looked_away_s", "ended_s", "paused_s", "ready_s", "served_s")
         kinds = ", ".join(f"{asked[fate]} {fate}" for fate in FATES if asked[fate])
         found.add_row(
             f"{each['fault']}{' !' if each['problems'] else ''}",
@@ -104,13 +105,13 @@ def table(rows: Sequence[Row]) -> Table:
 
 def markdown(rows: Sequence[Row]) -> str:
     """Return the rows as the table of docs/failures.md."""
-    lines = ["| fault | not ready | ended | ready again | serves again | requests: sent, lost, retried | told by |"]
+    lines = ["| fault | not ready | ended | kubelet's pause | serves again | requests: sent, lost, retried | told by |"]
     lines.append("|---|---|---|---|---|---|---|")
     for each in rows:
         asked = each["requests"]
         kinds = ", ".join(f"{asked[fate]} {fate}" for fate in FATES if asked[fate])
         times = (
-            "-" if each[k] is None else f"{each[k]:.1f} s" for k in ("unready_s", "ended_s", "ready_s", "served_s")
+            "-" if each[k] is None else f"{each[k]:.1f} s" for k in ("unready_s", "ended_s", "paused_s", "served_s")
         )
         lost = f"{asked['sent']}, {asked['lost']}{f' ({kinds})' if kinds else ''}, {asked['retried']}"
         lines.append(f"| {each['fault']} | {' | '.join(times)} | {lost} | {', '.join(each['visible_in']) or '-'} |")

@@ -4,6 +4,7 @@ All times are seconds since the fault, None for what has not happened.
 """
 
 import asyncio
+import datetime as dt
 import time
 from dataclasses import dataclass, field
 
@@ -25,6 +26,8 @@ class Seen:
     unready: float | None = None
     ended: float | None = None
     ready: float | None = None
+    paused: float | None = None
+    """How long a kubelet waited at most before it started a launcher again; a part of `ready`."""
     terminated: dict[str, str] = field(default_factory=dict)
     conditions: list[str] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
@@ -73,6 +76,7 @@ class Watch:
         anew = all(container_of(pod) not in ("", self._containers.get(str(pod["metadata"]["name"]))) for pod in pods)
         if anew and seen.ended is not None and len(pods) == len(self._containers) and all(ready.values()):
             seen.ready = now
+            seen.paused = max(map(_pause, pods))
 
     def _note_end(self, pod: Object) -> None:
         name = str(pod["metadata"]["name"])
@@ -105,6 +109,16 @@ def container_of(pod: Object) -> str:
         if status["name"] == "engine" and "running" in (status.get("state") or {}):
             return str(status.get("containerID", ""))
     return ""
+
+
+def _pause(pod: Object) -> float:
+    """Return the seconds between the latest end and start of an engine's container, as far as its status tells."""
+    for status in pod["status"]["containerStatuses"]:
+        ended = ((status.get("lastState") or {}).get("terminated") or {}).get("finishedAt")
+        begun = ((status.get("state") or {}).get("running") or {}).get("startedAt")
+        if status["name"] == "engine" and ended and begun:
+            return (dt.datetime.fromisoformat(begun) - dt.datetime.fromisoformat(ended)).total_seconds()
+    return 0.0
 
 
 def _words(condition: Object) -> str:

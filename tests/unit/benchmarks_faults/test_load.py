@@ -87,7 +87,7 @@ async def test_every_fate_is_told_apart(monkeypatch, stream, status, body, cut, 
 
 def result(name, *fates, replica="sharded-1-0", left=()) -> Result:
     made = Result(BY_NAME[name], victim="sharded-1-0", began=100.0, left=list(left))
-    made.seen = Seen(1.04, 2.0, 40.0, {"sharded-1-0": "exit code 1: rank 1 is lost"})
+    made.seen = Seen(1.04, 2.0, 40.0, 4.0, {"sharded-1-0": "exit code 1: rank 1 is lost"})
     for number, fate in enumerate(fates):
         request = load_module.Request(number, True, 99.0 + number, replica, 3, 120.0, fate)
         made.requests.append(request)
@@ -118,7 +118,7 @@ def test_the_report_says_what_was_lost_and_until_when():
     assert made["visible_in"] == ["pod"]
     assert table([made]).row_count == 1
     lost = "4, 3 (1 failed, 1 broken_before, 1 broken_after), 0"
-    assert f"| GCS | 1.0 s | 2.0 s | 40.0 s | - | {lost} | pod |" in markdown([made])
+    assert f"| GCS | 1.0 s | 2.0 s | 4.0 s | - | {lost} | pod |" in markdown([made])
 
 
 def test_two_replicas_of_each_shape_are_deployed():
