@@ -65,7 +65,10 @@ def find_builder(works: Callable[[Sequence[str]], str]) -> str:
 
 
 def commands(builder: str, wanted: Wanted) -> list[list[str]]:
-    """The commands, in order, that build (and push) what is wanted; run in the root of the repository."""
+    """The commands, in order, that build (and push) what is wanted; run in the root of the repository.
+
+    `--layers`: without it buildah makes one layer of all steps, and each push is a push of everything.
+    """
     found: list[list[str]] = []
     for name in wanted.names:
         reference = wanted.reference(name)
@@ -80,7 +83,7 @@ def commands(builder: str, wanted: Wanted) -> list[list[str]]:
         if builder == "docker":
             found.append(["docker", "buildx", "build", "--push" if wanted.push else "--load", *arguments])
             continue
-        found.append([builder, "build", *arguments])
+        found.append([builder, "build", "--layers", *arguments])
         if wanted.push:
             found.append([builder, "push", reference])
     return found

@@ -55,8 +55,8 @@ ARGUMENTS = [
 
 def test_commands_of_every_builder():
     assert images.commands("docker", ROUTER) == [["docker", "buildx", "build", "--load", *ARGUMENTS]]
-    assert images.commands("podman", ROUTER) == [["podman", "build", *ARGUMENTS]]
-    assert images.commands("buildah", ROUTER) == [["buildah", "build", *ARGUMENTS]]
+    assert images.commands("podman", ROUTER) == [["podman", "build", "--layers", *ARGUMENTS]]
+    assert images.commands("buildah", ROUTER) == [["buildah", "build", "--layers", *ARGUMENTS]]
 
 
 def test_pushing_is_a_flag_of_buildx_and_a_command_of_the_others():
