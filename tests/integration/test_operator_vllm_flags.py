@@ -8,6 +8,8 @@ import sys
 import pytest
 from rendered import TEMPLATE, containers, every_deployment, of_kind, render
 
+from manta_operator.planning.adapters import lora_of
+
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"),
@@ -39,6 +41,9 @@ def test_vllm_parses_every_command_line_as_it_is_meant():
         assert found["enforce_eager"] is engine.enforce_eager
         assert (found["enable_prompt_tokens_details"], found["enable_force_include_usage"]) == (True, False)
         assert found["dtype"] == engine.dtype
+        lora = lora_of(deployment.spec)
+        assert bool(found["enable_lora"]) is (lora is not None)
+        assert lora is None or (found["max_loras"], found["max_lora_rank"]) == (lora.max_loaded, lora.max_rank)
         # The revision is the fetch's: an engine reads a folder.
         assert (found["revision"], found["model"].startswith("/mnt/")) == (None, True)
     assert parsed["chat template"]["chat_template"] == TEMPLATE
