@@ -105,7 +105,7 @@ class Load:
                     _count(request, _PLAIN_TOKENS)
         except TimeoutError as error:
             request.fate, request.detail = "hung", str(error)
-        except (aiohttp.ClientError, ConnectionError, ValueError, LookupError) as error:
+        except (aiohttp.ClientError, ConnectionError, ValueError, LookupError, TypeError) as error:
             request.fate, request.detail = _broken(request), f"{type(error).__name__}: {error}"[:200]
         finally:
             request.ended = time.monotonic()

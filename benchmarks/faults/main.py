@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import aiohttp
 import click
 from rich.console import Console
 from traffic.world import Stuck
@@ -47,6 +48,7 @@ class _Report:
         self.document["seconds"] = round(time.monotonic() - self._began, 1)
         self._out.parent.mkdir(parents=True, exist_ok=True)
         self._out.write_text(json.dumps(self.document, indent=1) + "\n")
+        self._out.with_suffix(".md").write_text(markdown(self.document["machine"], self.rows))
 
 
 @click.command()
@@ -55,8 +57,7 @@ class _Report:
 @click.option("--seconds", type=click.FloatRange(60), default=420.0, show_default=True, help="To recover from one.")
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "build" / "bench" / "faults.json")
 @click.option("--keep", is_flag=True, help="Keep the logs of the box.")
-@click.option("--markdown", "as_markdown", is_flag=True, help="Print the table of docs/failures.md, too.")
-def main(rate: float, names: tuple[str, ...], seconds: float, out: Path, keep: bool, as_markdown: bool) -> None:
+def main(rate: float, names: tuple[str, ...], seconds: float, out: Path, keep: bool) -> None:
     """Kill and freeze one process after the other under a deployment of real engines, while requests run."""
     chosen = [fault for fault in FAULTS if not names or fault.name in names]
     report = _Report(out, rate)
@@ -64,12 +65,10 @@ def main(rate: float, names: tuple[str, ...], seconds: float, out: Path, keep: b
         click.echo(f"faults: {rate:g} requests/s while {len(chosen)} faults are made; logs in {folder}")
         try:
             report.document["problems"] = asyncio.run(run(Path(folder), chosen, rate, seconds, report.hear))
-        except Stuck as error:
-            report.document["problems"] = [str(error)]
+        except (Stuck, aiohttp.ClientError, TimeoutError) as error:
+            report.document["problems"] = [f"{type(error).__name__}: {error}"]
     report.write()
     Console(width=180).print(table(report.rows))
-    if as_markdown:
-        click.echo(markdown(report.rows))
     bad = [f"{each['fault']}: {words}" for each in report.rows for words in each["problems"]]
     bad += report.document["problems"]
     for words in bad:

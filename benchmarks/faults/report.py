@@ -103,9 +103,14 @@ def table(rows: Sequence[Row]) -> Table:
     return found
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """Return the rows as the table of docs/failures.md."""
-    lines = ["| fault | not ready | ended | kubelet's pause | serves again | requests: sent, lost, retried | told by |"]
+def markdown(made_on: Row, rows: Sequence[Row]) -> str:
+    """Return the rows as the table of docs/failures.md, with the machine they were made on."""
+    versions = ", ".join(f"{name} {version}" for name, version in made_on["versions"].items())
+    where = f"{made_on['cores']} cores, load {made_on['load']} at the start, {versions}"
+    lines = [f"Measured on {made_on['date']}, {where}, commit {made_on['commit'][:8]}:", ""]
+    lines += [
+        "| fault | not ready | ended | kubelet's pause | serves again | requests: sent, lost, retried | told by |"
+    ]
     lines.append("|---|---|---|---|---|---|---|")
     for each in rows:
         asked = each["requests"]
@@ -115,4 +120,4 @@ def markdown(rows: Sequence[Row]) -> str:
         )
         lost = f"{asked['sent']}, {asked['lost']}{f' ({kinds})' if kinds else ''}, {asked['retried']}"
         lines.append(f"| {each['fault']} | {' | '.join(times)} | {lost} | {', '.join(each['visible_in']) or '-'} |")
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"

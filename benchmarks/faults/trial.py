@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
 import psutil
 from traffic.api import Object
 from traffic.world import Stuck
@@ -40,15 +41,15 @@ class Result:
 
 
 async def attempt(world: World, load: Load, fault: Fault, seconds: float) -> Result:
-    """Make one fault and wait, `seconds` at most, until everything is as before; never raises Stuck."""
+    """Make one fault and wait, `seconds` at most, until everything is as before. What goes wrong is in its problems."""
     result = Result(fault)
     try:
         if fault.where == "outside":
             await _break_outside(world, load, result, seconds)
         else:
             await _break_replica(world, load, result, seconds)
-    except Stuck as error:
-        result.problems.append(str(error))
+    except (Stuck, aiohttp.ClientError, TimeoutError, psutil.Error) as error:
+        result.problems.append(f"{type(error).__name__}: {error}")
     ended = time.monotonic()
     await load.settle(ended)
     result.requests = [each for each in load.requests if each.began < ended and each.ended > result.began > 0]

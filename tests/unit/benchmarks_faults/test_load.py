@@ -7,9 +7,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 from faults import load as load_module
-from faults.catalogue import FAULTS, manifest
+from faults.catalogue import FAULTS, ROOT, manifest
 from faults.load import Load
-from faults.report import markdown, row, table
+from faults.report import machine, markdown, row, table
 from faults.trial import Result, judge
 from faults.watching import Seen
 
@@ -118,7 +118,7 @@ def test_the_report_says_what_was_lost_and_until_when():
     assert made["visible_in"] == ["pod"]
     assert table([made]).row_count == 1
     lost = "4, 3 (1 failed, 1 broken_before, 1 broken_after), 0"
-    assert f"| GCS | 1.0 s | 2.0 s | 4.0 s | - | {lost} | pod |" in markdown([made])
+    assert f"| GCS | 1.0 s | 2.0 s | 4.0 s | - | {lost} | pod |" in markdown(machine(ROOT), [made])
 
 
 def test_two_replicas_of_each_shape_are_deployed():
