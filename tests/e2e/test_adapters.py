@@ -15,7 +15,8 @@ pytestmark = only_all
 URI = "hf://org/model"
 BAD = {
     "rank": (adapter_files(2, rank=32), "LoRA rank 32 is greater than max_lora_rank 16."),
-    "shapes": (adapter_files(3, wide=2), "The size of tensor a (256) must match the size of tensor b (512)"),
+    "shapes": (adapter_files(3, wide=2), "has 512 inputs, the model's 256: it was made for another model"),
+    "narrow": (adapter_files(3, wide=0.5), "has 128 inputs, the model's 256: it was made for another model"),
     "text": (adapter_files(4) | {"adapter_model.safetensors": b"hello"}, "header too small"),
     "config": (adapter_files(4) | {"adapter_config.json": b"{"}, "Expecting property name enclosed in double quotes"),
 }

@@ -10,17 +10,17 @@ from running import MODELS
 _A, _B = "lora_A.weight", "lora_B.weight"
 
 
-def adapter_files(seed: int, rank: int = 8, *, wide: int = 1, strength: float = 0.5) -> dict[str, bytes]:
+def adapter_files(seed: int, rank: int = 8, *, wide: float = 1, strength: float = 0.5) -> dict[str, bytes]:
     """The files of an adapter of the attention's `q_proj` and `o_proj`.
 
     Args:
         seed: Another one makes another adapter.
         rank: Of its matrices.
-        wide: How many times too wide they are for the model: 1 fits.
+        wide: How many times as wide as the model they are: 1 fits.
         strength: The largest weight.
     """
     config = json.loads((MODELS / "tiny" / "config.json").read_text())
-    width = config["hidden_size"] * wide
+    width = int(config["hidden_size"] * wide)
     chance = random.Random(seed)
     tensors: dict[str, tuple[list[int], bytes]] = {}
     for layer in range(config["num_hidden_layers"]):

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manta_runtime.engine.adapters import TRIAL, Attempt, Step, View, after_failure, decide, is_settled, look_at
 from manta_runtime.engine.adapters_client import AdaptersClient
 from manta_runtime.engine.adapters_copies import Copies
+from manta_runtime.engine.adapters_fit import misfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +37,7 @@ class AdapterKeeper:
         self.copies = Copies(settings)
         self.loads = {"loaded": 0, "failed": 0}
         self._client = AdaptersClient(client)
+        self._model = Path(settings.model).expanduser() if settings.model_is_local else None
         self._listed: Mapping[str, str] | None = None
         self._ours: dict[str, str] = {}
         self._attempts: dict[str, Attempt] = {}
@@ -106,7 +109,7 @@ class AdapterKeeper:
         try:
             if step.action == "unload":
                 return await self._unload(step)
-            problem = await (self._replace(step) if step.action == "replace" else self._load(step.name, step.path))
+            problem = await self._misfit(step.path) or await self._put(step)
         finally:
             self._doing = None
         if problem:
@@ -119,6 +122,12 @@ class AdapterKeeper:
             self._attempts.pop(step.name, None)
             log.info("adapter %s: loaded from %s", step.name, step.path)
         return True
+
+    async def _misfit(self, path: str) -> str:
+        return await asyncio.to_thread(misfit, Path(path), self._model) if self._model else ""
+
+    async def _put(self, step: Step) -> str:
+        return await (self._replace(step) if step.action == "replace" else self._load(step.name, step.path))
 
     async def _load(self, name: str, path: str) -> str:
         # Ours also when the answer is lost; what vLLM does not list in the end is forgotten by the next look.

@@ -59,7 +59,9 @@ class Scene:
     def __init__(self, folder):
         self.folder, self.engine = folder, Engine()
         self.file = folder / "adapters.json"
-        settings = SimpleNamespace(adapters=self.file, state_folder=folder, mounts={})
+        settings = SimpleNamespace(
+            adapters=self.file, state_folder=folder, mounts={}, model="org/tiny", model_is_local=False
+        )
         self.keeper = AdapterKeeper(settings, self.engine)
         self.want()
 
@@ -256,7 +258,8 @@ async def test_it_is_told_over_http_and_as_metrics(scene):
 
 
 async def test_a_pod_without_a_list_keeps_and_tells_nothing(tmp_path):
-    keeper = AdapterKeeper(SimpleNamespace(adapters=None, state_folder=None, mounts={}), Engine())
+    settings = SimpleNamespace(adapters=None, state_folder=None, mounts={}, model="org/tiny", model_is_local=False)
+    keeper = AdapterKeeper(settings, Engine())
     await asyncio.wait_for(keeper.run(dict, lambda: True), 20)
     await asyncio.wait_for(keeper.until_settled(math.inf, pytest.fail), 20)
     assert adapters_json(keeper) == {"hash": "", "adapters": []}
