@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,8 @@ async def remove(client: KubeClient, name: str) -> None:
         await asyncio.sleep(0.5)
 
 
-async def perplexity(client: KubeClient, name: str) -> float:
-    """exp of the mean of -log p over the tokens of TEXT after the first, asked through the router."""
+async def logprobs(client: KubeClient, name: str) -> list[float]:
+    """log p of every token of TEXT after the first, in nats, asked through the router."""
     async with await chat_with(client, name) as chat:
         url = f"{chat.base_url}completions"
     asked = {"model": name, "prompt": TEXT, "max_tokens": 1, "prompt_logprobs": 0, "temperature": 0}
@@ -112,7 +113,28 @@ async def perplexity(client: KubeClient, name: str) -> float:
         assert response.status == 200, answer
     tokens = [next(iter(each.values()))["logprob"] for each in answer["choices"][0]["prompt_logprobs"] if each]
     assert len(tokens) > 400
-    return math.exp(-sum(tokens) / len(tokens))
+    return tokens
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A deployment beside the bf16 model: perplexities, and how far log p of a token moved on average, in nats.
+
+    The drift sees what the ups and downs of a perplexity cancel out: a model with half of its weights removed has the
+    same perplexity here, and forty times the drift of one that is rounded to 8 bits.
+    """
+
+    perplexity: float
+    of_bf16: float
+    drift: float
+
+
+async def quality(client: KubeClient, name: str) -> Quality:
+    """Measure a deployment against `tiny`."""
+    reference, found = await logprobs(client, "tiny"), await logprobs(client, name)
+    moved = [abs(one - other) for one, other in zip(found, reference, strict=True)]
+    perplexities = (math.exp(-sum(each) / len(each)) for each in (found, reference))
+    return Quality(*perplexities, sum(moved) / len(moved))
 
 
 async def facts(client: KubeClient, name: str) -> dict[str, Any]:
