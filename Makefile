@@ -70,6 +70,11 @@ $(COMPRESSOR): | install
 checkpoints: model $(COMPRESSOR) ## Quantize and prune the tiny model: what takes seconds (ALL=1: minutes, too)
 	-@$(BIN)/python tools/checkpoints.py $(if $(ALL),--all)
 
+.PHONY: quantization
+quantization: ALL := 1
+quantization: checkpoints ## Serve every checkpoint that this CPU can, and measure what it lost (build/bench/quantization.json)
+	MANTA_E2E=all $(BIN)/pytest -q --durations=0 tests/e2e/test_quantized.py
+
 .PHONY: test
 test: model lint type $(MOTO) checkpoints ## Run everything: lint, types, and all tests with the box and real engines
 	$(BIN)/pytest -q $(FAST)
