@@ -38,6 +38,19 @@ def scene():
     ]
 
 
+def test_what_fetches_adapters_says_nothing_of_the_engine():
+    """It may restart, or start later, while the engine serves: no deadline begins anew, no restart is counted."""
+    (sets, [pod]), later = bodies(group("new", 0)), stamp(NOW - 1)
+    engine = {"name": "engine", "restartCount": 1, "state": {"running": {"startedAt": stamp(NOW - 900)}}}
+    beside = {"name": "adapters", "restartCount": 7, "state": {"running": {"startedAt": later}}}
+    pod["status"]["containerStatuses"] = [engine, beside]
+    [seen] = observe(sets, [slim("Pod", pod)], [], NOW).pods
+    assert (seen.restarts, seen.engine_started) == (1, NOW - 900)
+    beside["state"] = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
+    [seen] = observe(sets, [slim("Pod", pod)], [], NOW).pods
+    assert (seen.engine_started, seen.problem) == (NOW - 900, "CrashLoopBackOff: back-off"), "but it is told"
+
+
 def test_slim_bodies_say_the_same():
     sets, pods = bodies(*scene())
     whole = observe(map(fat, sets), map(fat, pods), [ROUTER], NOW)
