@@ -4,11 +4,14 @@ import importlib.util
 import json
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 from rendered import TEMPLATE, containers, every_deployment, of_kind, render
 
+from manta_operator.api.choices import Quantization
 from manta_operator.planning.adapters import lora_of
+from manta_operator.planning.quantization import TAKES
 
 pytestmark = [
     pytest.mark.integration,
@@ -20,6 +23,8 @@ from vllm.entrypoints.launchers.cli_args import make_arg_parser
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 parser = make_arg_parser(FlexibleArgumentParser())
 parsed = {name: vars(parser.parse_args(flags)) for name, flags in json.load(sys.stdin).items()}
+for found in parsed.values():
+    found["held"] = vars(found["structured_outputs_config"])
 print("\\n" + json.dumps(parsed, default=str))
 """
 
@@ -50,7 +55,57 @@ def test_vllm_parses_every_command_line_as_it_is_meant():
     assert parsed["fixed cache"]["kv_cache_memory_bytes"] == 1 << 30
     assert parsed["every engine field"]["gpu_memory_utilization"] == 0.85
     assert parsed["every engine field"]["seed"] == 7
-    assert parsed["every engine field"]["max_num_seqs"] == 32
+    check_options(parsed["every engine field"], parsed["ngram"])
+
+
+def check_options(every, ngram):
+    assert every["max_num_seqs"] == 32
+    assert (every["max_num_batched_tokens"], every["enable_chunked_prefill"]) == (2048, True)
+    assert (every["enable_auto_tool_choice"], every["tool_call_parser"]) == (True, "hermes")
+    assert every["reasoning_parser"] == "qwen3"
+    assert (every["held"]["backend"], every["held"]["disable_additional_properties"]) == ("guidance", True)
+    assert every["hf_overrides"]["rope_parameters"]["original_max_position_embeddings"] == 32768
+    draft = every["speculative_config"]
+    assert (draft["method"], draft["num_speculative_tokens"]) == ("draft_model", 3)
+    assert draft["model"].startswith("/mnt/cache/models/o-small-v2-")
+    assert ngram["enable_chunked_prefill"] is False
+    assert (ngram["speculative_config"]["prompt_lookup_max"], ngram["speculative_config"]["prompt_lookup_min"]) == (
+        5,
+        2,
+    )
+
+
+REFUSE = """
+import json, sys
+from types import SimpleNamespace
+from vllm.config.model import ModelConfig
+def refuses(has, asked):
+    config = {"quant_method": has, "bits": 4, "group_size": 128, "desc_act": False, "sym": True, "zero_point": True}
+    model = SimpleNamespace(
+        quantization=asked,
+        model_arch_config=SimpleNamespace(quantization_config=config),
+        hf_config=SimpleNamespace(model_type="llama"),
+        allow_deprecated_quantization=False,
+    )
+    try:
+        ModelConfig._verify_quantization(model)
+    except ValueError as error:
+        return "does not match" in str(error)
+    return False
+print("\\n" + json.dumps([refuses(*pair) for pair in json.load(sys.stdin)]))
+"""
+
+
+def test_vllm_refuses_every_quantization_that_is_refused_before():
+    methods = set(get_args(Quantization)) - {"auto", "none"}
+    pairs = [(has, asked) for has, taken in TAKES.items() for asked in sorted(methods) if asked not in taken]
+    pairs = [(has, asked) for has, asked in pairs if asked != has]
+    command = [sys.executable, "-c", REFUSE]
+    done = subprocess.run(command, input=json.dumps(pairs), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    refused = json.loads(done.stdout.splitlines()[-1])
+    assert [pair for pair, is_refused in zip(pairs, refused, strict=True) if not is_refused] == []
+    assert len(pairs) > 100
 
 
 def vllm_flags(deployment):
