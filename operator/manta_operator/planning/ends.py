@@ -26,7 +26,7 @@ CODES: Mapping[int, str] = {
     139: "crashed",
 }
 """What codes mean, in few words, where the engine could say nothing itself."""
-_SIGNALS = 128
+SIGNALS = 128
 TOGETHER_SECONDS = 60.0
 SETTLED_SECONDS = 20.0
 _MOST = 64
@@ -57,7 +57,7 @@ def describe(end: EngineEnd) -> str:
 
     Who is killed by a signal can say nothing: then the end of its log tells of something else.
     """
-    if end.code > _SIGNALS and f"code {end.code}" not in end.said:
+    if end.code > SIGNALS and f"code {end.code}" not in end.said:
         return end.reason if end.reason not in ("", "Error") else CODES.get(end.code, "killed by a signal")
     return end.said or (end.reason if end.reason not in ("", "Error") else CODES.get(end.code, "it said nothing"))
 

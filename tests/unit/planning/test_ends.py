@@ -4,10 +4,15 @@ from dataclasses import replace
 
 import pytest
 
+from manta_operator.cli.picture import _pod as pod_of
+from manta_operator.planning.conditions import Situation, conditions
 from manta_operator.planning.ends import SETTLED_SECONDS, TOGETHER_SECONDS, describe, ended, ends
 from manta_operator.planning.events import events
+from manta_operator.planning.fit import Fit
 from manta_operator.planning.observe_pods import engine_end, observe_pod, slim_pod
-from manta_operator.planning.observed import EngineEnd, ObservedGroup, ObservedPod
+from manta_operator.planning.observed import EngineEnd, Observed, ObservedGroup, ObservedPod
+from manta_operator.planning.plan import Plan, Rollout
+from manta_operator.planning.shape import Shape
 
 NOW = 1_000_000.0
 HEAD = EngineEnd(NOW - 5, 10, "Error", "vLLM has 3 unanswered requests: it hangs", 1)
@@ -104,3 +109,20 @@ def test_other_containers_and_first_runs_have_no_end():
     beside = {"name": "adapters", "restartCount": 1, "lastState": {"terminated": TERMINATED}}
     assert engine_end({"containerStatuses": [beside, running]}) is None
     assert engine_end({}) is None
+
+
+def test_conditions_and_the_picture_say_it_while_the_pod_is_not_back():
+    words = "its engine ended with code 10: vLLM has 3 unanswered requests: it hangs"
+    plan = Plan(
+        Shape(1, 1, 1, "uni"), Fit("True", ""), "a", (), (), (), rollout=Rollout("starting", "Starting", "0 of 1")
+    )
+    judged = conditions(Situation(1, 1, plan, (), Observed(pods=group(HEAD).members)))
+    for kind in ("Progressing", "Available", "Ready"):
+        assert words in next(each.message for each in judged if each.type == kind), kind
+    unready = [{"type": "Ready", "status": "False"}]
+    ended_before = [{"name": "engine", "restartCount": 1, "lastState": {"terminated": TERMINATED}}]
+    shown = pod_of({"metadata": {"name": "p"}, "status": {"conditions": unready, "containerStatuses": ended_before}})
+    assert shown.problem == "starts again, its engine ended with code 10: it hangs"
+    ready = [{"type": "Ready", "status": "True"}]
+    shown = pod_of({"metadata": {"name": "p"}, "status": {"conditions": ready, "containerStatuses": ended_before}})
+    assert shown.problem == ""

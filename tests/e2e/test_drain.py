@@ -1,0 +1,143 @@
+"""Draining under traffic, with real engines behind the router: all is finished in time, and nothing is cut in silence.
+
+On a box of its own: a group of two pods over Ray, where vLLM's own drain does not work, and a replica with little time.
+"""
+
+import asyncio
+
+import aiohttp
+import psutil
+import pytest
+import pytest_asyncio
+import yaml
+from faults.processes import find, of_pod
+from in_flight import InFlight
+from running import ROOT, chat_with, only_all, start_box, stop_box, wait_ready
+
+from manta_operator.api import names
+from manta_operator.cli.watch import take
+from manta_operator.controller.client import connect
+from manta_runtime.engine.failure import CUT_OFF
+
+pytestmark = only_all
+
+TOKENS = 900
+BEGUN_SECONDS = 120
+ENDED_SECONDS = 120
+BRIEF_SECONDS = 2
+"""A drain that is too short for what is in flight."""
+
+
+@pytest.fixture(scope="module")
+def own_box(tmp_path_factory):
+    running = start_box(tmp_path_factory.mktemp("drain"), "tiny-sharded.yaml")
+    yield running
+    assert stop_box(running) == 0, running.words.read_text()
+
+
+@pytest_asyncio.fixture
+async def client(own_box, tmp_path):
+    async with connect(tmp_path, own_box.state.kubeconfig) as connected:
+        yield connected
+
+
+@pytest_asyncio.fixture
+async def session():
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+async def in_flight(client, session, name, streams, plain):
+    """Requests that run now."""
+    chat = await chat_with(client, name)
+    requests = InFlight(chat.base_url, name)
+    await chat.close()
+    requests.start(session, streams, plain, TOKENS)
+    await requests.begun(BEGUN_SECONDS)
+    return requests
+
+
+async def replicas(client, name, count):
+    live = await client.get(names.API_VERSION, names.KIND, "default", name)
+    document = {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": live["spec"] | {"replicas": count},
+    }
+    await client.apply(document, manager="manta-cli")
+
+
+async def engine_pod(client, name, rank=0):
+    selector = f"{names.LABEL_DEPLOYMENT}={name},{names.LABEL_COMPONENT}={names.COMPONENT_ENGINE}"
+    pods = await client.list("v1", "Pod", selector=selector)
+    return next(pod for pod in pods if pod["metadata"]["name"].endswith(f"-{rank}"))
+
+
+async def end_of(client, name):
+    """How the engine of a deployment ended last, when that is told."""
+    async with asyncio.timeout(ENDED_SECONDS):
+        while True:
+            status = (await engine_pod(client, name))["status"]["containerStatuses"][0]
+            for moment in ("state", "lastState"):
+                if ended := (status.get(moment) or {}).get("terminated"):
+                    return ended
+            await asyncio.sleep(0.2)
+
+
+async def test_a_group_of_two_pods_finishes_what_is_in_flight(own_box, client, session):
+    await wait_ready(own_box, client, "tiny-sharded", 1)
+    requests = await in_flight(client, session, "tiny-sharded", streams=4, plain=4)
+    await replicas(client, "tiny-sharded", 0)
+    streams, plain = await requests.ended()
+    assert [(each.how, each.tokens) for each in (*streams, *plain)] == [("done", TOKENS)] * 8
+    async with asyncio.timeout(ENDED_SECONDS):
+        while any(pod.container == "engine" for pod in (await take(client)).pods.values()):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+
+
+@pytest_asyncio.fixture
+async def brief(own_box, client):
+    """A replica that has too little time to drain, alone behind its router."""
+    document = yaml.safe_load((ROOT / "examples" / "tiny.yaml").read_text())
+    document["metadata"] = {"name": "brief", "namespace": "default"}
+    document["spec"] |= {"replicas": 1, "rollout": {"drainSeconds": BRIEF_SECONDS}}
+    document["spec"]["model"]["servedNames"] = ["brief"]
+    await client.apply(document, manager="manta-cli")
+    await wait_ready(own_box, client, "brief", 1)
+
+
+async def launcher_of(own_box, client, name):
+    pod = await engine_pod(client, name)
+    return find(of_pod(psutil.Process(own_box.state.pid), pod["status"]["podIP"]), "launcher")
+
+
+@pytest.mark.usefixtures("brief")
+async def test_what_is_left_at_the_deadline_gets_an_error_and_is_counted(own_box, client, session):
+    requests = await in_flight(client, session, "brief", streams=6, plain=4)
+    (await launcher_of(own_box, client, "brief")).terminate()
+    streams, plain = await requests.ended()
+    assert {each.how for each in streams} <= {"broken", "error event"}, streams
+    assert {(each.how, each.status) for each in plain} <= {("status", 502), ("status", 503)}, plain
+    assert all(each.body["error"]["message"] for each in plain), plain
+    ended = await end_of(client, "brief")
+    assert ended["exitCode"] == CUT_OFF
+    assert f"not drained within {BRIEF_SECONDS} s, 10 requests in flight were cut off" in ended["message"]
+
+
+@pytest.mark.usefixtures("brief")
+async def test_a_launcher_killed_in_mid_drain_leaves_no_client_hanging(own_box, client, session):
+    await wait_ready(own_box, client, "brief", 1)
+    requests = await in_flight(client, session, "brief", streams=6, plain=4)
+    launcher = await launcher_of(own_box, client, "brief")
+    below = launcher.children(recursive=True)
+    launcher.terminate()
+    await asyncio.sleep(BRIEF_SECONDS / 4)
+    launcher.kill()
+    streams, plain = await requests.ended()
+    assert {each.how for each in streams} <= {"broken", "error event"}, streams
+    assert {(each.how, each.status) for each in plain} <= {("status", 502), ("status", 503)}, plain
+    assert (await end_of(client, "brief"))["exitCode"] in (CUT_OFF, 137)
+    _, left = await asyncio.to_thread(psutil.wait_procs, below, ENDED_SECONDS)
+    assert not left, left
+    await wait_ready(own_box, client, "brief", 1)
