@@ -37,6 +37,7 @@ class Adapters:
         try:
             return await self._ask(entry)
         except Exception:
+            entry.memory.adapters_again = time.monotonic() + AGAIN_SECONDS
             log.exception("%s/%s: a bug; which adapters are loaded is not known", *entry.key)
             return False
 
@@ -72,9 +73,11 @@ class Adapters:
 
 def wanted(body: Object) -> tuple[str, ...]:
     """Return what tells one list of adapters from another, one text an adapter; the body need not be admitted."""
-    model = (body.get("spec") or {}).get("model") or {}
-    listed = model.get("adapters") or ()
-    return tuple(f"{each.get('name')} {each.get('uri')} {each.get('revision') or ''}" for each in listed)
+    try:
+        listed = body["spec"]["model"].get("adapters") or ()
+        return tuple(f"{each['name']} {each['uri']} {each.get('revision') or ''}" for each in listed)
+    except (KeyError, TypeError, AttributeError):  # of another version of the CRD
+        return ()
 
 
 def _settled(answers: Answers, names: tuple[str, ...]) -> bool:

@@ -161,6 +161,13 @@ async def test_a_bug_in_the_asking_ends_no_loop(one, monkeypatch, caplog):
     assert again_in(one) > 0, "nor is it asked without a pause"
 
 
+@pytest.mark.parametrize(
+    "spec", [{}, {"model": None}, {"model": {}}, {"model": {"adapters": 7}}, {"model": {"adapters": ["x"]}}], ids=str
+)
+def test_what_no_schema_has_admitted_wants_nothing(spec):
+    assert adapters.wanted({"spec": spec}) == adapters.wanted({}) == ()
+
+
 async def test_news_wakes_the_loop(one, head, monkeypatch):
     monkeypatch.setattr(adapters, "AGAIN_SECONDS", 0.02)
     head.listed = [LOADED | {"state": "Fetching", "bytes": 1, "total": 4}]
