@@ -48,8 +48,27 @@ async def streamed(group: AdapterGroup, begun: asyncio.Event) -> str:
     return text
 
 
+async def answers(group: AdapterGroup, folders: dict[str, str]) -> list[tuple[int, str, str]]:
+    """What vLLM, or what simulates it, answers to requests about adapters, good ones and others."""
+    calls: list[tuple[str, dict[str, object]]] = [
+        ("load", {"lora_name": name, "lora_path": path}) for name, path in folders.items()
+    ]
+    calls += [
+        ("load", {"lora_name": "good", "lora_path": folders["good"], **more}) for more in ({}, {"load_inplace": True})
+    ]
+    calls += [("load", {"lora_name": name, "lora_path": "/nothing"}) for name in ("tiny", "", "none")]
+    calls += [("load", {}), ("load", {"lora_name": "a"}), ("unload", {}), ("unload", {"lora_name": ""})]
+    calls += [("unload", {"lora_name": "good"})] * 2
+    found = []
+    for what, body in calls:
+        async with group.session.post(f"{group.url}/v1/{what}_lora_adapter", json=body) as response:
+            # The simulator does not know what serde and json say of every wrong byte.
+            found.append((response.status, response.content_type, (await response.text()).partition(": invalid")[0]))
+    return found
+
+
 async def test_the_life_of_adapters_on_a_real_engine(hub, tmp_path):
-    async with AdapterGroup(tmp_path, 60, real=True) as group:
+    async with AdapterGroup(tmp_path / "real", 60, real=True) as group:
         await group.until_ready()
         base = await group.ask("tiny")
         assert (await group.ask("poet"))[0] == 404
@@ -96,6 +115,13 @@ async def test_the_life_of_adapters_on_a_real_engine(hub, tmp_path):
         assert len(await stream) > len(base[1])
         assert await group.ask("tiny") == base
         assert first["path"] != second["path"]
+
+        # And the simulator cannot be told from it.
+        good = str(write_adapter(tmp_path / "good", adapter_files(1)))
+        paths = {"good": good} | {name: str(folders[name]) for name in ("rank", "text", "config")}
+        async with AdapterGroup(tmp_path / "simulated", 63) as simulated:
+            await simulated.until_ready()
+            assert await answers(simulated, paths) == await answers(group, paths)
 
 
 async def test_nobody_is_refused_while_a_revision_takes_the_place_of_another(hub, tmp_path):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("manta.engine")
 
 LOOK_SECONDS = 2.0
+_BLOCK = 4 * 1024 * 1024
 _CONFIG = "adapter_config.json"
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin", "adapter_model.pt")
 
@@ -67,9 +68,9 @@ class Copies:
         if before and before.state == "has":
             return before
         if not adapter.fetch:
-            return _mounted(adapter.path)
+            return _wrong(adapter.path) or _read(adapter.path, "")
         if is_complete(adapter.path, adapter.uri.rstrip("/"), adapter.revision):
-            return Copy("has", revision_of(adapter.path))
+            return _read(adapter.path, revision_of(adapter.path))
         told = read_told(told_file(self._told, adapter.key)) if self._told else None
         return _fetched(told)
 
@@ -82,11 +83,28 @@ def _fetched(told: Told | None) -> Copy:
     return Copy("fetching", message=told.message, bytes=told.bytes, total=told.total)
 
 
-def _mounted(path: Path) -> Copy:
+def _wrong(path: Path) -> Copy | None:
+    """Return what is wrong with a mounted folder, None when it is an adapter's."""
     if not path.is_dir():
         return Copy("failed", message=f"there is no folder {path} in this pod: check the adapter's uri and its volume")
     if not (path / _CONFIG).is_file():
         return Copy("failed", message=f"{path} has no {_CONFIG}, so it is no LoRA adapter: check the adapter's uri")
     if not any((path / name).is_file() for name in _WEIGHTS):
         return Copy("failed", message=f"{path} has no weights: none of {', '.join(_WEIGHTS)}")
-    return Copy("has")
+    return None
+
+
+def _read(path: Path, revision: str) -> Copy:
+    """Read the files once, so that vLLM, which reads them between two steps of its engine, finds them in memory.
+
+    From a slow volume that would hold up everybody's answers; and a volume that fails shows here.
+    """
+    try:
+        for name in _WEIGHTS:
+            if (path / name).is_file():
+                with (path / name).open("rb", buffering=0) as file:
+                    while file.read(_BLOCK):
+                        pass
+    except OSError as error:
+        return Copy("failed", message=f"{path} cannot be read: {error.strerror or error}")
+    return Copy("has", revision)

@@ -316,3 +316,13 @@ async def test_a_fetched_adapter_is_as_far_as_its_container_tells(tmp_path):
     (tmp_path / "k" / MANIFEST).write_text(manifest.text())
     await copies.look()
     assert copies.found["k"] == Copy("has", "c0ffee")
+
+
+async def test_a_volume_that_fails_is_told_before_the_engine_reads_it(scene):
+    scene.want(a="one")
+    weights = scene.folder / "one/adapter_model.safetensors"
+    weights.unlink()
+    weights.symlink_to("/proc/self/mem")  # a file whose first byte cannot be read
+    assert await scene.turn() == []
+    state, words = scene.states()["a"]
+    assert (state, "one cannot be read: Input/output error" in words) == ("Failed", True)
