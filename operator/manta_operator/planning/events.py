@@ -29,6 +29,7 @@ _BAD_WHEN: Mapping[str, str] = {
     "Reconciled": "False",
     "Degraded": "True",
     "Integrated": "False",
+    "EngineAsPlanned": "False",
     "AdaptersLoaded": "False",
 }
 """Conditions whose turn to the worse is told, and the status that is worse."""

@@ -47,16 +47,16 @@ NOT_ON_ROCM = ("experts_int8", "humming", "int8_per_channel_weight_only", "moe_w
 EXPERTS_ALONE = ("experts_int8", "int8_per_channel_weight_only", "nvfp4_per_token")
 """Methods that leave every layer but the experts as it is (config/quantization.py: they have no `linear`)."""
 
-_NEEDS_AVX512 = "4-bit weights with 16-bit activations need a CPU with AVX-512; without it the engine does not start"
+_NEEDS_AVX512 = "4-bit weights with 16-bit activations need a CPU with AVX-512; without it no replica becomes ready"
 ON_CPU: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(("awq", "gptq", "inc", "auto-round"), _NEEDS_AVX512)
     | dict.fromkeys(("fp8_per_block", "fp8_per_tensor", "mxfp8"), "on CPUs without AVX-512 vLLM has no kernel for it")
     | {
         "compressed-tensors": "on CPU int8 W8A8, W4A8 and fp8 are served by any x86; "
-        "weights of 4 or 8 bits with 16-bit activations need AVX-512, and NVFP4 has no kernel"
+        "4-bit weights with 16-bit activations need AVX-512; 8-bit ones and NVFP4 have no kernel"
     }
 )
-"""What was measured with vLLM 0.32 on a CPU with AVX2 (docs/engine.md)."""
+"""What was measured with vLLM 0.32 on a CPU with AVX2 (docs/quantization.md)."""
 
 
 def canonical(method: str) -> str:
