@@ -19,6 +19,8 @@ MemberStage = Literal["waiting", "joined", "leaving", "failed"]
 
 _STAGES: dict[str, MemberStage] = {stage: stage for stage in get_args(MemberStage)}
 
+MISSED_SECONDS = 2.5
+"""A worker is heard of every second."""
 MEETING_SECONDS = 330.0
 
 _LONGEST = 500
@@ -172,6 +174,13 @@ def lose_silent(group: Group, now: float) -> Group:
         if member.stage != "waiting" and silence > SILENCE_SECONDS and not group.lost:
             return replace(group, lost=f"rank {member.rank} ({member.pod_name}) has been silent for {silence:.0f} s")
     return group
+
+
+def describe_silent(group: Group, now: float) -> str:
+    """Return which ranks have missed some joins, as the end of a sentence about what ended; "" for none."""
+    silent = [member for member in group.members if now - member.seen >= MISSED_SECONDS]
+    names = ", ".join(f"rank {member.rank} ({member.pod_name})" for member in silent)
+    return f"; nothing was heard of {names} for {max(now - member.seen for member in silent):.0f} s" if silent else ""
 
 
 def forgive(group: Group, seconds: float) -> Group:

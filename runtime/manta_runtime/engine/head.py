@@ -28,6 +28,7 @@ from manta_runtime.engine.group import (
     Refusal,
     answer_of,
     copies_of_others,
+    describe_silent,
     describe_waiting,
     forgive,
     join,
@@ -191,7 +192,8 @@ class _Head:
             if probing.done():
                 probing.result()
             code = ended.result()
-            before = self._processes.words() or "; its own last words are above"
+            hints = self._processes.words() + describe_silent(self._group, time.monotonic())
+            before = hints or "; its own last words are above"
             raise EngineFailure(f"vLLM ended by itself with code {code}{before}", code=code or 1)
         finally:
             probing.cancel()
@@ -267,10 +269,12 @@ class _Head:
         self._untold = {member.rank for member in self._group.members}
         self._group = replace(self._group, stage="done", over=self.over)
         self._journal.begin("done")
-        await asyncio.gather(self._until_told(), *([stop_ray(self._ray)] if self._ray else []))
+        await self._until_told()
+        if self._ray:
+            await stop_ray(self._ray)
 
     async def _until_told(self) -> None:
-        # They ask every second; who does not ask for longer is gone, or will find us gone.
+        # Before Ray ends, or a worker would take that for the cause. They ask every second; who does not is gone.
         if self._untold:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_TELL_SECONDS):

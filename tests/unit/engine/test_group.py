@@ -12,6 +12,7 @@ from manta_runtime.engine.group import (
     Refusal,
     answer_of,
     copies_of_others,
+    describe_silent,
     describe_waiting,
     forgive,
     join,
@@ -149,3 +150,9 @@ def test_a_rank_that_has_told_nothing_of_adapters_has_none():
     request = parse_join(body | {"adapters": {"k": {"state": "has", "revision": "c0ffee", "message": ""}}})
     assert copies_of_others(joined(EMPTY, request)) == {1: {}, 2: {"k": Copy("has", "c0ffee")}}
     assert parse_join(body | {"adapters": {"k": "has"}}).status == 400
+
+
+def test_who_has_missed_some_joins_is_named():
+    group = joined(EMPTY, asks(1), now=10.0)
+    assert describe_silent(group, 12.0) == ""
+    assert describe_silent(group, 14.0) == "; nothing was heard of rank 1 (tiny-ab12-0-1) for 4 s"
