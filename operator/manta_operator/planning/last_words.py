@@ -8,7 +8,9 @@ import re
 
 _LIMIT = 300
 _ERROR = re.compile(r"\b\w*(?:Error|Exception|NotFound|OutOfMemory)\b: ")
-_ABOVE = re.compile(r"(?:last words|root cause)[^.]* above|See root cause above", re.IGNORECASE)
+_ABOVE = re.compile(
+    r"(?:last words|root cause)[^.]* above|See root cause above|See stack trace \(above\)", re.IGNORECASE
+)
 _STAMP = re.compile(r"^\d\d:\d\d:\d\d manta fetch: ")
 """Without it the same failure is the same sentence each time, and no news."""
 _VLLM = re.compile(r"^\(\w+ pid=\d+\) (?:[A-Z]+ \d\d-\d\d \d\d:\d\d:\d\d )?(?:\[[^\]]{1,60}\] )?")

@@ -26,6 +26,12 @@ HIDDEN = "OSError: You are trying to access a gated repo."
             f"ValueError: too long\nRuntimeError: Engine core initialization failed. See root cause above.\n{SUMMARY}",
             "ValueError: too long",
         ),
+        (
+            "another one that only points",
+            "KeyError: a\nEngineDeadError: EngineCore encountered an issue. See stack trace (above) for the root cause.\n"
+            + SUMMARY,
+            "KeyError: a",
+        ),
         ("a model that cannot be had goes first", f"{GATED}\nRuntimeError: b\n{SUMMARY}", GATED),
         ("no error at all", f"loading\n{SUMMARY}", SUMMARY),
         (
