@@ -28,8 +28,7 @@ HIDDEN = "OSError: You are trying to access a gated repo."
         ),
         (
             "another one that only points",
-            "KeyError: a\nEngineDeadError: EngineCore encountered an issue. See stack trace (above) for the root cause.\n"
-            + SUMMARY,
+            f"KeyError: a\nEngineDeadError: an issue. See stack trace (above) for the root cause.\n{SUMMARY}",
             "KeyError: a",
         ),
         ("a model that cannot be had goes first", f"{GATED}\nRuntimeError: b\n{SUMMARY}", GATED),
