@@ -1,6 +1,6 @@
 """Draining under traffic, with real engines behind the router: all is finished in time, and nothing is cut in silence.
 
-On a box of its own: a group of two pods over Ray, where vLLM's own drain does not work, and a replica with little time.
+On boxes of their own: a group of two pods over Ray, where vLLM's own drain does not work, and a replica without time.
 """
 
 import asyncio
@@ -24,21 +24,34 @@ pytestmark = only_all
 TOKENS = 900
 BEGUN_SECONDS = 120
 ENDED_SECONDS = 120
+LONG_SECONDS = 300
 BRIEF_SECONDS = 2
 """A drain that is too short for what is in flight."""
 
 
-@pytest.fixture(scope="module")
-def own_box(tmp_path_factory):
-    running = start_box(tmp_path_factory.mktemp("drain"), "tiny-sharded.yaml")
+def boxed(folder, example, **changes):
+    """A box with one deployment: an example with another spec."""
+    document = yaml.safe_load((ROOT / "examples" / example).read_text())
+    document["spec"] |= changes
+    file = folder / example
+    file.write_text(yaml.safe_dump(document))
+    return start_box(folder / "box", str(file))
+
+
+@pytest.fixture
+def group_box(tmp_path):
+    running = boxed(tmp_path, "tiny-sharded.yaml", rollout={"drainSeconds": LONG_SECONDS})
     yield running
     assert stop_box(running) == 0, running.words.read_text()
 
 
-@pytest_asyncio.fixture
-async def client(own_box, tmp_path):
-    async with connect(tmp_path, own_box.state.kubeconfig) as connected:
-        yield connected
+@pytest.fixture(scope="module")
+def brief_box(tmp_path_factory):
+    """A replica that has too little time to drain, alone behind its router."""
+    rollout = {"drainSeconds": BRIEF_SECONDS}
+    running = boxed(tmp_path_factory.mktemp("brief"), "tiny.yaml", replicas=1, rollout=rollout)
+    yield running
+    assert stop_box(running) == 0, running.words.read_text()
 
 
 @pytest_asyncio.fixture
@@ -85,59 +98,52 @@ async def end_of(client, name):
             await asyncio.sleep(0.2)
 
 
-async def test_a_group_of_two_pods_finishes_what_is_in_flight(own_box, client, session):
-    await wait_ready(own_box, client, "tiny-sharded", 1)
-    requests = await in_flight(client, session, "tiny-sharded", streams=4, plain=4)
-    await replicas(client, "tiny-sharded", 0)
-    streams, plain = await requests.ended()
-    assert [(each.how, each.tokens) for each in (*streams, *plain)] == [("done", TOKENS)] * 8
-    async with asyncio.timeout(ENDED_SECONDS):
-        while any(pod.container == "engine" for pod in (await take(client)).pods.values()):  # noqa: ASYNC110
-            await asyncio.sleep(0.2)
+async def test_a_group_of_two_pods_finishes_what_is_in_flight(group_box, session, tmp_path):
+    async with connect(tmp_path, group_box.state.kubeconfig) as client:
+        await wait_ready(group_box, client, "tiny-sharded", 1)
+        requests = await in_flight(client, session, "tiny-sharded", streams=3, plain=3)
+        await replicas(client, "tiny-sharded", 0)
+        streams, plain = await requests.ended()
+        assert [(each.how, each.tokens) for each in (*streams, *plain)] == [("done", TOKENS)] * 6
+        async with asyncio.timeout(ENDED_SECONDS):
+            while any(pod.container == "engine" for pod in (await take(client)).pods.values()):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
 
 
-@pytest_asyncio.fixture
-async def brief(own_box, client):
-    """A replica that has too little time to drain, alone behind its router."""
-    document = yaml.safe_load((ROOT / "examples" / "tiny.yaml").read_text())
-    document["metadata"] = {"name": "brief", "namespace": "default"}
-    document["spec"] |= {"replicas": 1, "rollout": {"drainSeconds": BRIEF_SECONDS}}
-    document["spec"]["model"]["servedNames"] = ["brief"]
-    await client.apply(document, manager="manta-cli")
-    await wait_ready(own_box, client, "brief", 1)
+async def launcher_of(box, client):
+    pod = await engine_pod(client, "tiny")
+    return find(of_pod(psutil.Process(box.state.pid), pod["status"]["podIP"]), "launcher")
 
 
-async def launcher_of(own_box, client, name):
-    pod = await engine_pod(client, name)
-    return find(of_pod(psutil.Process(own_box.state.pid), pod["status"]["podIP"]), "launcher")
-
-
-@pytest.mark.usefixtures("brief")
-async def test_what_is_left_at_the_deadline_gets_an_error_and_is_counted(own_box, client, session):
-    requests = await in_flight(client, session, "brief", streams=6, plain=4)
-    (await launcher_of(own_box, client, "brief")).terminate()
-    streams, plain = await requests.ended()
+def all_got_errors(streams, plain):
+    """Whether nobody was left in silence: broken streams, and plain requests with an error in OpenAI's form."""
     assert {each.how for each in streams} <= {"broken", "error event"}, streams
     assert {(each.how, each.status) for each in plain} <= {("status", 502), ("status", 503)}, plain
     assert all(each.body["error"]["message"] for each in plain), plain
-    ended = await end_of(client, "brief")
+
+
+async def test_what_is_left_at_the_deadline_gets_an_error_and_is_counted(brief_box, session, tmp_path):
+    async with connect(tmp_path, brief_box.state.kubeconfig) as client:
+        await wait_ready(brief_box, client, "tiny", 1)
+        requests = await in_flight(client, session, "tiny", streams=6, plain=4)
+        (await launcher_of(brief_box, client)).terminate()
+        all_got_errors(*await requests.ended())
+        ended = await end_of(client, "tiny")
     assert ended["exitCode"] == CUT_OFF
     assert f"not drained within {BRIEF_SECONDS} s, 10 requests in flight were cut off" in ended["message"]
 
 
-@pytest.mark.usefixtures("brief")
-async def test_a_launcher_killed_in_mid_drain_leaves_no_client_hanging(own_box, client, session):
-    await wait_ready(own_box, client, "brief", 1)
-    requests = await in_flight(client, session, "brief", streams=6, plain=4)
-    launcher = await launcher_of(own_box, client, "brief")
-    below = launcher.children(recursive=True)
-    launcher.terminate()
-    await asyncio.sleep(BRIEF_SECONDS / 4)
-    launcher.kill()
-    streams, plain = await requests.ended()
-    assert {each.how for each in streams} <= {"broken", "error event"}, streams
-    assert {(each.how, each.status) for each in plain} <= {("status", 502), ("status", 503)}, plain
-    assert (await end_of(client, "brief"))["exitCode"] in (CUT_OFF, 137)
-    _, left = await asyncio.to_thread(psutil.wait_procs, below, ENDED_SECONDS)
-    assert not left, left
-    await wait_ready(own_box, client, "brief", 1)
+async def test_a_launcher_killed_in_mid_drain_leaves_no_client_hanging(brief_box, session, tmp_path):
+    async with connect(tmp_path, brief_box.state.kubeconfig) as client:
+        await wait_ready(brief_box, client, "tiny", 1)
+        requests = await in_flight(client, session, "tiny", streams=6, plain=4)
+        launcher = await launcher_of(brief_box, client)
+        below = launcher.children(recursive=True)
+        launcher.terminate()
+        await asyncio.sleep(BRIEF_SECONDS / 4)
+        launcher.kill()
+        all_got_errors(*await requests.ended())
+        assert (await end_of(client, "tiny"))["exitCode"] in (CUT_OFF, 137)
+        _, left = await asyncio.to_thread(psutil.wait_procs, below, ENDED_SECONDS)
+        assert not left, left
+        await wait_ready(brief_box, client, "tiny", 1)
