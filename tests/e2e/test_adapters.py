@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+from pathlib import Path
 
 import pytest
 from adapter_pods import AdapterGroup
@@ -72,56 +73,67 @@ async def test_the_life_of_adapters_on_a_real_engine(hub, tmp_path):
         await group.until_ready()
         base = await group.ask("tiny")
         assert (await group.ask("poet"))[0] == 404
-        group.want(first := group.entry("poet", URI, endpoint=hub.endpoint))
+        group.want(group.entry("poet", URI, endpoint=hub.endpoint))
         await group.until("poet", "Loaded")
         poem = await group.ask("poet")
         assert (poem[0], base[0]) == (200, 200)
         assert poem[1] != base[1]
-
-        # A revision takes its place: what is in the making is finished as it began, what comes after is other.
-        before, begun = await whole(group), asyncio.Event()
-        stream = asyncio.create_task(streamed(group, begun))
-        await begun.wait()
-        hub.files = adapter_files(9)
-        group.want(group.entry("poet", URI, endpoint=hub.endpoint, revision="v1"))
-        assert await stream == before
-        await group.until("poet", "Loaded")
-        assert await whole(group) != before
-
-        # Bad ones fail in vLLM's words; nobody else notices.
+        poet = await replaced_under_a_stream(group, hub)
         folders = {name: write_adapter(tmp_path / name, files) for name, (files, _) in BAD.items()}
-        second = group.entry("poet", URI, endpoint=hub.endpoint, revision="v1")
-        group.want(second, *(group.mounted(name, folder) for name, folder in folders.items()))
-        for name, (_, words) in BAD.items():
-            await group.until(name, "Failed", words)
-            assert (await group.ask(name))[0] == 404
-        assert await group.ask("tiny") == base
-        assert (await group.status())["restarts"] == 0
-
-        # An engine that starts again has them before it is ready.
-        (engine,) = group.running("engine")
-        engine.send_signal(signal.SIGKILL)
-        await engine.wait()
-        await group.start_engine(0)
-        await group.until_ready()
-        assert (await group.ask("poet"))[0] == 200
-
-        # Removed under a stream: the stream ends well, the next request is told that there is none.
-        begun = asyncio.Event()
-        stream = asyncio.create_task(streamed(group, begun))
-        await begun.wait()
-        assert await group.until_told(group.want()) == []
-        assert (await group.ask("poet"))[0] == 404
-        assert len(await stream) > len(base[1])
-        assert await group.ask("tiny") == base
-        assert first["path"] != second["path"]
-
-        # And the simulator cannot be told from it.
+        await bad_ones_are_told(group, poet, folders, base)
+        await started_again(group)
+        await removed_under_a_stream(group, base)
         good = str(write_adapter(tmp_path / "good", adapter_files(1)))
         paths = {"good": good} | {name: str(folders[name]) for name in ("rank", "text", "config")}
         async with AdapterGroup(tmp_path / "simulated", 63) as simulated:
             await simulated.until_ready()
-            assert await answers(simulated, paths) == await answers(group, paths)
+            assert await answers(simulated, paths) == await answers(group, paths), "the simulator is found out"
+
+
+async def replaced_under_a_stream(group: AdapterGroup, hub: FakeHub) -> dict[str, object]:
+    """What is in the making ends as it began, what comes after is of the new revision; returns the new entry."""
+    before, begun = await whole(group), asyncio.Event()
+    stream = asyncio.create_task(streamed(group, begun))
+    await begun.wait()
+    hub.files = adapter_files(9)
+    group.want(entry := group.entry("poet", URI, endpoint=hub.endpoint, revision="v1"))
+    assert await stream == before
+    await group.until("poet", "Loaded")
+    assert await whole(group) != before
+    return entry
+
+
+async def bad_ones_are_told(
+    group: AdapterGroup, poet: dict[str, object], folders: dict[str, Path], base: tuple[int, str]
+) -> None:
+    """They fail in vLLM's words, and nobody else notices."""
+    group.want(poet, *(group.mounted(name, folder) for name, folder in folders.items()))
+    for name, (_, words) in BAD.items():
+        await group.until(name, "Failed", words)
+        assert (await group.ask(name))[0] == 404
+    assert await group.ask("tiny") == base
+    assert (await group.status())["restarts"] == 0
+
+
+async def started_again(group: AdapterGroup) -> None:
+    """An engine that starts again has its adapters before it is ready."""
+    (engine,) = group.running("engine")
+    engine.send_signal(signal.SIGKILL)
+    await engine.wait()
+    await group.start_engine(0)
+    await group.until_ready()
+    assert (await group.ask("poet"))[0] == 200
+
+
+async def removed_under_a_stream(group: AdapterGroup, base: tuple[int, str]) -> None:
+    """The stream ends well, the next request is told that there is none."""
+    begun = asyncio.Event()
+    stream = asyncio.create_task(streamed(group, begun))
+    await begun.wait()
+    assert await group.until_told(group.want()) == []
+    assert (await group.ask("poet"))[0] == 404
+    assert len(await stream) > len(base[1])
+    assert await group.ask("tiny") == base
 
 
 async def test_nobody_is_refused_while_a_revision_takes_the_place_of_another(hub, tmp_path):
