@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from manta_operator.planning.last_words import killed_words
 from manta_operator.planning.observed import EngineEnd, ObservedGroup, ObservedPod
 
 GROUP_OVER = 11
@@ -22,11 +23,8 @@ CODES: Mapping[int, str] = {
     12: "frozen",
     13: "too late",
     14: "requests cut off",
-    137: "killed (SIGKILL), and could not say why",
-    139: "crashed",
 }
 """What codes mean, in few words, where the engine could say nothing itself."""
-SIGNALS = 128
 TOGETHER_SECONDS = 60.0
 SETTLED_SECONDS = 20.0
 _MOST = 64
@@ -53,12 +51,9 @@ def ends(groups: Iterable[ObservedGroup], now: float) -> list[dict[str, Any]]:
 
 
 def describe(end: EngineEnd) -> str:
-    """Return what there is to say of an end, without its code.
-
-    Who is killed by a signal can say nothing: then the end of its log tells of something else.
-    """
-    if end.code > SIGNALS and f"code {end.code}" not in end.said:
-        return end.reason if end.reason not in ("", "Error") else CODES.get(end.code, "killed by a signal")
+    """Return what there is to say of an end, without its code."""
+    if killed := killed_words(end.code, end.reason, end.said):
+        return killed
     return end.said or (end.reason if end.reason not in ("", "Error") else CODES.get(end.code, "it said nothing"))
 
 

@@ -6,12 +6,22 @@ launcher only says there that vLLM has ended, and a traceback may go on after th
 
 import re
 
+SIGNALS = 128
+"""Exit codes above it are this and the number of a signal."""
+_KILLED = {
+    137: "killed (SIGKILL), and could not say why",
+    139: "ended by a crash (SIGSEGV), and could not say why",
+    143: "told to stop (SIGTERM)",
+}
 _LIMIT = 300
+_CUT_BYTES = range(2040, 2049)
+"""The kubelet keeps 2 KiB of a log, and then its first line begins anywhere. What the launcher wrote is whole."""
 _ERROR = re.compile(r"\b\w*(?:Error|Exception|NotFound|OutOfMemory)\b: ")
 _ABOVE = re.compile(
-    r"(?:last words|root cause)[^.]* above|See root cause above|See stack trace \(above\)", re.IGNORECASE
+    r"(?:last words|root cause)[^.]* above|See root cause above|See stack trace \(above\)|vLLM ended by itself",
+    re.IGNORECASE,
 )
-_STAMP = re.compile(r"^\d\d:\d\d:\d\d manta fetch: ")
+_STAMP = re.compile(r"^\d\d:\d\d:\d\d manta (?:fetch|rank \d+): ")
 """Without it the same failure is the same sentence each time, and no news."""
 _VLLM = re.compile(r"^\(\w+ pid=\d+\) (?:[A-Z]+ \d\d-\d\d \d\d:\d\d:\d\d )?(?:\[[^\]]{1,60}\] )?")
 """Before every line of vLLM: process, level, time and place. Likewise no news."""
@@ -55,6 +65,8 @@ def last_words(log: str) -> str:
     Where the line does not say what is wrong, that follows it.
     """
     lines = [line.strip() for line in log.splitlines() if line.strip()]
+    if len(log.encode(errors="replace")) in _CUT_BYTES and len(lines) > 1:
+        del lines[0]
     telling = [line for line in lines if _UNFETCHED.search(line)] or [
         line for line in lines if _ERROR.search(line) and not _ABOVE.search(line)
     ]
@@ -74,3 +86,13 @@ def cannot_fetch(problem: str) -> bool:
 def too_old(problem: str) -> bool:
     """Whether a pod's problem is that the runtime of its image cannot fetch: the operator was upgraded without it."""
     return _TOO_OLD.search(problem) is not None
+
+
+def killed_words(code: int, reason: str, said: str) -> str:
+    """Return what to say of a container that a signal has ended, "" for others, and for those that pass on a code.
+
+    Who is killed can say nothing: then the end of its log tells of something else. `reason` is the kubelet's.
+    """
+    if code <= SIGNALS or f"code {code}" in said:
+        return ""
+    return reason if reason not in ("", "Error") else _KILLED.get(code, "killed by a signal, and could not say why")

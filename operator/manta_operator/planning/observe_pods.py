@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from manta_operator.api import names
-from manta_operator.planning.last_words import last_words
+from manta_operator.planning.last_words import killed_words, last_words
 from manta_operator.planning.observed import EngineEnd, ObservedPod
 
 Body = Mapping[str, Any]
@@ -116,8 +116,13 @@ def pod_problem(status: Body) -> str | None:
         waiting = (container.get("state") or {}).get("waiting")
         if waiting and waiting.get("reason") not in _BENIGN:
             text = f"{waiting['reason']}: {waiting.get('message') or container.get('name')}"
-            last = _last_words(container)
-            return f"{text}; it last said: {last}" if last else text
+            last = ((container.get("lastState") or {}).get("terminated")) or {}
+            if killed := killed_words(
+                int(last.get("exitCode") or 0), last.get("reason") or "", last.get("message") or ""
+            ):
+                return f"{text}; it was {killed}"
+            said = last_words(last.get("message") or "")
+            return f"{text}; it last said: {said}" if said else text
     return None
 
 
@@ -154,11 +159,6 @@ def pod_state(body: Body) -> str:
     if _condition(status, "Ready")[0].get("status") == "True":
         return "Ready"
     return "Fetching" if is_fetching(status) else str(status.get("phase", "Pending"))
-
-
-def _last_words(container: Body) -> str:
-    last = (container.get("lastState") or {}).get("terminated") or {}
-    return last_words(last.get("message") or "")
 
 
 def controller_uid(body: Body) -> str | None:

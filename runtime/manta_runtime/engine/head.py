@@ -193,8 +193,9 @@ class _Head:
                 probing.result()
             code = ended.result()
             hints = self._processes.words() + describe_silent(self._group, time.monotonic())
-            before = hints or "; its own last words are above"
-            raise EngineFailure(f"vLLM ended by itself with code {code}{before}", code=code or 1)
+            raise EngineFailure(
+                f"vLLM ended by itself with code {code}{hints}; its own last words are above", code=code or 1
+            )
         finally:
             probing.cancel()
             ended.cancel()

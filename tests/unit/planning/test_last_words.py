@@ -31,8 +31,18 @@ HIDDEN = "OSError: You are trying to access a gated repo."
             f"KeyError: a\nEngineDeadError: an issue. See stack trace (above) for the root cause.\n{SUMMARY}",
             "KeyError: a",
         ),
+        (
+            "an error before a summary that names the processes",
+            "KeyError: a\nvLLM ended by itself with code 1; before that VLLM::EngineCore (process 9) had ended",
+            "KeyError: a",
+        ),
         ("a model that cannot be had goes first", f"{GATED}\nRuntimeError: b\n{SUMMARY}", GATED),
-        ("no error at all", f"loading\n{SUMMARY}", SUMMARY),
+        ("no error at all", f"loading\n{SUMMARY}", SUMMARY.partition("rank 0: ")[2]),
+        (
+            "the kubelet's 2 KiB, from mid-line",
+            f"yError: cut\n{SUMMARY:>2036}",
+            SUMMARY.partition("rank 0: ")[2],
+        ),
         (
             "a fetch, whenever it ended",
             "a\n12:00:59 manta fetch: hf://a/b: 404: no such model",
