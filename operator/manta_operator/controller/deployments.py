@@ -39,6 +39,8 @@ class Memory:
     """What heads said that their engines chose, by the uid of the pod, with how often its container had restarted."""
     engines_asked: frozenset[str] = frozenset()
     """Who was asked last."""
+    engines_pause: float = 0.0
+    """Seconds between the last two times that the same were asked in vain."""
     engines_again: float = 0.0
     """When they are to be asked again, in monotonic seconds."""
     adapters: Heard | None = None

@@ -19,7 +19,9 @@ from manta_operator.planning.observe_pods import observe_pod
 log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 10.0
-"""How often a head that does not answer is asked again."""
+"""When a head that does not answer is asked again; each time it waits twice as long."""
+SELDOM_SECONDS = 300.0
+"""The longest: a runtime from before /facts never answers."""
 _ASKED = 64
 """Heads of a deployment that are asked; replicas of one revision say the same."""
 _ANSWER_BYTES = 16384
@@ -55,7 +57,9 @@ class Engines:
         who = frozenset(f"{pod.uid} {restarts}" for pod, restarts in silent)
         if not silent or (now < memory.engines_again and who <= memory.engines_asked):
             return False
-        memory.engines_again, memory.engines_asked = now + AGAIN_SECONDS, who  # whatever comes of it
+        pause = min(2 * memory.engines_pause, SELDOM_SECONDS) if who <= memory.engines_asked else AGAIN_SECONDS
+        memory.engines_pause, memory.engines_asked = pause, who
+        memory.engines_again = now + pause  # whatever comes of it
         documents = await self._asker.ask([pod for pod, _ in silent], "/facts", _ANSWER_BYTES)
         news = False
         for pod, restarts in silent:

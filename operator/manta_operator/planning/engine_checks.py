@@ -24,5 +24,12 @@ def problems(spec: LLMDeploymentSpec, facts: ModelFacts | None, accelerator: Acc
 
 def decisions(spec: LLMDeploymentSpec, facts: ModelFacts | None, accelerator: Accelerator) -> tuple[Decision, ...]:
     """Return what is let through although it may not do, or do less than its name says."""
-    said = (*quantization.notes(spec, facts, accelerator), *kernels.notes(spec, accelerator))
+    said = (*quantization.notes(spec, facts, accelerator), *kernels.notes(spec, accelerator), *_draft(spec))
     return tuple(Decision("EngineOption", sentence) for sentence in said)
+
+
+def _draft(spec: LLMDeploymentSpec) -> tuple[str, ...]:
+    speculative = spec.engine.speculative
+    if speculative is None or speculative.model is None:
+        return ()
+    return (f"speculative {speculative.method}: its weights and their KV cache are not counted in status.fit",)

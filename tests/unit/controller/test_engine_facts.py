@@ -108,6 +108,12 @@ async def test_no_answer_is_asked_for_again_but_not_at_once(one, head, answer):
     due(one)
     await one.run()
     assert head.asked == 2
+    memory = one.deployments.get(KEY).memory
+    assert memory.engines_pause == 2 * engine_facts.AGAIN_SECONDS
+    for _ in range(9):
+        due(one)
+        await one.run()
+    assert memory.engines_pause == engine_facts.SELDOM_SECONDS
 
 
 async def test_while_nobody_answers_the_loop_is_not_woken_and_then_it_is(one, head, monkeypatch):
