@@ -197,6 +197,26 @@ PICTURE = """\
 
 
 @pytest.mark.parametrize(
+    ("engine", "line"),
+    [
+        (
+            {"version": "0.32.0", "attentionBackend": "CPU_ATTN", "quantization": "none", "kvCacheTokens": 65536,
+             "speculative": "none"},
+            "  engine      vLLM 0.32.0, attention CPU_ATTN, quantization none, KV cache of 65536 tokens",
+        ),
+        (
+            {"quantization": "auto_gptq", "quantizationKernels": ["MarlinKernel for a", "B for c"], "speculative": "mtp"},
+            "  engine      quantization auto_gptq (MarlinKernel for a, B for c), guesses by mtp",
+        ),
+        ({"kvCacheTokens": 0}, "  engine      KV cache of 0 tokens"),
+    ],
+)  # fmt: skip
+def test_what_the_engines_chose(engine, line):
+    about = body(conditions=conditions("True", "AllServing", ""), engine=engine)
+    assert line in "\n".join(full(picture(about, (), (), ()), NOW, None)).splitlines()
+
+
+@pytest.mark.parametrize(
     ("seconds", "words"),
     [(0, "0s"), (119, "119s"), (120, "2m"), (7199, "119m"), (7200, "2h"), (172799, "47h"), (172800, "2d"), (-5, "0s")],
 )
