@@ -205,8 +205,8 @@ PICTURE = """\
             "  engine      vLLM 0.32.0, attention CPU_ATTN, quantization none, KV cache of 65536 tokens",
         ),
         (
-            {"quantization": "auto_gptq", "quantizationKernels": ["MarlinKernel for a", "B for c"], "speculative": "mtp"},
-            "  engine      quantization auto_gptq (MarlinKernel for a, B for c), guesses by mtp",
+            {"quantization": "auto_gptq", "quantizationKernels": ["AKernel for a", "B for c"], "speculative": "mtp"},
+            "  engine      quantization auto_gptq (AKernel for a, B for c), guesses by mtp",
         ),
         ({"kvCacheTokens": 0}, "  engine      KV cache of 0 tokens"),
     ],
