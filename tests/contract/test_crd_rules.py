@@ -8,6 +8,7 @@ from crd_cases import MINIMAL, problems
 from crd_rule_cases import CASES, Case, engine
 
 from manta_operator.api import names
+from manta_operator.api.crd import llmdeployment_schema
 from manta_operator.api.flags import ARGS_RULES, PLANNED_FLAGS, PLUGINS
 from manta_operator.api.rules import RULES
 
@@ -106,3 +107,13 @@ def body(spec: dict[str, Any], metadata: dict[str, Any] | None = None) -> dict[s
     changed["spec"] |= copy.deepcopy(spec)
     changed["metadata"] |= metadata or {}
     return changed
+
+
+def test_an_object_that_took_adapters_by_flags_may_still_be_scaled() -> None:
+    """The API server leaves an unchanged list alone, but looks at spec as soon as anything in it changes."""
+    schema = llmdeployment_schema()
+    stored = schema.default(body(engine(args=["--enable-lora", "--lora-modules=sql=/adapters/sql"])))
+    scaled = copy.deepcopy(stored)
+    scaled["spec"]["replicas"] = 3
+    assert schema.validate(scaled, stored) == ()
+    assert [str(error) for error in schema.validate(stored)] == [flag_message("--enable-lora")]

@@ -54,6 +54,8 @@ LORA_RULES = (
 MODULES_RULES = (
     Rule(
         "has(self.engine.lora) || self.model.adapters.size() > 0 || "
+        # Of an object from before the fields, which an API server lets stand: it may be scaled, too.
+        "self.engine.args.exists(a, a.matches('^--enable[-_]lora$')) || "
         "!self.engine.args.exists(a, a.matches('^--lora[-_]m(o(d(u(l(e(s)?)?)?)?)?)?(=|$)'))",
         "--lora-modules needs an engine that is started for adapters: set spec.engine.lora, {} is enough",
         field_path=".engine.args",

@@ -54,6 +54,11 @@ class Parts:
     env: tuple[Object, ...] = ()
     """Of the engine."""
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the engine's variables."""
+        return frozenset(variable["name"] for variable in self.env)
+
 
 def parts(deployment: LLMDeployment, state: Object) -> Parts:
     """Return what the pod template gets; `state` is the mount of the pod's notes, where fetches are told of."""

@@ -94,7 +94,8 @@ def _container(deployment: LLMDeployment, choice: Choice, accelerator: Accelerat
             *_group_token(deployment, choice),
             *_cpu_request(deployment),
             *beside.env,
-            *(var.model_dump(exclude_none=True) for var in spec.engine.env),
+            # An object from before the rule may have one of them, too: a name twice is refused.
+            *(var.model_dump(exclude_none=True) for var in spec.engine.env if var.name not in beside.names),
         ],
         "ports": [
             {"name": "http", "containerPort": names.ENGINE_PORT},

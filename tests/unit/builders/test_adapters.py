@@ -70,6 +70,16 @@ def test_room_for_adapters_is_what_vllm_is_started_with():
     assert listed(engine=ROOM) == {"hash": listed(engine=ROOM)["hash"], "adapters": []}
 
 
+def test_a_variable_from_before_the_rule_is_there_once():
+    mine = {"name": "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "value": "0"}
+    engine, _ = pod(SQL, engine={"env": [mine, {"name": "A", "value": "b"}]})["containers"]
+    found = [each for each in engine["env"] if each["name"] == mine["name"]]
+    assert found == [mine | {"value": "True"}]
+    assert {"name": "A", "value": "b"} in engine["env"]
+    (alone,) = pod(engine={"env": [mine]})["containers"]
+    assert mine in alone["env"], "without adapters it is the user's"
+
+
 def test_the_list_is_not_in_the_pods():
     assert revision(SQL) == revision(SQL | {"revision": "v2"}) == revision(SQL | {"name": "x"}) == revision(engine=ROOM)
     assert revision(SQL, engine=ROOM) == revision(engine=ROOM), "nor does it matter whether the room was asked for"
