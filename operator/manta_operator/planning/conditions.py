@@ -17,6 +17,7 @@ Types are adjectives, reasons one CamelCase word, messages sentences with number
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from manta_operator.api import names
 from manta_operator.planning import engine_facts
 from manta_operator.planning.adapters import verdict
 from manta_operator.planning.ends import ended
@@ -34,6 +35,7 @@ _SHOWN = 3
 MESSAGE_LIMIT = 4096
 """Characters of a message that are kept."""
 _CHECK_THE_MODEL = "check spec.model.uri, revision, credentialsSecret and cache"
+_CHECK_THE_DRAFT = "check spec.engine.speculative.model, and spec.model.cache"
 _RENEW_THE_IMAGE = (
     "spec.engine.image is older than the operator, and its runtime fetches no weights: "
     "name the image of manta/runtime that belongs to the operator"
@@ -68,7 +70,8 @@ def _model_available(situation: Situation) -> Condition:
     unfetched = [pod for pod in situation.observed.pods if pod.problem and cannot_fetch(pod.problem)]
     if unfetched:
         said = "; ".join(f"pod {pod.name}: {pod.problem}" for pod in unfetched[:_SHOWN])
-        remedy = _RENEW_THE_IMAGE if too_old(said) else _CHECK_THE_MODEL
+        remedy = _CHECK_THE_DRAFT if names.FETCH_DRAFT_CONTAINER in said else _CHECK_THE_MODEL
+        remedy = _RENEW_THE_IMAGE if too_old(said) else remedy
         return Condition("ModelAvailable", "False", "NotFetched", f"{said}; {remedy}")
     if said := fetching(situation.observed.pods):
         return Condition("ModelAvailable", "Unknown", "Fetching", said)

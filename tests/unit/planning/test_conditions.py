@@ -285,3 +285,12 @@ def test_the_transition_time_moves_with_the_status_alone():
 def test_the_message_of_ready_counts_in_english(replicas, words):
     groups = [group(index=index) for index in range(replicas)]
     assert conditions(situation(replicas=replicas, groups=groups))[-1].message == words
+
+
+@pytest.mark.parametrize(
+    ("container", "words"),
+    [("fetch", "check spec.model.uri"), ("fetch-draft", "check spec.engine.speculative.model")],
+)
+def test_which_weights_cannot_be_fetched(container, words):
+    problem = f"CrashLoopBackOff: back-off 10s restarting failed container={container} pod=demo-new-0-0"
+    assert words in message("ModelAvailable", situation(groups=[BORN], pods=[pod(problem=problem)]))
