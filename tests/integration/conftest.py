@@ -13,7 +13,16 @@ HERE = Path(__file__).parent
 TEST_SECONDS = 240
 """What comes true ends its wait at once; the rest is for machines that have much else to do."""
 SLEEP = ["sleep", "600"]
-LONG = ("test_traffic", "test_health", "test_rollout", "test_deletion", "test_operator_faults", "test_operator_chaos")
+LONG = (
+    "test_group_starts",
+    "test_group_faults",
+    "test_traffic",
+    "test_health",
+    "test_rollout",
+    "test_deletion",
+    "test_operator_faults",
+    "test_operator_chaos",
+)
 
 
 def pytest_collection_modifyitems(items):
