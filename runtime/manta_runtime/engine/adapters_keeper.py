@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ class AdapterKeeper:
         self._ours: dict[str, str] = {}
         self._attempts: dict[str, Attempt] = {}
         self._doing: Step | None = None
+        self._awaited = asyncio.Event()
         self._others: Callable[[], Mapping[int, Mapping[str, Copy]]] = dict
 
     @property
@@ -73,13 +75,17 @@ class AdapterKeeper:
                 await self.turn(serving)
             except Exception:
                 log.exception("a bug of the adapters' keeper; the engine serves on")
-            await asyncio.sleep(_LOOK_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._awaited.wait()
+            self._awaited.clear()
 
     async def until_settled(self, deadline: float, tell: Callable[[str], None]) -> None:
         """Wait until each adapter is loaded or has failed, until `deadline` (monotonic seconds) at most.
 
         `tell` is told what is waited for.
         """
+        self._awaited.set()
         while self.copies.asked_for and not (self._listed is not None and is_settled(self.view)):
             waiting = [seen.name for seen in self.seen() if seen.state not in ("Loaded", "Failed")]
             tell(f"its adapters are not loaded yet: {', '.join(waiting[:5]) or 'the list is being read'}")

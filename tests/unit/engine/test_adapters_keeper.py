@@ -192,6 +192,20 @@ async def test_one_waits_for_all_to_be_settled_and_is_told_for_what(scene, monke
     await asyncio.wait_for(scene.keeper.until_settled(time.monotonic() - 1, said.append), 20)
 
 
+async def test_who_waits_for_it_is_not_kept_waiting_for_its_next_look(scene, monkeypatch):
+    monkeypatch.setattr(adapters_keeper, "_LOOK_SECONDS", 3600)
+    serving = asyncio.Event()
+    scene.want(a="one")
+    running = asyncio.create_task(scene.keeper.run(dict, serving.is_set))
+    async with asyncio.timeout(20):
+        while not scene.keeper.copies.wanted.hash:  # noqa: ASYNC110 - it looks on its own
+            await asyncio.sleep(0.01)
+        serving.set()
+        await scene.keeper.until_settled(math.inf, str)
+    assert scene.states() == {"a": ("Loaded", "")}
+    running.cancel()
+
+
 async def test_a_bug_ends_neither_the_keeper_nor_the_engine(scene, monkeypatch, caplog):
     monkeypatch.setattr(adapters_keeper, "_LOOK_SECONDS", 0.01)
     scene.want(a="one")
