@@ -146,7 +146,7 @@ traffic: install-dev ## Send requests while things change, and count the lost on
 
 .PHONY: faults
 faults: model ## Kill and freeze each kind of process of real engines under requests (ONLY="GCS", RATE=3)
-	@PYTHONPATH=benchmarks:operator $(BIN)/python -m faults.main $(if $(RATE),--rate=$(RATE)) $(if $(ONLY),--only='$(ONLY)')
+	@PYTHONPATH=benchmarks:operator $(BIN)/python -m faults.main $(if $(RATE),--rate=$(RATE)) $(if $(ONLY),--only="$(ONLY)")
 
 .PHONY: starts
 starts: model ## Start a real group of two pods in random order, each must serve a token (COUNT=20, SEED=7)
@@ -191,7 +191,7 @@ verify: docs chart golden-update ## Regenerate everything and fail if that chang
 .PHONY: images
 images: ## Build the container images with docker buildx, podman or buildah (IMAGE_PREFIX, TAG, ONLY='router', PUSH=1)
 	@$(ANY_PYTHON) tools/images.py $(if $(IMAGE_PREFIX),--prefix=$(IMAGE_PREFIX)) $(if $(TAG),--tag=$(TAG)) \
-	  $(if $(ONLY),--only='$(ONLY)') $(if $(filter-out 0,$(PUSH)),--push) $(if $(ARGS),-- $(ARGS))
+	  $(if $(ONLY),--only="$(ONLY)") $(if $(filter-out 0,$(PUSH)),--push) $(if $(ARGS),-- $(ARGS))
 
 .PHONY: lock
 lock: ## Write requirements/constraints.txt: the exact versions in .venv
