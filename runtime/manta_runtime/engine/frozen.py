@@ -19,7 +19,7 @@ import psutil
 from manta_runtime.engine.failure import FROZEN, EngineFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 log = logging.getLogger("manta.engine")
 
@@ -119,8 +119,10 @@ class Watch:
                 self.gone.append(f"{before[process]} (process {process[0]})")
                 log.warning("%s has ended", self.gone[-1])
 
-    def words(self) -> str:
-        """Return which processes had ended before, as the end of a sentence; "" for none."""
+    def words(self, said: Sequence[str] = ()) -> str:
+        """Return which processes had ended before, as the end of a sentence; "" for none. `said` is known better."""
+        if said:
+            return f"; before that {', '.join(said)}"
         return f"; before that {', '.join(self.gone[:_TOLD])} had ended" if self.gone else ""
 
 

@@ -235,9 +235,9 @@ class _Head:
             if self._group.lost:
                 raise EngineFailure(f"{self._group.lost}: the group starts again", code=GROUP_OVER)
             if self._ray and self._ray.exit_code is not None:
-                raise EngineFailure(
-                    f"Ray ended with code {self._ray.exit_code}{self._processes.words()}: the group starts again"
-                )
+                code = await self._ray.wait()
+                before = self._processes.words(self._ray.causes)
+                raise EngineFailure(f"Ray ended with code {code}{before}: the group starts again")
             reap_orphans([child for child in (self._vllm, self._ray) if child])
             if self._group.leaving:
                 self.over = f"rank {self._group.leaving[0]} is being stopped, so the whole group drains"

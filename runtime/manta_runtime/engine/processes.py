@@ -52,10 +52,14 @@ def kill_descendants() -> None:
 
 
 class Child:
-    """A running child process in a session of its own, so that a Ctrl-C in a terminal reaches only the launcher."""
+    """A running child process in a session of its own, so that a Ctrl-C in a terminal reaches only the launcher.
+
+    `causes`: what it has said of why it ends, for the sentence that ends the launcher.
+    """
 
     def __init__(self, name: str, process: asyncio.subprocess.Process, relay: Relay | None = None) -> None:
         self.name = name
+        self.causes: list[str] = []
         self._process = process
         self._relay = relay
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import socket
 from collections import deque
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _ATTEMPTS = 3
 _STOP_GRACE = 2.0
 _LAST_WORDS = 12
+_DIED = re.compile(r"(\w+) \[exit code=(-?\d+)\]")
+"""What `ray start --block` says of the process whose end it ends for."""
 
 
 async def start_ray(
@@ -38,9 +41,12 @@ async def start_ray(
     when it is not, after three attempts.
     """
     words: deque[str] = deque(maxlen=_LAST_WORDS)
+    causes: list[str] = []
 
     def listen(line: str) -> None:
         words.append(line)
+        if died := _DIED.search(line):
+            causes.append(f"{died[1]} ended with {died[2]}")
         if hear:
             hear(line)
 
@@ -49,8 +55,10 @@ async def start_ray(
         await asyncio.to_thread(shutil.rmtree, settings.ray_folder, ignore_errors=True)
         await asyncio.to_thread(settings.ray_folder.mkdir, parents=True)
         words.clear()
+        causes.clear()
         command = ray_command(settings, address, free_port(settings.pod_ip))
         child = await Child.start("ray", command, environment, listen)
+        child.causes = causes
         try:
             published = await _published_address(child, settings.ray_folder / "ray_current_cluster")
         except asyncio.CancelledError:

@@ -180,7 +180,7 @@ class _Worker:
                 follow.result()
             elif ended.done() and not self._stop.asked.is_set():
                 raise EngineFailure(
-                    f"{child.name} ended with code {ended.result()}{processes.words()}: this rank is lost",
+                    f"{child.name} ended with code {ended.result()}{processes.words(child.causes)}: this rank is lost",
                     code=ended.result() or 1,
                 )
         finally:

@@ -83,6 +83,7 @@ async def test_which_process_ended_first_is_told(monkeypatch):
             while not watch.gone:  # noqa: ASYNC110 - the kernel has no events
                 await asyncio.sleep(0.02)
         assert watch.words() == f"; before that VLLM::EngineCore (process {core.pid}) had ended"
+        assert watch.words(["gcs_server ended with -9"]) == "; before that gcs_server ended with -9"
         server.kill()
         await server.wait()
         await asyncio.sleep(0.3)
