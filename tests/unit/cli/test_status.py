@@ -4,7 +4,6 @@ import itertools
 import json
 from datetime import UTC, datetime
 
-import click
 import pytest
 import yaml
 
@@ -87,24 +86,6 @@ def test_all_namespaces(cluster, manta):
     assert manta("status", "-n", "team", kubeconfig=kubeconfig).stdout.splitlines()[1].split()[0] == "a"
     both = manta("status", "-A", "-n", "team", kubeconfig=kubeconfig)
     assert (both.exit_code, "exclude each other" in both.stderr) == (2, True)
-
-
-def test_adapters_have_a_row_and_one_for_each_replica_that_lacks_them():
-    def row(replica, state, message=""):
-        return {"replica": replica, "pod": f"tiny-1a2b3c4d-{replica}-0", "state": state, "message": message}
-
-    adapters = [
-        {"name": "sql", "loaded": 2, "replicas": [row(0, "Loaded"), row(1, "Loaded")]},
-        {"name": "chat", "loaded": 1, "replicas": [row(1, "Failed", "rank 64 is too high"), row(0, "Loaded")]},
-    ]
-    lines = [click.unstyle(line) for line in full(picture(body(adapters=adapters), [], [], []), NOW, None)]
-    start = lines.index("Adapters")
-    assert [line.split(maxsplit=4) for line in lines[start + 1 : start + 4]] == [
-        ["ADAPTER", "LOADED", "STATE", "POD", "MESSAGE"],
-        ["sql", "2", "Loaded"],
-        ["chat", "1", "Failed", "tiny-1a2b3c4d-1-0", "rank 64 is too high"],
-    ]
-    assert "Adapters" not in map(click.unstyle, full(picture(body(), [], [], []), NOW, None))
 
 
 @pytest.mark.parametrize(
