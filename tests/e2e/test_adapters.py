@@ -96,9 +96,10 @@ async def replaced_under_a_stream(group: AdapterGroup, hub: FakeHub) -> dict[str
     stream = asyncio.create_task(streamed(group, begun))
     await begun.wait()
     hub.files = adapter_files(9)
-    group.want(entry := group.entry("poet", URI, endpoint=hub.endpoint, revision="v1"))
+    entry = group.entry("poet", URI, endpoint=hub.endpoint, revision="v1")
+    await group.until_loaded("poet", entry)
+    assert not stream.done(), "it was to be replaced under a stream: make that longer"
     assert await stream == before
-    await group.until("poet", "Loaded")
     assert await whole(group) != before
     return entry
 
@@ -149,8 +150,7 @@ async def test_nobody_is_refused_while_a_revision_takes_the_place_of_another(hub
 
         clients = [asyncio.create_task(keep_asking()) for _ in range(4)]
         for revision in ("v1", "main", "v1", "main"):
-            group.want(group.entry("poet", URI, endpoint=hub.endpoint, revision=revision))
-            await group.until("poet", "Loaded")
+            await group.until_loaded("poet", group.entry("poet", URI, endpoint=hub.endpoint, revision=revision))
         ended.set()
         await asyncio.gather(*clients)
         print(f"{len(served)} served, {len(refused)} refused: {refused[:3]}")

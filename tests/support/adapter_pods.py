@@ -179,6 +179,11 @@ class AdapterGroup:
         except TimeoutError:
             raise AssertionError(f"{name} never was {state} {words}: {seen}\n{self.logs()}") from None
 
+    async def until_loaded(self, name: str, *entries: dict[str, object]) -> None:
+        """Ask for these adapters, and wait until the head has read that, and has loaded the one of this name."""
+        await self.until_told(self.want(*entries))
+        await self.until(name, "Loaded")
+
     async def until_told(self, digest: str) -> list[str]:
         """Wait until the head has read this list and has left nothing to unload; returns the names it tells."""
         async with asyncio.timeout(self.seconds):
