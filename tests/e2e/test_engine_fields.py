@@ -100,7 +100,6 @@ async def test_the_engine_takes_the_fields_and_says_so(box, client):
     assert (told["maxModelLen"], told["quantization"]) == (LENGTH, "none")
     assert status["engine"] == {
         "version": told["version"],
-        "attentionBackend": "CPU_ATTN",
         "quantization": "none",
         "kvCacheDtype": told["kvCacheDtype"],
         "kvCacheTokens": status["fit"]["kvCacheTokens"],
