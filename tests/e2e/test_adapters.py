@@ -21,7 +21,7 @@ BAD = {
     "text": (adapter_files(4) | {"adapter_model.safetensors": b"hello"}, "header too small"),
     "config": (adapter_files(4) | {"adapter_config.json": b"{"}, "Expecting property name enclosed in double quotes"),
 }
-LONG = {"model": "poet", "prompt": "What is a manta", "max_tokens": 300, "temperature": 0, "ignore_eos": True}
+LONG = {"model": "poet", "prompt": "What is a manta", "max_tokens": 900, "temperature": 0, "ignore_eos": True}
 
 
 @pytest.fixture
@@ -92,11 +92,15 @@ async def test_the_life_of_adapters_on_a_real_engine(hub, tmp_path):
 
 async def replaced_under_a_stream(group: AdapterGroup, hub: FakeHub) -> dict[str, object]:
     """What is in the making ends as it began, what comes after is of the new revision; returns the new entry."""
+    poet, entry, other = (
+        group.entry(name, URI, endpoint=hub.endpoint, **revision)
+        for name, revision in (("poet", {}), ("poet", {"revision": "v1"}), ("other", {"revision": "v1"}))
+    )
+    hub.files = adapter_files(9)
+    await group.until_loaded("other", poet, other)  # so that nothing has to be fetched under the stream
     before, begun = await whole(group), asyncio.Event()
     stream = asyncio.create_task(streamed(group, begun))
     await begun.wait()
-    hub.files = adapter_files(9)
-    entry = group.entry("poet", URI, endpoint=hub.endpoint, revision="v1")
     await group.until_loaded("poet", entry)
     assert not stream.done(), "it was to be replaced under a stream: make that longer"
     assert await stream == before
