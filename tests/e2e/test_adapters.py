@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-import signal
 from pathlib import Path
 
+import psutil
 import pytest
 from adapter_pods import AdapterGroup
 from fetch_hub import FakeHub
@@ -123,8 +123,9 @@ async def bad_ones_are_told(
 async def started_again(group: AdapterGroup) -> None:
     """An engine that starts again has its adapters before it is ready."""
     (engine,) = group.running("engine")
-    engine.send_signal(signal.SIGKILL)
-    await engine.wait()
+    for process in psutil.Process(engine.pid).children(recursive=True):
+        process.kill()
+    assert await engine.wait() != 0
     await group.start_engine(0)
     await group.until_ready()
     assert (await group.ask("poet"))[0] == 200
