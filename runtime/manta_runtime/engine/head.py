@@ -192,9 +192,10 @@ class _Head:
             if probing.done():
                 probing.result()
             code = ended.result()
+            unasked = "" if code else ", though nobody told it to"
             hints = self._processes.words() + describe_silent(self._group, time.monotonic())
             raise EngineFailure(
-                f"vLLM ended by itself with code {code}{hints}; its own last words are above", code=code or 1
+                f"vLLM ended by itself with code {code}{unasked}{hints}; its own last words are above", code=code or 1
             )
         finally:
             probing.cancel()

@@ -101,7 +101,7 @@ async def test_an_engine_that_ends_well_unasked_is_a_failure_too(start):
     pod = start()
     await pod.until_ready()
     await pod.engine("exit/0")
-    with pytest.raises(EngineFailure) as failure:
+    with pytest.raises(EngineFailure, match="with code 0, though nobody told it to") as failure:
         await pod.task
     assert failure.value.code == 1
 
