@@ -151,9 +151,13 @@ class AdapterKeeper:
         if problem:
             return problem
         await self._client.unload(trial)
-        # From here to the next line, 2 ms, nobody is answered: a request that comes while vLLM loads waits for it.
-        await self._client.unload(step.name)
+        # Right behind each other: between the two the name is nobody's; a request that comes while vLLM loads waits.
+        unloading = asyncio.create_task(self._client.unload(step.name))
+        await asyncio.sleep(0)
         problem = await self._load(step.name, step.path)
+        await unloading
+        # The second overtook the first: the name was still taken.
+        problem = problem and await self._load(step.name, step.path)
         if problem and await self._load(step.name, step.old):
             log.warning("adapter %s: the one of before cannot be loaded again either", step.name)
         return problem
