@@ -194,6 +194,16 @@ CASES = [
          engine(chunkedPrefill=False, maxModelLen=4096, maxNumBatchedTokens=4096)),
     Case("fewer tokens than requests", "every running request computes", "spec.engine.maxNumBatchedTokens",
          engine(maxNumSeqs=64, maxNumBatchedTokens=63), engine(maxNumSeqs=64, maxNumBatchedTokens=64)),
+    *(
+        Case(f"{option} with {backend}", rule, f"spec.engine.structuredOutputs.{option}",
+             engine(structuredOutputs={option: True} | ({"backend": backend} if backend else {})),
+             engine(structuredOutputs={option: True, "backend": "guidance"}))
+        for option, rule, backends in (
+            ("disableAnyWhitespace", "only xgrammar and guidance can", ("", "outlines")),
+            ("disableAdditionalProperties", "only guidance knows it", ("", "xgrammar")),
+        )
+        for backend in backends
+    ),
     Case("no flag", FLAG[:40], "spec.engine.args", engine(args=["--a", "b"]), engine(args=["--a=b"]), FLAG + "b"),
     Case("short", FLAG[:40], "spec.engine.args", engine(args=["-tp=2"]), engine(args=["--a"]), FLAG + "-tp=2"),
     Case(

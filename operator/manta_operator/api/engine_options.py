@@ -62,8 +62,9 @@ class StructuredOutputs(Frozen):
     backend: StructuredOutputsBackend = "auto"
     """What holds them, in vLLM's words. auto: vLLM chooses for each request."""
     disable_any_whitespace: bool = False
-    """JSON without free white space: some models otherwise never stop writing it. xgrammar and guidance only."""
+    """JSON without free white space: some models otherwise never stop writing it. xgrammar and guidance only,
+    named in backend."""
     disable_additional_properties: bool = False
-    """Take objects of a JSON schema to have no more properties than it names. guidance only."""
+    """Take objects of a JSON schema to have no more properties than it names. guidance only, named in backend."""
     enable_in_reasoning: bool = False
     """Hold the reasoning to it, too, and not only the answer after it."""

@@ -33,6 +33,19 @@ ENGINE_RULES = (
         "raise it, or lower maxNumSeqs",
         field_path=".engine.maxNumBatchedTokens",
     ),
+    Rule(
+        "!self.engine.structuredOutputs.disableAnyWhitespace || "
+        "self.engine.structuredOutputs.backend in ['xgrammar', 'guidance']",
+        "only xgrammar and guidance can leave white space out, and with auto vLLM does not start: "
+        "name one of them in backend, or leave this out",
+        field_path=".engine.structuredOutputs.disableAnyWhitespace",
+    ),
+    Rule(
+        "!self.engine.structuredOutputs.disableAdditionalProperties || "
+        "self.engine.structuredOutputs.backend == 'guidance'",
+        "only guidance knows it, and with another backend vLLM does not start: set backend: guidance, or leave this out",
+        field_path=".engine.structuredOutputs.disableAdditionalProperties",
+    ),
 )
 
 _GUESSES_FROM_TEXT = "self.method in ['ngram', 'ngram_gpu']"
