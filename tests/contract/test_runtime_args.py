@@ -71,6 +71,7 @@ def test_the_launcher_accepts_what_is_rendered(deployment):
         assert settings.accelerator == ("cpu" if deployment.spec.accelerator.type == "cpu" else "gpu")
         assert settings.startup_seconds == deployment.spec.engine.startup_seconds
         assert settings.drain_seconds == deployment.spec.rollout.drain_seconds
+        assert settings.hang_seconds == deployment.spec.engine.hang_seconds
         head = f"{plan.groups[0].name}-0"
         assert settings.head == f"{head}.{deployment.name}-group.{deployment.namespace}.svc"
         assert settings.pod_name == env["POD_NAME"] == f"{plan.groups[0].name}-{rank}"

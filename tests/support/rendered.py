@@ -96,6 +96,7 @@ SPECS: dict[str, Object] = {
             "args": ["--seed=7"],
             "resources": {"cpu": "1500m", "memory": "8Gi"},
             "startupSeconds": 60,
+            "hangSeconds": 900,
         },
     },
     "ngram": {

@@ -43,7 +43,8 @@ ENGINE_RULES = (
     Rule(
         "!self.engine.structuredOutputs.disableAdditionalProperties || "
         "self.engine.structuredOutputs.backend == 'guidance'",
-        "only guidance knows it, and with another backend vLLM does not start: set backend: guidance, or leave this out",
+        "only guidance knows it, and with another backend vLLM does not start: "
+        "set backend: guidance, or leave this out",
         field_path=".engine.structuredOutputs.disableAdditionalProperties",
     ),
 )

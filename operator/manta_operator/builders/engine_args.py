@@ -31,7 +31,7 @@ def launcher_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelera
         f"--accelerator={'cpu' if accelerator.is_cpu else 'gpu'}",
         f"--accelerators-per-pod={shape.per_pod}",
         f"--startup-seconds={spec.engine.startup_seconds}",
-        f"--hang-seconds={spec.engine.hang_seconds}",
+        *_hang(spec.engine),
         f"--drain-seconds={spec.rollout.drain_seconds}",
         *([f"--adapters={WANTED}"] if lora_of(spec) else []),
     ]
@@ -63,6 +63,12 @@ def vllm_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelerator)
 def served_names(deployment: LLMDeployment) -> tuple[str, ...]:
     """Return the names clients may ask for, the canonical one first."""
     return deployment.spec.model.served_names or (deployment.name,)
+
+
+def _hang(engine: EngineSpec) -> list[str]:
+    # The default is the launcher's, too: an older image, which does not know the flag, goes on serving without it.
+    default = EngineSpec.model_fields["hang_seconds"].default
+    return [] if engine.hang_seconds == default else [f"--hang-seconds={engine.hang_seconds}"]
 
 
 def _memory(engine: EngineSpec, accelerator: Accelerator) -> list[str]:

@@ -31,11 +31,15 @@ _MEANS = (
         "this CPU has no AVX-512, which 4-bit weights with 16-bit activations need; W8A8 and W4A8 do without",
     ),
     (
+        re.compile(r"No such (?:option:? '?--(?:hang-seconds|adapters)|command '?adapters)\b"),
+        "spec.engine.image is older than the operator: name the image of manta/runtime that belongs to it",
+    ),
+    (
         re.compile(r"Failed to find a kernel that can implement"),
         "vLLM has no kernel on this accelerator for how the checkpoint is quantized",
     ),
 )
-"""What words of vLLM mean that name the place in its code, and not what is wrong."""
+"""What words mean that name the place in the code, or a flag that only an operator writes, and not what is wrong."""
 _UNFETCHED = re.compile(
     r"""\b(?:RepositoryNotFound|GatedRepo|RevisionNotFound|EntryNotFound|LocalEntryNotFound|HfHubHTTP|HFValidation)Error\b
     | is\ not\ a\ local\ folder\ and\ is\ not\ a\ valid\ model\ identifier

@@ -127,3 +127,10 @@ def test_a_length_that_the_model_has_not_deploys_nothing():
     refused = desire(deployment(engine={"maxModelLen": 10**6}), LLAMA_8B, Observed())
     assert isinstance(refused, tuple)
     assert "ropeScaling" in str(refused[0])
+
+
+@pytest.mark.parametrize(("seconds", "flags"), [(300, []), (900, ["--hang-seconds=900"])])
+def test_an_older_launcher_is_told_of_a_hang_only_where_it_is_asked_for(seconds, flags):
+    # Stored objects keep the image of the day they were made, and a flag that it does not know ends it.
+    args = pod(engine={"hangSeconds": seconds})["containers"][0]["args"]
+    assert [arg for arg in args if arg.startswith("--hang")] == flags

@@ -108,6 +108,9 @@ def test_an_image_without_fetch_is_told_from_a_model_that_cannot_be_had():
             "ValueError: Failed to find a kernel that can implement the WNA16 linear layer. Reasons:",
             "vLLM has no kernel",
         ),
+        ("Error: No such option '--hang-seconds'. Did you mean '--drain-seconds'?", "spec.engine.image is older"),
+        ("Error: No such option: --adapters", "spec.engine.image is older"),
+        ("Error: No such command 'adapters'.", "spec.engine.image is older"),
     ],
 )
 def test_words_that_name_the_code_are_explained(said, means):
