@@ -19,6 +19,7 @@ _KEYS = (
     "seq_len",
 )
 _COUNTED_ALREADY = ("su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling")
+_LONGROPE = ("longrope", "su")
 _PLAIN = ("default", "mrope")
 SEVERAL = "several kinds"
 
@@ -33,6 +34,16 @@ def longest_context(config: Mapping[str, Any]) -> int | None:
     factors = [rope.get("factor") for rope in _ropes(config) if _kind(rope) not in (*_COUNTED_ALREADY, *_PLAIN)]
     known = [factor for factor in factors if isinstance(factor, int | float) and factor > 0]
     return int(length * known[-1]) if known else length
+
+
+def default_context(config: Mapping[str, Any]) -> int | None:
+    """Return the length in tokens that vLLM takes unless it is told one; None where the config does not say it.
+
+    Of longrope that is the length from before it: the longer one costs short prompts some quality.
+    """
+    original = config.get("original_max_position_embeddings")
+    extended = any(_kind(rope) in _LONGROPE for rope in _ropes(config))
+    return original if extended and isinstance(original, int) and original > 0 else longest_context(config)
 
 
 def own_scaling(config: Mapping[str, Any]) -> str | None:

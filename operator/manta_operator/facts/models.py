@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from manta_operator.api.printable import printable
 from manta_operator.facts import attention, context, kv_cache
 
 _BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0}
@@ -18,6 +19,7 @@ _TENSOR_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _EXPERT_COUNTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
 """Where vLLM looks for the number of experts, in its order (transformers_utils/model_arch_config_convertor.py)."""
 _EXPERT_TENSORS = ".experts."
+_WORDS_LIMIT = 256
 _HEADER_LIMIT = 100 * 2**20  # the safetensors format refuses longer headers
 
 
@@ -26,8 +28,9 @@ class ModelFacts:
     """Architecture of a decoder-only model.
 
     `weights_bytes` is the sum over the checkpoint's tensors, None if unknown; `max_positions` the longest context in
-    tokens; `dtype_bytes` the bytes of one unquantized parameter; `parameters` how many the checkpoint holds, None where
-    that is unknown or some are quantized. `latent_dim` is what multi-head latent attention caches for a token and layer
+    tokens, `default_positions` the one that vLLM takes where nobody asks for more (None: the longest); `dtype_bytes`
+    the bytes of one unquantized parameter; `parameters` how many the checkpoint holds, None where that is unknown or
+    some are quantized. `latent_dim` is what multi-head latent attention caches for a token and layer
     instead of keys and values (None: it does not). `unmodelled` names what the arithmetic of the KV cache cannot count.
     `quantization` is the checkpoint's quant_method, `rope_scaling` how the model scales its positions itself.
     `experts` are those of one layer that a router chooses from (0: none), `expert_share` what they are of the weights.
@@ -51,6 +54,7 @@ class ModelFacts:
     experts: int = 0
     expert_share: float = 0.0
     kv_cache_dtype: str | None = None
+    default_positions: int | None = None
 
     @property
     def kv_bytes_per_token(self) -> float:
@@ -84,26 +88,32 @@ def from_config(
     dtype = text.get("dtype") or text.get("torch_dtype") or "bfloat16"
     quantization = _quantization(config)
     architectures = config.get("architectures")
-    latent = _integer(text, "kv_lora_rank", default=0)
+    latent, scaling = _integer(text, "kv_lora_rank", default=0), context.own_scaling(text)
     return ModelFacts(
-        architecture=str(architectures[0]) if isinstance(architectures, list) and architectures else "unknown",
+        architecture=_word(architectures[0] if isinstance(architectures, list) and architectures else "unknown"),
         layers=_integer(text, "num_hidden_layers"),
         hidden_size=hidden,
         attention_heads=heads,
         kv_heads=_integer(text, "num_key_value_heads", default=heads),
         head_dim=_integer(text, "head_dim", default=hidden // max(1, heads)),
         max_positions=context.longest_context(text),
-        rope_scaling=context.own_scaling(text),
+        default_positions=context.default_context(text),
+        rope_scaling=None if scaling is None else _word(scaling),
         dtype_bytes=_BYTES.get(str(dtype), 2.0),
-        quantization=str(quantization.get("quant_method") or "unknown").lower() if quantization else None,
+        quantization=_word(quantization.get("quant_method") or "unknown").lower() if quantization else None,
         weights_bytes=weights_bytes,
         parameters=None if quantization else parameters,
         latent_dim=latent + _integer(text, "qk_rope_head_dim", default=0) if latent else None,
-        unmodelled=unmodelled,
+        unmodelled=None if unmodelled is None else _word(unmodelled),
         experts=_experts(text),
         expert_share=expert_share,
         kv_cache_dtype=kv_cache.cached_as(quantization),
     )
+
+
+def _word(said: Any) -> str:
+    """Return what a checkpoint says of itself as it can stand in a status."""
+    return printable(str(said), _WORDS_LIMIT)
 
 
 def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any]:

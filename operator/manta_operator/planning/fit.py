@@ -22,8 +22,7 @@ from manta_operator.api.models import EngineSpec, LLMDeploymentSpec
 from manta_operator.api.quantity import parse_quantity
 from manta_operator.facts.accelerators import OTHER, Accelerator, catalog, find
 from manta_operator.facts.models import ModelFacts
-from manta_operator.planning import engine_checks
-from manta_operator.planning.context import allowed_length
+from manta_operator.planning import context, engine_checks
 from manta_operator.planning.problems import Problem
 from manta_operator.planning.shape import Shape, cut, tensor_candidates
 from manta_operator.planning.shape_problems import advice, problems
@@ -119,7 +118,7 @@ def judge(spec: LLMDeploymentSpec, shape: Shape, accelerator: Accelerator, facts
     loaded = loaded_bytes(spec.engine, facts)
     if isinstance(loaded, str):
         return Fit("Unknown", loaded)
-    length = spec.engine.max_model_len or allowed_length(spec.engine, facts)
+    length = context.length(spec.engine, facts)
     weights = bytes_per_rank(loaded, shape, facts)
     if accelerator.memory_bytes is None and not accelerator.is_cpu:
         return Fit("Unknown", _unsized(accelerator, weights), weights, None, None, length)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from manta_operator.facts.context import SEVERAL, longest_context, own_scaling
+from manta_operator.facts.context import SEVERAL, default_context, longest_context, own_scaling
 from manta_operator.facts.models import from_config
 
 LLAMA_3 = {
@@ -41,6 +41,26 @@ LLAMA_3 = {
 )  # fmt: skip
 def test_context(case, config, length, scaling):
     assert (longest_context(config), own_scaling(config)) == (length, scaling), case
+
+
+LONGROPE = {"max_position_embeddings": 131072, "rope_scaling": {"type": "longrope", "long_factor": [1.0]}}
+
+
+@pytest.mark.parametrize(
+    ("case", "config", "length"),
+    [
+        ("plain", {"max_position_embeddings": 2048}, 2048),
+        ("Phi-3 of 128k", LONGROPE | {"original_max_position_embeddings": 4096}, 4096),
+        ("by its old name",
+         LONGROPE | {"original_max_position_embeddings": 4096, "rope_scaling": {"type": "su"}}, 4096),
+        ("vLLM looks beside the scaling, not into it",
+         LONGROPE | {"rope_scaling": {"type": "longrope", "original_max_position_embeddings": 4096}}, 131072),
+        ("Llama 3.1", {"max_position_embeddings": 131072, "rope_scaling": LLAMA_3}, 131072),
+        ("nothing said", {}, None),
+    ],
+)  # fmt: skip
+def test_the_length_that_nobody_asked_for(case, config, length):
+    assert default_context(config) == length, case
 
 
 BASE = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 1}
