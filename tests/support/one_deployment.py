@@ -7,6 +7,8 @@ test decides what the operator has heard of.
 import asyncio
 from collections import Counter
 
+from msgspec import json
+
 from manta_operator.api.crd import custom_resource_definition
 from manta_operator.box.apiserver.server import ApiServer
 from manta_operator.controller.deployments import Deployments
@@ -65,6 +67,7 @@ class Direct:
 
     async def apply(self, obj, subresource=None, manager="manta", *, force=True):
         kind, name, namespace = obj["kind"], obj["metadata"]["name"], obj["metadata"]["namespace"]
+        json.encode(obj)  # as KubeClient does: what has no encoding is not written
         if kind in self.refuse and not subresource:
             raise self.refuse[kind]
         self.writes[kind if not subresource else "status"] += 1

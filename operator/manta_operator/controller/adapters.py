@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 
+from manta_operator.api.printable import printable
 from manta_operator.controller.asking import Asker, heads
 from manta_operator.controller.children import Child
 from manta_operator.controller.deployments import Entry, Object
@@ -24,6 +25,7 @@ SETTLED_SECONDS = 30.0
 _ASKED = 256
 """Heads of a deployment that are asked; of further ones it is said that they do not answer."""
 _ANSWER_BYTES = 524288
+_KEY_LIMIT = 4096
 
 
 class Adapters:
@@ -75,11 +77,16 @@ def wanted(body: Object) -> tuple[str, ...]:
     """Return what tells one list of adapters from another, one text an adapter; the body need not be admitted."""
     try:
         listed = body["spec"]["model"].get("adapters") or ()
-        return tuple(f"{each['name']} {each['uri']} {each.get('revision') or ''}" for each in listed)
+        return tuple(_key(each["name"], each["uri"], each.get("revision") or "") for each in listed)
     except (KeyError, TypeError, AttributeError):  # of another version of the CRD
         return ()
 
 
+def _key(name: str, uri: str, revision: str) -> str:
+    """Return what is the same for what the spec asks for and for how an answer says it."""
+    return printable(f"{name} {uri} {revision}", _KEY_LIMIT)
+
+
 def _settled(answers: Answers, names: tuple[str, ...]) -> bool:
-    have = {f"{name} {each.uri} {each.revision}" for name, each in answers.items() if each.state == "Loaded"}
+    have = {_key(name, each.uri, each.revision) for name, each in answers.items() if each.state == "Loaded"}
     return have == set(names) and len(answers) == len(names)

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from manta_operator.api.adapters import MOST_REPLICAS_TOLD, AdapterSpec, AdapterState, LoraSpec
 from manta_operator.api.models import LLMDeploymentSpec
+from manta_operator.api.printable import printable
 from manta_operator.planning.fit import gib
 from manta_operator.planning.observed import Observed, ObservedGroup
 
@@ -107,7 +108,7 @@ def read_answers(document: Any) -> Answers | None:
     """Read the answer of GET /adapters; None if it is none."""
     try:
         listed = document["adapters"][:_ENTRIES]
-        return {str(entry["name"])[:_NAME_LIMIT]: _answer(entry) for entry in listed}
+        return {printable(str(entry["name"]), _NAME_LIMIT): _answer(entry) for entry in listed}
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         return None
 
@@ -116,10 +117,10 @@ def _answer(entry: Mapping[str, Any]) -> Answer:
     state = str(entry["state"])
     known: AdapterState = next((each for each in _STATES if each == state), "Unknown")
     return Answer(
-        uri=str(entry["uri"])[:_NAME_LIMIT],
-        revision=str(entry.get("revision") or "")[:_NAME_LIMIT],
+        uri=printable(str(entry["uri"]), _NAME_LIMIT),
+        revision=printable(str(entry.get("revision") or ""), _NAME_LIMIT),
         state=known,
-        message=" ".join(str(entry.get("message") or "")[: 4 * _WORDS_LIMIT].split())[:_WORDS_LIMIT],
+        message=printable(str(entry.get("message") or ""), _WORDS_LIMIT),
         bytes=_size(entry.get("bytes")),
         total=_size(entry.get("total")),
     )
@@ -198,7 +199,8 @@ def _row(group: ObservedGroup, told: Answers | None, adapter: AdapterSpec) -> Ro
     answer = told.get(adapter.name)
     if answer is None:
         return Row(group.index, head, "Waiting", f"the pod has not seen the list that names it: {_NEW_LIST}")
-    if (answer.uri, answer.revision) != (adapter.uri, adapter.revision or ""):
+    wanted = [printable(text, _NAME_LIMIT) for text in (adapter.uri, adapter.revision or "")]  # as answers are read
+    if [answer.uri, answer.revision] != wanted:
         former = f"{answer.uri} {answer.revision}".strip()
         return Row(group.index, head, "Waiting", f"the pod still has {former}, not the new list: {_NEW_LIST}")
     return Row(group.index, head, answer.state, answer.words)

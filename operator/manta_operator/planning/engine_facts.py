@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from manta_operator.api.models import EngineSpec, LLMDeploymentSpec
+from manta_operator.api.printable import printable
 from manta_operator.planning.observed import Observed
 from manta_operator.planning.plan import Plan
 from manta_operator.planning.quantization import EXPERTS_ALONE, canonical
@@ -238,10 +239,7 @@ def _length(asked: EngineSpec, facts: EngineFacts, _: bool) -> Verdict | None:
 
 
 def _word(value: Any) -> str | None:
-    """Return a short text without control characters."""
-    if not isinstance(value, str):
-        return None
-    return "".join(letter for letter in value if letter.isprintable())[:_WORDS_LIMIT] or None
+    return printable(value, _WORDS_LIMIT) or None if isinstance(value, str) else None
 
 
 def _count(value: Any) -> int | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from manta_operator.api.printable import printable
 from manta_operator.planning.observed import Fetch, Observed, ObservedPod
 
 TELL_SECONDS = 30.0
@@ -38,13 +39,13 @@ def read_fetch(document: Any) -> Fetch | None:
         left = document["seconds_left"]
         sizes = [int(document["bytes"]), int(document["total"])]
         speeds = [float(document["bytes_per_s"]), 0.0 if left is None else float(left)]
-        state, waiting_for = str(document["state"]), str(document["waiting_for"])
+        state, waiting_for = (printable(str(document[name]), _WORDS_LIMIT) for name in ("state", "waiting_for"))
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
     if not all(0 <= number <= _LARGEST for number in (*sizes, *speeds)):  # NaN is not
         return None
     seconds_left = None if left is None else speeds[1]
-    return Fetch(state[:_WORDS_LIMIT], sizes[0], sizes[1], speeds[0], seconds_left, waiting_for[:_WORDS_LIMIT])
+    return Fetch(state, sizes[0], sizes[1], speeds[0], seconds_left, waiting_for)
 
 
 def told(before: Told | None, asked: Mapping[str, Fetch], now: float) -> Told:

@@ -6,6 +6,8 @@ launcher only says there that vLLM has ended, and a traceback may go on after th
 
 import re
 
+from manta_operator.api.printable import printable
+
 SIGNALS = 128
 """Exit codes above it are this and the number of a signal."""
 _KILLED = {
@@ -39,7 +41,7 @@ _MEANS = (
         "vLLM has no kernel on this accelerator for how the checkpoint is quantized",
     ),
 )
-"""What words mean that name the place in the code, or a flag that only an operator writes, and not what is wrong."""
+"""What words mean that name a place in the code, or a flag that Manta wrote, and not what is wrong."""
 _UNFETCHED = re.compile(
     r"""\b(?:RepositoryNotFound|GatedRepo|RevisionNotFound|EntryNotFound|LocalEntryNotFound|HfHubHTTP|HFValidation)Error\b
     | is\ not\ a\ local\ folder\ and\ is\ not\ a\ valid\ model\ identifier
@@ -77,7 +79,7 @@ def last_words(log: str) -> str:
     if not lines:
         return ""
     words = telling[-1] if telling and _ABOVE.search(lines[-1]) else lines[-1]
-    words = _VLLM.sub("", _STAMP.sub("", words))[:_LIMIT]
+    words = printable(_VLLM.sub("", _STAMP.sub("", words)), _LIMIT)
     means = next((f" ({meaning})" for pattern, meaning in _MEANS if pattern.search(words)), "")
     return words + means
 

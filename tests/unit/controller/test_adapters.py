@@ -107,6 +107,29 @@ async def test_a_failure_is_told_once_and_leaves_the_model_alone(one, head):
     assert 0 < again_in(one) <= adapters.AGAIN_SECONDS
 
 
+@pytest.mark.parametrize("field", ["name", "uri", "revision", "message", "state"])
+async def test_what_has_no_encoding_is_left_out_and_stops_no_status(one, head, field):
+    odd = LOADED | {"state": "Failed", "message": WORDS}
+    head.listed = [odd | {field: f"{odd[field]} \ud800\x1b[2J"}]
+    await one.run()
+    reason = {"name": "Loading", "uri": "Loading", "revision": "Loading", "state": "NotKnown"}.get(
+        field, "AdapterFailed"
+    )
+    assert told(one)[1] == reason
+    text = str(status(one))
+    assert "\\ud800" not in text
+    assert "\\x1b" not in text
+
+
+async def test_an_address_that_is_cleaned_is_still_the_one_that_is_asked_for(one, head):
+    odd = {"uri": "file:///mnt/a\u200bb\xa0c/sql"}
+    want(one, [SQL | odd | {"revision": None}])
+    head.listed = [LOADED | odd | {"revision": None}]
+    await one.run()
+    assert told(one) == ("True", "AllLoaded")
+    assert again_in(one) > adapters.AGAIN_SECONDS
+
+
 async def test_a_new_list_is_asked_about_at_once(one, head):
     await one.settle()
     before = head.asked

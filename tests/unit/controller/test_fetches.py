@@ -155,6 +155,12 @@ async def test_no_answer_ends_the_loop(one, fetcher, answer):
     assert "is not known yet" in one.condition("ModelAvailable")["message"]
 
 
+async def test_what_has_no_encoding_is_left_out_and_stops_no_status(one, fetcher):
+    fetcher.answer |= {"state": "waiting", "waiting_for": "pod-\ud8007 \x1b[2J"}
+    await one.run()
+    assert one.condition("ModelAvailable")["message"].startswith("waits for pod-7 [2J; pod ")
+
+
 async def test_of_an_answer_without_end_little_is_read(one, fetcher):
     fetcher.answer = ENDLESS
     began = time.monotonic()

@@ -118,6 +118,10 @@ def test_words_that_name_the_code_are_explained(said, means):
     assert told.startswith(f"{said} ({means}")
 
 
+def test_a_terminal_is_not_written_to():
+    assert last_words("\x1b[31mValueError: no\tsuch\x07 layer\x1b[0m") == "[31mValueError: no such layer[0m"
+
+
 def test_the_same_failure_is_the_same_sentence():
     first, second = (
         f"(EngineCore pid={n}) ERROR 11-21 17:06:{n} [core.py:15] ValueError: x\n{SUMMARY}" for n in (10, 20)
