@@ -9,6 +9,8 @@ not see the checkpoint; the launcher does. `command.py` calls `complete_flags` o
     original_max_position_embeddings     of the model, where the spec names none
     max_position_embeddings              original x factor for yarn and llama3; original for linear and dynamic, which
                                          vLLM multiplies itself (config/model.py, _get_and_verify_max_len)
+    model_max_length and its like        the same where the model has them: vLLM takes model_max_length before all
+                                         others, else the least (model_arch_config_convertor.py)
 """
 
 from __future__ import annotations
@@ -26,6 +28,16 @@ if TYPE_CHECKING:
 FLAG = "--hf-overrides"
 _MULTIPLIED_BY_VLLM = ("linear", "dynamic")
 _DEFAULT_THETA = 10000.0
+_FIRST = "model_max_length"
+_LENGTHS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+    "max_sequence_length",
+    "max_seq_length",
+    "seq_len",
+)
 _KEPT = ("partial_rotary_factor", "mrope_section", "mrope_interleaved")
 
 
@@ -62,7 +74,8 @@ def complete(overrides: Mapping[str, Any], config: Mapping[str, Any]) -> dict[st
     scaling.setdefault("original_max_position_embeddings", original)
     factor = 1.0 if scaling.get("rope_type") in _MULTIPLIED_BY_VLLM else float(scaling["factor"])
     result = {key: value for key, value in overrides.items() if key != "rope_parameters"}
-    length = {"max_position_embeddings": int(original * factor)} if "max_position_embeddings" not in result else {}
+    said = ["max_position_embeddings", *(key for key in (_FIRST, *_LENGTHS) if _is_length(text.get(key)))]
+    length = {key: int(original * factor) for key in said if key not in result}
     if nested:
         beside = result.get("text_config") or {}
         return result | {"text_config": {**beside, "rope_parameters": scaling, **length}}
@@ -96,13 +109,18 @@ def _original(asked: Mapping[str, Any], text: Mapping[str, Any]) -> int:
             f"this model scales its positions already ({kind}): leave spec.engine.ropeScaling out, or say in "
             "originalMaxPositionEmbeddings from which length the new scaling counts, which takes the place of its own"
         )
-    length = text.get("max_position_embeddings")
-    if not isinstance(length, int) or length < 1:
+    lengths = [text[key] for key in _LENGTHS if _is_length(text.get(key))]
+    length = text[_FIRST] if _is_length(text.get(_FIRST)) else min(lengths, default=None)
+    if length is None:
         raise SettingsError(
             "the model's config.json has no max_position_embeddings to scale: "
             "set spec.engine.ropeScaling.originalMaxPositionEmbeddings"
         )
-    return length
+    return int(length)
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _overrides(text: str | None) -> dict[str, Any]:

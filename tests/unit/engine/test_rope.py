@@ -31,6 +31,21 @@ def test_the_models_own_base_and_length_are_kept(config, scaling, length):
     }
 
 
+@pytest.mark.parametrize("kind", ["yarn", "linear"])
+def test_every_length_that_vllm_could_take_is_the_longer_one(kind):
+    # Command R: vLLM takes model_max_length before all others, and of others the least.
+    config = {"max_position_embeddings": 8192, "model_max_length": 131072, "seq_length": 4096, "n_positions": None}
+    found = complete({"rope_parameters": {"rope_type": kind, "factor": 2.0}}, config)
+    assert found.pop("rope_parameters")["original_max_position_embeddings"] == 131072
+    keys = ("max_position_embeddings", "model_max_length", "seq_length")
+    assert found == dict.fromkeys(keys, 262144 if kind == "yarn" else 131072)
+
+
+def test_the_least_length_is_what_is_scaled_where_none_goes_first():
+    found = complete({"rope_parameters": YARN}, {"max_position_embeddings": 8192, "seq_length": 4096})
+    assert (found["max_position_embeddings"], found["seq_length"]) == (16384, 16384)
+
+
 def test_what_is_said_stays():
     said = {"rope_parameters": YARN | {"rope_theta": 1.0, "original_max_position_embeddings": 100}, "a": {"b": 1}}
     assert complete(said | {"max_position_embeddings": 7}, NEW) == said | {"max_position_embeddings": 7}
