@@ -6,6 +6,9 @@ control characters, with which a word of an engine could move the cursor of whoe
 
 
 def printable(text: str, limit: int) -> str:
-    """Return at most `limit` characters of the text: one space for any white space, nothing that cannot be seen."""
-    words = " ".join(text[: 4 * limit].split())
-    return "".join(letter for letter in words if letter.isprintable())[:limit]
+    """Return at most `limit` characters of the text: one space for any white space, nothing that cannot be seen.
+
+    What it returns it leaves as it is, with this limit and with any greater one.
+    """
+    seen = "".join(letter for letter in text[: 4 * limit] if letter.isprintable() or letter.isspace())
+    return " ".join(seen.split())[:limit].rstrip()

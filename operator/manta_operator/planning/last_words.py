@@ -79,9 +79,10 @@ def last_words(log: str) -> str:
     if not lines:
         return ""
     words = telling[-1] if telling and _ABOVE.search(lines[-1]) else lines[-1]
-    words = printable(_VLLM.sub("", _STAMP.sub("", words)), _LIMIT)
-    means = next((f" ({meaning})" for pattern, meaning in _MEANS if pattern.search(words)), "")
-    return words + means
+    words = _VLLM.sub("", _STAMP.sub("", words))
+    cut = printable(words, _LIMIT)
+    means = next((f" ({meaning})" for pattern, meaning in _MEANS if pattern.search(cut)), "")
+    return printable(words.removesuffix(means), _LIMIT) + means  # of a pod in the store it stands there already
 
 
 def cannot_fetch(problem: str) -> bool:

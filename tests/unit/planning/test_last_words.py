@@ -3,6 +3,7 @@
 import pytest
 
 from manta_operator.planning.last_words import cannot_fetch, last_words, too_old
+from manta_operator.planning.observe_pods import engine_end, pod_problem, slim_pod
 
 SUMMARY = "12:00:00 manta rank 0: vLLM ended by itself with code 1; its own last words are above"
 GATED = "huggingface_hub.errors.GatedRepoError: 403 Client Error. (Request ID: Root=1)"
@@ -116,6 +117,20 @@ def test_an_image_without_fetch_is_told_from_a_model_that_cannot_be_had():
 def test_words_that_name_the_code_are_explained(said, means):
     told = last_words(f"(EngineCore pid=9394) ERROR 11-21 17:06:11 [core.py:1512] {said}\n{SUMMARY}")
     assert told.startswith(f"{said} ({means}")
+    assert last_words(told) == told
+
+
+def test_the_explanation_is_given_once_of_a_pod_in_the_store():
+    said = f"AttributeError: '_OpNamespace' '_C' object has no attribute 'cpu_gemm_wna16' {'x' * 300}"
+    ended = {"exitCode": 1, "reason": "Error", "finishedAt": "2026-11-21T17:00:00Z", "message": f"{said}\n{SUMMARY}"}
+    waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s"}}
+    engine = {"name": "engine", "restartCount": 2, "state": waiting, "lastState": {"terminated": ended}}
+    whole = {"metadata": {"name": "demo-a-0-0"}, "spec": {}, "status": {"containerStatuses": [engine]}}
+    slim = slim_pod(whole)
+    assert slim_pod(slim) == slim
+    assert pod_problem(slim["status"]) == pod_problem(whole["status"])
+    assert pod_problem(slim["status"]).count("this CPU has no AVX-512") == 1
+    assert engine_end(slim["status"]) == engine_end(whole["status"])
 
 
 def test_a_terminal_is_not_written_to():
