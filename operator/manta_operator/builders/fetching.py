@@ -32,7 +32,6 @@ def init_containers(deployment: LLMDeployment, requests: Object, user: int) -> l
 
     Args:
         deployment: What is asked for.
-        source: Where its weights come from.
         requests: What the engine's container requests: as much here costs the pod nothing.
         user: User and group of the engine.
     """

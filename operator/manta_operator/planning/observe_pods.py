@@ -96,13 +96,12 @@ def engine_end(status: Body) -> EngineEnd | None:
     )
     for moment in ("state", "lastState"):
         ended = ((engine or {}).get(moment) or {}).get("terminated")
-        if engine and ended and (at := seconds(ended.get("finishedAt"))) is not None:
+        if ended and (at := seconds(ended.get("finishedAt"))) is not None:
             return EngineEnd(
                 at=at,
                 code=int(ended.get("exitCode") or 0),
                 reason=str(ended.get("reason") or ""),
                 said=last_words(ended.get("message") or ""),
-                restarts=int(engine.get("restartCount") or 0),
             )
     return None
 

@@ -40,8 +40,6 @@ class EngineEnd:
     code: int
     reason: str
     said: str
-    restarts: int
-    """How often it had been restarted when this was seen, the restart after this end included once it has come."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from manta_operator.planning.plan import Plan, Rollout
 from manta_operator.planning.shape import Shape
 
 NOW = 1_000_000.0
-HEAD = EngineEnd(NOW - 5, 10, "Error", "vLLM has 3 unanswered requests: it hangs", 1)
-WORKER = EngineEnd(NOW - 4, 11, "Error", "the head ended: vLLM has 3 unanswered requests: it hangs", 1)
+HEAD = EngineEnd(NOW - 5, 10, "Error", "vLLM has 3 unanswered requests: it hangs")
+WORKER = EngineEnd(NOW - 4, 11, "Error", "the head ended: vLLM has 3 unanswered requests: it hangs")
 
 
 def group(*found):
@@ -78,7 +78,7 @@ def test_an_end_is_an_event_once():
         "replica demo-a-0, pod demo-a-0-0: its engine ended with code 10: vLLM has 3 unanswered requests: it hangs"
     )
     assert events(after, after) == ()
-    again = {"engineEnds": ends([group(replace(HEAD, at=NOW, restarts=2), WORKER)], NOW)}
+    again = {"engineEnds": ends([group(replace(HEAD, at=NOW), WORKER)], NOW)}
     assert len(events(after, again)) == 1
 
 
@@ -99,7 +99,7 @@ def test_the_end_is_read_of_whole_and_of_slim_pods(moment):
     status = {"containerStatuses": [{"name": "engine", "restartCount": 2, moment: {"terminated": TERMINATED}}]}
     end = engine_end(status)
     assert end is not None
-    assert (end.code, end.reason, end.said, end.restarts) == (10, "Error", "it hangs", 2)
+    assert (end.code, end.reason, end.said) == (10, "Error", "it hangs")
     body = {"metadata": {"name": "demo-a-0-0"}, "spec": {"nodeName": "n"}, "status": status}
     assert observe_pod({**body, **slim_pod(body)}, NOW, frozenset()) == observe_pod(body, NOW, frozenset())
 
