@@ -38,6 +38,8 @@ CONFIGS = {
     "torchao": ("torchao.py", "TorchAOConfig"),
 }
 """Where vLLM keeps each method (layers/quantization/__init__.py, get_quantization_config)."""
+PARTICULAR = sorted(quantization.PARTICULAR.items())
+EXTRACT = "_extract_modelopt_quant_algo"
 FAMILY_100 = {"nvfp4_per_token"}
 """Methods whose layers ask for Blackwell themselves (online/nvfp4.py)."""
 
@@ -61,11 +63,38 @@ def returned(path: str, holder: str, function: str) -> ast.expr:
     return [node.value for node in ast.walk(method) if isinstance(node, ast.Return) and node.value is not None][-1]
 
 
+def strings(path: str, holder: str, function: str) -> set[str]:
+    """The texts in a method of a class."""
+    tree = ast.parse((package() / path).read_text())
+    [found] = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == holder]
+    [method] = [node for node in found.body if isinstance(node, ast.FunctionDef) and node.name == function]
+    return {node.value for node in ast.walk(method) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
 @pytest.mark.parametrize("method", sorted(set(quantization.MINIMUM) - FAMILY_100))
 def test_minimum_capability_of_a_method(method: str) -> None:
     file, holder = CONFIGS[method]
     value = returned(f"{LAYERS}/{file}", holder, "get_min_capability")
     assert quantization.MINIMUM[method] == ast.literal_eval(value)
+
+
+CLAIMANTS = {
+    "deepseek_v4_fp8": ("models/deepseek_v4/quant_config.py", "DeepseekV4FP8Config"),
+    "gpt_oss_mxfp4": (f"{LAYERS}/mxfp4.py", "GptOssMxfp4Config"),
+    "modelopt_fp4": (f"{LAYERS}/modelopt.py", "ModelOptNvFp4Config"),
+    "modelopt_mixed": (f"{LAYERS}/modelopt.py", "ModelOptMixedPrecisionConfig"),
+    "modelopt_mxfp8": (f"{LAYERS}/modelopt.py", "ModelOptMxFp8Config"),
+}
+"""Who claims a checkpoint of another method for this one."""
+
+
+@pytest.mark.parametrize(("asked", "runs"), [(asked, runs) for asked, all_ in PARTICULAR for runs in all_])
+def test_what_vllm_makes_of_a_method_by_itself(asked: str, runs: str) -> None:
+    path, holder = CLAIMANTS[runs]
+    words = strings(path, holder, "override_quantization_method")
+    family = strings(path, "ModelOptQuantConfigBase", EXTRACT) if asked == "modelopt" else words
+    assert runs in words
+    assert asked in family
 
 
 def test_every_method_has_its_minimum_or_two() -> None:

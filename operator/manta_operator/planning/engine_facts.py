@@ -15,7 +15,7 @@ from manta_operator.api.models import EngineSpec, LLMDeploymentSpec
 from manta_operator.api.printable import printable
 from manta_operator.planning.observed import Observed
 from manta_operator.planning.plan import Plan
-from manta_operator.planning.quantization import EXPERTS_ALONE, canonical
+from manta_operator.planning.quantization import EXPERTS_ALONE, runs_as
 
 Status = Literal["True", "False", "Unknown"]
 _WORDS_LIMIT = 128
@@ -205,7 +205,7 @@ def _quantization(asked: EngineSpec, facts: EngineFacts, on_cpu: bool) -> Verdic
     wanted, has = asked.quantization, facts.quantization
     if wanted in ("auto", "none") or has is None:
         return None
-    if canonical(has) != canonical(wanted) and has != "online":
+    if not runs_as(wanted, has) and has != "online":
         return ("False", "OtherQuantization", f"quantization {wanted} was asked for, and the engine runs {has}")
     if facts.quantized_layers == 0 or (
         facts.quantized_layers is None and wanted in EXPERTS_ALONE and on_cpu and not facts.quantization_kernels

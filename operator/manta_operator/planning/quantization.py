@@ -41,6 +41,18 @@ MINIMUM: Mapping[str, int] = MappingProxyType(
 )
 """Compute capability x 10 that a method needs on NVIDIA; mxfp8 has one as a checkpoint's method and another online."""
 
+PARTICULAR: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "fp8": ("deepseek_v4_fp8",),
+        "modelopt": ("modelopt_fp4", "modelopt_mixed", "modelopt_mxfp8"),
+        "mxfp4": ("gpt_oss_mxfp4",),
+    }
+)
+"""What vLLM makes of a method by itself, by the checkpoint's model or the numbers in it (override_quantization_method).
+
+In one direction: who names the particular one and runs the other has another checkpoint than they think.
+"""
+
 FP8_ARITHMETIC = 89
 """Below, fp8 weights are computed in 16 bits (vLLM's Marlin kernels; compressed_tensors_w8a8_fp8.py)."""
 NOT_ON_ROCM = ("experts_int8", "humming", "int8_per_channel_weight_only", "moe_wna16", "nvfp4_per_token")
@@ -62,6 +74,11 @@ ON_CPU: Mapping[str, str] = MappingProxyType(
 def canonical(method: str) -> str:
     """Return one name for all under which vLLM runs the same method."""
     return "gptq" if method in _GPTQ else "awq" if method in _AWQ else method
+
+
+def runs_as(asked: str, runs: str) -> bool:
+    """Whether vLLM runs the method that is asked for when it says that it runs `runs`."""
+    return canonical(asked) == canonical(runs) or runs in PARTICULAR.get(asked, ())
 
 
 def problems(spec: LLMDeploymentSpec, facts: ModelFacts | None, accelerator: Accelerator) -> tuple[Problem, ...]:
