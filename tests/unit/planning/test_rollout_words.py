@@ -2,11 +2,14 @@
 
 import pytest
 from groups import bodies, crashing, group, restarted, unschedulable
+from make import LLAMA_8B, deployment
 
+from manta_operator.builders.desired import Desired, desire
 from manta_operator.placement.room import Room
 from manta_operator.planning.fit import Choice, Fit
-from manta_operator.planning.observe import observe
+from manta_operator.planning.observe import Observed, observe
 from manta_operator.planning.plan import Circumstances, Deadlines, Wish, plan
+from manta_operator.planning.rollout_words import Decision, gathered
 from manta_operator.planning.shape import Shape
 
 CHOICE = Choice(Shape(1, 1, 1, "uni"), Fit("True", "it fits"))
@@ -65,3 +68,24 @@ def test_forgiving_is_one_decision():
     made = decide([restarted(group("new", index), 2, 1.0) for index in range(80)], Wish(80))
     (told,) = [each.message for each in made.decisions if each.reason == "Healed"]
     assert told.endswith("and 76 more have served long enough: restarts are forgiven")
+
+
+def looked_at(**spec):
+    found = desire(deployment(**spec), LLAMA_8B, Observed())
+    assert isinstance(found, Desired)
+    return found.plan.decisions
+
+
+def test_how_things_stood_at_an_earlier_look_is_not_said_any_more():
+    adapter = {"name": "sql", "uri": "hf://org/sql"}
+    before = looked_at(
+        model={"uri": "hf://org/model", "adapters": [adapter]},
+        engine={"kvCacheDtype": "fp8"},
+        accelerator={"type": "nvidia-a100-80gb", "perPod": 2},
+        parallelism={"data": 2},
+    )
+    assert {each.reason for each in before} == {"Shaped", "Fit", "Advice", "EngineOption", "Adapters"}
+    after = looked_at()
+    assert gathered((before, after)) == after
+    done = Decision("ScalingDown", "1 replica is asked for")
+    assert gathered(((*before, done), after)) == (*after, done), "what was done is"
