@@ -58,6 +58,19 @@ def test_what_may_be_left_out(change, field, value):
     assert getattr(from_config(CONFIG | change), field) == value
 
 
+@pytest.mark.parametrize(
+    ("change", "field", "value"),
+    [
+        ({"architectures": ["Llama\ud800ForCausalLM"]}, "architecture", "LlamaForCausalLM"),
+        ({"rope_scaling": {"type": "\x1b[2Jown"}}, "rope_scaling", "[2Jown"),
+        ({"layer_types": ["\ud800odd"]}, "unmodelled", "layers of odd"),
+        ({"quantization_config": {"quant_method": "A\ud800WQ"}}, "quantization", "awq"),
+    ],
+)
+def test_its_words_can_stand_in_a_status(change, field, value):
+    assert getattr(from_config(CONFIG | change), field) == value
+
+
 def test_multimodal_models_nest_the_decoder():
     nested = {"architectures": ["Gemma3"], "text_config": CONFIG}
     assert from_config(nested).layers == 4
