@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from manta_operator.api.models import EngineSpec, LLMDeploymentSpec
 from manta_operator.api.printable import printable
+from manta_operator.planning.adapters import lora_of
 from manta_operator.planning.observed import Observed
 from manta_operator.planning.plan import Plan
 from manta_operator.planning.quantization import EXPERTS_ALONE, runs_as
@@ -55,6 +56,8 @@ class EngineReport:
     asked: EngineSpec
     on_cpu: bool
     told: tuple[tuple[str, EngineFacts], ...]
+    adapters: bool = False
+    """They keep room for LoRA adapters."""
 
     @property
     def one(self) -> EngineFacts:
@@ -130,7 +133,8 @@ def report(
     groups = [group for group in observed.groups if plan is not None and group.revision == plan.revision]
     pods = [pod for group in groups for pod in group.members]
     told = tuple((pod.name, known[pod.uid]) for pod in pods if known.get(pod.uid, EngineFacts()) != EngineFacts())
-    return EngineReport(spec.engine, spec.accelerator.type == "cpu", told) if told else None
+    room = lora_of(spec) is not None
+    return EngineReport(spec.engine, spec.accelerator.type == "cpu", told, adapters=room) if told else None
 
 
 def engine_status(found: EngineReport) -> dict[str, Any]:
@@ -169,7 +173,8 @@ def verdict(plan: Plan, found: EngineReport) -> Verdict:
         told = "; ".join(differences[:_SHOWN])
         return ("False", "ReplicasDiffer", f"{told}{more}; one revision should be one engine: pin spec.engine.image")
     foretold, tokens = (plan.fit.kv_cache_tokens or 0) // plan.shape.data, found.one.kv_cache_tokens  # of one data rank
-    counted = found.asked.speculative is None  # what guesses has a cache of its own, which the fit does not count
+    # What guesses has a cache of its own, and adapters have their room: the fit counts neither.
+    counted = found.asked.speculative is None and not found.adapters
     if counted and foretold and tokens is not None and tokens < MUCH_FEWER * foretold:
         message = (
             f"the KV cache holds {tokens} tokens, and {foretold} were foretold (status.fit): fewer requests run at a "

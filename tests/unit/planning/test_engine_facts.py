@@ -135,6 +135,8 @@ NGRAM = replace(SAID, speculative="ngram", speculative_tokens=3)
         ("half the cache", replace(SAID, kv_cache_tokens=32767), {}, "False CacheSmaller", "65536 were foretold"),
         ("a draft takes the half", replace(NGRAM, kv_cache_tokens=9), {"speculative": {"method": "ngram", "tokens": 3}},
          "True AsPlanned", ""),
+        ("room for adapters takes the half", replace(SAID, kv_cache_tokens=9), {"lora": {"maxRank": 512}},
+         "True AsPlanned", ""),
         ("a little less", replace(SAID, kv_cache_tokens=32768), {}, "True AsPlanned", ""),
         ("it said little", EngineFacts(version="0.33.0"), {"attentionBackend": "CPU_ATTN"}, "True AsPlanned", ""),
     ],
@@ -143,6 +145,13 @@ def test_verdict(case, facts, engine, expected, words):
     status, reason, message = verdict(plan(), told(facts, **engine))
     assert f"{status} {reason}" == expected, case
     assert words in message
+
+
+def test_the_room_follows_from_the_first_adapter_too():
+    spec = deployment(model={"uri": "hf://o/m", "adapters": [{"name": "sql", "uri": "hf://o/a"}]}).spec
+    found = report(spec, Observed((group(0),)), {"u-new-0": replace(SAID, kv_cache_tokens=9)}, plan())
+    assert found is not None
+    assert verdict(plan(), found)[:2] == ("True", "AsPlanned")
 
 
 def test_on_a_gpu_a_method_for_experts_without_a_word_of_kernels_is_not_condemned():
