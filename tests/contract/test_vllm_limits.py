@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -163,6 +164,9 @@ def test_what_reads_a_cache_of_fp8() -> None:
     assert f"has_device_capability({kernels.FP8_OF_TRITON})" in triton
     flash = (package() / BACKENDS / "fa_utils.py").read_text()
     assert 'if kv_cache_dtype == "fp8_e5m2":\n        return False' in flash
+    [judge] = re.findall(r"def flash_attn_supports_kv_cache_dtype.*?(?=\ndef )", flash, re.DOTALL)
+    families = {int(family) // 10 for family in re.findall(r"is_device_capability_family\((\d+)\)", judge)}
+    assert families == set(kernels.FP8_OF_FLASH_ATTN)
 
 
 def test_fp8_arithmetic() -> None:

@@ -30,8 +30,8 @@ ON_CPU = ("CPU_ATTN", "CPU_MLA")
 _NVIDIA_ALONE = ("CUTLASS_MLA", "FLASHINFER", "FLASHINFER_MLA", "FLASHINFER_MLA_SPARSE", "FLASHMLA", "FLASHMLA_SPARSE")
 FP8_OF_TRITON = 89
 """Least capability with which TRITON_ATTN reads a KV cache of fp8 (triton_attn.py)."""
-FP8_OF_FLASH_ATTN = 90
-"""The same of FLASH_ATTN: FlashAttention 3 (fa_utils.py)."""
+FP8_OF_FLASH_ATTN = (9, 10)
+"""Major capabilities with which FLASH_ATTN does: FlashAttention 3 on 9.x, 4 on 10.x, no later one (fa_utils.py)."""
 
 
 def problems(spec: LLMDeploymentSpec, accelerator: Accelerator) -> tuple[Problem, ...]:
@@ -68,10 +68,10 @@ def _elsewhere(backend: str, accelerator: Accelerator) -> str | None:
 def _cache(backend: str, dtype: str, has: int, accelerator: Accelerator) -> tuple[Problem, ...]:
     if not dtype.startswith("fp8"):
         return ()
-    least = {"TRITON_ATTN": FP8_OF_TRITON, "FLASH_ATTN": FP8_OF_FLASH_ATTN}.get(backend, 0)
-    if has >= least and not (backend == "FLASH_ATTN" and dtype == "fp8_e5m2"):
+    reads = {"TRITON_ATTN": has >= FP8_OF_TRITON, "FLASH_ATTN": has // 10 in FP8_OF_FLASH_ATTN}.get(backend, True)
+    if reads and not (backend == "FLASH_ATTN" and dtype == "fp8_e5m2"):
         return ()
-    why = f"on {accelerator.type} (compute capability {has / 10:.1f})" if has < least else "at all"
+    why = "at all" if reads else f"on {accelerator.type} (compute capability {has / 10:.1f})"
     return (
         Problem(
             "spec.engine.kvCacheDtype",

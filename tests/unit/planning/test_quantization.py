@@ -87,6 +87,15 @@ def test_what_is_refused(case, facts, accelerator, engine, path, words):
     assert words in said
 
 
+@pytest.mark.parametrize(("capability", "reads"), [(89, False), (90, True), (100, True), (103, True), (120, False)])
+def test_flash_attention_reads_a_cache_of_fp8_on_some_families_alone(capability, reads):
+    accelerator = replace(accelerator_of(deployment().spec), capability=capability)
+    spec = deployment(engine={"attentionBackend": "FLASH_ATTN", "kvCacheDtype": "fp8"}).spec
+    assert [problem.path for problem in problems(spec, None, accelerator)] == (
+        [] if reads else ["spec.engine.kvCacheDtype"]
+    )
+
+
 @pytest.mark.parametrize(
     ("case", "facts", "accelerator", "engine", "words"),
     [
