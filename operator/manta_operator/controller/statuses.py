@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -50,7 +51,7 @@ class Statuses:
         if version_of(answer) not in (entry.memory.version, version_of(entry.body)):  # else no event will come
             progress.wrote(names.KIND)
         entry.memory.status, entry.memory.version = answer.get("status") or {}, version_of(answer)
-        for event in events(before, after):
+        for event in events(before, after, time.time()):
             await self._publish(entry, event)
         return True
 

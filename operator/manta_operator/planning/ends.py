@@ -5,7 +5,9 @@ group is told, that of the pod with the cause; where all went with somebody (the
 why), the first, after it has been waited for the others.
 
     ends of a group   those within TOGETHER_SECONDS of its latest
-    told              the first of them whose code is another than GROUP_OVER, else the first, SETTLED_SECONDS later
+    told              the first of them that failed by itself, else the first, SETTLED_SECONDS later
+
+An engine that was stopped in order (code 0) did not fail, nor did those that then went with it: nothing is told.
 """
 
 from collections.abc import Iterable, Mapping
@@ -72,5 +74,7 @@ def _told(group: ObservedGroup, now: float) -> tuple[ObservedPod, EngineEnd] | N
     together = sorted(
         ((pod, end) for pod, end in ended if latest - end.at <= TOGETHER_SECONDS), key=lambda each: each[1].at
     )
-    cause = next((each for each in together if each[1].code != GROUP_OVER), None)
-    return cause or (together[0] if now - latest >= SETTLED_SECONDS else None)
+    cause = next((each for each in together if each[1].code not in (0, GROUP_OVER)), None)
+    if cause is not None or any(end.code == 0 for _, end in together):
+        return cause
+    return together[0] if now - latest >= SETTLED_SECONDS else None

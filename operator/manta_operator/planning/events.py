@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from manta_operator.planning.observe_pods import seconds
+
 Status = Mapping[str, Any]
 
 
@@ -46,21 +48,24 @@ _ACTS: Mapping[str, Literal["Normal", "Warning"]] = {
     "ScalingDown": "Normal",
 }
 """Decisions that are told when they are new."""
+RECENT_SECONDS = 3600.0
+"""API servers keep an event for an hour: what an operator first hears of later than that is no news to anybody."""
 
 
-def events(before: Status, after: Status) -> tuple[Event, ...]:
+def events(before: Status, after: Status, now: float) -> tuple[Event, ...]:
     """Return what happened between two statuses of one object; nothing if nothing worth telling did.
 
     Args:
         before: The status that stood there; empty for a new object.
         after: The status that has been written.
+        now: Epoch seconds.
     """
     return (
         *_turns(before, after),
         *_availability(before, after),
         *_rollout(before, after),
         *_acts(before, after),
-        *_ends(before, after),
+        *_ends(before, after, now),
     )
 
 
@@ -112,10 +117,11 @@ def _acts(before: Status, after: Status) -> Iterator[Event]:
             yield Event(_ACTS[decision["reason"]], decision["reason"], decision["message"])
 
 
-def _ends(before: Status, after: Status) -> Iterator[Event]:
+def _ends(before: Status, after: Status, now: float) -> Iterator[Event]:
     told = {(entry["pod"], entry["time"]) for entry in before.get("engineEnds") or ()}
     for entry in after.get("engineEnds") or ():
-        if (entry["pod"], entry["time"]) not in told:
+        recent = now - (seconds(entry["time"]) or 0.0) < RECENT_SECONDS
+        if recent and (entry["pod"], entry["time"]) not in told:
             words = f"its engine ended with code {entry['exitCode']}: {entry['message']}"
             yield Event("Warning", "EngineEnded", f"replica {entry['replica']}, pod {entry['pod']}: {words}")
 

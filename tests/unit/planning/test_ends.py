@@ -7,7 +7,7 @@ import pytest
 from manta_operator.cli.picture import _pod as pod_of
 from manta_operator.planning.conditions import Situation, conditions
 from manta_operator.planning.ends import SETTLED_SECONDS, TOGETHER_SECONDS, describe, ended, ends
-from manta_operator.planning.events import events
+from manta_operator.planning.events import RECENT_SECONDS, events
 from manta_operator.planning.fit import Fit
 from manta_operator.planning.observe_pods import engine_end, observe_pod, slim_pod
 from manta_operator.planning.observed import EngineEnd, Observed, ObservedGroup, ObservedPod
@@ -49,6 +49,13 @@ def told(made, now=NOW):
             [("demo-a-0-1", 11)],
             id="of an earlier time",
         ),
+        pytest.param(group(replace(HEAD, code=0), WORKER), NOW + TOGETHER_SECONDS, [], id="stopped in order"),
+        pytest.param(
+            group(replace(HEAD, code=0), replace(WORKER, code=1)),
+            NOW,
+            [("demo-a-0-1", 1)],
+            id="it failed as it stopped",
+        ),
         pytest.param(group(replace(HEAD, code=137, said="")), NOW, [("demo-a-0-0", 137)], id="killed"),
     ],
 )
@@ -72,14 +79,21 @@ def test_in_its_own_words_or_the_kubelets(end, words):
 
 def test_an_end_is_an_event_once():
     after = {"engineEnds": ends([group(HEAD, WORKER)], NOW)}
-    [event] = events({}, after)
+    [event] = events({}, after, NOW)
     assert (event.type, event.reason) == ("Warning", "EngineEnded")
     assert event.message == (
         "replica demo-a-0, pod demo-a-0-0: its engine ended with code 10: vLLM has 3 unanswered requests: it hangs"
     )
-    assert events(after, after) == ()
+    assert events(after, after, NOW) == ()
     again = {"engineEnds": ends([group(replace(HEAD, at=NOW), WORKER)], NOW)}
-    assert len(events(after, again)) == 1
+    assert len(events(after, again, NOW)) == 1
+
+
+def test_an_end_of_which_an_operator_hears_late_is_no_event():
+    after = {"engineEnds": ends([group(replace(HEAD, at=NOW - RECENT_SECONDS))], NOW)}
+    assert len(after["engineEnds"]) == 1, "but it stands in the status"
+    assert events({}, after, NOW) == ()
+    assert len(events({}, after, NOW - 1)) == 1
 
 
 def test_it_is_said_while_the_pod_is_not_back():

@@ -4,6 +4,8 @@ import pytest
 
 from manta_operator.planning.events import Event, events
 
+NOW = 1_000_000.0
+
 
 def status(revision="a", decisions=(), generation=1, **conditions):
     """A status; keywords are conditions as (status, reason, message)."""
@@ -109,15 +111,15 @@ CASES = {
 
 @pytest.mark.parametrize(("before", "after", "expected"), CASES.values(), ids=CASES)
 def test_events(before, after, expected):
-    assert [f"{event.type} {event.reason}: {event.message}" for event in events(before, after)] == expected
+    assert [f"{event.type} {event.reason}: {event.message}" for event in events(before, after, NOW)] == expected
 
 
 @pytest.mark.parametrize("after", [after for _, after, _ in CASES.values()], ids=CASES)
 def test_a_status_that_stands_already_tells_nothing(after):
-    assert events(after, after) == ()
+    assert events(after, after, NOW) == ()
 
 
 def test_events_come_in_the_order_of_what_matters():
-    told = events(status(**SOUND, **SERVING), status("b", **SPENT, **DOWN, **ROLLING))
+    told = events(status(**SOUND, **SERVING), status("b", **SPENT, **DOWN, **ROLLING), NOW)
     assert [event.reason for event in told] == ["RestartsSpent", "NotServing", "RollingOut"]
     assert told[0] == Event("Warning", "RestartsSpent", "replica a: 5 restarts")
