@@ -59,13 +59,16 @@ NOT_ON_ROCM = ("experts_int8", "humming", "int8_per_channel_weight_only", "moe_w
 EXPERTS_ALONE = ("experts_int8", "int8_per_channel_weight_only", "nvfp4_per_token")
 """Methods that leave every layer but the experts as it is (config/quantization.py: they have no `linear`)."""
 
-_NEEDS_AVX512 = "4-bit weights with 16-bit activations need a CPU with AVX-512; without it no replica becomes ready"
+_NEEDS_AVX512 = (
+    "4-bit weights with 16-bit activations need a CPU with AVX-512: without it no replica ever serves; 8-bit ones are "
+    "served on no CPU"
+)
 ON_CPU: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(("awq", "gptq", "inc", "auto-round"), _NEEDS_AVX512)
     | dict.fromkeys(("fp8_per_block", "fp8_per_tensor", "mxfp8"), "on CPUs without AVX-512 vLLM has no kernel for it")
     | {
         "compressed-tensors": "on CPU int8 W8A8, W4A8 and fp8 are served by any x86; "
-        "4-bit weights with 16-bit activations need AVX-512; 8-bit ones and NVFP4 have no kernel"
+        "4-bit weights with 16-bit activations need AVX-512; 8-bit ones and NVFP4 are served on no CPU"
     }
 )
 """What was measured with vLLM 0.32 on a CPU with AVX2 (docs/quantization.md)."""
