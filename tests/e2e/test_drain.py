@@ -22,10 +22,12 @@ from manta_runtime.engine.failure import CUT_OFF
 pytestmark = only_all
 
 TOKENS = 900
+MANY_TOKENS = 1900
+"""As many as the model can make of one prompt: five seconds of a quiet machine."""
 BEGUN_SECONDS = 120
 ENDED_SECONDS = 120
 LONG_SECONDS = 300
-BRIEF_SECONDS = 2
+BRIEF_SECONDS = 1
 """A drain that is too short for what is in flight."""
 
 
@@ -48,8 +50,10 @@ def group_box(tmp_path):
 @pytest.fixture(scope="module")
 def brief_box(tmp_path_factory):
     """A replica that has too little time to drain, alone behind its router."""
-    rollout = {"drainSeconds": BRIEF_SECONDS}
-    running = boxed(tmp_path_factory.mktemp("brief"), "tiny.yaml", replicas=1, rollout=rollout)
+    changes = {"replicas": 1, "rollout": {"drainSeconds": BRIEF_SECONDS}}
+    changes["engine"] = yaml.safe_load((ROOT / "examples/tiny.yaml").read_text())["spec"]["engine"]
+    changes["engine"]["maxModelLen"] = 2048
+    running = boxed(tmp_path_factory.mktemp("brief"), "tiny.yaml", **changes)
     yield running
     assert stop_box(running) == 0, running.words.read_text()
 
@@ -60,12 +64,12 @@ async def session():
         yield opened
 
 
-async def in_flight(client, session, name, streams, plain):
+async def in_flight(client, session, name, streams, plain, tokens=TOKENS):
     """Requests that run now."""
     chat = await chat_with(client, name)
     requests = InFlight(chat.base_url, name)
     await chat.close()
-    requests.start(session, streams, plain, TOKENS)
+    requests.start(session, streams, plain, tokens)
     await requests.begun(BEGUN_SECONDS)
     return requests
 
@@ -125,7 +129,7 @@ def all_got_errors(streams, plain):
 async def test_what_is_left_at_the_deadline_gets_an_error_and_is_counted(brief_box, session, tmp_path):
     async with connect(tmp_path, brief_box.state.kubeconfig) as client:
         await wait_ready(brief_box, client, "tiny", 1)
-        requests = await in_flight(client, session, "tiny", streams=6, plain=4)
+        requests = await in_flight(client, session, "tiny", streams=6, plain=4, tokens=MANY_TOKENS)
         (await launcher_of(brief_box, client)).terminate()
         all_got_errors(*await requests.ended())
         ended = await end_of(client, "tiny")
@@ -136,7 +140,7 @@ async def test_what_is_left_at_the_deadline_gets_an_error_and_is_counted(brief_b
 async def test_a_launcher_killed_in_mid_drain_leaves_no_client_hanging(brief_box, session, tmp_path):
     async with connect(tmp_path, brief_box.state.kubeconfig) as client:
         await wait_ready(brief_box, client, "tiny", 1)
-        requests = await in_flight(client, session, "tiny", streams=6, plain=4)
+        requests = await in_flight(client, session, "tiny", streams=6, plain=4, tokens=MANY_TOKENS)
         launcher = await launcher_of(brief_box, client)
         below = launcher.children(recursive=True)
         launcher.terminate()
