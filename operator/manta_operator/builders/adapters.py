@@ -93,6 +93,9 @@ def vllm_flags(spec: LLMDeploymentSpec) -> list[str]:
     )
 
 
+_NEEDED = "; a claim or folder that is not there keeps new pods from starting, those of the model too"
+
+
 def config_map(deployment: LLMDeployment) -> Object:
     """Return the ConfigMap of the list that every engine pod reads, the newest and those of other revisions."""
     return {
@@ -115,6 +118,7 @@ def decisions(spec: LLMDeploymentSpec) -> tuple[Decision, ...]:
         f"{many} loaded at run time, {lora.max_loaded} in a batch and of rank {lora.max_rank} at most; "
         "changing the list is no rollout, unless that changes what is mounted into the pods: "
         f"{', '.join(mounted) or 'no Secret, claim or folder'}"
+        f"{_NEEDED if _volumes(spec) else ''}"
     )
     return (Decision("Adapters", message),)
 

@@ -226,8 +226,14 @@ def test_the_decision_names_what_is_mounted():
     [told] = [each.message for each in desired(SQL, CHAT, CLAIM).plan.decisions if each.reason == "Adapters"]
     assert told == (
         "3 adapters are loaded at run time, 4 in a batch and of rank 16 at most; changing the list is no rollout, "
-        "unless that changes what is mounted into the pods: Secret s3, claim training"
+        "unless that changes what is mounted into the pods: Secret s3, claim training; "
+        "a claim or folder that is not there keeps new pods from starting, those of the model too"
     )
+
+
+def test_of_secrets_alone_no_pod_has_to_wait():
+    [told] = [each.message for each in desired(SQL, CHAT).plan.decisions if each.reason == "Adapters"]
+    assert told.endswith("mounted into the pods: Secret s3")
 
 
 @pytest.mark.parametrize("adapters", [[SQL], [SQL, CHAT, CLAIM, FOLDER]], ids=len)
