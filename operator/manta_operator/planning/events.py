@@ -42,6 +42,8 @@ _OF_THE_SPEC = "Planned"
 _PASSING = frozenset({"Transient", "NamespaceTerminating", "Loading"})
 """Reasons that nobody has to act on: it passes by itself."""
 _WAITING, _DONE = "NoRoom", "Settled"
+_ADAPTER_FAILED = "AdapterFailed"
+_SHOWN = 3
 _ACTS: Mapping[str, Literal["Normal", "Warning"]] = {
     "Restarting": "Warning",
     "Replacing": "Warning",
@@ -62,6 +64,7 @@ def events(before: Status, after: Status, now: float) -> tuple[Event, ...]:
     """
     return (
         *_turns(before, after),
+        *_adapters(before, after),
         *_availability(before, after),
         *_rollout(before, after),
         *_acts(before, after),
@@ -87,6 +90,29 @@ def _respecified(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether a new spec is wrong in other words than the one before."""
     newer = then.get("observedGeneration") != now.get("observedGeneration")
     return newer and then.get("message") != now.get("message")
+
+
+def _adapters(before: Status, after: Status) -> Iterator[Event]:
+    """Tell which adapters fail now beside those that did already; of the first ones the condition's turn tells."""
+    now, then = _conditions(after).get("AdaptersLoaded", {}), _conditions(before).get("AdaptersLoaded", {})
+    if not now.get("reason") == then.get("reason") == _ADAPTER_FAILED:
+        return
+    newer, old = then.get("observedGeneration") != now.get("observedGeneration"), _failed(before)
+    said = [words for name, words in _failed(after).items() if name not in old or (newer and old[name] != words)]
+    if said:
+        more = f"; and {len(said) - _SHOWN} more" if len(said) > _SHOWN else ""
+        yield Event("Warning", _ADAPTER_FAILED, f"{'; '.join(said[:_SHOWN])}{more}")
+
+
+def _failed(status: Status) -> dict[str, str]:
+    """Return what is said of each adapter that fails somewhere, by its name; its replicas in trouble come first."""
+    found = {}
+    for adapter in status.get("adapters") or ():
+        row = next((each for each in adapter.get("replicas") or () if each["state"] == "Failed"), None)
+        if row is not None:
+            words = f": {row['message']}" if row.get("message") else ""
+            found[adapter["name"]] = f"{adapter['name']} is Failed on pod {row['pod']}{words}"
+    return found
 
 
 def _availability(before: Status, after: Status) -> Iterator[Event]:

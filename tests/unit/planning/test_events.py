@@ -119,6 +119,36 @@ def test_a_status_that_stands_already_tells_nothing(after):
     assert events(after, after, NOW) == ()
 
 
+def adapters(generation=1, **messages):
+    """A status in which these adapters fail, and one more is loaded."""
+    rows = {name: [{"replica": 0, "pod": "p-0", "state": "Failed", "message": text}] for name, text in messages.items()}
+    rows |= {"fine": [{"replica": 0, "pod": "p-0", "state": "Loaded"}]}
+    said = {"AdaptersLoaded": ("False", "AdapterFailed", "sql is Failed") if messages else ("False", "Loading", "")}
+    listed = [{"name": name, "loaded": 0, "replicas": each} for name, each in rows.items()]
+    return status(generation=generation, **said) | {"adapters": listed}
+
+
+@pytest.mark.parametrize(
+    ("case", "before", "after", "expected"),
+    [
+        ("the first", adapters(), adapters(sql="no file", chat="rank"), ["sql is Failed"]),
+        ("a second one", adapters(sql="no file"), adapters(sql="no file", chat="rank 64"),
+         ["chat is Failed on pod p-0: rank 64"]),
+        ("another one instead", adapters(sql="no file"), adapters(chat=""), ["chat is Failed on pod p-0"]),
+        ("the same in other words", adapters(sql="no file"), adapters(sql="HTTP 503"), []),
+        ("a new one of that name", adapters(sql="no file"), adapters(2, sql="rank 64"),
+         ["sql is Failed on pod p-0: rank 64"]),
+        ("one of two is mended", adapters(sql="no file", chat="rank"), adapters(2, sql="no file"), []),
+        ("many", adapters(sql=""), adapters(sql="", a="", b="", c="", d="", e=""),
+         ["a is Failed on pod p-0; b is Failed on pod p-0; c is Failed on pod p-0; and 2 more"]),
+    ],
+)  # fmt: skip
+def test_each_adapter_that_fails_is_told_once(case, before, after, expected):
+    assert [event.message for event in events(before, after, NOW)] == expected, case
+    assert {event.reason for event in events(before, after, NOW)} <= {"AdapterFailed"}
+    assert events(after, after, NOW) == ()
+
+
 def test_events_come_in_the_order_of_what_matters():
     told = events(status(**SOUND, **SERVING), status("b", **SPENT, **DOWN, **ROLLING), NOW)
     assert [event.reason for event in told] == ["RestartsSpent", "NotServing", "RollingOut"]
