@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -115,8 +116,8 @@ async def sleeping_ray(_settings, environment, hear=None):
     return await Child.start("ray", [sys.executable, "-I", "-c", "import time; time.sleep(60)"], environment), "h:1"
 
 
-def settings_of_a_head(scratch: Path, group_size: int, **seconds: float) -> EngineSettings:
-    """The settings of a head on free ports of this machine; `seconds`: drain_, startup_, hang_seconds."""
+def settings_of_a_head(scratch: Path, group_size: int, **others: Any) -> EngineSettings:
+    """The settings of a head on free ports of this machine; `others`: drain_, startup_, hang_seconds, adapters."""
     return EngineSettings(
         rank=0,
         group_size=group_size,
@@ -131,5 +132,5 @@ def settings_of_a_head(scratch: Path, group_size: int, **seconds: float) -> Engi
         scratch=scratch,
         vllm_flags=("--model=/m", "--served-model-name=tiny", f"--tensor-parallel-size={group_size}"),
         group_token=TOKEN,
-        **seconds,
+        **others,
     )

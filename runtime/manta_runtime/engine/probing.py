@@ -51,12 +51,11 @@ class Prober:
         self.health = replace(self.health, started=True)
         waited = await self._await_first_token()
         serves()
-        await self._await_adapters()
-        self._journal.begin("ready")
-        log.info("ready: first token after %.0f s", waited)
+        # Beside the wait for adapters, which may take minutes: an engine can hang meanwhile as well.
         watches = [
             asyncio.create_task(watch_progress(self._client, self._note_stall, self._settings.hang_seconds)),
             asyncio.create_task(self._watch_health()),
+            asyncio.create_task(self._become_ready(waited)),
         ]
         try:
             await asyncio.gather(*watches)
@@ -64,6 +63,11 @@ class Prober:
             for watch in watches:
                 watch.cancel()
             await asyncio.gather(*watches, return_exceptions=True)
+
+    async def _become_ready(self, waited: float) -> None:
+        await self._await_adapters()
+        self._journal.begin("ready")
+        log.info("ready: first token after %.0f s", waited)
 
     async def _await_adapters(self) -> None:
         """Wait for them, so that a rollout loses no request for one: until the startup deadline, not longer."""

@@ -54,6 +54,22 @@ async def test_an_http_server_that_answers_nothing_ends_the_pod(start):
     assert failure.value.code == HUNG
 
 
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [(("sick/1",), "/health has not said 200"), (("hang/1", "busy/1"), "1 unanswered request .* it hangs")],
+)
+async def test_an_engine_that_hangs_while_its_adapters_are_awaited_ends_the_pod(start, tmp_path, how, words):
+    pod = start(hang_seconds=1.0, startup_seconds=120.0, adapters=tmp_path / "no-list-yet.json")
+    await pod.until(503, "its adapters are not loaded yet")
+    for what in how:
+        await pod.engine(what)
+    async with asyncio.timeout(60):
+        with pytest.raises(EngineFailure, match=words) as failure:
+            await pod.task
+    assert failure.value.code == HUNG
+    assert [each.phase for each in pod.journal.timeline.stretches] == ["start", "adapters", "done"]
+
+
 async def test_a_long_step_beside_looks_that_fail_is_no_hang(start):
     pod = start(hang_seconds=1.0)
     await pod.until_ready()
