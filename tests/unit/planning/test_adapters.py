@@ -196,7 +196,7 @@ def test_what_is_no_answer(document):
 
 
 def test_an_answer_is_cut_to_what_a_status_can_hold():
-    entry = {"name": "sql", "uri": "u" * 9999, "revision": None, "state": "Dancing", "message": "a\nb " * 9999}
+    entry = {"name": "sql", "uri": "u" * 9999, "revision": None, "state": "Dancing", "message": "a\nbc" * 9999}
     entry |= {"bytes": -5, "total": 10**40, "more": {}}
     [(name, answer)] = read_answers({"hash": 7, "adapters": [entry]}).items()
     assert (name, answer.state, answer.revision, answer.bytes, answer.total) == ("sql", "Unknown", "", 0, 2**63)
