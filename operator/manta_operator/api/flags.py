@@ -1,9 +1,10 @@
 """The vLLM flags that are not the user's, and the CEL rules that refuse them in spec.engine.args.
 
-Read by `rules.py`. A flag stands here when Manta sets it itself, or when a user's value would break what Manta relies
-on.
+Read by `rules.py`, and by `planning.said_twice` for what an older object has. A flag stands here when Manta sets it
+itself, or when a user's value would break what Manta relies on.
 """
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -108,17 +109,25 @@ def _shortest(flag: str) -> int:
     )
 
 
-def _planned_flag(flag: str, instead: str) -> Rule:
-    """Refuse `flag`, its beginnings and its other spelling `--flag_name`: vLLM takes them all for the flag."""
+def _pattern(flag: str) -> str:
+    """Match `flag`, its beginnings and its other spelling `--flag_name`: vLLM takes them all for the flag."""
     shortest = _shortest(flag)
     pattern = ""
     for letter in reversed(flag[shortest:].replace("-", "_")):
         pattern = f"({'[-_]' if letter == '_' else letter}{pattern})?"
     beginning = "--" + flag[2:shortest].replace("-", "[-_]")
-    pattern = f"^{beginning}{pattern}([.=]|$)"  # --flag.key=value sets a part of a flag that takes JSON
+    return f"^{beginning}{pattern}([.=]|$)"  # --flag.key=value sets a part of a flag that takes JSON
+
+
+def planned_flag(arg: str) -> str | None:
+    """Return which of PLANNED_FLAGS vLLM takes an item of `spec.engine.args` for; None for a flag of the user's."""
+    return next((flag for flag in PLANNED_FLAGS if re.match(_pattern(flag), arg)), None)
+
+
+def _refused(flag: str, instead: str) -> Rule:
     is_field = instead.startswith("spec.")
     message = f"Manta sets {flag} itself; use {instead}" if is_field else f"leave {flag} out: {instead}"
-    refused = f"!self.exists(a, a.matches('{pattern}'))"
+    refused = f"!self.exists(a, a.matches('{_pattern(flag)}'))"
     plugin = PLUGINS.get(flag)
     return Rule(f"{refused} || self.exists(a, a.startsWith('{plugin}='))" if plugin else refused, message)
 
@@ -132,5 +141,5 @@ ARGS_RULES = (
         "'every item must be one vLLM flag, its value after =, like --name=value; this is none: '"
         f" + self.filter(a, !a.matches('{_FLAG}'))[0]",
     ),
-    *(_planned_flag(flag, instead) for flag, instead in PLANNED_FLAGS.items()),
+    *(_refused(flag, instead) for flag, instead in PLANNED_FLAGS.items()),
 )

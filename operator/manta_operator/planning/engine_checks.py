@@ -1,5 +1,6 @@
 """Would the engine take the options of `spec.engine`? The checks of several modules in one place. Pure; before any pod.
 
+said_twice.py      fields whose flags are in spec.engine.args, too
 context.py         maxModelLen and ropeScaling against the model
 quantization.py    the method against checkpoint, model and accelerator
 kernels.py         attention backend and type of the KV cache against the accelerator
@@ -8,7 +9,7 @@ kernels.py         attention backend and type of the KV cache against the accele
 from manta_operator.api.models import LLMDeploymentSpec
 from manta_operator.facts.accelerators import Accelerator
 from manta_operator.facts.models import ModelFacts
-from manta_operator.planning import context, kernels, quantization
+from manta_operator.planning import context, kernels, quantization, said_twice
 from manta_operator.planning.problems import Problem
 from manta_operator.planning.rollout_words import Decision
 
@@ -16,6 +17,7 @@ from manta_operator.planning.rollout_words import Decision
 def problems(spec: LLMDeploymentSpec, facts: ModelFacts | None, accelerator: Accelerator) -> tuple[Problem, ...]:
     """Return everything that is certain to stop the engine, or to make it another one than asked for."""
     return (
+        *said_twice.problems(spec),
         *context.problems(spec, facts),
         *quantization.problems(spec, facts, accelerator),
         *kernels.problems(spec, accelerator),
