@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from manta_runtime.engine.adapters import Copy
+from manta_runtime.engine.daemon_threads import in_daemon_thread
 from manta_runtime.engine.model_revision import revision_of
 from manta_runtime.models.adapters_list import AdapterList, ListFile, WantedAdapter
 from manta_runtime.models.adapters_told import Told, read_told, told_file
@@ -25,9 +28,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("manta.engine")
 
 LOOK_SECONDS = 2.0
-_BLOCK = 4 * 1024 * 1024
+_PATIENCE_SECONDS = 2.0
+_BLOCK = 1024 * 1024  # for each adapter that is read
 _CONFIG = "adapter_config.json"
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin", "adapter_model.pt")
+
+
+@dataclass(frozen=True)
+class _Reading:
+    task: asyncio.Task[Copy]
+    since: float = field(default_factory=time.monotonic)
 
 
 class Copies:
@@ -36,6 +46,7 @@ class Copies:
     def __init__(self, settings: EngineSettings) -> None:
         self.wanted = AdapterList()
         self.found: Mapping[str, Copy] = {}
+        self._reading: dict[str, _Reading] = {}
         self._file = ListFile(settings.adapters, settings.mounts) if settings.adapters else None
         self._told = settings.state_folder / "adapters" if settings.state_folder else None
 
@@ -45,34 +56,63 @@ class Copies:
         return self._file is not None
 
     async def look(self) -> None:
-        """Read the list and the files again. Raises nothing."""
+        """Read the list and the files again; who is not done after 2 s is told so, and waited for by the next look."""
         if self._file is None:
             return
-        try:
-            self.wanted, self.found = await asyncio.to_thread(self._look, self._file)
-        except OSError as error:
-            log.warning("the adapters of this pod cannot be looked up: %s", error)
+        self.wanted = await in_daemon_thread(self._file.look)
+        wanted = {adapter.key: adapter for adapter in self.wanted.adapters}
+        for key in self._reading.keys() - wanted.keys():
+            self._reading.pop(key).task.cancel()
+        for key, adapter in wanted.items():
+            if key not in self._reading:
+                self._reading[key] = _Reading(asyncio.create_task(self._read_one(adapter)))
+        if self._reading:
+            await asyncio.wait([reading.task for reading in self._reading.values()], timeout=_PATIENCE_SECONDS)
+        self.found = {key: self._result(key, adapter) for key, adapter in wanted.items()}
 
     async def keep_looking(self) -> None:
         """Look every 2 s until cancelled."""
         while self._file:
-            await self.look()
+            try:
+                await self.look()
+            except Exception:
+                log.exception("a bug of the look at adapters; this rank goes on")
             await asyncio.sleep(LOOK_SECONDS)
 
-    def _look(self, file: ListFile) -> tuple[AdapterList, dict[str, Copy]]:
-        wanted = file.look()
-        return wanted, {adapter.key: self._copy(adapter) for adapter in wanted.adapters}
+    def _result(self, key: str, adapter: WantedAdapter) -> Copy:
+        reading = self._reading[key]
+        if reading.task.done():
+            return self._reading.pop(key).task.result()
+        seconds = time.monotonic() - reading.since
+        words = f"{adapter.path} is being read, for {seconds:.0f} s: a volume that is slow, or does not answer"
+        return Copy("fetching", message=words)
 
-    def _copy(self, adapter: WantedAdapter) -> Copy:
+    async def _read_one(self, adapter: WantedAdapter) -> Copy:
+        """Look at one adapter in a thread of its own: what its volume does is no matter of the others. Never raises."""
         before = self.found.get(adapter.key)
-        if before and before.state == "has":
-            return before
+        try:
+            return await in_daemon_thread(self._copy, adapter, before)
+        except (OSError, ValueError) as error:
+            return _unreadable(adapter.path, error)
+        except Exception as error:
+            log.exception("adapter %s: a bug, please report it", adapter.name)
+            return Copy("failed", message=f"a bug of the launcher: {type(error).__name__}: {error}")
+
+    def _copy(self, adapter: WantedAdapter, before: Copy | None) -> Copy:
+        has = before is not None and before.state == "has"
         if not adapter.fetch:
-            return _wrong(adapter.path) or _read(adapter.path, "")
+            return before if before and has else _wrong(adapter.path) or _read(adapter.path, "")
         if is_complete(adapter.path, adapter.uri.rstrip("/"), adapter.revision):
-            return _read(adapter.path, revision_of(adapter.path))
+            revision = revision_of(adapter.path)
+            return before if before and has and before.revision == revision else _read(adapter.path, revision)
+        # Also for one that was there: whoever empties the cache has it fetched again.
         told = read_told(told_file(self._told, adapter.key)) if self._told else None
         return _fetched(told)
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> Copy:
+    why = (error.strerror if isinstance(error, OSError) else "") or error
+    return Copy("failed", message=f"{path} cannot be read: {why}: check the adapter's uri and its volume")
 
 
 def _fetched(told: Told | None) -> Copy:
@@ -106,5 +146,5 @@ def _read(path: Path, revision: str) -> Copy:
                     while file.read(_BLOCK):
                         pass
     except OSError as error:
-        return Copy("failed", message=f"{path} cannot be read: {error.strerror or error}")
+        return _unreadable(path, error)
     return Copy("has", revision)

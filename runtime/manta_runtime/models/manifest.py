@@ -50,7 +50,7 @@ def parse_manifest(path: Path) -> Manifest | None:
         if data.pop("version") != _VERSION:
             return None
         return Manifest(**{**data, "files": tuple(RemoteFile(**file) for file in data["files"])})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 
