@@ -1,5 +1,6 @@
 """The faults, in the order in which they are made, and the deployments they befall. Pure, but for reading examples/."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,21 @@ Shape = Literal["sharded", "plain"]
 Where = Literal["head", "worker", "outside"]
 What = Literal["launcher", "raylet", "gcs", "core", "api", "rank", "pod", "apiserver", "operator"]
 
+_WORDS: dict[What, str] = {
+    "raylet": r"\braylet\b",
+    "gcs": r"\bgcs_server\b|\bGCS\b|Ray ended",
+    "core": r"EngineCore",
+    "api": r"\bvLLM\b.* (?:ended|killed)",
+    "rank": r"RayWorkerProc",
+    "pod": r"rank 1 .*has been silent",
+}
+_STOPPED = r".* ha(?:s|ve) been stopped"
+_LAUNCHER: dict[Where, str] = {
+    "worker": r"rank 1 .*(?:restarted after it had joined|has been silent)|killed \(SIGKILL\)",
+    "head": r"the head \S+ is gone|the head started again|killed \(SIGKILL\)",
+}
+"""Who is killed says nothing: the other pod of its group tells, and the operator by the exit code."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -26,6 +42,19 @@ class Fault:
     what: What
     freeze: bool = False
     harmless: bool = False
+
+    @property
+    def told(self) -> re.Pattern[str] | None:
+        """What a sentence says that tells of it: what died, was stopped or is silent. None: of what is no engine."""
+        if self.where == "outside":
+            return None
+        words = _LAUNCHER[self.where] if self.what == "launcher" else _WORDS[self.what]
+        return re.compile(f"(?:{words}){_STOPPED if self.freeze and self.what != 'pod' else ''}")
+
+    @property
+    def told_by_a_pod(self) -> bool:
+        """Whether a pod can tell of it: not that of a launcher that is killed and alone."""
+        return self.where != "outside" and (self.shape, self.what) != ("plain", "launcher")
 
 
 FAULTS = (

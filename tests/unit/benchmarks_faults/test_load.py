@@ -87,9 +87,9 @@ async def test_every_fate_is_told_apart(monkeypatch, stream, status, body, cut, 
 
 def result(name, *fates, replica="sharded-1-0", left=()) -> Result:
     made = Result(BY_NAME[name], victim="sharded-1-0", began=100.0, left=list(left))
-    made.seen = Seen(1.04, 2.0, 40.0, 4.0, {"sharded-1-0": "exit code 1: rank 1 is lost"})
+    made.seen = Seen(1.04, 2.0, 40.0, 4.0, {"sharded-1-0": "exit code 1: 17:41:16 manta rank 0: Ray ended with code 1"})
     for number, fate in enumerate(fates):
-        request = load_module.Request(number, True, 99.0 + number, replica, 3, 120.0, fate)
+        request = load_module.Request(number, True, 99.0 + number, replica, 3, 150.0, fate)
         made.requests.append(request)
     judge(made)
     return made
@@ -104,6 +104,12 @@ def result(name, *fates, replica="sharded-1-0", left=()) -> Result:
         pytest.param(result("operator", "ok"), None, id="nothing lost"),
         pytest.param(result("operator", "failed"), "1 requests were lost, and none may be", id="nothing may be lost"),
         pytest.param(result("GCS", "short", replica="sharded-2-0"), "on another replica", id="the other replica"),
+        pytest.param(result("GCS", *["failed"] * 22), None, id="the victim, until the router looks away"),
+        pytest.param(result("GCS", *["ok"] * 22, "failed"), "sent 20 s after it", id="the victim, later"),
+        pytest.param(result("worker pod frozen", *["ok"] * 22, "failed"), None, id="a frozen pod is seen later"),
+        pytest.param(result("GCS", *["failed"] * 7, replica=""), None, id="a few that nobody answered"),
+        pytest.param(result("GCS", *["failed"] * 8, replica=""), "no replica answered, at most 5", id="an outage"),
+        pytest.param(result("GCS", *["ok"] * 22, "failed", replica=""), "sent 20 s after it", id="an outage, later"),
     ],
 )
 def test_a_result_is_judged(made, problem):
@@ -119,6 +125,60 @@ def test_the_report_says_what_was_lost_and_until_when():
     assert table([made]).row_count == 1
     lost = "4, 3 (1 failed, 1 broken_before, 1 broken_after), 0"
     assert f"| GCS | 1.0 s | 2.0 s | 4.0 s | - | {lost} | pod |" in markdown(machine(ROOT), [made])
+
+
+LATE = 'exit code 137: INFO:     127.0.0.1:1 - "POST /v1/chat/completions HTTP/1.1" 200 OK'
+ENGINE = "exit code 1: (EngineCore pid=7) INFO a line of vLLM"
+NAMED = "exit code 1: 17:47:33 manta rank 0: vLLM ended by itself with code 0; before that VLLM::EngineCore (process 7)"
+JOINED = "exit code 137: 17:22:29 manta rank 1: joined the group (epoch c5706483)"
+PATIENT = "exit code 11: 17:23:15 manta rank 0: rank 1 (sharded-1-1) has been silent for 21 s: the group starts again"
+STOPPED = "exit code 12: 17:23:15 manta rank 1: ray::RayWorkerProc.run (process 7) has been stopped for 10 s (SIGSTOP)"
+GONE = "exit code 11: 17:23:15 manta rank 1: the head sharded-1-0.sharded is gone: refused"
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "told"),
+    [
+        ("head's launcher", LATE, False),
+        ("plain: launcher", LATE, False),
+        ("engine core", ENGINE, False),
+        ("engine core", NAMED, True),
+        ("worker's raylet", NAMED, False),
+        ("worker's launcher", JOINED, False),
+        ("worker's launcher", PATIENT, True),
+        ("head's launcher", GONE, True),
+        ("worker pod frozen", PATIENT, True),
+        ("worker's rank frozen", STOPPED, True),
+        ("worker's rank frozen", NAMED, False),
+        ("worker's rank", STOPPED, True),
+        ("vLLM's API server", NAMED, True),
+        ("vLLM's API server", LATE, False),
+        ("operator", NAMED, False),
+    ],
+)
+def test_a_pod_tells_of_a_fault_only_if_the_launcher_names_it(name, said, told):
+    made = Result(BY_NAME[name], victim="sharded-1-0", began=100.0)
+    made.seen.terminated = {"sharded-1-0": said}
+    assert row(made)["visible_in"] == (["pod"] if told else [])
+
+
+def test_a_condition_or_an_event_tells_if_it_is_about_the_group_and_names_what_died():
+    made = Result(BY_NAME["plain: launcher"], victim="plain-1-0", began=100.0)
+    made.seen.terminated = {"plain-1-0": LATE}
+    made.seen.conditions = ["Ready=False Starting: 1 of 2 replicas serve", "Ready=False Starting: pod plain-1-0 starts"]
+    made.seen.events = [
+        "LLMDeployment plain: Settled: 2 of 2 replicas serve",
+        "Pod plain-1-0: BackOff: killed (SIGKILL)",
+    ]
+    assert "| not told |" in markdown(machine(ROOT), [row(made)])
+    made.seen.conditions += ["Ready=False Starting: pod plain-1-0 starts again, its engine ended: killed (SIGKILL)"]
+    assert row(made)["visible_in"] == ["condition"]
+    made.seen.events += ["LLMDeployment plain: EngineEnded: replica plain-1, pod plain-1-0: killed (SIGKILL)"]
+    assert row(made)["visible_in"] == ["condition", "event"]
+
+
+def test_every_fault_of_an_engine_can_be_told():
+    assert {fault.name for fault in FAULTS if fault.told is None} == {"Kubernetes API frozen 20 s", "operator"}
 
 
 def test_two_replicas_of_each_shape_are_deployed():
