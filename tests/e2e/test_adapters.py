@@ -58,7 +58,12 @@ async def answers(group: AdapterGroup, folders: dict[str, str]) -> list[tuple[in
         ("load", {"lora_name": "good", "lora_path": folders["good"], **more}) for more in ({}, {"load_inplace": True})
     ]
     calls += [("load", {"lora_name": name, "lora_path": "/mnt/nothing"}) for name in ("tiny", "", "none")]
-    calls += [("load", {}), ("load", {"lora_name": "a"}), ("unload", {}), ("unload", {"lora_name": ""})]
+    calls += [
+        ("load", {"lora_path": "/a"}),
+        ("load", {"lora_name": "a"}),
+        ("unload", {}),
+        ("unload", {"lora_name": ""}),
+    ]
     calls += [("unload", {"lora_name": "good"})] * 2
     found = []
     for what, body in calls:
