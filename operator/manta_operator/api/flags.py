@@ -127,7 +127,9 @@ def planned_flag(arg: str) -> str | None:
 def _refused(flag: str, instead: str) -> Rule:
     is_field = instead.startswith("spec.")
     message = f"Manta sets {flag} itself; use {instead}" if is_field else f"leave {flag} out: {instead}"
-    refused = f"!self.exists(a, a.matches('{_pattern(flag)}'))"
+    # API servers count what a rule costs, and this pattern is dear for many long arguments: most never come so far.
+    first = "--" + flag[2 : _shortest(flag)].partition("-")[0]
+    refused = f"!self.exists(a, a.startsWith('{first}') && a.matches('{_pattern(flag)}'))"
     plugin = PLUGINS.get(flag)
     return Rule(f"{refused} || self.exists(a, a.startsWith('{plugin}='))" if plugin else refused, message)
 
