@@ -97,6 +97,16 @@ def crashing(made: Group, restarts: int = 4) -> Group:
     return made
 
 
+def unhelped(made: Group, restarts: int = 4, *, engine: bool = True) -> Group:
+    """The group whose container beside the engine ends again and again, while the engine is ready or not."""
+    waiting = {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container=adapters"}
+    for body in made.pods:
+        body["status"]["containerStatuses"][0]["ready"] = engine
+        beside = {"name": "adapters", "ready": False, "restartCount": restarts, "state": {"waiting": waiting}}
+        body["status"]["containerStatuses"].append(beside)
+    return made
+
+
 def restarted(made: Group, count: int, at: float) -> Group:
     """The group with a restart noted."""
     made.statefulset["metadata"]["annotations"] = {"manta.dev/restart": f'{{"count": {count}, "at": "{stamp(at)}"}}'}

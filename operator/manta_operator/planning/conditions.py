@@ -22,6 +22,7 @@ from manta_operator.planning import engine_facts
 from manta_operator.planning.adapters import verdict
 from manta_operator.planning.ends import ended
 from manta_operator.planning.fetching import fetching
+from manta_operator.planning.health import FAILING_RESTARTS
 from manta_operator.planning.integrations import INFERENCE_POOL
 from manta_operator.planning.last_words import cannot_fetch, too_old
 from manta_operator.planning.observe import Observed
@@ -136,7 +137,20 @@ def _degraded(situation: Situation) -> Condition:
     if lost:
         said = _some([f"pod {pod.name} is on node {pod.node}, which is lost" for pod in lost])
         return Condition("Degraded", "True", "NodeLost", f"{said}; its replica is to be replaced; look at the node")
+    if said := _some(_failing_helpers(situation.observed)):
+        remedy = f"see the log of container {names.ADAPTERS_CONTAINER}; the engine is left alone"
+        return Condition("Degraded", "True", "HelperFailing", f"{said}; {remedy}")
     return Condition("Degraded", "False", "Sound", "nothing is broken that waiting will not mend")
+
+
+def _failing_helpers(observed: Observed) -> list[str]:
+    """Say of which pods only the container beside the engine keeps the requests away, and ends again and again."""
+    return [
+        f"pod {pod.name} gets no requests, although its engine is ready: "
+        f"container {names.ADAPTERS_CONTAINER} ended {pod.helper_ended} times"
+        for pod in observed.pods
+        if not pod.ready and not pod.deleting and (pod.helper_ended or 0) >= FAILING_RESTARTS
+    ]
 
 
 def _integrated(situation: Situation) -> Condition | None:

@@ -9,7 +9,7 @@
     since     = max over pods (created, started, fetched, stopped being ready)   the youngest pod, the latest mishap
     allowed   = (startupSeconds, or hangSeconds + HANG_MARGIN if the processes that served hang)
                 + BACK_OFF x (2^count - 1)
-    restart   : every pod exists and runs, the group does not serve, now >= since + allowed, count < BUDGET
+    restart   : every pod exists and runs, an engine does not serve, now >= since + allowed, count < BUDGET
     healed    : count > 0 and the group has served for HEALED_SECONDS: count = 0 again
 
 A restart is a fact on the StatefulSet before anything is deleted: `at` is just after the creation of the youngest pod,
@@ -92,6 +92,8 @@ def restart_due(group: ObservedGroup, deadlines: Deadlines) -> float | None:
         return None
     if group.restart and any(pod.created < group.restart.at for pod in group.members):
         return None  # the last restart is still under way
+    if all(pod.ready or pod.helper_ended is not None for pod in group.members):
+        return None  # every engine is ready: what fails beside it would fail in a new pod, too
     return hopeless_at(group, deadlines)
 
 

@@ -55,6 +55,7 @@ def observe_pod(body: Body, now: float, lost_nodes: frozenset[str]) -> ObservedP
         fetching=is_fetching(status) and not deleting,
         initialized=_initialized(status),
         end=engine_end(status),
+        helper_ended=_helper_ended(status),
     )
 
 
@@ -75,7 +76,7 @@ def slim_pod(body: Body) -> Object:
 
 
 def _slim_container(entry: Body) -> Object:
-    kept: Object = {"name": entry.get("name"), "restartCount": entry.get("restartCount")}
+    kept: Object = {name: entry.get(name) for name in ("name", "ready", "restartCount")}
     state = entry.get("state") or {}
     waiting, running = state.get("waiting"), state.get("running")
     if waiting:
@@ -185,6 +186,13 @@ def _serving(status: Body) -> list[Body]:
     """Return the containers that serve: what fetches adapters beside them says nothing of the engine."""
     containers = status.get("containerStatuses") or ()
     return [entry for entry in containers if entry.get("name") != names.ADAPTERS_CONTAINER]
+
+
+def _helper_ended(status: Body) -> int | None:
+    beside = [each for each in status.get("containerStatuses") or () if each.get("name") == names.ADAPTERS_CONTAINER]
+    if not beside or beside[0].get("ready") or not all(entry.get("ready") for entry in _serving(status)):
+        return None
+    return int(beside[0].get("restartCount") or 0)
 
 
 def _engine_started(containers: Iterable[Body]) -> float | None:

@@ -78,6 +78,8 @@ class ObservedPod:
     """When its init containers had done their work: the weights are there."""
     end: EngineEnd | None = None
     """How its engine ended last; None while it is the first."""
+    helper_ended: int | None = None
+    """How often the container that fetches adapters has ended, where its engine is ready and only that one is not."""
 
     @property
     def served(self) -> bool:

@@ -1,7 +1,7 @@
 """How groups are judged: who hangs, who is restarted and how often, whose node is lost, who is late."""
 
 import pytest
-from groups import bodies, condition, crashing, group, pod, restarted, stamp, stopped, unschedulable
+from groups import Group, bodies, condition, crashing, group, pod, restarted, stamp, stopped, unhelped, unschedulable
 
 from manta_operator.planning import health
 from manta_operator.planning.health import BUDGET, Deadlines, Restart
@@ -72,6 +72,13 @@ def revived(made, at):
     return made
 
 
+def mixed():
+    """What fetches adapters fails in one pod, and the engine of the other one is not ready."""
+    made = starting(pods=2)
+    unhelped(Group(made.statefulset, made.pods[:1]))
+    return made
+
+
 @pytest.mark.parametrize(
     ("case", "made", "due"),
     [
@@ -87,6 +94,10 @@ def revived(made, at):
         ("the clock of its node is behind", slow_clock(starting()), BORN + 1800),
         ("serves", group("new", 0, created=BORN), None),
         ("waits for a place: a restart would not help", unschedulable(starting(), BORN), None),
+        ("all engines are ready, and what fetches adapters is not", unhelped(starting(2)), None),
+        ("they served before", unhelped(stopped(serving(), BORN + 900)), None),
+        ("the engine is not ready either", unhelped(starting(), engine=False), BORN + 1800),
+        ("of two pods the engine of one is not ready", mixed(), BORN + 1800),
         ("the last restart is under way", restarted(starting(), 1, BORN + 1), None),
     ],
 )  # fmt: skip

@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from groups import bodies, condition, crashing, group, restarted, stamp, stopped, unschedulable
+from groups import bodies, condition, crashing, group, restarted, stamp, stopped, unhelped, unschedulable
 
 from manta_operator.planning.observe import GroupRestart, observe, slim
 
@@ -49,6 +49,15 @@ def test_what_fetches_adapters_says_nothing_of_the_engine():
     beside["state"] = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
     [seen] = observe(sets, [slim("Pod", pod)], [], NOW).pods
     assert (seen.engine_started, seen.problem) == (NOW - 900, "CrashLoopBackOff: back-off"), "but it is told"
+
+
+def test_that_only_a_helper_is_not_ready_is_read_of_whole_and_of_slim_pods():
+    sets, [pod] = bodies(unhelped(group("new", 0, ready=False), 7))
+    for body in (pod, slim("Pod", pod)):
+        assert observe(sets, [body], [], NOW).pods[0].helper_ended == 7
+    _, [pod] = bodies(unhelped(group("new", 0, ready=False), 7, engine=False))
+    assert observe(sets, [pod], [], NOW).pods[0].helper_ended is None
+    assert observe(*bodies(group("new", 0, ready=False)), [], NOW).pods[0].helper_ended is None
 
 
 def test_slim_bodies_say_the_same():
