@@ -51,7 +51,10 @@ async def _run(fetcher: Fetcher) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         while not stop.is_set():
-            await fetcher.look()
+            try:
+                await fetcher.look()
+            except Exception:
+                log.exception("a bug of the look at adapters, please report it; it goes on")
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await stop.wait()
@@ -88,7 +91,9 @@ class Fetcher:
             self._hash, self._failures = wanted.hash, {}
         self._reap()
         missing = await asyncio.to_thread(self._missing, [each for each in wanted.adapters if each.fetch])
-        for key in to_end(self._running, missing):
+        # One that is complete is about to end by itself.
+        unfinished = [key for key in self._running if key not in self._complete]
+        for key in to_end(unfinished, missing):
             await self._end(self._running.pop(key), "no longer wanted")
         for adapter in to_start(missing, self._running, self._failures, time.monotonic()):
             await self._start(adapter)
@@ -103,15 +108,17 @@ class Fetcher:
         self._complete &= {adapter.key for adapter in fetched}
         missing = []
         for adapter in fetched:
-            if adapter.key in self._complete:
-                continue
-            if is_complete(adapter.path, adapter.uri.rstrip("/"), adapter.revision):
+            known = adapter.key in self._complete
+            if not is_complete(adapter.path, adapter.uri.rstrip("/"), adapter.revision):
+                missing.append(adapter)
+                if known:
+                    self._complete.remove(adapter.key)
+                    log.warning("adapter %s is no longer complete in %s: fetching it again", adapter.name, adapter.path)
+            elif not known:
                 self._complete.add(adapter.key)
                 self._failures.pop(adapter.key, None)
                 self._tell(adapter, Told("fetched"))
                 log.info("adapter %s is complete in %s", adapter.name, adapter.path)
-            else:
-                missing.append(adapter)
         return missing
 
     async def _start(self, adapter: WantedAdapter) -> None:
@@ -127,6 +134,11 @@ class Fetcher:
             return
         except FetchSettingsError as error:
             self._fail(adapter, Told("failed", message=str(error)), permanent=True)
+            return
+        except Exception as error:
+            log.exception("adapter %s: a bug, please report it", adapter.name)
+            words = f"its fetch cannot begin ({type(error).__name__}): see the log of the container adapters"
+            self._fail(adapter, Told("failed", message=words), permanent=True)
             return
         self._running[adapter.key] = _Fetch(adapter, process)
 

@@ -23,7 +23,7 @@ _MOST_BYTES = 64 * 1024
 
 
 class NoCredentialsError(Exception):
-    """A Secret is not there, or has no key that is of use; the message says what to do."""
+    """A Secret is not there, or has no key that is of use, or no text; the message says what to do."""
 
 
 def environment_of(adapter: WantedAdapter, environ: Mapping[str, str], secrets: Path) -> dict[str, str]:
@@ -47,6 +47,12 @@ def _read(adapter: WantedAdapter, folder: Path, keys: tuple[str, ...]) -> dict[s
             f"Secret {adapter.secret}, which is to fetch {adapter.uri}, is not in this pod, or has no key "
             f"{' nor '.join(keys)}: make it, or wait for the rollout that mounts it"
         )
+    for key, text in found.items():
+        if "\0" in text:
+            raise NoCredentialsError(
+                f"the key {key} of Secret {adapter.secret}, which is to fetch {adapter.uri}, has a NUL byte, so it is "
+                "no text: make the Secret anew"
+            )
     return found
 
 

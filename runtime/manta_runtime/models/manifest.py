@@ -49,7 +49,10 @@ def parse_manifest(path: Path) -> Manifest | None:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
         if data.pop("version") != _VERSION:
             return None
-        return Manifest(**{**data, "files": tuple(RemoteFile(**file) for file in data["files"])})
+        files = tuple(RemoteFile(**file) for file in data["files"])
+        if not all(isinstance(file.path, str) and "\0" not in file.path for file in files):
+            return None
+        return Manifest(**{**data, "files": files})
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
