@@ -115,3 +115,13 @@ def literal(path: str, name: str) -> set[str]:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name:
             return {str(word.value) for word in ast.walk(node.value) if isinstance(word, ast.Constant)}
     raise AssertionError(f"{path} has no {name}")
+
+
+def test_vllm_tells_of_a_dead_engine_where_the_middleware_looks() -> None:
+    """engine/dead_engine.py reads `app.state.engine_client.errored`."""
+    state = (package() / "entrypoints/launchers/api_server/app_state.py").read_text()
+    assert "state.engine_client = engine_client" in state
+    [client] = [n for n in parse("v1/engine/async_llm.py").body if isinstance(n, ast.ClassDef) and n.name == "AsyncLLM"]
+    [errored] = [n for n in client.body if isinstance(n, ast.FunctionDef) and n.name == "errored"]
+    assert [ast.unparse(each) for each in errored.decorator_list] == ["property"]
+    assert ast.unparse(errored.returns or ast.Pass()) == "bool"

@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from manta_runtime.engine import dead_engine, usage_header
 from manta_runtime.engine.ranks import engines_per_pod, ray_data_environment, ray_data_flags
 from manta_runtime.engine.settings import GROUP_TOKEN
-from manta_runtime.engine.usage_header import MIDDLEWARE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,9 @@ def vllm_command(settings: EngineSettings) -> list[str]:
         # GET /load: requests that wait for an engine that hangs are counted nowhere else.
         "--enable-server-load-tracking",
         # Whole answers tell the router their tokens in headers.
-        f"--middleware={MIDDLEWARE}",
+        f"--middleware={usage_header.MIDDLEWARE}",
+        # What a dead engine core leaves unanswered is tried on another replica.
+        f"--middleware={dead_engine.MIDDLEWARE}",
         f"--distributed-executor-backend={settings.executor}",
         *(
             ray_data_flags(settings.ranks, settings.accelerators_per_pod, settings.pod_ip)

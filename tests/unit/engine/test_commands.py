@@ -97,6 +97,7 @@ def test_vllm_on_one_pod():
         "--shutdown-timeout=60",
         "--enable-server-load-tracking",
         "--middleware=manta_runtime.engine.usage_header.UsageHeaders",
+        "--middleware=manta_runtime.engine.dead_engine.DeadEngineAnswers",
         "--distributed-executor-backend=uni",
     ]
 
