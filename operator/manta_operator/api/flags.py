@@ -6,6 +6,7 @@ itself, or when a user's value would break what Manta relies on.
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 
 from manta_operator.api.rule import Rule
@@ -119,9 +120,15 @@ def _pattern(flag: str) -> str:
     return f"^{beginning}{pattern}([.=]|$)"  # --flag.key=value sets a part of a flag that takes JSON
 
 
+@cache
+def _compiled(flag: str) -> re.Pattern[str]:
+    """Return the pattern, made once: every pass of every deployment asks for all of them."""
+    return re.compile(_pattern(flag))
+
+
 def planned_flag(arg: str) -> str | None:
     """Return which of PLANNED_FLAGS vLLM takes an item of `spec.engine.args` for; None for a flag of the user's."""
-    return next((flag for flag in PLANNED_FLAGS if re.match(_pattern(flag), arg)), None)
+    return next((flag for flag in PLANNED_FLAGS if _compiled(flag).match(arg)), None)
 
 
 def _refused(flag: str, instead: str) -> Rule:
