@@ -7,19 +7,34 @@ answers nonsense. adapters_keeper.py asks here first; what cannot be told from n
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
 _LARGEST_HEADER = 100_000_000  # the format's own limit
+_LARGEST_OF_ADAPTER = 16_000_000
+"""Some 100,000 tensors, as of one for each expert of a large model. While JSON is read nobody else runs: the launcher
+must not stand still."""
 _WHOLE = ("F64", "F32", "F16", "BF16", "I8", "F8_E4M3", "F8_E5M2")
 """Types of one value an element: others are packed, and their shapes are not the layer's."""
 _PART = re.compile(r"(?:base_model\.model\.)?(?P<layer>.+)\.lora_(?P<part>[AB])(?:\.default)?\.weight")
 _NUMBER = re.compile(r"\.\d+\.")
+
+
+class _Tensor(msgspec.Struct):
+    """What a header says of a tensor, or of something else under its own key."""
+
+    dtype: Any = None
+    shape: Any = None
+
+
+_DECODER = msgspec.json.Decoder(dict[str, _Tensor])
+"""Several times as fast as the json module: it makes no objects of what is not asked for."""
 
 Shapes = dict[str, tuple[int, ...] | None]
 """Of tensors, by name; None for one whose shape says nothing of its layer."""
@@ -27,7 +42,14 @@ Shapes = dict[str, tuple[int, ...] | None]
 
 def misfit(adapter: Path, model: Path) -> str:
     """Return why an adapter's folder does not fit a model's, "" if it does or if that cannot be told."""
-    return judge_fit(_shapes((adapter / "adapter_model.safetensors",)), _shapes(sorted(model.glob("*.safetensors"))))
+    weights = adapter / "adapter_model.safetensors"
+    length = _header_bytes(weights)
+    if _LARGEST_OF_ADAPTER < length <= _LARGEST_HEADER:
+        return (
+            f"{weights} has a header of {length / 1e6:.0f} MB, more than {_LARGEST_OF_ADAPTER / 1e6:.0f} MB: that is "
+            "no LoRA adapter's, check what was saved"
+        )
+    return judge_fit(_shapes((weights,)), _shapes(sorted(model.glob("*.safetensors"))))
 
 
 def judge_fit(adapter: Shapes, model: Shapes) -> str:
@@ -61,17 +83,24 @@ def _shapes(paths: Iterable[Path]) -> Shapes:
     found: Shapes = {}
     for path in paths:
         for name, entry in _header(path).items():
-            if isinstance(entry, dict) and isinstance(entry.get("shape"), list):
-                found[name] = tuple(entry["shape"]) if entry.get("dtype") in _WHOLE else None
+            if isinstance(entry.shape, list):
+                found[name] = tuple(entry.shape) if entry.dtype in _WHOLE else None
     return found
 
 
-def _header(path: Path) -> dict[str, Any]:
+def _header_bytes(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            return int.from_bytes(file.read(8), "little")
+    except OSError:
+        return 0
+
+
+def _header(path: Path) -> dict[str, _Tensor]:
     """Return the header of a file, empty where there is none to be read: vLLM has the words for that."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if length <= _LARGEST_HEADER else {}
+            return _DECODER.decode(file.read(length)) if length <= _LARGEST_HEADER else {}
     except (OSError, ValueError, RecursionError):
         return {}
-    return header if isinstance(header, dict) else {}

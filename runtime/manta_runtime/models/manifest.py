@@ -49,10 +49,9 @@ def parse_manifest(path: Path) -> Manifest | None:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
         if data.pop("version") != _VERSION:
             return None
-        files = tuple(RemoteFile(**file) for file in data["files"])
-        if not all(isinstance(file.path, str) and "\0" not in file.path for file in files):
+        if not all(isinstance(file["path"], str) and "\0" not in file["path"] for file in data["files"]):
             return None
-        return Manifest(**{**data, "files": files})
+        return Manifest(**{**data, "files": tuple(RemoteFile(**file) for file in data["files"])})
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 

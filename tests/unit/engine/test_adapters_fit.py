@@ -49,6 +49,14 @@ def test_of_packed_weights_nothing_is_told(tmp_path):
     assert misfit(tmp_path, tmp_path / "none") == ""
 
 
+def test_a_header_that_would_keep_the_launcher_from_everything_else_is_refused(tmp_path):
+    for megabytes, words in ((16, ""), (17, "has a header of 17 MB, more than 16 MB"), (101, "")):
+        header = b'{"x": {}}'.ljust(megabytes * 10**6) if megabytes < 100 else b""
+        file = (megabytes * 10**6).to_bytes(8, "little") + header
+        found = misfit(write_adapter(tmp_path / str(megabytes), {"adapter_model.safetensors": file}), tmp_path / "none")
+        assert (words in found) if words else (found == "")
+
+
 def test_files_are_read_by_their_headers(tmp_path):
     model = MODELS / "tiny"
     if not model.is_dir():
@@ -57,6 +65,11 @@ def test_files_are_read_by_their_headers(tmp_path):
     for name, share in (("wide", 2), ("narrow", 0.5)):
         folder = write_adapter(tmp_path / name, adapter_files(1, wide=share))
         assert f"has {int(256 * share)} inputs, the model's 256: it was made for another model" in misfit(folder, model)
-    for name, text in (("text", b"hello"), ("huge", b"\xff" * 9), ("list", b"\2" + b"\0" * 7 + b"[]")):
+    for name, text in (
+        ("text", b"hello"),
+        ("huge", b"\xff" * 9),
+        ("list", b"\2" + b"\0" * 7 + b"[]"),
+        ("number", b"\7" + b"\0" * 7 + b'{"a":5}'),
+    ):
         folder = write_adapter(tmp_path / name, {"adapter_model.safetensors": text})
         assert misfit(folder, model) == "", "vLLM has words for that"
