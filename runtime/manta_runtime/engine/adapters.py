@@ -42,7 +42,10 @@ class Copy:
 
 @dataclass(frozen=True)
 class Attempt:
-    """Failed tries in a row to load `key` under a name; no further one before `again` (monotonic seconds)."""
+    """Failed tries in a row to load `key` under a name, or to unload it from the path `key`.
+
+    No further one before `again` (monotonic seconds).
+    """
 
     key: str
     count: int
@@ -52,7 +55,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to ask of vLLM; `old` is the path that a replaced adapter was loaded from."""
+    """One thing to ask of vLLM; `old` is the path that a replaced adapter was loaded from; `key`: of its attempts."""
 
     action: Action
     name: str
@@ -94,12 +97,14 @@ def decide(view: View, now: float) -> Step | None:
     """Return what to ask of vLLM next: nothing that waits for its time, for a rank, or for a change."""
     wanted = {adapter.name for adapter in view.wanted.adapters}
     for name, path in view.listed.items():
-        trial = name.endswith(TRIAL) and name not in wanted
-        if trial or (name not in wanted and view.ours.get(name) == path):
-            return Step("unload", name, path)
+        if name in wanted or not (name.endswith(TRIAL) or view.ours.get(name) == path):
+            continue
+        step = Step("unload", name, path, path)
+        if not _is_too_early(view, name, step.key, now):
+            return step
     for adapter in view.wanted.adapters:
         path, listed = str(adapter.path), view.listed.get(adapter.name)
-        if listed == path or _blocked(view, adapter) or _is_too_early(view, adapter, now):
+        if listed == path or _blocked(view, adapter) or _is_too_early(view, adapter.name, adapter.key, now):
             continue
         if listed is None:
             return Step("load", adapter.name, path, adapter.key)
@@ -112,7 +117,7 @@ def look_at(view: View) -> tuple[Seen, ...]:
     """Return the state of every wanted adapter in the list's order, then of those that are on their way out."""
     wanted = {adapter.name for adapter in view.wanted.adapters}
     leaving = (
-        Seen(name, "", "", "Unloading")
+        Seen(name, "", "", "Unloading", _why_not_unloaded(view, name, path))
         for name, path in view.listed.items()
         if name not in wanted and view.ours.get(name) == path
     )
@@ -174,6 +179,11 @@ def _look_at_one(view: View, adapter: WantedAdapter) -> Seen:
     return seen("Loading" if doing else "Waiting", "" if doing else "every rank has it; it is loaded next")
 
 
+def _why_not_unloaded(view: View, name: str, path: str) -> str:
+    attempt = view.attempts.get(name)
+    return f"vLLM does not unload it: {attempt.message}" if attempt and attempt.key == path else ""
+
+
 def _blocked(view: View, adapter: WantedAdapter) -> tuple[AdapterState, str, Copy | None] | None:
     """Return why an adapter cannot be loaded yet, None when every rank has the same files of it."""
     copies = {rank: found.get(adapter.key, Copy("missing")) for rank, found in sorted(view.ranks.items())}
@@ -201,6 +211,6 @@ def _blocked(view: View, adapter: WantedAdapter) -> tuple[AdapterState, str, Cop
     return None
 
 
-def _is_too_early(view: View, adapter: WantedAdapter, now: float) -> bool:
-    attempt = view.attempts.get(adapter.name)
-    return attempt is not None and attempt.key == adapter.key and now < attempt.again
+def _is_too_early(view: View, name: str, key: str, now: float) -> bool:
+    attempt = view.attempts.get(name)
+    return attempt is not None and attempt.key == key and now < attempt.again

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from manta_runtime.engine.adapters import TRIAL, Attempt, Step, View, after_fail
 from manta_runtime.engine.adapters_client import AdaptersClient
 from manta_runtime.engine.adapters_copies import Copies
 from manta_runtime.engine.adapters_fit import misfit
+from manta_runtime.engine.daemon_threads import in_daemon_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,6 +30,8 @@ log = logging.getLogger("manta.engine")
 
 _LOOK_SECONDS = 2.0
 _WAIT_SECONDS = 0.5
+_PAST = {"load": "loaded", "replace": "replaced", "unload": "unloaded"}
+_FIT_SECONDS = 60.0
 _MOST_STEPS = 1000  # in one round: whatever vLLM answers, the round ends
 
 
@@ -43,6 +47,7 @@ class AdapterKeeper:
         self._ours: dict[str, str] = {}
         self._attempts: dict[str, Attempt] = {}
         self._doing: Step | None = None
+        self._hash = ""
         self._awaited = asyncio.Event()
         self._others: Callable[[], Mapping[int, Mapping[str, Copy]]] = dict
 
@@ -97,6 +102,10 @@ class AdapterKeeper:
     async def turn(self, serving: Callable[[], bool]) -> None:
         """Look once, and do all that is to be done by it."""
         await self.copies.look()
+        if self.copies.wanted.hash != self._hash:
+            # Somebody has changed something: what failed may work now.
+            self._hash = self.copies.wanted.hash
+            self._attempts = {name: replace(attempt, again=0.0) for name, attempt in self._attempts.items()}
         for _ in range(_MOST_STEPS):
             if not serving():
                 return
@@ -106,31 +115,42 @@ class AdapterKeeper:
             self._listed = listed
             self._ours = {name: path for name, path in self._ours.items() if listed.get(name) == path}
             step = decide(self.view, time.monotonic())
-            if step is None or not await self._do(step):
+            if step is None:
                 return
+            await self._do(step)
 
-    async def _do(self, step: Step) -> bool:
-        """Take one step; return whether it makes sense to go on at once."""
+    async def _do(self, step: Step) -> None:
+        """Take one step, and remember how it went."""
         self._doing = step
         try:
             if step.action == "unload":
-                return await self._unload(step)
-            problem = await self._misfit(step.path) or await self._put(step)
+                problem = await self._client.unload(step.name)
+            else:
+                problem = await self._misfit(step.path) or await self._put(step)
         finally:
             self._doing = None
+        if step.action != "unload":
+            self.loads["failed" if problem else "loaded"] += 1
         if problem:
-            self.loads["failed"] += 1
             attempt = after_failure(self._attempts.get(step.name), step.key, problem, time.monotonic())
             self._attempts[step.name] = attempt
-            log.warning("adapter %s: %s (try %d)", step.name, problem, attempt.count)
+            log.warning("adapter %s cannot be %s: %s (try %d)", step.name, _PAST[step.action], problem, attempt.count)
+            return
+        self._attempts.pop(step.name, None)
+        if step.action == "unload":
+            self._ours.pop(step.name, None)
+            log.info("adapter %s: unloaded", step.name)
         else:
-            self.loads["loaded"] += 1
-            self._attempts.pop(step.name, None)
             log.info("adapter %s: loaded from %s", step.name, step.path)
-        return True
 
     async def _misfit(self, path: str) -> str:
-        return await asyncio.to_thread(misfit, Path(path), self._model) if self._model else ""
+        if self._model is None:
+            return ""
+        try:
+            async with asyncio.timeout(_FIT_SECONDS):
+                return await in_daemon_thread(misfit, Path(path), self._model)
+        except TimeoutError:
+            return f"{path} and the model could not be read within {_FIT_SECONDS:.0f} s: see their volumes"
 
     async def _put(self, step: Step) -> str:
         return await (self._replace(step) if step.action == "replace" else self._load(step.name, step.path))
@@ -161,13 +181,3 @@ class AdapterKeeper:
         if problem and await self._load(step.name, step.old):
             log.warning("adapter %s: the one of before cannot be loaded again either", step.name)
         return problem
-
-    async def _unload(self, step: Step) -> bool:
-        problem = await self._client.unload(step.name)
-        if problem:
-            log.warning("adapter %s cannot be unloaded: %s", step.name, problem)
-            return False
-        self._ours.pop(step.name, None)
-        self._attempts.pop(step.name, None)
-        log.info("adapter %s: unloaded", step.name)
-        return True

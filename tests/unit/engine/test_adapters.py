@@ -78,7 +78,7 @@ def test_a_rank_that_has_told_nothing_is_waited_for():
 
 def test_what_is_no_longer_wanted_is_unloaded_but_only_our_own():
     seen = view("a", listed={"a": "/a/a-k1", "old": "/a/old", "users": "/args"}, ours={"a": "/a/a-k1", "old": "/a/old"})
-    assert decide(seen, 0) == Step("unload", "old", "/a/old")
+    assert decide(seen, 0) == Step("unload", "old", "/a/old", "/a/old")
     assert [(told.name, told.state) for told in look_at(seen)] == [("a", "Loaded"), ("old", "Unloading")]
     assert is_settled(seen)
     assert decide(replace(seen, listed={"a": "/a/a-k1", "users": "/args"}), 0) is None
@@ -111,7 +111,7 @@ def test_an_adapter_of_the_users_own_arguments_is_never_touched():
 
 
 def test_what_is_left_of_a_trial_is_removed():
-    assert decide(view("a", listed={f"a{TRIAL}": "/a/a-k1"}), 0) == Step("unload", f"a{TRIAL}", "/a/a-k1")
+    assert decide(view("a", listed={f"a{TRIAL}": "/a/a-k1"}), 0) == Step("unload", f"a{TRIAL}", "/a/a-k1", "/a/a-k1")
 
 
 def test_an_adapter_that_fails_holds_no_other_up_and_stays_failed_while_it_is_tried():
