@@ -96,7 +96,7 @@ class Running:
 
     async def until(self, status: int, words: str = "") -> None:
         """Wait until /readyz answers `status` with `words`."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (answer := await self.readyz())[0] != status or words not in answer[1]:
                 if self.task.done():
                     self.task.result()

@@ -65,7 +65,7 @@ class Member:
 class Group:
     """A group under one head. `address` is where workers connect (Ray), "" until known; `model`: the head's.
 
-    `over`: why the head has ended it, "" if it was asked to.
+    `over`: why the head has ended it.
     """
 
     epoch: str

@@ -1,7 +1,8 @@
 """Rank 0: gather the group, start vLLM, be ready only when tokens come, drain, end. Effects.
 
-Three things run side by side: `_serve` (gather → start → wait for vLLM's end), `_watch` (ranks and Ray), and the wait
-for a signal. The first to finish decides how the pod ends; the decisions are group.py, readiness.py and drain.py.
+Side by side run `_serve` (gather → start → wait for vLLM's end), `_watch` (ranks and Ray), the look for frozen
+processes and the wait for a reason to drain. The first to finish decides how the pod ends; who watches goes on watching
+while it drains. The decisions are group.py, readiness.py and drain.py.
 """
 
 from __future__ import annotations
@@ -109,6 +110,7 @@ class _Head:
         self._started = time.monotonic()
         self._untold: set[int] = set()
         self._all_told = asyncio.Event()
+        self._leaving = asyncio.Event()
         self._processes = Watch()
         self.over = ""
         self._cut = ""
@@ -146,16 +148,19 @@ class _Head:
         watch = asyncio.create_task(self._watch())
         frozen = asyncio.create_task(self._processes.run(self._names))
         asked = asyncio.create_task(self._stop.asked.wait())
-        tasks: set[asyncio.Task[Any]] = {serve, watch, frozen, asked}
+        leaving = asyncio.create_task(self._leaving.wait())
+        tasks: set[asyncio.Task[Any]] = {serve, watch, frozen, asked, leaving}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if not asked.done():
+            if asked.done():
+                self.over = "rank 0 is being stopped"
+            else:
                 for task in (serve, watch, frozen):
                     if task.done():
                         task.result()
             serve.cancel()
             await asyncio.gather(serve, return_exceptions=True)
-            await self._drain(watch)
+            await self._drain({watch, frozen})
         finally:
             for task in tasks:
                 task.cancel()
@@ -224,7 +229,7 @@ class _Head:
         self._group = replace(self._group, stage="serving")
 
     async def _watch(self) -> None:
-        """Return when a worker's pod is leaving. Raises EngineFailure when a rank or Ray is lost."""
+        """Tell when a worker's pod is leaving. Raises EngineFailure when a rank or Ray is lost, also after that."""
         last = time.monotonic()
         while True:
             await asyncio.sleep(_TICK_SECONDS)
@@ -240,12 +245,12 @@ class _Head:
                 before = self._processes.words(self._ray.causes)
                 raise EngineFailure(f"Ray ended with code {code}{before}: the group starts again")
             reap_orphans([child for child in (self._vllm, self._ray) if child])
-            if self._group.leaving:
+            if self._group.leaving and not self._leaving.is_set():
                 self.over = f"rank {self._group.leaving[0]} is being stopped, so the whole group drains"
                 log.info(self.over)
-                return
+                self._leaving.set()
 
-    async def _drain(self, watch: asyncio.Task[None]) -> None:
+    async def _drain(self, watches: set[asyncio.Task[None]]) -> None:
         self._group = replace(self._group, stage="draining")
         vllm, serving = self._vllm, self._prober.health.produced
         if vllm is None or not serving:
@@ -253,25 +258,25 @@ class _Head:
             return
         self._journal.drain_begins()
         draining = asyncio.create_task(drain_engine(self._settings, vllm, self._client, self._stop, self._journal))
-        # A rank that is lost while we drain leaves nothing to wait for; a rank that is leaving does.
-        tasks: set[asyncio.Task[Any]] = {draining} if watch.done() else {draining, watch}
-        while not draining.done():
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            tasks.discard(watch)
-            if watch.done() and watch.exception() and not draining.done():
-                draining.cancel()
-                await asyncio.gather(draining, return_exceptions=True)
-                watch.result()
+        await asyncio.wait({draining, *watches}, return_when=asyncio.FIRST_COMPLETED)
+        if not draining.done():
+            # A rank that is lost or frozen leaves nothing to wait for; a rank that is leaving does.
+            draining.cancel()
+            await asyncio.gather(draining, return_exceptions=True)
+            self._journal.drain_cuts_off()
+            self._journal.drain_ends(killed=True)
+            for watch in watches:
+                if watch.done():
+                    watch.result()
         self._cut = await draining
 
     async def close(self) -> None:
         """End what still runs, vLLM first; workers are told meanwhile that the group is done, and why."""
-        if self._vllm:
-            await self._vllm.kill()
         self._untold = {member.rank for member in self._group.members}
         self._group = replace(self._group, stage="done", over=self.over)
         self._journal.begin("done")
-        await self._until_told()
+        # Beside each other: what a driver or a disk holds does not die at once, and nobody is to wait for that.
+        await asyncio.gather(self._vllm.kill() if self._vllm else asyncio.sleep(0), self._until_told())
         if self._ray:
             await stop_ray(self._ray)
 

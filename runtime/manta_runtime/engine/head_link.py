@@ -72,6 +72,13 @@ def is_gone(silence: Silence, now: float) -> bool:
     return refused or unheard
 
 
+def describe_end(answer: Answer) -> str:
+    """Return why the head has ended the group, "" while it has not."""
+    if answer.stage != "done":
+        return ""
+    return f"the head ended: {answer.over}" if answer.over else "the head has ended, and did not say why"
+
+
 class HeadLink:
     """Calls to the head's POST /group/join in the name of this worker (`instance`: random, new at every start).
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -23,8 +24,12 @@ from manta_runtime.engine.relay import Relay
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+log = logging.getLogger("manta.engine")
+
 _PR_SET_CHILD_SUBREAPER = 36
 _LAST_LINES_SECONDS = 0.5
+_GONE_SECONDS = 10.0
+"""What waits for a driver or a disk (state D) does not die of a SIGKILL before that is over."""
 
 
 def adopt_orphans() -> None:
@@ -120,14 +125,23 @@ class Child:
         await self._kill([*tree, *self._tree()])
 
     async def kill(self) -> None:
-        """SIGKILL it and all that it started, and wait until it is gone."""
+        """SIGKILL it and all that it started, and wait until it is gone, 10 s at most."""
         await self._kill(self._tree())
 
     async def _kill(self, tree: Sequence[psutil.Process]) -> None:
         for process in tree:
             with suppress(psutil.Error):  # psutil compares start times: a reused pid is left alone
                 process.kill()
-        await self._process.wait()
+        try:
+            async with asyncio.timeout(_GONE_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            log.warning(
+                "%s (process %d) has not ended %.0f s after SIGKILL: a driver or a disk holds it",
+                self.name,
+                self.pid,
+                _GONE_SECONDS,
+            )
         await self._hear_out()
 
     async def _hear_out(self) -> None:

@@ -20,7 +20,15 @@ from manta_runtime.engine.control import control_server
 from manta_runtime.engine.failure import GROUP_OVER, LATE, EngineFailure
 from manta_runtime.engine.frozen import Watch
 from manta_runtime.engine.group import JoinRequest, MemberStage, Refusal, meeting_seconds
-from manta_runtime.engine.head_link import Answer, HeadLink, Silence, Unreachable, after_failure, is_gone
+from manta_runtime.engine.head_link import (
+    Answer,
+    HeadLink,
+    Silence,
+    Unreachable,
+    after_failure,
+    describe_end,
+    is_gone,
+)
 from manta_runtime.engine.journal import Journal, place_of
 from manta_runtime.engine.processes import reap_orphans
 from manta_runtime.engine.ray_node import start_ray
@@ -204,7 +212,7 @@ class _Worker:
                     raise EngineFailure(f"the head {self._settings.head} is gone: {error}", GROUP_OVER) from error
             else:
                 self._missing = answer.missing
-                over = answer.refusal or (f"the head ended: {answer.over}" if answer.stage == "done" else "")
+                over = answer.refusal or describe_end(answer)
                 if over and stopping:
                     return
                 if over:

@@ -28,7 +28,7 @@ async def start(tmp_path, monkeypatch):
 
     async with aiohttp.ClientSession() as session:
 
-        def launch(group_size=1, drain_seconds=5.0, startup_seconds=10.0, hang_seconds=300.0, **others):
+        def launch(group_size=1, drain_seconds=5.0, startup_seconds=60.0, hang_seconds=300.0, **others):
             settings = settings_of_a_head(
                 tmp_path,
                 group_size,

@@ -104,3 +104,19 @@ async def test_a_stopped_process_ends_the_group(start, monkeypatch):
         await pod.task
     assert failure.value.code == FROZEN
     assert not engine.is_running()
+
+
+async def test_a_process_that_is_stopped_ends_the_drain(start, monkeypatch):
+    monkeypatch.setattr(frozen, "FROZEN_SECONDS", 0.3)
+    monkeypatch.setattr(frozen, "_LOOK_SECONDS", 0.1)
+    pod = start(drain_seconds=600)
+    await pod.until_ready()
+    await pod.engine("busy/1")
+    pod.stop.ask()
+    await pod.until_seen_in_flight(1)
+    [engine] = [each for each in psutil.Process().children() if "engine.py" in " ".join(each.cmdline())]
+    engine.suspend()
+    async with asyncio.timeout(60):
+        with pytest.raises(EngineFailure, match="has been stopped"):
+            await pod.task
+    assert pod.journal.cut_off == 1

@@ -1,12 +1,12 @@
 """A launcher's life with a stand-in for vLLM: real processes, real HTTP, no model."""
 
 import asyncio
-import time
 
 import pytest
 
 from manta_runtime.engine import drain
 from manta_runtime.engine.failure import CUT_OFF, GROUP_OVER, EngineFailure
+from manta_runtime.engine.processes import Child
 
 
 async def test_an_idle_head_drains_and_ends_with_0(start, caplog):
@@ -51,25 +51,24 @@ async def test_past_the_deadline_the_engine_is_cut_off(start, caplog):
     pod = start(drain_seconds=0.3)
     await pod.until_ready()
     await pod.engine("busy/1")
-    begun = time.monotonic()
     pod.stop.ask()
-    with pytest.raises(EngineFailure, match="not drained within 0 s, 1 request in flight were cut off") as failure:
-        await pod.task
+    async with asyncio.timeout(60):
+        with pytest.raises(EngineFailure, match="not drained within 0 s, 1 request in flight were cut off") as failure:
+            await pod.task
     assert failure.value.code == CUT_OFF
-    assert 0.3 <= time.monotonic() - begun < 3
     assert (pod.journal.drains, pod.journal.cut_off) == (1, 1)
     assert pod.journal.drain_seconds >= 0.3
     assert f"drain over after {pod.journal.drain_seconds:.1f} s, 1 requests cut off" in caplog.messages
 
 
 async def test_a_second_signal_hurries(start):
-    pod = start(drain_seconds=60)
+    pod = start(drain_seconds=600)
     await pod.until_ready()
     await pod.engine("busy/1")
     pod.stop.ask()
     await pod.until(503, "draining")
     pod.stop.ask()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(60):
         with pytest.raises(EngineFailure, match="told to stop a second time"):
             await pod.task
 
@@ -136,6 +135,58 @@ async def test_a_leaving_rank_drains_the_whole_group_and_it_starts_again(start, 
     assert await pod.task == GROUP_OVER
 
 
+async def test_a_rank_that_is_lost_after_it_began_to_leave_ends_the_drain(start):
+    pod = start(group_size=2, drain_seconds=600)
+    await pod.until(503, "have not joined")
+    await pod.join("joined")
+    await pod.until_ready()
+    await pod.engine("busy/2")
+    await pod.join("leaving")
+    await pod.until_seen_in_flight(2)
+    await pod.join("failed", why="ray ended with code 1: this rank is lost")
+    async with asyncio.timeout(60):
+        with pytest.raises(EngineFailure, match=r"rank 1 \(tiny-1\) ended: ray ended with code 1") as failure:
+            await pod.task
+    assert failure.value.code == GROUP_OVER
+    assert (pod.journal.drains, pod.journal.cut_off) == (1, 2)
+
+
+async def test_workers_are_told_that_the_head_is_being_stopped(start):
+    pod = start(group_size=2)
+    await pod.until(503, "have not joined")
+    await pod.join("joined")
+    await pod.until_ready()
+    pod.stop.ask()
+    async with asyncio.timeout(60):
+        while pod.answer["stage"] != "done":
+            await pod.join("joined")
+    assert pod.answer["over"] == "rank 0 is being stopped"
+    assert await pod.task == 0
+
+
+async def test_workers_are_told_of_the_end_before_the_engine_is_gone(start, monkeypatch):
+    gone = asyncio.Event()
+    kill = Child.kill
+
+    async def held(child):
+        await gone.wait()
+        await kill(child)
+
+    monkeypatch.setattr(Child, "kill", held)
+    pod = start(group_size=2)
+    await pod.until(503, "have not joined")
+    await pod.join("joined")
+    await pod.until_ready()
+    await pod.engine("exit/7")
+    async with asyncio.timeout(60):
+        while pod.answer["stage"] != "done":
+            await pod.join("joined")
+    assert not pod.task.done()
+    gone.set()
+    with pytest.raises(EngineFailure, match="ended by itself with code 7"):
+        await pod.task
+
+
 async def test_workers_are_told_why_the_group_ended(start):
     pod = start(group_size=2)
     await pod.until(503, "have not joined")
@@ -154,5 +205,5 @@ async def test_told_to_stop_before_serving(start):
     pod = start(group_size=2)
     await pod.until(503, "have not joined")
     pod.stop.ask()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(60):
         assert await pod.task == 0

@@ -58,6 +58,17 @@ async def test_a_child_that_ignores_sigterm_is_killed(tmp_path):
     assert child.exit_code == 128 + 9
 
 
+async def test_what_does_not_die_of_sigkill_is_not_waited_for_without_end(monkeypatch, caplog):
+    monkeypatch.setattr(processes, "_GONE_SECONDS", 0.1)
+    child = await Child.start("held", [sys.executable, "-I", "-c", "import time; time.sleep(60)"], {})
+    process = child._process  # nothing keeps a process here from dying: the driver that holds it is played
+    ended, process.wait = process.wait, asyncio.Event().wait
+    async with asyncio.timeout(60):
+        await child.kill()
+    assert f"held (process {child.pid}) has not ended 0 s after SIGKILL: a driver or a disk holds it" in caplog.text
+    await ended()
+
+
 async def test_every_line_of_a_child_is_heard_also_one_without_an_end():
     talk = "import os; os.write(1, b'hello\\n\\n  two'); os.write(2, b' three\\nla'); os.write(1, b'st')"
     heard = []

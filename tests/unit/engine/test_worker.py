@@ -43,13 +43,13 @@ class Head:
         return refusal or answer_of(self.group)
 
     async def until(self, condition) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not condition(self.group):  # noqa: ASYNC110 - the state changes in HTTP handlers
                 await asyncio.sleep(0.02)
 
 
 async def until_listening(port: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             with suppress(OSError):
                 _, writer = await asyncio.open_connection("127.0.0.2", port)
@@ -84,7 +84,7 @@ async def launch(tmp_path, monkeypatch):
                 executor="ray",
                 accelerator="cpu",
                 accelerators_per_pod=1,
-                startup_seconds=5,
+                startup_seconds=60,
                 drain_seconds=5,
                 scratch=Path(tmp_path),
                 vllm_flags=("--model=/m", "--tensor-parallel-size=2"),
@@ -124,7 +124,7 @@ async def test_it_ends_soon_after_its_head(launch):
     async with control_server(head, HOST, 0, TOKEN) as port:
         task, _ = launch(port)
         await head.until(lambda group: not group.missing)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(60):
         with pytest.raises(EngineFailure, match="is gone"):
             await task
 
@@ -138,6 +138,16 @@ async def test_it_says_why_the_head_ended(launch):
         with pytest.raises(EngineFailure, match="the head ended: vLLM ended by itself with code 7") as failure:
             await task
     assert failure.value.code == GROUP_OVER
+
+
+async def test_a_head_that_says_nothing_of_its_end_is_told_in_whole_words(launch):
+    head = Head()
+    async with control_server(head, HOST, 0, TOKEN) as port:
+        task, _ = launch(port)
+        await head.until(lambda group: not group.missing)
+        head.group = replace(head.group, stage="done")
+        with pytest.raises(EngineFailure, match=r"^the head has ended, and did not say why$"):
+            await task
 
 
 async def test_it_ends_when_the_head_has_another_epoch(launch):
@@ -157,7 +167,7 @@ async def test_with_another_model_than_the_heads_it_ends_at_once(launch, monkeyp
     head.group = replace(head.group, model="a")
     async with control_server(head, HOST, 0, TOKEN) as port:
         task, _ = launch(port)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(60):
             with pytest.raises(EngineFailure, match=r"rank 1 \(tiny-1\) has model b, rank 0 has a"):
                 await task
     assert "has model b" in head.group.lost
@@ -192,7 +202,7 @@ async def test_told_to_stop_it_leaves_at_the_deadline(launch):
         task, stop = launch(port, drain_seconds=0.3)
         await head.until(lambda group: not group.missing)
         stop.ask()
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(60):
             assert await task == 0
 
 
@@ -207,7 +217,7 @@ async def test_told_to_stop_while_it_waits_it_just_ends(launch):
     task, stop = launch(port)
     await until_listening(port)
     stop.ask()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         assert await task == 0
 
 
