@@ -1,11 +1,14 @@
 """Looks at engines that are slow, odd, silent, or in doubt."""
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
+from manta_runtime.engine.adapters import TRIAL
 from manta_runtime.router.membership import Members
 from manta_runtime.router.picker import http, looks
 from manta_runtime.router.picker.engine_client import EngineClient
@@ -111,6 +114,54 @@ async def test_models_are_asked_for_until_they_are_told(engine, monkeypatch):
         await until(lambda: engine.asked.count("/metrics") >= asked + 5)
         assert engine.count("models") == 1
     assert ("models", "a", b"") in engine.seen
+
+
+async def test_a_replica_in_doubt_of_its_models_is_asked_again_at_the_next_look(engine, monkeypatch):
+    monkeypatch.setattr(looks, "_MODELS_EVERY", 1000)
+    doubts = iter([True, True])
+    async with engine.looked_at() as found:
+        found._seen = replace(
+            found._seen, models=lambda *told: engine.seen.append(("models", *told)) or next(doubts, False)
+        )
+        await until(lambda: engine.count("models") == 3)
+        asked = engine.asked.count("/metrics")
+        await until(lambda: engine.asked.count("/metrics") >= asked + 5)
+        assert engine.count("models") == 3
+
+
+def told(*names):
+    adapters = [{"id": name, "parent": "t"} for name in names]
+    return json.dumps({"data": [{"id": "t"}, *adapters]}).encode()
+
+
+def test_a_name_is_taken_away_by_two_answers_in_a_row():
+    models = ModelsList(("t",), 0)
+    models.keep_only(["a"])
+    seen = []
+    for names in (("x", "y"), ("y",), ("x", "y"), ("y",), (), (), ("z",)):
+        adapters = models.learn("a", told(*names))
+        assert adapters == models.names - {"t"}
+        seen.append((sorted(adapters), models.doubts("a")))
+    assert seen == [
+        (["x", "y"], False),
+        (["x", "y"], True),
+        (["x", "y"], False),
+        (["x", "y"], True),
+        (["y"], True),
+        ([], False),
+        (["z"], False),
+    ]
+    models.learn("a", told())
+    models.keep_only(["b"])
+    models.learn("b", told())
+    models.keep_only(["b"])
+    assert not models.doubts("a")
+
+
+def test_an_adapter_on_trial_is_nobodys_to_ask_for():
+    models = ModelsList(("t",), 0)
+    assert models.learn("a", told("x", f"x{TRIAL}")) == {"x"}
+    assert models.names == {"t", "x"}
 
 
 def test_a_list_of_models_that_is_too_deep_is_none():

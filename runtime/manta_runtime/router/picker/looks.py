@@ -37,12 +37,15 @@ class Seen:
     look: Callable[[str, Look, float], None]
     silent: Callable[[str], None]
     dead: Callable[[str], None]
-    models: Callable[[str, bytes], None]
+    models: Callable[[str, bytes], bool]
     restored: Callable[[str], None]
 
 
 class _Watched:
-    """A usable replica, while it is looked at. `silent`: looks in a row without an answer; `told`: its models."""
+    """A usable replica, while it is looked at.
+
+    `silent`: looks in a row without an answer; `told`: its models, without a doubt.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -113,7 +116,7 @@ class Looks:
         if watched.silent == _SILENT_AFTER:
             self._seen.silent(watched.endpoint.name)
         if not watched.told or number % _MODELS_EVERY == 0:
-            watched.told = await self._ask_models(watched) or watched.told
+            await self._ask_models(watched)
 
     async def _look(self, watched: _Watched) -> bool:
         name, client, asked_at = watched.endpoint.name, watched.client, time.monotonic()
@@ -134,17 +137,15 @@ class Looks:
         self._seen.look(name, look, asked_at)
         return True
 
-    async def _ask_models(self, watched: _Watched) -> bool:
+    async def _ask_models(self, watched: _Watched) -> None:
         name = watched.endpoint.name
         try:
             status, body = await watched.client.get("/v1/models")
         except EngineError as error:
             log.debug("no models from %s: %s", name, error)
-            return False
-        if status >= _SERVER_ERROR:
-            return False
-        self._seen.models(name, body if status == _OK else b"")
-        return True
+            return
+        if status < _SERVER_ERROR:
+            watched.told = not self._seen.models(name, body if status == _OK else b"")
 
     async def _probe(self, endpoint: Endpoint) -> None:
         """Ask for its health until it answers."""

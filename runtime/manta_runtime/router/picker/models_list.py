@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from manta_runtime.engine.adapters import TRIAL
 from manta_runtime.router.picker.tenants import Tenant
 
 Json = dict[str, Any]
@@ -21,6 +22,7 @@ class ModelsList:
         self._served = served
         self._created = created
         self._told: dict[str, dict[str, Json]] = {}  # replica → name → description
+        self._lacked: dict[str, set[str]] = {}  # replica → names that its last answer lacked for the first time
         self._union: dict[str, Json] = {}
         self._usable: frozenset[str] = frozenset()
         self.names: frozenset[str] = frozenset(served)
@@ -34,16 +36,27 @@ class ModelsList:
         return self._served[0]
 
     def learn(self, replica: str, body: bytes) -> frozenset[str]:
-        """A replica's own answer; returns its adapters. ValueError if it is not a list of models."""
+        """A replica's own answer; returns its adapters. ValueError if it is not a list of models.
+
+        An adapter that is being replaced is missing for a few milliseconds (docs/adapters.md): only two answers in a
+        row that lack a name take it away. Names of adapters on trial are nobody's to ask for.
+        """
         try:
             data = msgspec.json.decode(body)["data"]
-            told = {str(model["id"]): dict(model) for model in data}
+            told = {name: dict(model) for model in data if not (name := str(model["id"])).endswith(TRIAL)}
         except (msgspec.DecodeError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"not a list of models: {error}") from error
+        before = self._told.get(replica, {})
+        self._lacked[replica] = before.keys() - told.keys() - self._lacked.get(replica, set())
+        told |= {name: before[name] for name in self._lacked[replica]}
         if self._told.get(replica) != told:
             self._told[replica] = told
             self._refresh()
         return frozenset(told).difference(self._served)
+
+    def doubts(self, replica: str) -> bool:
+        """Whether the replica's last answer lacked a name for the first time: it is to be asked again soon."""
+        return bool(self._lacked.get(replica))
 
     def tells_none(self, replica: str) -> None:
         """A replica has answered, but not with a list of models: what it told before holds."""
@@ -57,6 +70,7 @@ class ModelsList:
         kept = {name: told for name in self._usable if (told := self._told.get(name)) is not None}
         if kept:
             self._told = kept
+        self._lacked = {name: lacked for name, lacked in self._lacked.items() if name in self._told}
         self._refresh()
 
     def visible(self, tenant: Tenant) -> list[str]:

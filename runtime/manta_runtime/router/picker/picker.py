@@ -197,13 +197,14 @@ class Picker:
         self.ledger.unseen(replica)
         self.decider.wake()
 
-    def _told_models(self, replica: str, body: bytes) -> None:
+    def _told_models(self, replica: str, body: bytes) -> bool:
         try:
             self.ledger.adapters(replica, self.models.learn(replica, body))
         except ValueError as error:
             log.debug("models of %s: %s", replica, error)
             self.models.tells_none(replica)
         self.decider.models_told()
+        return self.models.doubts(replica)
 
     def _ready(self) -> Answer:
         if self.is_ready():
