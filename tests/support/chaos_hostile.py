@@ -135,7 +135,7 @@ def _judge(world: Object, body: Object, deployment: LLMDeployment, *, admitted: 
     )
     after = status(deployment, situation, before, NOW)
     assert status(deployment, situation, after, NOW) == after, "the same again is another status"
-    told = [events(one, other) for one, other in ((before, after), (after, after), ({}, after))]
+    told = [events(one, other, observed.now) for one, other in ((before, after), (after, after), ({}, after))]
     assert told[1] == (), f"told although nothing changed: {told[1]}"
     if admitted:
         _check_status(before, after)
