@@ -8,6 +8,7 @@ them is refused when it is compiled, rather than failing on a user's object.
 import itertools
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -67,6 +68,19 @@ _ADDED: Mapping[str, Callable[..., Any]] = MappingProxyType(
 )
 
 
+_FAILURES = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Variables in the evaluator's own form, for any number of programs; `bind` makes it."""
+
+    context: Any
+
+
+Variables = Mapping[str, Any] | Bound
+
+
 class CelProgram:
     """One expression, compiled once.
 
@@ -94,15 +108,26 @@ class CelProgram:
         self._functions = {name: _ADDED[name] for name in called & _ADDED.keys()}
         self.uses_old = "oldSelf" in self._program.variables()
 
-    def __call__(self, variables: Mapping[str, Any]) -> Any:
-        """Return the value of the expression.
+    def __call__(self, variables: Variables) -> Any:
+        """Return the value of the expression; `variables` as they are, or as `bind` made them for several programs.
 
         Raises:
             ValueError: It has none, for example because it reads a field that is not there.
         """
         try:
-            if not self._functions:
-                return self._program.execute(dict(variables))
+            if isinstance(variables, Bound):
+                return self._program.execute(variables.context)
             return self._program.execute(cel.Context(variables=dict(variables), functions=self._functions))
-        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        except _FAILURES as error:
             raise ValueError(f"{self._where}: the rule failed to evaluate: {error}") from error
+
+
+def bind(variables: Mapping[str, Any]) -> Variables:
+    """Return the variables in the evaluator's own form: making it takes longer than most rules.
+
+    What it cannot take is returned as it is, so that each program says of itself that it failed.
+    """
+    try:
+        return Bound(cel.Context(variables=dict(variables), functions=dict(_ADDED)))
+    except _FAILURES:
+        return variables

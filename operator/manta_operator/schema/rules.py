@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from manta_operator.schema import errors
-from manta_operator.schema.cel_program import CelProgram
+from manta_operator.schema.cel_program import CelProgram, Variables, bind
 from manta_operator.schema.cel_values import to_cel
 from manta_operator.schema.errors import FieldError, Path, SchemaError, render_path
 from manta_operator.schema.field_path import parse_field_path
@@ -57,7 +57,7 @@ class Rule:
             kind=_KINDS[reason],
         )
 
-    def check(self, variables: Mapping[str, Any], at: Path) -> FieldError | None:
+    def check(self, variables: Variables, at: Path) -> FieldError | None:
         """Return what is wrong with the value at `at`, or None."""
         where = render_path((*at, *self.path))
         try:
@@ -68,7 +68,7 @@ class Rule:
         message = self._message(variables)
         return FieldError(where, self.kind, message)
 
-    def _message(self, variables: Mapping[str, Any]) -> str:
+    def _message(self, variables: Variables) -> str:
         """Return the message for this value; a message expression that fails falls back, as in Kubernetes."""
         if self.message_program is None:
             return self.message
@@ -138,9 +138,10 @@ class RuleTree:
 
     def _check_here(self, value: Any, old: Any, path: Path) -> Iterator[tuple[Path, FieldError]]:
         unchanged = old is not MISSING and old == value
-        variables = {"self": to_cel(self.schema, value, root=self.root)}
+        seen = {"self": to_cel(self.schema, value, root=self.root)}
         if old is not MISSING:
-            variables["oldSelf"] = to_cel(self.schema, old, root=self.root)
+            seen["oldSelf"] = to_cel(self.schema, old, root=self.root)
+        variables = bind(seen)
         for rule in self.rules:
             # Ratcheting: what did not change may stay, even if a rule would refuse it today.
             if unchanged and not rule.program.uses_old:

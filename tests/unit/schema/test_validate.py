@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from manta_operator.schema.cel_program import CelProgram, bind
 from manta_operator.schema.structural import StructuralSchema
 
 
@@ -258,3 +259,18 @@ def test_an_error_about_half_a_character_can_be_printed() -> None:
     said_of_it = said({"type": "string", "pattern": "^x$"}, "\ud800")
     assert said_of_it == [f"a: Invalid value: {HALF}", f"a: Invalid value: \"\\ud800\": {IN_BODY} should match '^x$'"]
     assert "\n".join(said_of_it).encode()
+
+
+def test_several_programs_share_what_they_look_at() -> None:
+    variables = bind({"self": {"s": "aab"}, "oldSelf": 3})
+    assert [CelProgram("here", text)(variables) for text in ("self.s.find('a+')", "oldSelf + 1", "size(self)")] == [
+        "aa",
+        4,
+        1,
+    ]
+
+
+def test_what_the_evaluator_cannot_take_fails_each_program_under_its_name() -> None:
+    variables = bind({"self": "x\ud800"})
+    with pytest.raises(ValueError, match=r"^there: the rule failed to evaluate: Failed to convert variable 'self'"):
+        CelProgram("there", "self == 'x'")(variables)
