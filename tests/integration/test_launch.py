@@ -14,6 +14,8 @@ import pytest
 
 from manta_runtime.engine.ray_node import free_port
 
+pytestmark = pytest.mark.integration
+
 HOST = "127.0.0.1"
 KEY = "sk-very-secret-key"
 FIELDS = ["time", "level", "message", "source", "rank", "group", "pod", "phase"]
@@ -47,7 +49,7 @@ class Container:
     def until_said(self, words: str) -> None:
         """Wait until a line has these words."""
         with self._news:
-            assert self._news.wait_for(lambda: any(words in line for line in self.lines), 30), self.lines
+            assert self._news.wait_for(lambda: any(words in line for line in self.lines), 60), self.lines
 
     def get(self, path: str) -> str:
         with urllib.request.urlopen(f"http://{HOST}:{self.control}/{path}", timeout=5) as response:
@@ -59,7 +61,7 @@ class Container:
         return self.wait()
 
     def wait(self) -> int:
-        code = self.process.wait(30)
+        code = self.process.wait(60)
         self._thread.join(5)
         self.process.stderr.close()
         return code
@@ -110,7 +112,6 @@ def test_text_is_for_people(start):
 
 
 def test_the_reason_of_a_failure_is_the_last_line_and_the_next_run_knows_it(start):
-    taken = free_port(HOST)
     failed = start("--model=org/tiny", "--simulate-no-such-flag=1")
     assert failed.wait() != 0
     last = json.loads(failed.lines[-1])
@@ -121,4 +122,3 @@ def test_the_reason_of_a_failure_is_the_last_line_and_the_next_run_knows_it(star
     again.until_said("ready: first token")
     assert "manta_engine_restarts_total 1.0" in again.get("metrics")
     assert again.end() == 0
-    assert taken
