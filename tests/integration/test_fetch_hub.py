@@ -77,8 +77,12 @@ def test_what_is_no_token_is_told_at_once(hub, to, token):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"uri": "hf://org/other"}, "spec.model.uri"), ({"revision": "v9"}, "spec.model.revision")],
-    ids=["repository", "revision"],
+    [
+        ({"uri": "hf://org/other"}, "check spec.model.uri"),
+        ({"revision": "v9"}, "check spec.model.revision"),
+        ({"revision": "v9", "field": "spec.model.adapters[sql]"}, "check spec.model.adapters[sql].revision"),
+    ],
+    ids=["repository", "revision", "revision of an adapter"],
 )
 def test_what_is_not_there_ends_at_once(hub, to, options, words):
     code, log = fetch(to, env_of(hub), **options)

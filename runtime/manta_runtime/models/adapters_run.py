@@ -156,6 +156,8 @@ class Fetcher:
             f"--retry-seconds={_RETRY_SECONDS}",
             "--parallel=4",
             "--adapter",
+            f"--field=spec.model.adapters[{adapter.name}]",
+            *([f"--secret={adapter.secret}"] if adapter.secret else []),
             f"--told={told_file(self._told, adapter.key)}",
         ]
 

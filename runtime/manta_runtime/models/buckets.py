@@ -24,7 +24,7 @@ from manta_runtime.models.files import HashKind, Listing, RemoteFile
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from manta_runtime.models.settings import ModelUri
+    from manta_runtime.models.settings import Asked, ModelUri
 
 _BLOCK = 1024 * 1024
 _MOST_ENTRIES = 100_000
@@ -37,10 +37,9 @@ _IDENTITY = re.compile(
 )
 _IDENTITY_SECONDS = 60.0  # a metadata server may start after the pod; where there is none, people should not wait long
 _NO_CONNECTION = re.compile(r"dns error|[Cc]onnection refused|error trying to connect|ConnectError|kind: Connect")
-_SECRET = "the Secret named by spec.model.credentialsSecret"  # noqa: S105 - where it is, not what it is
 _KEYS = {
-    "s3": f"keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of {_SECRET}",
-    "gs": f"key GOOGLE_SERVICE_ACCOUNT_KEY (the account's JSON) of {_SECRET}",
+    "s3": "keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "key GOOGLE_SERVICE_ACCOUNT_KEY (the account's JSON)",
 }
 _ENDPOINT = {"s3": "AWS_ENDPOINT_URL", "gs": "GOOGLE_BASE_URL"}
 _OPTIONS: dict[str, Any] = {
@@ -53,8 +52,9 @@ _OPTIONS: dict[str, Any] = {
 class Bucket:
     """The objects of an s3:// or gs:// URI; obstore reads credentials from `environ`'s usual variables itself."""
 
-    def __init__(self, uri: ModelUri, environ: Mapping[str, str]) -> None:
+    def __init__(self, uri: ModelUri, environ: Mapping[str, str], asked: Asked) -> None:
         self._uri = uri
+        self._asked = asked
         self._prefix = f"{uri.prefix}/" if uri.prefix else ""
         self._signs = True
         self._no_identity_since: float | None = None
@@ -81,7 +81,7 @@ class Bucket:
                     raise PermanentError(f"{self._uri} has more than {_MOST_ENTRIES} objects: that is no model")
         files = _without_markers(files)
         if not files:
-            raise PermanentError(f"{self._uri}: nothing is there: check bucket and prefix of spec.model.uri")
+            raise PermanentError(f"{self._uri}: nothing is there: check bucket and prefix of {self._asked.field}.uri")
         return Listing("", tuple(files))
 
     def pin(self, resolved: str) -> None:
@@ -133,7 +133,7 @@ class Bucket:
 
     @property
     def _keys(self) -> str:
-        return _KEYS[self._uri.scheme]
+        return f"{_KEYS[self._uri.scheme]} of {self._asked.whose}"
 
     @contextmanager
     def _judged(self, what: str, *, listing: bool = False) -> Iterator[None]:
@@ -157,7 +157,7 @@ class Bucket:
 
     def _by_status(self, what: str, status: int, *, listing: bool) -> FetchError:
         if status == 404 and listing:
-            return PermanentError(f"{what}: 404: there is no bucket {self._uri.name}: check spec.model.uri")
+            return PermanentError(f"{what}: 404: there is no bucket {self._uri.name}: check {self._asked.field}.uri")
         if status in (400, 401, 403):
             return PermanentError(
                 f"{what}: {status}: wrong credentials, or no right to list and read: check the {self._keys}"

@@ -16,6 +16,7 @@ import click
 from manta_runtime.models.failure import STOPPED
 from manta_runtime.models.manifest import is_complete
 from manta_runtime.models.settings import (
+    Asked,
     FetchSettings,
     FetchSettingsError,
     ModelUri,
@@ -48,6 +49,8 @@ _CREDENTIALS = (
 )
 @click.option("--adapter", is_flag=True, help="Refuse what is no adapter: it needs an adapter_config.json.")
 @click.option("--told", type=click.Path(path_type=Path), help="A file that is told the progress, and how it ends.")
+@click.option("--field", default=Asked().field, show_default=True, help="What of the spec asks for it, for messages.")
+@click.option("--secret", default="", help="The name of the Secret that the credentials are of, for messages.")
 def fetch(
     uri: str,
     revision: str,
@@ -59,6 +62,8 @@ def fetch(
     chunk_bytes: int,
     adapter: bool,
     told: Path | None,
+    field: str,
+    secret: str,
 ) -> None:
     """Fetch a model into a cache: resumable, verified, and there only when it is complete.
 
@@ -81,6 +86,7 @@ def fetch(
         chunk=chunk_bytes,
         adapter=adapter,
         told=told,
+        asked=Asked(field, secret),
     )
     _download(settings)
 

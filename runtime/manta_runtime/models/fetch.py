@@ -10,6 +10,7 @@ import threading
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
+from manta_runtime.engine.log_lines import mask, mask_addresses, secrets_of
 from manta_runtime.models.adapters_told import Told, write_told
 from manta_runtime.models.failure import RETRIED, STOPPED, FetchError, PermanentError
 from manta_runtime.models.job import run_job, write_progress
@@ -57,17 +58,17 @@ def connect(settings: FetchSettings, environ: Mapping[str, str]) -> Source:
         token = environ.get("HF_TOKEN", "")
         if not token.isascii() or not token.isprintable() or " " in token:
             raise PermanentError(
-                f"{settings.uri}: the key HF_TOKEN of the Secret named by spec.model.credentialsSecret is no token: it "
+                f"{settings.uri}: the key HF_TOKEN of {settings.asked.whose} is no token: it "
                 "has characters that no token has, such as curly quotes, spaces or newlines. Make the Secret anew"
             )
         try:
-            return Hub(settings.uri.name, settings.revision, endpoint, token, settings.parallel)
+            return Hub(settings.uri.name, settings.revision, endpoint, token, settings.parallel, settings.asked)
         except OSError as error:
             where = environ.get("SSL_CERT_FILE") or environ.get("SSL_CERT_DIR", "")
             raise PermanentError(f"the authorities' certificates cannot be read: {error}: check {where}") from error
     from manta_runtime.models.buckets import Bucket  # noqa: PLC0415
 
-    return Bucket(settings.uri, environ)
+    return Bucket(settings.uri, environ, settings.asked)
 
 
 class _Job:
@@ -97,7 +98,7 @@ async def _run(settings: FetchSettings, environ: Mapping[str, str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with _served(settings, progress):
-        teller = asyncio.create_task(_tell(settings, progress))
+        teller = asyncio.create_task(_tell(settings, progress, environ))
         ended = asyncio.create_task(job.ended.wait())
         stopped = asyncio.create_task(stopping.wait())
         await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -108,7 +109,7 @@ async def _run(settings: FetchSettings, environ: Mapping[str, str]) -> int:
         for task in (ended, stopped):
             task.cancel()
         code = _report(settings, progress, job.error, finished=job.ended.is_set())
-    _leave_word(settings, progress, job.error)
+    _leave_word(settings, progress, environ, job.error)
     return code
 
 
@@ -118,13 +119,20 @@ def _served(settings: FetchSettings, progress: Progress) -> AbstractAsyncContext
     return progress_server(progress, settings.pod_ip, settings.control_port)
 
 
-def _leave_word(settings: FetchSettings, progress: Progress, error: BaseException | None = None) -> None:
-    """Tell the file that was asked for, if any; one that cannot be written costs a warning."""
+def _leave_word(
+    settings: FetchSettings, progress: Progress, environ: Mapping[str, str], error: BaseException | None = None
+) -> None:
+    """Tell the file that was asked for, if any, without secrets; one that cannot be written costs a warning."""
     if settings.told is None:
         return
     look = progress.look()
     states: dict[str, ToldState] = {"done": "fetched", "failed": "failed"}
-    message = str(error or "") or (look.line() if look.state == "waiting" else "")
+    message = look.line() if look.state == "waiting" else ""
+    if error:
+        # Others' texts may hold anything, such as signed addresses.
+        bug = f"a bug of the fetch ({type(error).__name__}): see the log of the container adapters"
+        message = str(error) if isinstance(error, FetchError) else bug
+    message = mask(mask_addresses(message), secrets_of(environ))
     told = Told(states.get(look.state, "fetching"), look.bytes, look.total or None, message)
     try:
         write_told(settings.told, told)
@@ -132,7 +140,7 @@ def _leave_word(settings: FetchSettings, progress: Progress, error: BaseExceptio
         log.warning("%s cannot be written: %s", settings.told, trouble)
 
 
-async def _tell(settings: FetchSettings, progress: Progress) -> None:
+async def _tell(settings: FetchSettings, progress: Progress, environ: Mapping[str, str]) -> None:
     """Say how far it is: in the log, and to those who wait for the lock."""
     staging = Staging(settings.to, settings.chunk)
     loop = asyncio.get_running_loop()
@@ -140,7 +148,7 @@ async def _tell(settings: FetchSettings, progress: Progress) -> None:
     while True:
         await asyncio.sleep(_TELL_SECONDS)
         look = progress.look()
-        _leave_word(settings, progress)
+        _leave_word(settings, progress, environ)
         if loop.time() - logged >= settings.log_seconds or (look.waiting_for and not waiting):
             log.info("%s", look.line())
             logged, waiting = loop.time(), look.waiting_for

@@ -32,17 +32,22 @@ if TYPE_CHECKING:
 
     from huggingface_hub.hf_api import RepoSibling
 
+    from manta_runtime.models.settings import Asked
+
 _TIMEOUT = httpx2.Timeout(30, connect=10)
 _MOST_ENTRIES = 50_000  # beyond, hubs may leave some out
-_TOKEN = "key HF_TOKEN of the Secret named by spec.model.credentialsSecret"  # noqa: S105 - where it is, not what it is
 
 
 class Hub:
     """A repository of a hub at a revision; `token` "" for none, `endpoint` the hub's address."""
 
-    def __init__(self, repository: str, revision: str, endpoint: str, token: str, connections: int) -> None:
+    def __init__(
+        self, repository: str, revision: str, endpoint: str, token: str, connections: int, asked: Asked
+    ) -> None:
         self._repository = repository
         self._revision = revision or "main"
+        self._asked = asked
+        self._key = f"key HF_TOKEN of {asked.whose}"
         self._pinned = False
         self._endpoint = endpoint
         self._token = token
@@ -127,9 +132,9 @@ class Hub:
 
     def _judge(self, status: int, response: httpx2.Response, what: str) -> FetchError:
         if status == 401:
-            return PermanentError(f"{what}: {status}: the hub does not accept the token: check the {_TOKEN}")
+            return PermanentError(f"{what}: {status}: the hub does not accept the token: check the {self._key}")
         if status == 403:
-            return PermanentError(f"{what}: {status}: the token may not read this: check the rights of the {_TOKEN}")
+            return PermanentError(f"{what}: {status}: the token may not read this: check the rights of the {self._key}")
         if status == 404:
             return ChangedError(f"{what}: {status}: the file is no longer there")
         return judge_status(status, response.headers, what)
@@ -142,10 +147,10 @@ class Hub:
         except GatedRepoError as error:
             raise PermanentError(
                 f"{what}: the model is gated: accept its licence on {self._endpoint}/{self._repository} with the "
-                f"account of the token, and give that token as {_TOKEN}"
+                f"account of the token, and give that token as {self._key}"
             ) from error
         except RevisionNotFoundError as error:
-            more = "check spec.model.revision"
+            more = f"check {self._asked.field}.revision"
             if self._pinned:
                 more = (
                     "the damaged model in the cache was of it: remove its .KEY.partial from the cache to take another"
@@ -156,7 +161,7 @@ class Hub:
         except HfHubHTTPError as error:
             raise self._judge(error.response.status_code, error.response, what) from error
         except HFValidationError as error:
-            raise PermanentError(f"{what}: the hub has no such names: check spec.model.uri") from error
+            raise PermanentError(f"{what}: the hub has no such names: check {self._asked.field}.uri") from error
         except httpx2.ConnectError as error:
             raise unreachable(f"{what} at {self._endpoint}", str(error), "HF_ENDPOINT") from error
         except (httpx2.HTTPError, httpx2.StreamError) as error:
@@ -164,9 +169,9 @@ class Hub:
 
     def _not_found(self, what: str, status: int) -> str:
         if self._token and status == 401:
-            return f"{what}: {status}: the hub does not accept the token, or has no such model: check the {_TOKEN}"
-        more = "" if self._token else f"; a private or gated one needs a token: {_TOKEN}"
-        return f"{what}: {status}: {self._endpoint} has no such model: check spec.model.uri{more}"
+            return f"{what}: {status}: the hub does not accept the token, or has no such model: check the {self._key}"
+        more = "" if self._token else f"; a private or gated one needs a token: {self._key}"
+        return f"{what}: {status}: {self._endpoint} has no such model: check {self._asked.field}.uri{more}"
 
 
 def _remote(entry: RepoSibling) -> RemoteFile:

@@ -77,9 +77,9 @@ def _fetch(settings: FetchSettings, staging: Staging, progress: Progress, stop: 
     progress.enter("listing")
     listing = patiently(source.listing, settings.retry_seconds, stop, log.warning)
     where = str(settings.uri)
-    files = select(listing.files, where)
     if settings.adapter:
-        check_adapter(files, where)
+        check_adapter(listing.files, where)
+    files = select(listing.files, where)
     check_names((file.path for file in files), where)
     staging.forget_others(files)
     download = Download(source, staging, progress, settings, stop)

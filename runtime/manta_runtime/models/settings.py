@@ -35,6 +35,22 @@ class ModelUri:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """Where people have asked for a fetch, for the messages to them.
+
+    `field` of the spec: what has the uri; `secret`: the name of the Secret where it is known, "" where it is not.
+    """
+
+    field: str = "spec.model"
+    secret: str = ""
+
+    @property
+    def whose(self) -> str:
+        """The Secret in words."""
+        return f"Secret {self.secret}" if self.secret else f"the Secret named by {self.field}.credentialsSecret"
+
+
+@dataclass(frozen=True)
 class FetchSettings:
     """The arguments of `manta-runtime fetch`; `retry_seconds` without a byte end it, `chunk` is in bytes.
 
@@ -54,6 +70,7 @@ class FetchSettings:
     log_seconds: float = 10
     adapter: bool = False
     told: Path | None = None
+    asked: Asked = Asked()
 
 
 def parse_uri(text: str) -> ModelUri:

@@ -6,7 +6,7 @@ import pytest
 from manta_runtime.models import buckets
 from manta_runtime.models.buckets import Bucket
 from manta_runtime.models.failure import PermanentError, TransientError
-from manta_runtime.models.settings import parse_uri
+from manta_runtime.models.settings import Asked, parse_uri
 
 GCE = "Error performing token request: GET http://metadata.google.internal/computeMetadata/v1/instance/token"
 EC2 = "Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token in 4 ms"
@@ -24,7 +24,7 @@ CASES = {
 def judge(monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", certifi.where())  # no other unit test needs certificates
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
-    made = {scheme: Bucket(parse_uri(f"{scheme}://models/x"), {}) for scheme in ("s3", "gs")}
+    made = {scheme: Bucket(parse_uri(f"{scheme}://models/x"), {}, Asked()) for scheme in ("s3", "gs")}
     return lambda scheme, text: made[scheme]._other("s3://models/x", text, listing=True)
 
 
