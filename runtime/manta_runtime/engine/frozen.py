@@ -2,8 +2,9 @@
 
 Stopped ones live, and the group waits for them for ever. Nothing else notices one soon: sockets stay open, Ray asks for
 a minute, and vLLM waits for a step of that rank. What is busy, swapped out, asleep or waits for a disk is in another
-state, and so is what a debugger holds (t): a healthy process is never taken for frozen. Pure but for `look` and
-`Watch`; head.py and worker.py end the group by what is said here.
+state, and so is what a debugger holds (t): a healthy process is never taken for frozen. Nor does a process count that
+is no part of the engine, such as a helper or a shell. Pure but for `look` and `Watch`; head.py and worker.py end the
+group by what is said here.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def describe_frozen(stopped: Stopped) -> str:
 
 @dataclass(frozen=True)
 class Seen:
-    """One look at the processes below this one: the roles of all in the engine ("": none), and who is stopped."""
+    """One look at the processes below this one: the roles of all in the engine ("": none), and which is stopped."""
 
     roles: Mapping[Process, str]
     stopped: Mapping[Process, str]
@@ -81,8 +82,8 @@ def look(known: Mapping[int, str]) -> Seen:
                 continue
             role = known.get(process.pid) or _role(process)
             roles[key] = role
-            if status == psutil.STATUS_STOPPED:
-                stopped[key] = role or process.name()
+            if status == psutil.STATUS_STOPPED and role:
+                stopped[key] = role
         except psutil.Error:
             continue
     return Seen(roles, stopped)
@@ -114,7 +115,8 @@ class Watch:
                 raise EngineFailure(f"{frozen}: the group starts again", code=FROZEN)
 
     def _note(self, before: Mapping[Process, str], now: Mapping[Process, str]) -> None:
-        for process in before.keys() - now.keys():
+        # Gone within one look: who started the others first, as it takes them along.
+        for process in sorted(before.keys() - now.keys(), key=lambda each: each[1]):
             if before[process]:
                 self.gone.append(f"{before[process]} (process {process[0]})")
                 log.warning("%s has ended", self.gone[-1])

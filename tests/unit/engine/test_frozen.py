@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from manta_runtime.engine import frozen
-from manta_runtime.engine.frozen import FROZEN_SECONDS, Watch, after_look, describe_frozen, look
+from manta_runtime.engine.frozen import FROZEN_SECONDS, Seen, Watch, after_look, describe_frozen, look
 
 IDLE = "import time; time.sleep(600)"
 RAYLET, RANK = (70, 1.0), (71, 2.0)
@@ -58,10 +58,10 @@ async def test_only_stopped_processes_below_this_one_are_found():
                 await asyncio.sleep(0.02)
         [((pid, created), name)] = found.items()
         assert (pid, created, name) == (held.pid, psutil.Process(held.pid).create_time(), "vLLM's API server")
-        assert "python" in next(iter(look({}).stopped.values()))
+        assert not look({}).stopped, "what is no part of the engine ends nothing"
         psutil.Process(held.pid).resume()
         async with asyncio.timeout(60):
-            while look({}).stopped:  # noqa: ASYNC110 - likewise
+            while look({held.pid: "vLLM's API server"}).stopped:  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(0.02)
     finally:
         for process in (busy, held):
@@ -73,11 +73,23 @@ async def test_which_process_ended_first_is_told(monkeypatch):
     monkeypatch.setattr(frozen, "_LOOK_SECONDS", 0.05)
     server, core = [await asyncio.create_subprocess_exec(sys.executable, "-I", "-c", IDLE) for _ in range(2)]
     monkeypatch.setattr(frozen, "_role", lambda process: "VLLM::EngineCore" if process.pid == core.pid else "")
-    watch = Watch()
-    task = asyncio.create_task(watch.run(lambda: {server.pid: "vLLM's API server"}))
+    watch, looks = Watch(), []
+
+    def known():
+        looks.append(1)
+        return {server.pid: "vLLM's API server"}
+
+    async def looked():
+        """Wait for the end of a look that began after now."""
+        before = len(looks)
+        async with asyncio.timeout(60):
+            while len(looks) < before + 2:  # noqa: ASYNC110 - the watch has no events
+                await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(watch.run(known))
     try:
         assert watch.words() == ""
-        await asyncio.sleep(0.3)  # a look that has seen both
+        await looked()
         core.kill()
         async with asyncio.timeout(60):
             while not watch.gone:  # noqa: ASYNC110 - the kernel has no events
@@ -86,7 +98,7 @@ async def test_which_process_ended_first_is_told(monkeypatch):
         assert watch.words(["gcs_server ended with -9"]) == "; before that gcs_server ended with -9"
         server.kill()
         await server.wait()
-        await asyncio.sleep(0.3)
+        await looked()
         assert len(watch.gone) == 1
     finally:
         task.cancel()
@@ -94,3 +106,16 @@ async def test_which_process_ended_first_is_told(monkeypatch):
             if process.returncode is None:
                 process.kill()
             await process.wait()
+
+
+async def test_of_those_gone_at_once_the_oldest_is_told_first(monkeypatch):
+    monkeypatch.setattr(frozen, "_LOOK_SECONDS", 0.0)
+    roles = {(9, 3.0): "ray::RayWorkerProc.run", (12, 2.0): "VLLM::EngineCore", (3, 1.0): "raylet"}
+    looks = [Seen(roles, {}), Seen({(3, 1.0): "raylet"}, {})]
+    monkeypatch.setattr(frozen, "look", lambda _: looks.pop(0))
+    watch = Watch()
+    with pytest.raises(IndexError):
+        await watch.run(dict)
+    assert watch.words() == (
+        "; before that VLLM::EngineCore (process 12), ray::RayWorkerProc.run (process 9) had ended"
+    )
