@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 _NAME = re.compile(r"[A-Za-z_./-][A-Za-z0-9_./-]*\Z")
@@ -35,6 +36,7 @@ _ESCAPES = {"__": "__underscores__", ".": "__dot__", "-": "__dash__", "/": "__sl
 _ESCAPED = re.compile(r"__|[./-]")
 
 
+@lru_cache(maxsize=4096)
 def escape(name: str) -> str | None:
     """Return the identifier by which CEL knows property `name`, or None if it has none and is hidden."""
     if name in _RESERVED:

@@ -59,14 +59,13 @@ class Rule:
 
     def check(self, variables: Variables, at: Path) -> FieldError | None:
         """Return what is wrong with the value at `at`, or None."""
-        where = render_path((*at, *self.path))
         try:
             if self.program(variables) is True:
                 return None
+            kind, message = self.kind, self._message(variables)
         except ValueError as error:
-            return FieldError(where, errors.INVALID, str(error))
-        message = self._message(variables)
-        return FieldError(where, self.kind, message)
+            kind, message = errors.INVALID, str(error)
+        return FieldError(render_path((*at, *self.path)), kind, message)
 
     def _message(self, variables: Variables) -> str:
         """Return the message for this value; a message expression that fails falls back, as in Kubernetes."""

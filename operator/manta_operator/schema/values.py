@@ -123,13 +123,13 @@ def _number(schema: Mapping[str, Any], value: float, path: Path) -> Iterator[Fou
 
 
 def _object(schema: Mapping[str, Any], value: Mapping[str, Any], old: Any, path: Path) -> Iterator[Found]:
-    where = render_path(path)
     for name in schema.get("required", ()):
         if name not in value:
             yield (*path, name), FieldError(render_path((*path, name)), errors.REQUIRED, "", blocks_rules=True)
     most = schema.get("maxProperties")
     if most is not None and len(value) > most:
-        yield path, FieldError(where, errors.TOO_MANY, f"must have at most {most} items", str(len(value)))
+        message = f"must have at most {most} items"
+        yield path, FieldError(render_path(path), errors.TOO_MANY, message, str(len(value)))
     if len(value) < schema.get("minProperties", 0):
         yield _invalid(path, len(value), f"should have at least {schema['minProperties']} properties")
     properties: Mapping[str, Any] = schema.get("properties", {})
@@ -141,10 +141,10 @@ def _object(schema: Mapping[str, Any], value: Mapping[str, Any], old: Any, path:
 
 
 def _list(schema: Mapping[str, Any], value: list[Any], old: Any, path: Path) -> Iterator[Found]:
-    where = render_path(path)
     most = schema.get("maxItems")
     if most is not None and len(value) > most:
-        yield path, FieldError(where, errors.TOO_MANY, f"must have at most {most} items", str(len(value)))
+        message = f"must have at most {most} items"
+        yield path, FieldError(render_path(path), errors.TOO_MANY, message, str(len(value)))
     if len(value) < schema.get("minItems", 0):
         yield _invalid(path, len(value), f"should have at least {schema['minItems']} items")
     yield from _duplicates(schema, value, path)
