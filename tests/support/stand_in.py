@@ -19,7 +19,7 @@ HOST = "127.0.0.1"
 TOKEN = "s3cret"
 # /busy sets how many requests are in flight, /left how many clients hold on to finished ones, /hang makes steps stop
 # (0: go on; 2: the next question is not answered), /sick fails /health, /mute /metrics, /begin begins a request that is
-# over at once, /exit ends the process with a code.
+# over at once, /exit ends the process with a code, /killed as vLLM ends when one of its ranks is killed.
 ENGINE = """
 import json, os, sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -40,6 +40,10 @@ class Handler(BaseHTTPRequestHandler):
         what, _, value = self.path.strip("/").partition("/")
         if what == "exit":
             os._exit(int(value))
+        if what == "killed":
+            print("(EngineCore pid=9) ERROR 11-21 17:53:10 [ray_executor_v2.py:522] RayWorkerProc rank=[" + value
+                  + "] died unexpectedly, shutting down executor.", flush=True)
+            os._exit(0)
         state["begun"] += what == "begin"
         if what in ("busy", "left", "hang", "sick", "mute"):
             state[what] = int(value)
@@ -83,7 +87,7 @@ class Running:
             async with self._session.get(f"http://{HOST}:{self._settings.port}/{path}") as response:
                 await response.read()
         except aiohttp.ClientError:
-            assert path.startswith("exit"), path
+            assert path.startswith(("exit", "killed")), path
 
     async def join(self, stage: str, rank: int = 1, why: str = "") -> int:
         body = {"rank": rank, "podIp": HOST, "podName": "tiny-1", "instance": "i", "stage": stage, "epoch": self._epoch}

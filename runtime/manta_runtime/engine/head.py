@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from manta_runtime.engine.adapters_keeper import AdapterKeeper
 from manta_runtime.engine.adapters_telling import AdapterMetrics, adapter_routes
 from manta_runtime.engine.beside import beside
-from manta_runtime.engine.commands import engine_environment, vllm_command
+from manta_runtime.engine.commands import engine_environment
 from manta_runtime.engine.control import control_server
 from manta_runtime.engine.draining import drain_engine
 from manta_runtime.engine.failure import CUT_OFF, GROUP_OVER, LATE, EngineFailure
@@ -43,6 +43,7 @@ from manta_runtime.engine.processes import Child, reap_orphans
 from manta_runtime.engine.ray_node import start_ray, stop_ray
 from manta_runtime.engine.readiness import Verdict, judge_head
 from manta_runtime.engine.telling import telling_routes
+from manta_runtime.engine.vllm_process import start_vllm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -188,8 +189,7 @@ class _Head:
         self._journal.begin("start")
         log.info("starting %s: %s", settings.engine_name, " ".join(settings.shown_flags))
         self._group = replace(self._group, stage="starting")
-        listener = self._journal.listener("vllm")
-        self._vllm = await Child.start("vLLM", vllm_command(settings), environment, listener)
+        self._vllm = await start_vllm(settings, environment, self._journal.listener("vllm"))
         probing = asyncio.create_task(self._prober.run(self._serves))
         ended = asyncio.create_task(self._vllm.wait())
         try:
@@ -198,7 +198,7 @@ class _Head:
                 probing.result()
             code = ended.result()
             unasked = "" if code else ", though nobody told it to"
-            hints = self._processes.words() + describe_silent(self._group, time.monotonic())
+            hints = self._processes.words(self._vllm.causes) + describe_silent(self._group, time.monotonic())
             raise EngineFailure(
                 f"vLLM ended by itself with code {code}{unasked}{hints}; its own last words are above", code=code or 1
             )

@@ -27,6 +27,10 @@ _PHASES: tuple[tuple[str, Phase], ...] = (
     ("init engine (", "first-token"),
 )
 _LISTENS = "Application startup complete"
+_DIED = re.compile(
+    r"RayWorkerProc rank=\[(?P<ranks>\d{1,4}(?:, \d{1,4}){0,9})\] died unexpectedly"
+    r"|Worker proc (?P<name>\S{1,60}) died unexpectedly \(exit code: (?P<code>-?\d+|None)\)"
+)
 _READ = 8192
 """Characters of a line that are looked at: vLLM's configuration has 4,000, and a line may be 256 KiB of anything."""
 
@@ -68,6 +72,16 @@ def phase_of(line: Line) -> Phase | None:
 def listens(line: Line) -> bool:
     """Say whether vLLM's HTTP server has just begun to answer."""
     return _LISTENS in line.message
+
+
+def cause_of(line: Line) -> str:
+    """Return which rank vLLM says has died, "" for most lines: of a group it knows who went first."""
+    found = _DIED.match(line.message) if line.level == "error" else None
+    if not found:
+        return ""
+    if found["ranks"]:
+        return f"RayWorkerProc of vLLM's rank {found['ranks']} ended"
+    return f"{found['name']} ended with {found['code']}"
 
 
 def learn(facts: Facts, line: Line) -> Facts:

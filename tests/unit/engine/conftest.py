@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from stand_in import ENGINE, Running, settings_of_a_head, sleeping_ray
 
-from manta_runtime.engine import drain, draining, group, head, probing, progress, stalls
+from manta_runtime.engine import drain, draining, group, head, probing, progress, stalls, vllm_process
 
 
 @pytest.fixture
@@ -15,7 +15,9 @@ async def start(tmp_path, monkeypatch):
     """Return a function that starts a head with the stand-in engine; everything is faster than in a pod."""
     script = tmp_path / "engine.py"
     script.write_text(ENGINE)
-    monkeypatch.setattr(head, "vllm_command", lambda settings: [sys.executable, "-I", str(script), str(settings.port)])
+    monkeypatch.setattr(
+        vllm_process, "vllm_command", lambda settings: [sys.executable, "-I", str(script), str(settings.port)]
+    )
     monkeypatch.setattr(head, "start_ray", sleeping_ray)
     monkeypatch.setattr(group, "MEETING_SECONDS", 0.0)
     monkeypatch.setattr(stalls, "_LOOK_SECONDS", 0.05)

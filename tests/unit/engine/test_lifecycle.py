@@ -105,6 +105,16 @@ async def test_an_engine_that_ends_well_unasked_is_a_failure_too(start):
     assert failure.value.code == 1
 
 
+async def test_the_rank_that_died_first_is_named_as_vllm_names_it(start):
+    pod = start()
+    await pod.until_ready()
+    await pod.engine("killed/1")
+    with pytest.raises(
+        EngineFailure, match="with code 0, though nobody told it to; before that RayWorkerProc of vLLM's rank 1 ended;"
+    ):
+        await pod.task
+
+
 async def test_a_group_that_stays_incomplete_names_who_is_missing(start):
     pod = start(group_size=3, startup_seconds=0.1)
     with pytest.raises(EngineFailure, match=r"missing ranks 1 \(tiny-1\), 2 \(tiny-2\)"):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manta_runtime.engine.log_lines import read_line
-from manta_runtime.engine.vllm_words import _PHASES, Facts, facts_json, learn, listens, phase_of
+from manta_runtime.engine.vllm_words import _PHASES, Facts, cause_of, facts_json, learn, listens, phase_of
 
 CONFIG = (
     "(EngineCore pid=9) INFO 11-21 14:06:37 [core.py:133] Initializing a V1 LLM engine (v0.32.0) with config: "
@@ -147,3 +147,37 @@ def test_the_installed_vllm_still_says_so():
     words = [each for each, _ in _PHASES] + ["Cannot use %s backend on CPU", "Selected %s for %s", "GiB memory and"]
     words += ["Loading weights took", "Available KV cache memory", "Graph capturing finished in", "LLM engine (v%s)"]
     assert [each for each in words if each not in sources] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        (
+            "(EngineCore pid=9) ERROR 11-21 16:55:08 [multiproc_executor.py:315] Worker proc VllmWorker-0 died "
+            "unexpectedly (exit code: -11), shutting down executor.",
+            "VllmWorker-0 ended with -11",
+        ),
+        (
+            "(EngineCore pid=9) ERROR 11-21 16:55:08 [ray_executor_v2.py:522] RayWorkerProc rank=[1] died "
+            "unexpectedly, shutting down executor.",
+            "RayWorkerProc of vLLM's rank 1 ended",
+        ),
+        (
+            "(APIServer pid=7) INFO 11-21 16:55:08 [logger.py:40] Received request x: prompt: "
+            "'Worker proc a died unexpectedly (exit code: 1)'",
+            "",
+        ),
+        ("resource_tracker: process died unexpectedly, relaunching.", ""),
+    ],
+)
+def test_which_rank_died_first(line, cause):
+    assert cause_of(read_line(line)) == cause
+
+
+def test_its_words_for_a_rank_that_died_are_in_its_source():
+    spec = importlib.util.find_spec("vllm")
+    if spec is None or spec.origin is None:
+        pytest.skip("vLLM is not installed")
+    executors = Path(spec.origin).parent / "v1" / "executor"
+    assert '"RayWorkerProc rank=%s died unexpectedly' in (executors / "ray_executor_v2.py").read_text()
+    assert '"Worker proc %s died unexpectedly (exit code: %s), ' in (executors / "multiproc_executor.py").read_text()
