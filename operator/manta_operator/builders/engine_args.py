@@ -34,6 +34,7 @@ def launcher_args(deployment: LLMDeployment, shape: Shape, accelerator: Accelera
         *_hang(spec.engine),
         f"--drain-seconds={spec.rollout.drain_seconds}",
         *([f"--adapters={WANTED}"] if lora_of(spec) else []),
+        *(["--complete-hf-overrides"] if spec.engine.rope_scaling else []),
     ]
 
 

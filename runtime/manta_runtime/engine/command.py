@@ -69,6 +69,11 @@ _PORT = click.IntRange(1, 65535)
     type=click.Path(path_type=Path),
     help="A file with the list of LoRA adapters to have, read every 2 s.",
 )
+@click.option(
+    "--complete-hf-overrides",
+    is_flag=True,
+    help="Add to the scaled positions of vLLM's --hf-overrides what the model's config.json says.",
+)
 @click.argument("vllm_flags", nargs=-1, type=click.UNPROCESSED)
 def engine(**options: Any) -> None:
     """Launch one pod of an engine group: Ray where asked for, and vLLM with the flags after `--`.
@@ -90,7 +95,7 @@ def engine(**options: Any) -> None:
         check_settings(settings)
         check_group_token(settings)
         check_model(settings)
-        if settings.model_is_local:
+        if settings.complete_hf_overrides and settings.model_is_local:
             flags = complete_flags(settings.vllm_flags, Path(settings.model).expanduser())
             settings = replace(settings, vllm_flags=flags)
     except SettingsError as error:

@@ -3,7 +3,8 @@
 vLLM puts the `rope_parameters` of --hf-overrides in the place of the model's own, after it has filled in defaults:
 what they lack is lost. Without `rope_theta` it computes with 10000 whatever the model was trained with, and without
 the longer `max_position_embeddings` it refuses the longer context. The command line comes from the operator, which may
-not see the checkpoint; the launcher does. `command.py` calls `complete_flags` once, before anything starts.
+not see the checkpoint; the launcher does. `command.py` calls `complete_flags` once, before anything starts, where the
+operator asks for it (`--complete-hf-overrides`): what a user has written into spec.engine.args goes to vLLM as it is.
 
     rope_theta, partial_rotary_factor    of the model
     original_max_position_embeddings     of the model, where the spec names none

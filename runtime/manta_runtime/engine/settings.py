@@ -70,7 +70,8 @@ class EngineSettings:
 
     `simulate`: the engine simulator stands in for vLLM and Ray. `state_folder` outlives the
     container; None: nothing does. `adapters`: the file with the list of adapters; None: there is none.
-    `mounts`: where paths in files really are (adapters_list.py).
+    `complete_hf_overrides`: they are the operator's, who may not see the checkpoint (rope.py); a user's own are vLLM's
+    business. `mounts`: where paths in files really are (adapters_list.py).
     """
 
     rank: int
@@ -93,6 +94,7 @@ class EngineSettings:
     log_format: LogFormat = "text"
     state_folder: Path | None = None
     adapters: Path | None = None
+    complete_hf_overrides: bool = False
     mounts: Mapping[str, str] = field(default_factory=dict)
 
     @property

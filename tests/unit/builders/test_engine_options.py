@@ -134,3 +134,16 @@ def test_an_older_launcher_is_told_of_a_hang_only_where_it_is_asked_for(seconds,
     # Stored objects keep the image of the day they were made, and a flag that it does not know ends it.
     args = pod(engine={"hangSeconds": seconds})["containers"][0]["args"]
     assert [arg for arg in args if arg.startswith("--hang")] == flags
+
+
+@pytest.mark.parametrize(
+    ("engine", "asked"),
+    [
+        ({"ropeScaling": {"type": "yarn", "factor": 2}}, ["--complete-hf-overrides"]),
+        ({"args": ['--hf-overrides={"rope_parameters":{"rope_type":"yarn","factor":2.0}}']}, []),
+    ],
+)
+def test_only_our_own_overrides_are_completed_by_the_launcher(engine, asked):
+    args = pod(engine=engine)["containers"][0]["args"]
+    own = args[: args.index("--")]
+    assert [arg for arg in own if "hf-overrides" in arg] == asked

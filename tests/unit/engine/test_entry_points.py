@@ -1,12 +1,13 @@
 """The command line and the platform plugin: cheap to load, clear when called wrongly."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 from click.testing import CliRunner
 
-from manta_runtime.engine import cpu_communicator, cpu_platform
+from manta_runtime.engine import cpu_communicator, cpu_platform, launcher
 from manta_runtime.main import main
 
 GOOD = ["--rank=0", "--pod-ip=127.0.0.1", "--head=x"]
@@ -31,6 +32,21 @@ def test_wrong_calls_end_with_2_and_a_remedy(arguments, words, monkeypatch):
     result = CliRunner().invoke(main, ["engine", *arguments])
     assert result.exit_code == 2
     assert words in result.output
+
+
+YARN = '--hf-overrides={"rope_parameters":{"rope_type":"yarn","factor":2.0}}'
+
+
+@pytest.mark.parametrize(("asked", "added"), [([], None), (["--complete-hf-overrides"], 16)])
+def test_only_overrides_of_the_operator_are_completed(asked, added, monkeypatch, tmp_path):
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 8}')
+    started = []
+    monkeypatch.setattr(launcher, "launch", lambda settings, environ: started.append(settings) or 0)
+    result = CliRunner().invoke(main, ["engine", *GOOD, *asked, "--", f"--model={tmp_path}", YARN])
+    assert result.exit_code == 0, result.output
+    overrides = started[0].vllm_flags[1]
+    assert json.loads(overrides.partition("=")[2]).get("max_position_embeddings") == added
+    assert added or overrides == YARN
 
 
 def test_the_plugin_offers_its_platform_only_when_asked(monkeypatch):
