@@ -25,7 +25,7 @@ async def test_a_hanging_engine_is_not_ready_until_it_goes_on(start):
 
 
 async def test_an_engine_that_hangs_for_too_long_ends_the_pod(start):
-    pod = start(hang_seconds=1.0)
+    pod = start(hang_seconds=0.6)
     await pod.until_ready()
     await pod.engine("hang/1")
     await pod.engine("busy/2")
@@ -37,7 +37,7 @@ async def test_an_engine_that_hangs_for_too_long_ends_the_pod(start):
 
 async def test_an_engine_that_hangs_while_idle_is_found_out(start, monkeypatch):
     monkeypatch.setattr(progress, "IDLE_SECONDS", 0.3)
-    pod = start(hang_seconds=1.0)
+    pod = start(hang_seconds=0.6)
     await pod.until_ready()
     await pod.engine("hang/2")
     with pytest.raises(EngineFailure, match=r"unanswered request.* it hangs"):
@@ -59,7 +59,7 @@ async def test_an_http_server_that_answers_nothing_ends_the_pod(start):
     [(("sick/1",), "/health has not said 200"), (("hang/1", "busy/1"), "1 unanswered request .* it hangs")],
 )
 async def test_an_engine_that_hangs_while_its_adapters_are_awaited_ends_the_pod(start, tmp_path, how, words):
-    pod = start(hang_seconds=1.0, startup_seconds=120.0, adapters=tmp_path / "no-list-yet.json")
+    pod = start(hang_seconds=0.6, startup_seconds=120.0, adapters=tmp_path / "no-list-yet.json")
     await pod.until(503, "its adapters are not loaded yet")
     for what in how:
         await pod.engine(what)
@@ -71,11 +71,11 @@ async def test_an_engine_that_hangs_while_its_adapters_are_awaited_ends_the_pod(
 
 
 async def test_a_long_step_beside_looks_that_fail_is_no_hang(start):
-    pod = start(hang_seconds=1.0)
+    pod = start(hang_seconds=0.5)
     await pod.until_ready()
     await pod.engine("busy/1")
     await pod.engine("mute/1")
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(0.8)
     assert not pod.task.done(), "nobody could look at it"
     await pod.engine("mute/0")
     await pod.until_ready()

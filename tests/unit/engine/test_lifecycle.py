@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from manta_runtime.engine import drain
+from manta_runtime.engine import drain, head
 from manta_runtime.engine.failure import CUT_OFF, GROUP_OVER, EngineFailure
 from manta_runtime.engine.processes import Child
 
@@ -39,9 +39,9 @@ async def test_who_still_comes_holds_the_drain(start):
     await pod.until_ready()
     pod.stop.ask()
     await pod.until(503, "draining")
-    for _ in range(20):
+    for _ in range(20):  # for twice as long as the engine has to be quiet
         await pod.engine("begin")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.02)
     assert not pod.task.done(), "requests too short to be seen in flight kept coming"
     assert await pod.task == 0
 
@@ -137,6 +137,7 @@ async def test_a_head_waits_for_its_ranks_and_ends_when_one_fails(start):
 
 async def test_a_leaving_rank_drains_the_whole_group_and_it_starts_again(start, monkeypatch):
     monkeypatch.setattr(drain, "PROBED_SECONDS", 0.3)
+    monkeypatch.setattr(head, "_TELL_SECONDS", 0.1)  # this rank does not ask again
     pod = start(group_size=2)
     await pod.until(503, "have not joined")
     await pod.join("joined")

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from manta_runtime.engine import group, head_link, worker
+from manta_runtime.engine import adapters_copies, group, head_link, worker
 from manta_runtime.engine.adapters import Copy
 from manta_runtime.engine.control import control_server
 from manta_runtime.engine.failure import GROUP_OVER, EngineFailure
@@ -221,7 +221,8 @@ async def test_told_to_stop_while_it_waits_it_just_ends(launch):
         assert await task == 0
 
 
-async def test_it_tells_with_every_join_what_it_has_of_the_adapters(launch, tmp_path):
+async def test_it_tells_with_every_join_what_it_has_of_the_adapters(launch, tmp_path, monkeypatch):
+    monkeypatch.setattr(adapters_copies, "LOOK_SECONDS", 0.05)
     folder = tmp_path / "poet"
     entry = {"name": "poet", "key": "poet-1", "path": str(folder), "fetch": False, "uri": "pvc://claim/poet"}
     wanted = tmp_path / "adapters.json"
