@@ -32,6 +32,7 @@ PLANNED_FLAGS: Mapping[str, str] = MappingProxyType(
         "--data-parallel-size-local": _GROUP,
         "--data-parallel-start-rank": _RANKS,
         "--device-memory-utilization": "spec.engine.gpuMemoryUtilization",
+        "--disable-log-stats": "without them nobody sees that an engine hangs, or that a drain is over",
         "--distributed-executor-backend": "spec.engine.executor",
         "--download-dir": "spec.model.cache",
         "--dtype": "spec.engine.dtype",

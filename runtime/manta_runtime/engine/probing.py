@@ -114,7 +114,9 @@ class Prober:
             waited, deadline = now - self._started, self._settings.startup_seconds
             if not problem:
                 waits = "its adapters are not loaded yet" if self._keeper.copies.asked_for else ""
-                self.health = replace(self.health, produced=True, waits=waits)
+                # Until the first look: one that cannot be watched must not be ready for a moment.
+                stall = "nobody has looked at vLLM's progress yet"
+                self.health = replace(self.health, produced=True, waits=waits, stall=stall)
                 return waited
             if waited > deadline:
                 raise EngineFailure(

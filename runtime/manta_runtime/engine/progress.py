@@ -32,6 +32,12 @@ ASKED_SECONDS = 15.0
 of waiting requests, and vLLM counts that after a step: so even steps that move nothing else are seen (a long prefill of
 a model with a sliding window frees as many blocks as it takes)."""
 
+BLIND = (
+    "vLLM's /metrics tells nothing of its steps, so that nobody would see it hang, or a drain end: "
+    "leave --disable-log-stats out"
+)
+"""Why an engine that may well serve is not ready."""
+
 # During a chunked prefill only the share of the KV cache in use grows from step to step (measured, vLLM 0.32: the
 # tokens of the prompt are counted once, at its end); decoding moves the count of iterations, which skips those chunks.
 _MOVED_BY_STEPS = (

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from manta_runtime.engine import progress
 from manta_runtime.engine.failure import HUNG, EngineFailure
-from manta_runtime.engine.progress import Progress, after_look, describe_stalls, forgive, wants_token
+from manta_runtime.engine.progress import BLIND, Progress, after_look, describe_stalls, forgive, wants_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,23 +31,27 @@ _ASLEEP_SECONDS = 20.0
 async def watch_progress(client: VllmClient, tell: Callable[[str], None], hang_seconds: float) -> None:
     """Call `tell` after every look with why vLLM answers nothing, "" when it does; runs until it is cancelled.
 
-    Raises EngineFailure when requests have waited for `hang_seconds` without a step.
+    An engine whose metrics do not tell is none to send requests to, from the first look on, and once they have told,
+    when they have not for `hang_seconds`. Raises EngineFailure when requests have waited that long without a step.
     """
     engines: dict[str, Progress] = {}
     asking = _Asking(client)
-    stall, last = "", time.monotonic()
+    stall, last, told, blind = "", time.monotonic(), -math.inf, False
     try:
         while True:
             looks = await client.look()
             now = time.monotonic()
             if now - last > _ASLEEP_SECONDS:
                 engines = {engine: forgive(progress, now - last) for engine, progress in engines.items()}
+                told += now - last
             last = now
-            for engine, look in looks.items():
+            told = now if looks else told
+            blind = blind if looks is None else now - told >= hang_seconds
+            for engine, look in (looks or {}).items():
                 # vLLM's own count may be off where clients left at a bad moment: what we ask for is known to wait.
                 look = replace(look, unanswered=max(look.unanswered, asking.waits(engine)))  # noqa: PLW2901
                 engines[engine] = after_look(engines.get(engine, Progress(moved=now)), look, now)
-            before, stall = stall, describe_stalls(engines)
+            before, stall = stall, describe_stalls(engines) or (BLIND if blind else "")
             if bool(before) != bool(stall):
                 log.warning("%s", stall or "vLLM makes progress again")
             tell(stall)

@@ -95,14 +95,17 @@ class VllmClient:
         metrics = await self._get("/metrics")
         return await asyncio.to_thread(count_in_flight, metrics), await asyncio.to_thread(count_begun, metrics)
 
-    async def look(self) -> dict[str, Look]:
-        """Return what tells progress from a hang, by engine; empty when vLLM does not say."""
-        marks = await asyncio.to_thread(read_marks, await self._get("/metrics"))
+    async def look(self) -> dict[str, Look] | None:
+        """Return what tells progress from a hang, by engine: empty when vLLM keeps no such metrics, None: no answer."""
+        metrics = await self._get("/metrics")
+        marks = await asyncio.to_thread(read_marks, metrics)
         load = await self._get("/load")
         try:
             unanswered = int(json.loads(load)["server_load"])
         except (ValueError, KeyError, TypeError):
-            return {}
+            return None
+        if not metrics:
+            return None
         return {engine: Look(moved, unanswered) for engine, moved in marks.items()}
 
     async def ask(self, method: str, path: str, body: dict[str, str] | None, seconds: float) -> tuple[int, str]:

@@ -8,6 +8,7 @@ import pytest
 
 from manta_runtime.engine import frozen, progress
 from manta_runtime.engine.failure import FROZEN, HUNG, EngineFailure
+from manta_runtime.engine.vllm_client import VllmClient
 
 
 async def test_a_hanging_engine_is_not_ready_until_it_goes_on(start):
@@ -22,6 +23,20 @@ async def test_a_hanging_engine_is_not_ready_until_it_goes_on(start):
     await pod.engine("hang/0")
     await pod.until_ready()
     assert pod.journal.stalls == 1
+
+
+async def test_an_engine_that_cannot_be_watched_is_never_ready(start, monkeypatch):
+    asked = asyncio.Event()
+
+    async def look(_client):
+        await asked.wait()
+        return {}
+
+    monkeypatch.setattr(VllmClient, "look", look)
+    pod = start()
+    await pod.until(503, "nobody has looked at vLLM's progress yet")
+    asked.set()
+    await pod.until(503, "leave --disable-log-stats out")
 
 
 async def test_an_engine_that_hangs_for_too_long_ends_the_pod(start):

@@ -8,6 +8,7 @@ from manta_runtime.engine import progress as progress_module
 from manta_runtime.engine import stalls
 from manta_runtime.engine.failure import EngineFailure
 from manta_runtime.engine.progress import (
+    BLIND,
     IDLE_SECONDS,
     STALL_SECONDS,
     Look,
@@ -158,3 +159,54 @@ async def test_tokens_that_do_not_come_are_given_up_and_asked_for_anew_until_it_
     assert engine.asked == engine.given_up >= 3
     assert told[0] == ""
     assert "no progress" in told[-1]
+
+
+class Looks:
+    """An engine whose looks are given, one by one; the last one again and again."""
+
+    def __init__(self, *looks):
+        self.looks = list(looks)
+
+    async def look(self):
+        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+
+
+async def told_of(engine, hang_seconds, enough):
+    """Everything that is told of the engine, until `enough` says that it is enough."""
+    told, done = [], asyncio.Event()
+
+    def tell(stall):
+        told.append(stall)
+        if enough(told):
+            done.set()
+
+    watch = asyncio.create_task(stalls.watch_progress(engine, tell, hang_seconds))
+    async with asyncio.timeout(60):
+        await done.wait()
+    watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
+    return told
+
+
+STEPS = {"0": Look(A, 0)}
+
+
+@pytest.mark.parametrize(
+    ("looks", "told"),
+    [
+        pytest.param([{}], [BLIND], id="never: at once"),
+        pytest.param([{}, STEPS], [BLIND, ""], id="it tells after all"),
+        pytest.param([STEPS, {}, {}], ["", "", ""], id="not for a moment"),
+        pytest.param([{}, None, STEPS], [BLIND, BLIND, ""], id="no answer proves nothing"),
+    ],
+)
+async def test_an_engine_that_nobody_can_watch_is_not_for_requests(looks, told, monkeypatch, caplog):
+    monkeypatch.setattr(stalls, "_LOOK_SECONDS", 0.01)
+    assert (await told_of(Looks(*looks), 300.0, lambda heard: len(heard) == len(told)))[: len(told)] == told
+    assert ("leave --disable-log-stats out" in caplog.text) is (BLIND in told)
+
+
+async def test_an_engine_that_stops_telling_is_not_ready_after_hang_seconds(monkeypatch):
+    monkeypatch.setattr(stalls, "_LOOK_SECONDS", 0.01)
+    told = await told_of(Looks(STEPS, {}), 0.2, lambda heard: BLIND in heard)
+    assert set(told[: told.index(BLIND)]) == {""}

@@ -109,12 +109,16 @@ async def test_in_flight_comes_from_the_metrics(engine):
 
 async def test_a_look_tells_what_moved_and_who_waits(engine):
     answers, _, client = engine
-    assert await client.look() == {}
-    answers["metrics"] = "vllm:kv_cache_usage_perc 0.5\nprocess_cpu_seconds_total 7.0\n"
+    assert await client.look() is None
     answers["load"] = {"server_load": 2}
+    answers["metrics"] = "process_cpu_seconds_total 7.0\n"
+    assert await client.look() == {}, "it runs with --disable-log-stats"
+    answers["metrics"] = ""
+    assert await client.look() is None
+    answers["metrics"] = "vllm:kv_cache_usage_perc 0.5\nprocess_cpu_seconds_total 7.0\n"
     assert await client.look() == {"0": Look(("vllm:kv_cache_usage_perc 0.5",), 2)}
     answers["load"] = {"detail": "Not Found"}
-    assert await client.look() == {}
+    assert await client.look() is None
 
 
 async def test_nobody_there():
@@ -122,5 +126,5 @@ async def test_nobody_there():
         client = VllmClient(session, "127.0.0.1", 1, "tiny")
         assert not await client.healthy()
         assert await client.activity() == (None, None)
-        assert await client.look() == {}
+        assert await client.look() is None
         assert "ClientConnectorError" in await client.produce_token()
