@@ -1,8 +1,9 @@
 """Defaulting: the values a schema gives to fields the user left out, nested as Kubernetes nests them."""
 
-import copy
 from collections.abc import Mapping
 from typing import Any
+
+from manta_operator.schema.json_copy import json_copy
 
 
 def default(schema: Mapping[str, Any], value: Any) -> Any:
@@ -11,7 +12,7 @@ def default(schema: Mapping[str, Any], value: Any) -> Any:
     An absent property gets its default, and the defaults inside that default too: `default: {}` on an object
     lets its properties' defaults appear. A null where null is not allowed counts as absent.
     """
-    return _default(schema, copy.deepcopy(value))
+    return _default(schema, json_copy(value))
 
 
 def _default(schema: Mapping[str, Any], value: Any) -> Any:
@@ -24,7 +25,7 @@ def _default(schema: Mapping[str, Any], value: Any) -> Any:
         if key in value and value[key] is None and not child.get("nullable"):
             del value[key]
         if key not in value and "default" in child:
-            value[key] = copy.deepcopy(child["default"])
+            value[key] = json_copy(child["default"])
         if key in value:
             value[key] = _default(child, value[key])
     additional = schema.get("additionalProperties")
@@ -37,5 +38,5 @@ def _default(schema: Mapping[str, Any], value: Any) -> Any:
 def _instead_of_null(schema: Mapping[str, Any], value: Any) -> Any:
     """Return the default for a null list item or map value: these have a place of their own and are not dropped."""
     if value is None and not schema.get("nullable") and "default" in schema:
-        return copy.deepcopy(schema["default"])
+        return json_copy(schema["default"])
     return value

@@ -1,11 +1,11 @@
 """Defaults of built-in kinds, as a table by definition: what the server fills in where the user said nothing."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
 from manta_operator.box.apiserver import kinds
 from manta_operator.box.apiserver.kinds import DEFINITION, Node
+from manta_operator.schema.json_copy import json_copy
 
 _CORE, _APPS = "io.k8s.api.core.v1.", "io.k8s.api.apps.v1."
 
@@ -69,7 +69,7 @@ def default(node: Node, value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     name = node.get(DEFINITION, "")
-    filled = {**{k: deepcopy(v) for k, v in DEFAULTS.get(name, {}).items() if value.get(k) is None}}
+    filled = {**{k: json_copy(v) for k, v in DEFAULTS.get(name, {}).items() if value.get(k) is None}}
     filled = {**{k: v for k, v in value.items() if k not in filled}, **filled}
     if name in _COMPUTED:
         _COMPUTED[name](filled)

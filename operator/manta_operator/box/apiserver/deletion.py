@@ -1,6 +1,5 @@
 """Deleting: at once, or marked and left to finalizers, to the kubelet (pods) or to the namespace controller."""
 
-from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +7,7 @@ from manta_operator.box.apiserver import crds
 from manta_operator.box.apiserver.errors import conflict
 from manta_operator.box.apiserver.resources import Resource
 from manta_operator.box.apiserver.store import Key, Object
+from manta_operator.schema.json_copy import json_copy
 
 if TYPE_CHECKING:
     from manta_operator.box.apiserver.operations import Operations
@@ -53,7 +53,7 @@ class Deletion:
         return self._ops.store.put((resource.group, resource.plural), key, marked)
 
     def _marked(self, resource: Resource, old: Object, options: dict[str, Any]) -> Object:
-        obj = deepcopy(old)
+        obj = json_copy(old)
         meta = obj["metadata"]
         grace = self._grace(resource, obj, options.get("gracePeriodSeconds"))
         if "deletionTimestamp" not in meta:

@@ -1,7 +1,6 @@
 """Answers requests for objects: verb and URL to operations.py, results back as objects, lists, tables or watches."""
 
 from collections.abc import Iterable, Mapping
-from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +31,7 @@ from manta_operator.box.apiserver.tables import table
 from manta_operator.box.apiserver.writes import Write
 from manta_operator.box.cluster import ApiError
 from manta_operator.schema.errors import FieldError
+from manta_operator.schema.json_copy import json_copy
 
 Object = dict[str, Any]
 
@@ -153,7 +153,7 @@ class Handlers:
             scale = patches.patched(request.content_type, {}, scale_of(resource, old), body, custom=custom)
             new = with_scale(resource, old, scale)
         else:
-            new = patches.patched(request.content_type, node, deepcopy(old), body, custom=custom)
+            new = patches.patched(request.content_type, node, json_copy(old), body, custom=custom)
         return self._written(request, target, self._ops.update(resource, target.namespace, name, new, how), how)
 
     def _apply(self, request: web.Request, target: Target, body: Any, how: Write) -> web.Response:

@@ -1,7 +1,6 @@
 """The in-process face of the API server: cluster.Cluster on top of operations.py."""
 
 from collections.abc import AsyncIterator, Mapping
-from copy import deepcopy
 from typing import Any
 
 from manta_operator.box.apiserver.errors import not_found
@@ -10,6 +9,7 @@ from manta_operator.box.apiserver.patches import MERGE, patched
 from manta_operator.box.apiserver.resources import Resource
 from manta_operator.box.apiserver.writes import Write
 from manta_operator.box.cluster import ApiError, Event, Object
+from manta_operator.schema.json_copy import json_copy
 
 
 class LocalCluster:
@@ -20,7 +20,7 @@ class LocalCluster:
 
     def get(self, kind: str, namespace: str | None, name: str) -> Object:
         """Read one object; ApiError 404 if there is none."""
-        return deepcopy(self._ops.read(self._resource(kind), namespace, name))
+        return json_copy(self._ops.read(self._resource(kind), namespace, name))
 
     def find(self, kind: str, namespace: str | None, name: str) -> Object | None:
         """Read one object, None if there is none; a kind that is not served has none."""
@@ -35,12 +35,12 @@ class LocalCluster:
         """All objects of a kind, oldest first."""
         wanted = (selector or {}).items()
         objects = self._ops.store.objects(table_of(self._resource(kind)), namespace)
-        return [deepcopy(obj) for _, obj in objects if wanted <= (obj["metadata"].get("labels") or {}).items()]
+        return [json_copy(obj) for _, obj in objects if wanted <= (obj["metadata"].get("labels") or {}).items()]
 
     def create(self, obj: Object) -> Object:
         """Create an object."""
         resource = self._resource_of(obj)
-        return deepcopy(self._ops.create(resource, obj["metadata"].get("namespace"), deepcopy(obj), Write()))
+        return json_copy(self._ops.create(resource, obj["metadata"].get("namespace"), json_copy(obj), Write()))
 
     def update(self, obj: Object) -> Object:
         """Replace all but status."""
@@ -53,7 +53,7 @@ class LocalCluster:
     def _update(self, obj: Object, how: Write) -> Object:
         meta = obj["metadata"]
         resource = self._resource_of(obj)
-        return deepcopy(self._ops.update(resource, meta.get("namespace"), meta["name"], deepcopy(obj), how))
+        return json_copy(self._ops.update(resource, meta.get("namespace"), meta["name"], json_copy(obj), how))
 
     def patch(self, kind: str, namespace: str | None, name: str, patch: Object) -> Object:
         """JSON merge patch of all but status."""
@@ -67,7 +67,7 @@ class LocalCluster:
         resource = self._resource(kind)
         old = self._ops.read(resource, namespace, name)
         new = patched(MERGE, {}, old, patch, custom=resource.crd is not None)
-        return deepcopy(self._ops.update(resource, namespace, name, new, how))
+        return json_copy(self._ops.update(resource, namespace, name, new, how))
 
     def delete(
         self, kind: str, namespace: str | None, name: str, *, grace_seconds: int | None = None, uid: str | None = None
@@ -84,9 +84,9 @@ class LocalCluster:
         try:
             seen = dict.fromkeys(table_of(r) for r in self._ops.registry) if tables is None else dict.fromkeys(tables)
             for obj in [obj for table in seen for _, obj in self._ops.store.objects(table)]:
-                yield Event("ADDED", deepcopy(obj))
+                yield Event("ADDED", json_copy(obj))
             while (change := await subscription.queue.get()) is not None:
-                yield Event(change.type, deepcopy(change.object))
+                yield Event(change.type, json_copy(change.object))
         finally:
             subscription.close()
 

@@ -2,7 +2,6 @@
 
 import secrets
 import uuid
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +25,7 @@ from manta_operator.box.apiserver.writes import (
 )
 from manta_operator.box.cluster import ApiError
 from manta_operator.schema.errors import FieldError
+from manta_operator.schema.json_copy import json_copy
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _STATUS_META = ("name", "namespace", "uid", "resourceVersion")
@@ -90,7 +90,7 @@ class Operations:
         if resource.status and resource.kind != "CustomResourceDefinition":
             obj.pop("status", None)
         obj = admission.with_defaults(resource, obj)
-        declared = deepcopy(obj)  # who creates owns the defaults too, but not what the server says on its own
+        declared = json_copy(obj)  # who creates owns the defaults too, but not what the server says on its own
         begin(resource, obj)
         admission.check(resource, obj, None)
         if how.user is not None:

@@ -1,7 +1,6 @@
 """The three plain patch types: JSON merge, JSON, strategic merge. Pure; server-side apply lives in ssa.py."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
 import jsonpatch
@@ -10,6 +9,7 @@ from manta_operator.box.apiserver.errors import bad_request
 from manta_operator.box.apiserver.kinds import Node
 from manta_operator.box.apiserver.strategic import strategic_merge
 from manta_operator.box.cluster import ApiError
+from manta_operator.schema.json_copy import json_copy
 
 MERGE = "application/merge-patch+json"
 JSON = "application/json-patch+json"
@@ -22,7 +22,7 @@ _PYTHON = (TypeError, KeyError, ValueError, AttributeError)  # what jsonpatch le
 def merge_patch(value: Any, patch: Any) -> Any:
     """Apply a JSON merge patch (RFC 7386)."""
     if not isinstance(patch, Mapping):
-        return deepcopy(patch)
+        return json_copy(patch)
     merged = dict(value) if isinstance(value, Mapping) else {}
     for key, item in patch.items():
         if item is None:
@@ -36,7 +36,7 @@ def json_patch(value: Any, patch: Any) -> Any:
     """Apply a JSON patch (RFC 6902); ApiError 400 if it is no list of objects, 422 naming the operation that fails."""
     if not isinstance(patch, list) or len(patch) > _TOO_MANY:
         raise bad_request(f"a JSON patch is a list of at most {_TOO_MANY} operations")
-    result = deepcopy(value)
+    result = json_copy(value)
     for index, operation in enumerate(patch):
         where = f"operation {index} of the JSON patch"
         if isinstance(operation, Mapping):

@@ -1,13 +1,13 @@
 """The scale subresource: one small object in front of three fields of another. Pure."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
 from manta_operator.box.apiserver.errors import bad_request, invalid_kind
 from manta_operator.box.apiserver.resources import Resource
 from manta_operator.box.apiserver.selectors import field_value, selector_text
 from manta_operator.schema.errors import FieldError
+from manta_operator.schema.json_copy import json_copy
 
 _META = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
@@ -43,7 +43,7 @@ def with_scale(resource: Resource, obj: Mapping[str, Any], scale: Any) -> dict[s
     if replicas < 0 and resource.crd is None:  # a custom object is judged whole, by admission.py
         error = FieldError("spec.replicas", "Invalid value", "must be greater than or equal to 0", str(replicas))
         raise invalid_kind("Scale", "autoscaling", obj["metadata"]["name"], [error])
-    changed: dict[str, Any] = deepcopy(dict(obj))
+    changed: dict[str, Any] = json_copy(dict(obj))
     *above, last = paths.spec_replicas.strip(".").split(".")
     place = changed
     for part in above:

@@ -4,7 +4,6 @@ Called by operations.py; field_sets.py says what a field is, managed_fields.py w
 """
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
 from manta_operator.box.apiserver import kinds, managed_fields
@@ -12,6 +11,7 @@ from manta_operator.box.apiserver.field_sets import FieldPath, FieldSet, element
 from manta_operator.box.apiserver.kinds import Node
 from manta_operator.box.apiserver.managed_fields import Manager, Owners
 from manta_operator.box.cluster import ApiError
+from manta_operator.schema.json_copy import json_copy
 
 Object = dict[str, Any]
 _METADATA = ("f:metadata",)
@@ -70,7 +70,7 @@ def merge(node: Node, live: Any, applied: Any) -> Any:
         return merged
     if isinstance(live, list) and isinstance(applied, list) and (kinds.list_keys(node) or kinds.is_set(node)):
         return _merge_list(node, live, applied)
-    return deepcopy(applied)
+    return json_copy(applied)
 
 
 def _merge_list(node: Node, live: list[Any], applied: list[Any]) -> list[Any]:

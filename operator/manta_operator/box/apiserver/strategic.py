@@ -1,12 +1,12 @@
 """Strategic merge patch of built-in kinds: lists merge by the keys their schemas name. Pure."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
 from manta_operator.box.apiserver import kinds
 from manta_operator.box.apiserver.errors import bad_request
 from manta_operator.box.apiserver.kinds import Node
+from manta_operator.schema.json_copy import json_copy
 
 _ORDER, _DELETE_FROM = "$setElementOrder/", "$deleteFromPrimitiveList/"
 
@@ -14,10 +14,10 @@ _ORDER, _DELETE_FROM = "$setElementOrder/", "$deleteFromPrimitiveList/"
 def strategic_merge(node: Node, value: Any, patch: Any) -> Any:  # noqa: C901 - one branch a directive
     """Return `value` with the patch applied; ApiError 400 for a directive that makes no sense."""
     if not isinstance(patch, Mapping):
-        return deepcopy(patch)
+        return json_copy(patch)
     directive = patch.get("$patch")
     if directive == "replace":
-        return {key: deepcopy(item) for key, item in patch.items() if key != "$patch"}
+        return {key: json_copy(item) for key, item in patch.items() if key != "$patch"}
     if directive == "delete":
         return {}
     if directive not in (None, "merge"):
@@ -46,15 +46,15 @@ def _member(node: Node, merged: dict[str, Any], key: str, item: Any) -> None:
     elif isinstance(item, Mapping):
         merged[key] = strategic_merge(inner, merged.get(key), item)
     else:
-        merged[key] = deepcopy(item)
+        merged[key] = json_copy(item)
 
 
 def _merge_list(node: Node, value: list[Any], patch: list[Any]) -> list[Any]:
     key = node.get("x-kubernetes-patch-merge-key")
     if key is None:
-        return [*value, *(deepcopy(item) for item in patch if item not in value)]
+        return [*value, *(json_copy(item) for item in patch if item not in value)]
     if {"$patch": "replace"} in patch:
-        return [deepcopy(item) for item in patch if item != {"$patch": "replace"}]
+        return [json_copy(item) for item in patch if item != {"$patch": "replace"}]
     merged = list(value)
     for item in patch:
         if not isinstance(item, Mapping) or item.get(key) is None:

@@ -1,6 +1,5 @@
 """How a write is meant, and what of an object no write may touch: the rules of operations.py that are pure."""
 
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +7,7 @@ from manta_operator.box.apiserver.authentication import User
 from manta_operator.box.apiserver.errors import bad_request, conflict, invalid
 from manta_operator.box.apiserver.resources import Resource
 from manta_operator.schema.errors import FieldError
+from manta_operator.schema.json_copy import json_copy
 
 Object = dict[str, Any]
 FIXED_META = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
@@ -33,13 +33,13 @@ def protected(resource: Resource, old: Object, obj: Object, how: Write) -> Objec
     _check_preconditions(resource, old, obj, how)
     if how.subresource == "status":
         kept = {key: value for key, value in old.items() if key != "status"}
-        merged = deepcopy({**kept, **({"status": obj["status"]} if "status" in obj else {})})
+        merged = json_copy({**kept, **({"status": obj["status"]} if "status" in obj else {})})
     else:
-        merged = deepcopy(obj)
+        merged = json_copy(obj)
         if resource.status:
             merged.pop("status", None)
             if "status" in old:
-                merged["status"] = deepcopy(old["status"])
+                merged["status"] = json_copy(old["status"])
         if resource.kind == "Service":
             _keep_address(old, merged)
     meta = merged["metadata"]
@@ -76,7 +76,7 @@ def _keep_address(old: Object, new: Object) -> None:
         if external:
             new["spec"].pop(name, None)
         elif name in old["spec"]:
-            new["spec"].setdefault(name, deepcopy(old["spec"][name]))
+            new["spec"].setdefault(name, json_copy(old["spec"][name]))
 
 
 def settle_namespace(resource: Resource, meta: Object, namespace: str | None) -> None:
