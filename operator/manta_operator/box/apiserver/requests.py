@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,9 +139,17 @@ async def body_of(request: web.Request) -> Any:
         except ValueError as error:
             raise bad_request(f"the body is not protobuf: {error}") from error
     try:
-        return yaml.safe_load(text) if "yaml" in kind else json.loads(text)
+        return _yaml(text) if "yaml" in kind else json.loads(text)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise bad_request(f"the body is not {'YAML' if 'yaml' in kind else 'JSON'}: {error}") from error
+
+
+def _yaml(text: bytes) -> Any:
+    """Return what a YAML text says; the JSON that clients apply is YAML, too, and a hundred times as fast to read."""
+    if text.startswith(b"{"):
+        with suppress(ValueError):
+            return json.loads(text)
+    return yaml.safe_load(text)
 
 
 def _unreadable(what: str) -> ApiError:
