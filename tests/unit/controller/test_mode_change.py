@@ -157,7 +157,7 @@ async def test_a_route_that_is_refused_leaves_the_old_routers(monkeypatch, seen)
     async with operating(**EDGE) as parts:
         await gone_to_a_pool(parts)
         await parts.until(lambda: parts.condition("Integrated").get("reason") == "Forbidden")
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.3)  # longer than SETTLE_SECONDS
         assert (leads_to(parts), there(parts)) == ("Service", ENVOY + POOL)
 
 
