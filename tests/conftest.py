@@ -1,6 +1,7 @@
-"""What holds for all tests: how hypothesis looks for examples, and how often the schemas of Kubernetes are read."""
+"""What holds for all tests: how hypothesis looks for examples, how often the schemas of Kubernetes are read, garbage."""
 
 import functools
+import gc
 
 import kubernetes_validate.utils as kubernetes_schemas
 from hypothesis import HealthCheck, settings
@@ -12,3 +13,9 @@ settings.load_profile("manta")
 
 # `kubernetes_validate.validate` reads a megabyte of JSON for every object: 17 ms each, for the same few files.
 kubernetes_schemas.schema_contents = functools.cache(kubernetes_schemas.schema_contents)
+
+
+def pytest_collection_finish():
+    """Leave what imports and collection have made, 200,000 objects, out of every later look for garbage."""
+    gc.collect()
+    gc.freeze()
