@@ -1,4 +1,4 @@
-"""What holds for all tests: how hypothesis looks for examples, how often the schemas of Kubernetes are read, garbage."""
+"""What holds for all tests: examples of hypothesis, how often the schemas of Kubernetes are read, what is garbage."""
 
 import functools
 import gc
