@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from manta_operator.box.addresses import claim_number
 from manta_operator.box.box import Box, BoxConfig, BoxError
 from manta_operator.box.state import read_state
 
@@ -102,8 +103,12 @@ def run_folder(state):
 
 
 def traces(up, state):
-    """What is left on the machine, by the claim that nothing is."""
-    return [*up.processes(), *([run_folder(state)] if run_folder(state).exists() else [])]
+    """What is left on the machine, by the claim that nothing is; tests beside this one may take its number."""
+    claim = claim_number(state.number)
+    left = claim is not None and run_folder(state).exists()
+    if claim is not None:
+        claim.listener.close()
+    return [*up.processes(), *([run_folder(state)] if left else [])]
 
 
 @pytest.fixture

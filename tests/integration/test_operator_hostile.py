@@ -19,6 +19,6 @@ async def test_the_operator_says_what_it_cannot_do_and_lives(tmp_path):
     with found_alone(tmp_path / "server") as server:
         async with scene(tmp_path, "manta-hostile", server) as stage:
             stage.operator.start()
-            counted = await live(stage, drawn(40, seed=7))
+            counted = await live(stage, drawn(80, seed=7))
     assert counted["admitted"] > 10, counted
     assert counted["refused by the server"] > 5, counted
