@@ -283,8 +283,8 @@ async def test_many_streams_at_once(world):
         writer.write(b"9\r\ndata: 1\n\n\r\n0\r\n\r\n")
 
     world.engines["a"].script = waits
-    streams = [asyncio.create_task(send(request(), seconds=60)) for _ in range(300)]
-    await fakes.until(lambda: world.engines["a"].open == 300)
+    streams = [asyncio.create_task(send(request(), seconds=120)) for _ in range(300)]
+    await fakes.until(lambda: world.engines["a"].open == 300, seconds=60)
     go.set()
     answers = await asyncio.gather(*streams)
     assert all(status == 200 and body.endswith(b"0\r\n\r\n") for status, _, body, _ in answers)
