@@ -53,7 +53,7 @@ CASES = (
     Case("gptq", "compressed-tensors", "CPUWNA16LinearKernel", 0.2, avx512=True),
     Case("awq", "compressed-tensors", "CPUWNA16LinearKernel", 0.2, avx512=True),
     Case("gptq-format", "auto_gptq", "CPUWNA16LinearKernel", 0.2, avx512=True),
-    Case("awq-format", "auto_awq", "CPUWNA16LinearKernel", 0.2, avx512=True),
+    Case("awq-format", "awq", "CPUWNA16LinearKernel", 0.2, avx512=True),
 )
 ALL = [
     pytest.param(INT8, id=INT8.method),
