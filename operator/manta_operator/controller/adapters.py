@@ -5,18 +5,14 @@ is told. Whoever changes the list wants to know soon whether it holds, so the he
 loaded everywhere, and seldom then: what happens to a pod brings a pass, and each pass asks if it is time.
 """
 
-import asyncio
-import logging
 import time
 
 from manta_operator.api.printable import printable
-from manta_operator.controller.asking import Asker, heads
+from manta_operator.controller.asking import heads
 from manta_operator.controller.children import Child
 from manta_operator.controller.deployments import Entry, Object
-from manta_operator.controller.store import Store
+from manta_operator.controller.inquiry import Inquiry
 from manta_operator.planning.adapters import Answers, hear, read_answers
-
-log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 5.0
 """How often heads are asked while something is still to be loaded."""
@@ -28,28 +24,14 @@ _ANSWER_BYTES = 524288
 _KEY_LIMIT = 4096
 
 
-class Adapters:
+class Adapters(Inquiry):
     """What the heads of the deployments say of their adapters."""
 
-    def __init__(self, store: Store, asker: Asker) -> None:
-        self._store, self._asker = store, asker
+    path = "/adapters"
+    unknown = "which adapters are loaded"
 
-    async def ask(self, entry: Entry) -> bool:
-        """Ask the heads, if it is time, and return whether what they say is news. Never raises."""
-        try:
-            return await self._ask(entry)
-        except Exception:
-            entry.memory.adapters_again = time.monotonic() + AGAIN_SECONDS
-            log.exception("%s/%s: a bug; which adapters are loaded is not known", *entry.key)
-            return False
-
-    async def keep_asking(self, entry: Entry) -> None:
-        """Ask whenever it is time until there is news, and then wake the loop. Ends if there is nobody to ask."""
-        while wanted(entry.body) and self._heads(entry):
-            await asyncio.sleep(max(0.0, entry.memory.adapters_again - time.monotonic()))
-            if await self.ask(entry):
-                entry.flag.set()
-                return
+    def _anybody(self, entry: Entry) -> bool:
+        return bool(wanted(entry.body) and self._heads(entry))
 
     async def _ask(self, entry: Entry) -> bool:
         pods, names, memory = self._heads(entry), wanted(entry.body), entry.memory
@@ -58,15 +40,16 @@ class Adapters:
             memory.adapters, memory.adapters_asked = None, ()
             return before is not None
         who = (*names, *(pod.uid for pod in pods))
-        if now < memory.adapters_again and who == memory.adapters_asked:
+        if now < self._again_at(entry) and who == memory.adapters_asked:
             return False
-        memory.adapters_again, memory.adapters_asked = now + AGAIN_SECONDS, who  # whatever comes of it
-        documents = await self._asker.ask(pods, "/adapters", _ANSWER_BYTES)
+        memory.adapters_asked = who
+        self._put_off(entry, AGAIN_SECONDS)  # whatever comes of it
+        documents = await self._asker.ask(pods, self.path, _ANSWER_BYTES)
         found = {uid: read_answers(document) for uid, document in documents.items()}
         answers = {uid: each for uid, each in found.items() if each is not None}
         memory.adapters = hear(before, answers, [pod.uid for pod in pods], now)
         if len(answers) == len(pods) and all(_settled(each, names) for each in answers.values()):
-            memory.adapters_again = now + SETTLED_SECONDS
+            self._put_off(entry, SETTLED_SECONDS)
         return before is None or before.answers != memory.adapters.answers
 
     def _heads(self, entry: Entry) -> list[Child]:

@@ -33,22 +33,18 @@ class Memory:
     """Passes in a row that did not get everything done."""
     fetches: Told | None = None
     """How far the pods are that fetch the model."""
-    ask_again: float = 0.0
-    """When they are to be asked again, in monotonic seconds."""
+    again: dict[str, float] = field(default_factory=dict)
+    """When the pods are to be asked again, in monotonic seconds, by what they are asked."""
     engines: dict[str, tuple[int, EngineFacts]] = field(default_factory=dict)
     """What heads said that their engines chose, by the uid of the pod, with how often its container had restarted."""
     engines_asked: frozenset[str] = frozenset()
     """Who was asked last."""
     engines_pause: float = 0.0
     """Seconds between the last two times that the same were asked in vain."""
-    engines_again: float = 0.0
-    """When they are to be asked again, in monotonic seconds."""
     adapters: Heard | None = None
     """Which adapters the heads have."""
     adapters_asked: tuple[str, ...] = ()
     """About which adapters they were asked, and who they were."""
-    adapters_again: float = 0.0
-    """When they are to be asked again, in monotonic seconds."""
 
 
 @dataclass(slots=True)

@@ -5,18 +5,14 @@ The answers stand in the memory of the deployment until the next pass takes them
 them is told.
 """
 
-import asyncio
-import logging
 import time
 
-from manta_operator.controller.asking import Asker, heads
+from manta_operator.controller.asking import heads
 from manta_operator.controller.children import Child
 from manta_operator.controller.deployments import Entry
-from manta_operator.controller.store import Store
+from manta_operator.controller.inquiry import Inquiry
 from manta_operator.planning.engine_facts import EngineFacts, read_facts
 from manta_operator.planning.observe_pods import observe_pod
-
-log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 10.0
 """When a head that does not answer is asked again; each time it waits twice as long."""
@@ -27,27 +23,14 @@ _ASKED = 64
 _ANSWER_BYTES = 16384
 
 
-class Engines:
+class Engines(Inquiry):
     """What the engines of the deployments have chosen."""
 
-    def __init__(self, store: Store, asker: Asker) -> None:
-        self._store, self._asker = store, asker
+    path = "/facts"
+    unknown = "what its engines have chosen"
 
-    async def ask(self, entry: Entry) -> bool:
-        """Ask the heads that have not answered, if it is time, and return whether there is news. Never raises."""
-        try:
-            return await self._ask(entry)
-        except Exception:
-            log.exception("%s/%s: a bug; what its engines have chosen is not known", *entry.key)
-            return False
-
-    async def keep_asking(self, entry: Entry) -> None:
-        """Ask until every head that is ready has answered, and wake the loop for news."""
-        while self._silent(entry):
-            await asyncio.sleep(max(0.0, entry.memory.engines_again - time.monotonic()))
-            if await self.ask(entry):
-                entry.flag.set()
-                return
+    def _anybody(self, entry: Entry) -> bool:
+        return bool(self._silent(entry))
 
     async def _ask(self, entry: Entry) -> bool:
         memory, now = entry.memory, time.monotonic()
@@ -55,12 +38,12 @@ class Engines:
         memory.engines = {uid: known for uid, known in memory.engines.items() if uid in there}
         silent = self._silent(entry)
         who = frozenset(f"{pod.uid} {restarts}" for pod, restarts in silent)
-        if not silent or (now < memory.engines_again and who <= memory.engines_asked):
+        if not silent or (now < self._again_at(entry) and who <= memory.engines_asked):
             return False
         pause = min(2 * memory.engines_pause, SELDOM_SECONDS) if who <= memory.engines_asked else AGAIN_SECONDS
         memory.engines_pause, memory.engines_asked = pause, who
-        memory.engines_again = now + pause  # whatever comes of it
-        documents = await self._asker.ask([pod for pod, _ in silent], "/facts", _ANSWER_BYTES)
+        self._put_off(entry, pause)  # whatever comes of it
+        documents = await self._asker.ask([pod for pod, _ in silent], self.path, _ANSWER_BYTES)
         news = False
         for pod, restarts in silent:
             facts = read_facts(documents.get(pod.uid))

@@ -5,19 +5,14 @@ is told, and only news is worth a pass. What answers is a container of somebody 
 length. A pod that gives no answer in time is one of which nothing is known.
 """
 
-import asyncio
-import logging
 import time
 from collections.abc import Sequence
 
-from manta_operator.controller.asking import Asker
 from manta_operator.controller.children import Child
 from manta_operator.controller.deployments import Entry
-from manta_operator.controller.store import Store
+from manta_operator.controller.inquiry import Inquiry
 from manta_operator.planning.fetching import TELL_SECONDS, read_fetch, told
 from manta_operator.planning.observed import Fetch
-
-log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 10.0
 """How often it is asked; how often it is told is another matter."""
@@ -28,31 +23,14 @@ _ASKED = 16
 _ANSWER_BYTES = 16384
 
 
-class Fetches:
+class Fetches(Inquiry):
     """What the init containers of the deployments' pods say."""
 
-    def __init__(self, store: Store, asker: Asker) -> None:
-        self._store, self._asker = store, asker
+    path = "/fetch"
+    unknown = "how far its fetches are"
 
-    async def ask(self, entry: Entry) -> bool:
-        """Ask the pods that fetch, if it is time, and return whether what they say is news. Never raises."""
-        try:
-            return await self._ask(entry)
-        except Exception:
-            log.exception("%s/%s: a bug; how far its fetches are is not known", *entry.key)
-            return False
-
-    async def keep_asking(self, entry: Entry) -> None:
-        """Ask whenever it is time until there is news, and then wake the loop. Ends if nothing is fetched."""
-        while (pause := self._again_in(entry)) is not None:
-            await asyncio.sleep(pause)
-            if await self.ask(entry):
-                entry.flag.set()
-                return
-
-    def _again_in(self, entry: Entry) -> float | None:
-        """Return in how many seconds they are worth asking again; None if there are none."""
-        return max(0.0, entry.memory.ask_again - time.monotonic()) if self._fetching(entry) else None
+    def _anybody(self, entry: Entry) -> bool:
+        return bool(self._fetching(entry))
 
     async def _ask(self, entry: Entry) -> bool:
         pods, memory = self._fetching(entry), entry.memory
@@ -60,19 +38,19 @@ class Fetches:
         if not pods:
             memory.fetches = None
             return False
-        if now < memory.ask_again:
+        if now < self._again_at(entry):
             return False
-        memory.ask_again = now + AGAIN_SECONDS  # whatever comes of it
+        self._put_off(entry, AGAIN_SECONDS)  # whatever comes of it
         answers = await self._answers(pods)
         if before is None and len(answers) < len(pods):
-            memory.ask_again = now + SOON_SECONDS
+            self._put_off(entry, SOON_SECONDS)
         if before is not None and now - before.at < TELL_SECONDS:  # one answer that does not come is no news
             answers = {pod.uid: before.fetches[pod.uid] for pod in pods if pod.uid in before.fetches} | answers
         memory.fetches = told(before, answers, now)
         return before is None or before.fetches != memory.fetches.fetches
 
     async def _answers(self, pods: Sequence[Child]) -> dict[str, Fetch]:
-        documents = await self._asker.ask(pods, "/fetch", _ANSWER_BYTES)
+        documents = await self._asker.ask(pods, self.path, _ANSWER_BYTES)
         found = {uid: read_fetch(document) for uid, document in documents.items()}
         return {uid: fetch for uid, fetch in found.items() if fetch is not None}
 

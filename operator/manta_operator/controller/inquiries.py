@@ -1,10 +1,9 @@
 """All that the operator asks engine pods beside the passes: one list, so that a loop need not know who asks what.
 
-Each asker keeps the answers in the memory of the deployment, asks no more often than is worth it, and never raises.
+Each is an `Inquiry`, and never raises.
 """
 
 import asyncio
-from typing import Protocol
 
 from manta_operator.controller.adapters import Adapters
 from manta_operator.controller.asking import Asker
@@ -14,22 +13,12 @@ from manta_operator.controller.fetches import Fetches
 from manta_operator.controller.store import Store
 
 
-class Inquiry(Protocol):
-    """One thing that is asked."""
-
-    async def ask(self, entry: Entry) -> bool:
-        """Ask, if it is time, and return whether there is news. Never raises."""
-
-    async def keep_asking(self, entry: Entry) -> None:
-        """Ask whenever it is time until there is news, and then wake the loop. Ends if there is nobody to ask."""
-
-
 class Inquiries:
     """The askers, and the connections that they share."""
 
     def __init__(self, store: Store) -> None:
         self._asker = Asker()
-        self._each: tuple[Inquiry, ...] = (
+        self._each = (
             Fetches(store, self._asker),
             Adapters(store, self._asker),
             Engines(store, self._asker),

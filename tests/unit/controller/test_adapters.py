@@ -72,11 +72,11 @@ def status(one):
 
 def due(one):
     """It is time to ask again."""
-    one.deployments.get(KEY).memory.adapters_again = 0.0
+    one.deployments.get(KEY).memory.again["/adapters"] = 0.0
 
 
 def again_in(one):
-    return one.deployments.get(KEY).memory.adapters_again - time.monotonic()
+    return one.deployments.get(KEY).memory.again["/adapters"] - time.monotonic()
 
 
 def told(one):

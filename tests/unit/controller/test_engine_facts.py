@@ -1,6 +1,7 @@
 """Heads are asked once what their engines chose, when they are ready, and again when they were restarted."""
 
 import asyncio
+import time
 
 import pytest
 from aiohttp import web
@@ -62,7 +63,7 @@ def show(one, condition, restarts=0):
 
 def due(one):
     """It is time to ask again."""
-    one.deployments.get(KEY).memory.engines_again = 0.0
+    one.deployments.get(KEY).memory.again["/facts"] = 0.0
 
 
 def engine(one):
@@ -150,3 +151,4 @@ async def test_a_bug_in_the_asking_ends_no_loop(one, monkeypatch, caplog):
     await one.run()
     assert "what its engines have chosen is not known" in caplog.text
     assert engine(one) is None
+    assert one.deployments.get(KEY).memory.again["/facts"] > time.monotonic(), "nor is it asked without a pause"

@@ -90,12 +90,12 @@ def show(one, **state):
 
 def due(one):
     """It is time to ask again."""
-    one.deployments.get(KEY).memory.ask_again = 0.0
+    one.deployments.get(KEY).memory.again["/fetch"] = 0.0
 
 
 def again_in(one):
     """In how many seconds it will be asked again."""
-    return one.deployments.get(KEY).memory.ask_again - time.monotonic()
+    return one.deployments.get(KEY).memory.again["/fetch"] - time.monotonic()
 
 
 async def test_the_status_says_how_far_the_fetch_is(one):
