@@ -27,6 +27,12 @@ class Accelerator:
     products: tuple[str, ...]
     capability: int | None = None
     """NVIDIA's compute capability x 10, for example 90 for 9.0; None where there is none, or nobody said it."""
+    bandwidth: float | None = None
+    """Bytes a second that its memory gives, by the data sheet."""
+    flops: tuple[tuple[str, float], ...] = ()
+    """Operations a second without sparsity, by the data sheet and by the type of the numbers: bf16, fp8, int8, fp4."""
+    per_hour: float | None = None
+    """What one costs for an hour, in whatever currency the prices were given; None: nobody said it."""
 
     @property
     def is_cpu(self) -> bool:
