@@ -14,7 +14,7 @@ from manta_operator.builders import access, adapters, engine_groups, integration
 from manta_operator.builders.engine_pod import engine_template, template_hash
 from manta_operator.builders.routing import changing, routing
 from manta_operator.facts.models import ModelFacts
-from manta_operator.planning import engine_checks, fit
+from manta_operator.planning import engine_checks, fit, search
 from manta_operator.planning.adapters import lora_of
 from manta_operator.planning.mode_change import Routers
 from manta_operator.planning.observe import Observed
@@ -45,7 +45,7 @@ def desire(
     deployment: LLMDeployment,
     facts: ModelFacts | None,
     observed: Observed,
-    previous: fit.Choice | None = None,
+    previous: search.Choice | None = None,
     circumstances: Circumstances = NOTHING_ELSE,
 ) -> Desired | tuple[Problem, ...]:
     """Return what should exist, or why it cannot.
@@ -57,9 +57,9 @@ def desire(
         previous: Stands in where there are no facts.
         circumstances: What an earlier call `wants` to know.
     """
-    decided = fit.decide(deployment.spec, facts, previous)
+    decided = search.decide(deployment.spec, facts, previous)
     misshapen = pod_template.problems(deployment.spec.pod_template)
-    if not isinstance(decided, fit.Choice):
+    if not isinstance(decided, search.Choice):
         return (*decided, *misshapen)
     if misshapen:
         return misshapen

@@ -17,7 +17,7 @@ from manta_operator.builders.model_source import model_source
 from manta_operator.builders.overlay import overlay
 from manta_operator.builders.scheduling import scheduling
 from manta_operator.facts.accelerators import PRODUCT_LABEL, Accelerator
-from manta_operator.planning.fit import Choice
+from manta_operator.planning.search import Choice
 
 Object = dict[str, Any]
 

@@ -14,10 +14,10 @@ from manta_operator.api.models import LLMDeployment
 from manta_operator.builders.desired import Desired, desire
 from manta_operator.facts.models import ModelFacts
 from manta_operator.placement.room import Room
-from manta_operator.planning.fit import Choice
 from manta_operator.planning.observe import observe
 from manta_operator.planning.problems import Problem
 from manta_operator.planning.rollout import Circumstances
+from manta_operator.planning.search import Choice
 
 Object = dict[str, Any]
 _ROUND_SECONDS = 120.0

@@ -1,4 +1,4 @@
-"""Does the model fit, and how is a replica cut? Pure arithmetic, before any pod starts.
+"""Does the model fit in a shape? Pure arithmetic, before any pod starts.
 
     budget         = utilisation x memory of the accelerator                 bytes per rank
     weights        = bytes of the loaded weights on the fullest rank   planning/weights.py
@@ -20,12 +20,10 @@ from typing import Literal
 
 from manta_operator.api.models import EngineSpec, LLMDeploymentSpec
 from manta_operator.api.quantity import parse_quantity
-from manta_operator.facts.accelerators import OTHER, Accelerator, catalog, find
+from manta_operator.facts.accelerators import OTHER, Accelerator, find
 from manta_operator.facts.models import ModelFacts
-from manta_operator.planning import context, engine_checks
-from manta_operator.planning.problems import Problem
-from manta_operator.planning.shape import Shape, cut, tensor_candidates
-from manta_operator.planning.shape_problems import advice, problems
+from manta_operator.planning import context
+from manta_operator.planning.shape import Shape
 from manta_operator.planning.weights import activation_bytes, bytes_per_rank, loaded_bytes
 
 GIB = 2**30
@@ -61,47 +59,20 @@ class Fit:
     max_model_len: int | None = None
     memory_per_pod: int | None = None
     """Host memory one engine pod asks for when the spec does not say; only on CPU."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The shape of a replica and its verdict."""
-
-    shape: Shape
-    fit: Fit
-    advice: str = ""
-    """What would do better, in a sentence."""
-
-
-def decide(
-    spec: LLMDeploymentSpec, facts: ModelFacts | None, previous: Choice | None = None
-) -> Choice | tuple[Problem, ...]:
-    """Return the smallest shape that fits with its verdict, or the problems that rule out every shape.
-
-    A shape whose fit is Unknown is returned: a cluster's operator rarely sees the checkpoint. Where it does not see
-    it now, `previous` stands: the choice made before from the same fields of the spec.
-    """
-    try:
-        accelerator = accelerator_of(spec)
-    except KeyError:
-        return (_unknown_accelerator(spec.accelerator.type),)
-    if refused := engine_checks.problems(spec, facts, accelerator):
-        return refused
-    if facts is None and previous is not None:
-        return previous
-    if facts is not None and facts.quantization and spec.engine.quantization == "none":
-        return (_quantized(facts.quantization),)
-    refused = ()
-    for tensor in tensor_candidates(spec, facts):
-        shape = cut(spec, tensor)
-        refused = problems(spec, shape, facts)
-        if refused:
-            continue
-        fit = judge(spec, shape, accelerator, facts)
-        if fit.fits != "False":
-            return Choice(shape, fit, advice(shape, facts))
-        refused = (Problem("spec", f"{spec.model.uri} does not fit: {fit.message}", _remedy(spec)),)
-    return refused
+    overhead_per_rank: Estimate | None = None
+    """What a rank takes beside weights and KV cache: activations, CUDA graphs, NCCL and the like."""
+    kv_cache: Estimate | None = None
+    """`kv_cache_per_rank` with its bounds."""
+    tokens: Estimate | None = None
+    """`kv_cache_tokens` with its bounds."""
+    kv_bytes_per_token: int | None = None
+    """Bytes that one more token of a long request takes on one rank."""
+    concurrency: float | None = None
+    """How many requests of maxModelLen tokens a replica holds at once."""
+    margin_per_rank: int | None = None
+    """Bytes of KV cache beyond what one request of maxModelLen tokens needs; negative: what is missing."""
+    basis: str = ""
+    """What the facts were read from: "checkpoint", "catalog" or "config.json"; "" where there are none."""
 
 
 def accelerator_of(spec: LLMDeploymentSpec) -> Accelerator:
@@ -188,11 +159,6 @@ def gib(size: float) -> str:
     return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.1f} MiB"
 
 
-def _remedy(spec: LLMDeploymentSpec) -> str:
-    wider = "" if spec.accelerator.type == "cpu" else "raise spec.parallelism.tensor or pipeline, "
-    return f"{wider}shorten spec.engine.maxModelLen, quantize, or give spec.engine.kvCacheMemory more room"
-
-
 def _unseen(spec: LLMDeploymentSpec) -> str:
     uri, unchecked = spec.model.uri, ""
     if spec.engine.quantization == "none":
@@ -206,17 +172,3 @@ def _unsized(accelerator: Accelerator, weights: int) -> str:
         f"per rank {gib(weights)} of weights; the memory of {accelerator.resource} is not known, so that whether they "
         "fit is not checked: set spec.accelerator.memory"
     )
-
-
-def _quantized(method: str) -> Problem:
-    return Problem(
-        "spec.engine.quantization",
-        f"none refuses a quantized checkpoint, and this one is quantized with {method}",
-        "use auto, or name a checkpoint that is not quantized",
-    )
-
-
-def _unknown_accelerator(name: str) -> Problem:
-    known = ", ".join(catalog())
-    remedy = f"use one of: {known}; or other, with spec.accelerator.resource"
-    return Problem("spec.accelerator.type", f"{name!r} is not an accelerator Manta knows", remedy)

@@ -15,12 +15,13 @@ from typing import Literal
 
 from manta_operator.api import names
 from manta_operator.planning import health, rollout
-from manta_operator.planning.fit import Choice, Fit
+from manta_operator.planning.fit import Fit
 from manta_operator.planning.health import Deadlines, Restart, Trouble
 from manta_operator.planning.observed import Observed, ObservedGroup
 from manta_operator.planning.rollout import Circumstances, Steps
 from manta_operator.planning.rollout_limits import Wish, stuck_at
 from manta_operator.planning.rollout_words import Decision, Rollout, decisions, standing
+from manta_operator.planning.search import Choice
 from manta_operator.planning.shape import Shape
 
 __all__ = [

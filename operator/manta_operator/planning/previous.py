@@ -16,7 +16,8 @@ import pydantic
 from manta_operator.api.models import LLMDeploymentSpec
 from manta_operator.api.status import Fit as FitStatus
 from manta_operator.api.status import Shape as ShapeStatus
-from manta_operator.planning.fit import Choice, Fit
+from manta_operator.planning.fit import Fit
+from manta_operator.planning.search import Choice
 from manta_operator.planning.shape import Shape
 
 _ENGINE = {

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from make import LLAMA_8B, TINY, deployment
 
-from manta_operator.planning.fit import Choice, decide, kv_bytes_per_token
+from manta_operator.planning.fit import kv_bytes_per_token
+from manta_operator.planning.search import Choice, decide
 from manta_operator.planning.shape import Shape
 
 GIB = 2**30

@@ -4,9 +4,10 @@ import pytest
 from groups import bodies, crashing, group, pod, restarted, stamp, stopped, unschedulable
 
 from manta_operator.placement.room import Room
-from manta_operator.planning.fit import Choice, Fit
+from manta_operator.planning.fit import Fit
 from manta_operator.planning.observe import observe
 from manta_operator.planning.plan import Circumstances, Deadlines, Wish, plan
+from manta_operator.planning.search import Choice
 from manta_operator.planning.shape import Shape
 
 CHOICE = Choice(Shape(1, 1, 1, "uni"), Fit("True", "it fits"))
