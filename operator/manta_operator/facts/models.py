@@ -13,6 +13,7 @@ from typing import Any
 
 from manta_operator.api.printable import printable
 from manta_operator.facts import attention, context, kv_cache
+from manta_operator.facts.caches import Cache
 
 _BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0}
 _TENSOR_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
@@ -35,6 +36,7 @@ class ModelFacts:
     `quantization` is the checkpoint's quant_method, `rope_scaling` how the model scales its positions itself.
     `experts` are those of one layer that a router chooses from (0: none), `expert_share` what they are of the weights.
     `kv_cache_dtype` is what a quantized checkpoint wants its KV cache stored as; None: the type of the activations.
+    `caches` says what each layer keeps of its tokens; empty where `unmodelled` says why it is not known.
     """
 
     architecture: str
@@ -55,6 +57,7 @@ class ModelFacts:
     expert_share: float = 0.0
     kv_cache_dtype: str | None = None
     default_positions: int | None = None
+    caches: tuple[Cache, ...] = ()
 
     @property
     def kv_bytes_per_token(self) -> float:

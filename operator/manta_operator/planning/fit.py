@@ -23,6 +23,7 @@ from manta_operator.api.quantity import parse_quantity
 from manta_operator.facts.accelerators import OTHER, Accelerator, find
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning import context
+from manta_operator.planning.estimate import Estimate
 from manta_operator.planning.shape import Shape
 from manta_operator.planning.weights import activation_bytes, bytes_per_rank, loaded_bytes
 
