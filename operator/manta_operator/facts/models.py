@@ -13,6 +13,7 @@ from typing import Any
 
 from manta_operator.api.printable import printable
 from manta_operator.facts import attention, context, kv_cache
+from manta_operator.facts.anatomy import Anatomy
 from manta_operator.facts.caches import Cache
 
 _BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0}
@@ -57,6 +58,7 @@ class ModelFacts:
     expert_share: float = 0.0
     kv_cache_dtype: str | None = None
     default_positions: int | None = None
+    anatomy: Anatomy | None = None
     caches: tuple[Cache, ...] = ()
 
     @property

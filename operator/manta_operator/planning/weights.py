@@ -21,6 +21,7 @@ import math
 
 from manta_operator.api.models import EngineSpec
 from manta_operator.facts.models import ModelFacts
+from manta_operator.planning.estimate import Estimate
 from manta_operator.planning.shape import Shape
 
 DTYPE_BYTES = {"bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
@@ -33,6 +34,12 @@ _LOADED_AS = {
     "mxfp8": 1.0,
     "nvfp4_per_token": 0.5625,  # 4 bits, and one byte of scale for 16 of them
 }
+
+
+def on_rank(engine: EngineSpec, facts: ModelFacts, shape: Shape) -> Estimate | str:
+    """Return the bytes of weights on the fullest rank, or why they cannot be counted."""
+    loaded = loaded_bytes(engine, facts)
+    return loaded if isinstance(loaded, str) else Estimate.within(bytes_per_rank(loaded, shape, facts), 0.02)
 
 
 def loaded_bytes(engine: EngineSpec, facts: ModelFacts) -> int | str:
