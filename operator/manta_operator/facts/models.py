@@ -37,6 +37,7 @@ class ModelFacts:
     `quantization` is the checkpoint's quant_method, `rope_scaling` how the model scales its positions itself.
     `experts` are those of one layer that a router chooses from (0: none), `expert_share` what they are of the weights.
     `kv_cache_dtype` is what a quantized checkpoint wants its KV cache stored as; None: the type of the activations.
+    `basis` is what they were read from: "checkpoint" (its tensors, too), "config.json" alone, or the "catalog".
     `caches` says what each layer keeps of its tokens; empty where `unmodelled` says why it is not known.
     """
 
@@ -60,6 +61,7 @@ class ModelFacts:
     default_positions: int | None = None
     anatomy: Anatomy | None = None
     caches: tuple[Cache, ...] = ()
+    basis: str = "config.json"
 
     @property
     def kv_bytes_per_token(self) -> float:
@@ -113,6 +115,7 @@ def from_config(
         experts=_experts(text),
         expert_share=expert_share,
         kv_cache_dtype=kv_cache.cached_as(quantization),
+        basis="config.json" if weights_bytes is None else "checkpoint",
     )
 
 

@@ -15,6 +15,7 @@ why.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -76,11 +77,11 @@ class Fit:
     """What the facts were read from: "checkpoint", "catalog" or "config.json"; "" where there are none."""
 
 
-def accelerator_of(spec: LLMDeploymentSpec) -> Accelerator:
-    """Return what the engines compute on. Raises KeyError for a type that nobody knows."""
+def accelerator_of(spec: LLMDeploymentSpec, extra: Mapping[str, Accelerator] | None = None) -> Accelerator:
+    """Return what the engines compute on; `extra` are a user's own. Raises KeyError for a type that nobody knows."""
     said = spec.accelerator
     memory = None if said.memory is None else int(parse_quantity(said.memory))
-    return find(said.type, said.resource, memory)
+    return find(said.type, said.resource, memory, extra)
 
 
 def judge(spec: LLMDeploymentSpec, shape: Shape, accelerator: Accelerator, facts: ModelFacts | None) -> Fit:
