@@ -15,7 +15,7 @@ from manta_operator.api.engine import EngineSpec, EnvVar, Resources
 from manta_operator.api.fields import AutoOrCount, Frozen, ShortText
 from manta_operator.api.integrations import GatewaySpec, MonitoringSpec, ParentRef
 from manta_operator.api.model import ModelCache, ModelSpec
-from manta_operator.api.parallelism import AcceleratorSpec, ParallelismSpec
+from manta_operator.api.parallelism import AcceleratorSpec, FitSpec, ParallelismSpec
 from manta_operator.api.router import RouterSpec
 from manta_operator.api.router_parts import (
     AuthSpec,
@@ -35,6 +35,7 @@ __all__ = [
     "CacheSpec",
     "EngineSpec",
     "EnvVar",
+    "FitSpec",
     "GatewaySpec",
     "HoldSpec",
     "LLMDeployment",
@@ -87,6 +88,8 @@ class LLMDeploymentSpec(Frozen):
     """How one replica is split over accelerators."""
     accelerator: AcceleratorSpec
     """What the engines compute on."""
+    fit: FitSpec = Field(default_factory=FitSpec)
+    """What has to fit, and what becomes of what does not."""
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
     """Copies of the model. 0 keeps the router and no engine."""
     router: RouterSpec = Field(default_factory=RouterSpec)

@@ -3,7 +3,7 @@
 Part of the frozen models; `models.py` puts them together and re-exports them.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -45,3 +45,12 @@ class AcceleratorSpec(Frozen):
     memory: MemoryQuantity | None = None
     """Only with type other: memory of one accelerator, as the engine sees it. Omitted: whether the model fits is
     not judged."""
+
+
+class FitSpec(Frozen):
+    """What is made of whether a replica fits."""
+
+    policy: Literal["enforce", "warn"] = "enforce"
+    """enforce: what cannot fit is not started. warn: it is started all the same, and status tells."""
+    concurrency: Annotated[int, Field(ge=1, le=65536)] = 1
+    """Requests of maxModelLen tokens that the KV cache of a replica has to hold at once."""

@@ -38,21 +38,46 @@ class Decision(Frozen):
     """The decision in a sentence, with its numbers."""
 
 
+class FitNumbers(Frozen):
+    """What one rank or replica takes and holds. What is not known is left out."""
+
+    weights_per_rank: Count | None = None
+    """Bytes of weights on the fullest rank."""
+    overhead_per_rank: Count | None = None
+    """Bytes of activations, CUDA graphs and what is not torch."""
+    graphs_per_rank: Count | None = None
+    """Bytes of CUDA graphs."""
+    kv_cache_per_rank: Count | None = None
+    """Bytes of KV cache."""
+    kv_cache_tokens: Count | None = None
+    """Tokens that the KV cache of a replica holds."""
+    concurrency: Annotated[float, Field(ge=0)] | None = None
+    """Requests of maxModelLen tokens that it holds at once."""
+
+
 class Fit(Frozen):
     """Whether one replica fits on its accelerators."""
 
     fits: Truth
-    """Unknown: the model's config.json or the accelerator's memory is not known."""
+    """Unknown: too little is known of the model or the accelerator, or it is too close to call."""
     message: Annotated[str, Field(max_length=4096)] = ""
     """The arithmetic in a sentence; where it does not fit, what would."""
-    weights_per_rank: Count | None = None
-    """Bytes for weights on the fullest rank."""
-    kv_cache_per_rank: Count | None = None
-    """Bytes left for the KV cache on the fullest rank."""
-    kv_cache_tokens: Count | None = None
-    """Tokens that the KV cache of one replica holds."""
+    basis: Word | None = None
+    """What the prediction was read from: checkpoint, catalog or config.json."""
     max_model_len: Count | None = None
     """Longest prompt plus answer that was counted with, in tokens."""
+    kv_bytes_per_token: Count | None = None
+    """Bytes of KV cache for each token, per rank."""
+    margin_per_rank: int | None = None
+    """Bytes of KV cache beyond what one request of maxModelLen tokens needs; below 0: that many are missing."""
+    predicted: FitNumbers | None = None
+    """What the arithmetic says."""
+    bounds: Annotated[str, Field(max_length=512)] | None = None
+    """Between what the prediction lies, nine times in ten."""
+    speed: Annotated[str, Field(max_length=512)] | None = None
+    """Estimate of tokens a second and of the time to the first, by a roofline."""
+    actual: FitNumbers | None = None
+    """What the engines report; of several replicas the least."""
 
 
 class Shape(Frozen):

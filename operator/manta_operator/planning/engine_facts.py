@@ -25,6 +25,8 @@ _LARGEST = 2**53
 """Of numbers: nobody has more, and JSON keeps them exact."""
 MUCH_FEWER = 0.5
 """A KV cache below this part of what the fit foretold is worth a word: the overhead it counts with is a rough one."""
+_MOST_GIB = 2**20
+"""Of memory: a number beyond it is none."""
 _SHOWN = 3
 
 
@@ -47,6 +49,10 @@ class EngineFacts:
     speculative: str | None = None
     """The method that guesses, or none."""
     speculative_tokens: int | None = None
+    weights_bytes: int | None = None
+    """Of the fullest rank; told in hundredths of a GiB, as the next two."""
+    kv_cache_bytes: int | None = None
+    graphs_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,13 +67,14 @@ class EngineReport:
 
     @property
     def one(self) -> EngineFacts:
-        """What stands for all: the first one's words, and the least of each number."""
+        """What stands for all: the first one's words, what the poorest can hold, and the most that one takes."""
         first = self.told[0][1]
         every = [facts for _, facts in self.told]
-        tokens = [facts.kv_cache_tokens for facts in every if facts.kv_cache_tokens is not None]
-        many = [facts.max_concurrency for facts in every if facts.max_concurrency is not None]
         words = {field.name: getattr(first, field.name) for field in fields(first)}
-        words |= {"kv_cache_tokens": min(tokens, default=None), "max_concurrency": min(many, default=None)}
+        for names, choose in ((_LEAST, min), (_MOST, max)):
+            for name in names:
+                said = [value for facts in every if (value := getattr(facts, name)) is not None]
+                words[name] = choose(said, default=None)
         return EngineFacts(**words)
 
     @property
@@ -86,6 +93,8 @@ class EngineReport:
         return found
 
 
+_LEAST = ("kv_cache_tokens", "max_concurrency", "kv_cache_bytes")
+_MOST = ("weights_bytes", "graphs_bytes")
 _COMPARED = {
     "version": "version",
     "attentionBackend": "attention_backend",
@@ -116,6 +125,9 @@ def read_facts(document: Any) -> EngineFacts | None:
         max_concurrency=_number(document.get("maxConcurrency")),
         speculative=_word(document.get("speculative")),
         speculative_tokens=_count(document.get("speculativeTokens")),
+        weights_bytes=_bytes(document.get("modelGiB")),
+        kv_cache_bytes=_bytes(document.get("kvCacheGiB")),
+        graphs_bytes=_bytes(document.get("graphsGiB")),
     )
 
 
@@ -255,6 +267,11 @@ def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LARGEST:
         return None
     return round(float(value), 2) if math.isfinite(value) else None
+
+
+def _bytes(value: Any) -> int | None:
+    gibibytes = _number(value)
+    return None if gibibytes is None or gibibytes > _MOST_GIB else round(gibibytes * 2**30)
 
 
 def _shown(value: Any) -> str:

@@ -17,6 +17,7 @@ from manta_operator.api.models import LLMDeploymentSpec
 from manta_operator.api.status import Fit as FitStatus
 from manta_operator.api.status import Shape as ShapeStatus
 from manta_operator.planning.fit import Fit
+from manta_operator.planning.fit_status import recalled
 from manta_operator.planning.search import Choice
 from manta_operator.planning.shape import Shape
 
@@ -58,16 +59,18 @@ def recall(spec: LLMDeploymentSpec, status: Mapping[str, Any]) -> Choice | None:
         return None
     return Choice(
         Shape(shape.tensor, shape.pipeline, shape.per_pod, shape.executor, shape.data or 1, shape.expert or False),
-        Fit(
-            fits=fit.fits,
-            message=fit.message,
-            weights_per_rank=fit.weights_per_rank,
-            kv_cache_per_rank=fit.kv_cache_per_rank,
-            kv_cache_tokens=fit.kv_cache_tokens,
-            max_model_len=fit.max_model_len,
-            memory_per_pod=shape.memory_per_pod,
-        ),
+        recalled(fit, shape.memory_per_pod),
     )
+
+
+def same_spec(spec: LLMDeploymentSpec, status: Mapping[str, Any]) -> bool:
+    """Whether the status tells of a choice that was made from the same fields of the spec."""
+    return bool((status.get("shape") or {}).get("specHash") == _spec_hash(spec))
+
+
+def measured(spec: LLMDeploymentSpec, status: Mapping[str, Any]) -> bool:
+    """Whether an engine of that choice has reported what it holds: it fits, whatever is predicted now."""
+    return same_spec(spec, status) and bool((status.get("fit") or {}).get("actual"))
 
 
 def _spec_hash(spec: LLMDeploymentSpec) -> str:
@@ -77,4 +80,6 @@ def _spec_hash(spec: LLMDeploymentSpec) -> str:
         spec.parallelism.model_dump(exclude_defaults=True),
         spec.accelerator.model_dump(exclude_defaults=True),
     ]
+    if spec.fit.concurrency != 1:  # what was written before there was this field stays what it was
+        document.append({"concurrency": spec.fit.concurrency})
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]

@@ -9,9 +9,9 @@ from manta_operator.planning.adapters import adapters_status
 from manta_operator.planning.conditions import MESSAGE_LIMIT, Condition, Situation, conditions, merge
 from manta_operator.planning.ends import ends
 from manta_operator.planning.engine_facts import engine_status
-from manta_operator.planning.fit import Fit
-from manta_operator.planning.plan import Decision
-from manta_operator.planning.previous import remember
+from manta_operator.planning.fit_status import beside, fit_status, measured
+from manta_operator.planning.plan import Decision, Plan
+from manta_operator.planning.previous import remember, same_spec
 
 _DECISION_LIMIT = 1024
 """Characters of a decision that are kept."""
@@ -51,7 +51,7 @@ def status(deployment: LLMDeployment, situation: Situation, before: Mapping[str,
         result["revision"] = plan.revision
         result["plan"] = str(plan.shape)
         result["shape"] = remember(deployment.spec, plan.shape, plan.fit)
-        result["fit"] = _fit(plan.fit)
+        result["fit"] = _fit(deployment, situation, plan, before)
         result["decisions"] = _decisions(plan.decisions)
     return result
 
@@ -92,12 +92,7 @@ def _selector(name: str) -> str:
     return f"{names.LABEL_DEPLOYMENT}={name},{names.LABEL_COMPONENT}={names.COMPONENT_ENGINE},{names.LABEL_POD_INDEX}=0"
 
 
-def _fit(fit: Fit) -> dict[str, Any]:
-    numbers = {
-        "weightsPerRank": fit.weights_per_rank,
-        "kvCachePerRank": fit.kv_cache_per_rank,
-        "kvCacheTokens": fit.kv_cache_tokens,
-        "maxModelLen": fit.max_model_len,
-    }
-    known = {name: value for name, value in numbers.items() if value is not None}
-    return {"fits": fit.fits, "message": fit.message[:MESSAGE_LIMIT], **known}
+def _fit(deployment: LLMDeployment, situation: Situation, plan: Plan, before: Mapping[str, Any]) -> dict[str, Any]:
+    actual = measured(situation.engines, plan.shape.data) if situation.engines else None
+    found = fit_status(plan.fit, actual=actual)
+    return beside(found, before.get("fit") or {}) if same_spec(deployment.spec, before) else found
