@@ -1,0 +1,85 @@
+"""What a user adds to the catalog: the data of a ConfigMap as models and accelerators. Pure.
+
+    models.yaml        organisation/name: {config: {...}, parameters: ..., source: ..., read: ...}
+    accelerators.yaml  type: {resource: ..., memoryGiB: ..., perHour: ...}, or what differs from one that Manta ships
+
+An entry that is wrong is left out and said. The good ones stay in force: a typo in one does not take away the others.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import yaml
+
+from manta_operator.api.printable import printable
+from manta_operator.api.strict_yaml import parse_documents
+from manta_operator.facts import accelerators, catalog
+from manta_operator.facts.accelerators import Accelerator
+from manta_operator.facts.models import FactsError, ModelFacts
+
+MODELS = "models.yaml"
+ACCELERATORS = "accelerators.yaml"
+_KEYS = (MODELS, ACCELERATORS)
+_NAME_LIMIT = 200
+_WORDS_LIMIT = 500
+_Read = TypeVar("_Read")
+
+
+@dataclass(frozen=True)
+class Extension:
+    """A user's own entries, and a sentence for each that could not be taken: which key, which entry, what to do."""
+
+    models: Mapping[str, ModelFacts] = field(default_factory=dict)
+    accelerators: Mapping[str, Accelerator] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+def extend(data: Mapping[str, str]) -> Extension:
+    """Return what the data of a ConfigMap adds to the catalog."""
+    problems = [
+        f"{printable(key, _NAME_LIMIT)}: not a key that Manta reads; use {' or '.join(_KEYS)}"
+        for key in sorted(set(data) - set(_KEYS))
+    ]
+    return Extension(
+        models=_entries(data, MODELS, _model, problems),
+        accelerators=_entries(data, ACCELERATORS, _accelerator, problems),
+        problems=tuple(problems),
+    )
+
+
+def _entries(
+    data: Mapping[str, str], key: str, read: Callable[[str, Any], _Read], problems: list[str]
+) -> dict[str, _Read]:
+    """Read the entries of one key, all that can be read; what is wrong with the others goes to `problems`."""
+    found: dict[str, _Read] = {}
+    try:
+        documents = [document for document in parse_documents(data.get(key, "")) if document is not None]
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        problems.append(f"{key}: {_not_yaml(error)}; nothing of {key} is in force until that is put right")
+        return found
+    for document in documents:
+        if not isinstance(document, Mapping):
+            problems.append(f"{key}: should map names to entries, it is {type(document).__name__}; see docs/catalog.md")
+            continue
+        for name, said in document.items():
+            try:
+                found[name] = read(name, said)
+            except (catalog.CatalogError, FactsError, accelerators.AcceleratorError) as error:
+                problems.append(printable(f"{key}: {printable(name, _NAME_LIMIT)}: {error}", _WORDS_LIMIT))
+    return found
+
+
+def _model(name: str, said: Any) -> ModelFacts:
+    return catalog.from_entry(name, said).facts()
+
+
+def _accelerator(name: str, said: Any) -> Accelerator:
+    return accelerators.from_entry(name, said, base=accelerators.catalog().get(name))
+
+
+def _not_yaml(error: Exception) -> str:
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return "not valid YAML: " + (printable(str(error), _WORDS_LIMIT) or type(error).__name__)
+    mark = error.problem_mark
+    return f"not valid YAML: line {mark.line + 1}, column {mark.column + 1}: {error.problem or error.context}"
