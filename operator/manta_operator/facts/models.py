@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from manta_operator.api.printable import printable
-from manta_operator.facts import attention, context, kv_cache
+from manta_operator.facts import caches_read, context, kv_cache
 from manta_operator.facts.anatomy import Anatomy
 from manta_operator.facts.caches import Cache
 
@@ -89,8 +89,10 @@ def from_config(
         FactsError: a field that the arithmetic needs is missing or not a number.
     """
     text = _mapping(config, "text_config") or config  # multimodal models nest the decoder's configuration
-    unmodelled = attention.unmodelled(text)
-    heads = _integer(text, "num_attention_heads", default=0 if unmodelled else None)
+    caches = caches_read.read(text)
+    unmodelled = caches if isinstance(caches, str) else None
+    attends = not isinstance(caches, str) and any(cache.kind not in ("recurrent", "none") for cache in caches)
+    heads = _integer(text, "num_attention_heads", default=None if attends else 0)
     hidden = _integer(text, "hidden_size")
     dtype = text.get("dtype") or text.get("torch_dtype") or "bfloat16"
     quantization = _quantization(config)
@@ -115,6 +117,7 @@ def from_config(
         experts=_experts(text),
         expert_share=expert_share,
         kv_cache_dtype=kv_cache.cached_as(quantization),
+        caches=() if isinstance(caches, str) else caches,
         basis="config.json" if weights_bytes is None else "checkpoint",
     )
 

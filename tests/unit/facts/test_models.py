@@ -170,16 +170,16 @@ def test_latent_attention_caches_one_latent_and_the_rotary_key():
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"layer_types": ["full_attention", "full_attention"]}, None),
-        ({"layer_types": ["full_attention", "sliding_attention"]}, "layers of sliding_attention"),
-        ({"layer_types": ["linear_attention", "full_attention"]}, "layers of linear_attention"),
-        ({"sliding_window": 4096}, "a sliding window of 4096 tokens"),
-        ({"sliding_window": 4096, "use_sliding_window": False}, None),
-        ({"sliding_window": None}, None),
+        ({"layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 128}, None),
+        ({"layer_types": ["full_attention"] * 3}, "3 kinds of layers for 4 layers"),
+        ({"layer_types": ["linear_attention", "full_attention"] * 2}, "the state of recurrent layers (no model_type)"),
+        ({"layer_types": ["lightning"] * 4}, "layers of lightning"),
+        ({"sliding_window": 4096}, None),
         ({"mamba_d_conv": 4}, "the state of recurrent layers (mamba_d_conv)"),
         ({"ssm_state_size": 128}, "the state of recurrent layers (ssm_state_size)"),
-        ({"attention_chunk_size": 8192}, "attention in chunks of 8192 tokens"),
+        ({"attention_chunk_size": 8192}, None),
         ({"index_topk": 2048}, "sparse attention with an indexer"),
+        ({"compress_ratios": [0, 4]}, "caches that are compressed along the context (compress_ratios)"),
         ({"num_local_experts": 8}, None),
     ],
 )
