@@ -42,7 +42,8 @@ class Facts:
     `seconds`: its own account of its steps, the longest of all ranks. `quantization` is "none" when it said that there
     is none; `quantization_kernels` are those that it said it runs the layers with: a method without any may have left
     the layers as they were. `quantized_layers` is how many a method quantizes while loading: with 0 it is just a name.
-    `attention_refused` is a backend that was asked for and not taken.
+    `attention_refused` is a backend that was asked for and not taken. Of several ranks, the one that takes most memory
+    counts, and the one that has least for its cache.
     """
 
     version: str | None = None
@@ -58,6 +59,7 @@ class Facts:
     kv_cache_gib: float | None = None
     max_concurrency: float | None = None
     model_gib: float | None = None
+    graphs_gib: float | None = None
     enforce_eager: bool | None = None
     speculative: str | None = None
     speculative_tokens: int | None = None
@@ -109,6 +111,7 @@ def facts_json(facts: Facts) -> dict[str, Any]:
         "kvCacheGiB": facts.kv_cache_gib,
         "maxConcurrency": facts.max_concurrency,
         "modelGiB": facts.model_gib,
+        "graphsGiB": facts.graphs_gib,
         "enforceEager": facts.enforce_eager,
         "speculative": facts.speculative,
         "speculativeTokens": facts.speculative_tokens,
@@ -173,11 +176,20 @@ def _kv_tokens(facts: Facts, found: re.Match[str], _: Line) -> Facts:
 
 
 def _kv_gib(facts: Facts, found: re.Match[str], _: Line) -> Facts:
-    return replace(facts, kv_cache_gib=float(found["gib"]))
+    gib = float(found["gib"])
+    return replace(facts, kv_cache_gib=gib if facts.kv_cache_gib is None else min(gib, facts.kv_cache_gib))
 
 
 def _model(facts: Facts, found: re.Match[str], line: Line) -> Facts:
-    return _took("model")(replace(facts, model_gib=float(found["gib"])), found, line)
+    facts = replace(facts, model_gib=max(float(found["gib"]), facts.model_gib or 0.0))
+    return _took("model")(facts, found, line)
+
+
+def _graphs(facts: Facts, found: re.Match[str], line: Line) -> Facts:
+    facts = _took("graphs")(facts, found, line)
+    # Below 0 where capturing freed what was in the way: that is no size.
+    gib = float(found["gib"]) if found["gib"] else -1.0
+    return replace(facts, graphs_gib=max(gib, facts.graphs_gib or 0.0)) if gib >= 0 else facts
 
 
 def _init(facts: Facts, found: re.Match[str], line: Line) -> Facts:
@@ -224,6 +236,8 @@ _TELLING: tuple[tuple[str, re.Pattern[str], Callable[[Facts, re.Match[str], Line
         _kv_tokens,
     ),
     ("Available KV cache memory", re.compile(rf"Available KV cache memory: (?P<gib>{_NUMBER}) GiB"), _kv_gib),
+    # A CPU takes what it is given, or what is left of its share of the machine.
+    ("GiB for KV cache", re.compile(rf"(?:Explicitly|Auto) set \((?P<gib>{_NUMBER})/"), _kv_gib),
     (
         "Model loading took",
         re.compile(rf"Model loading took (?P<gib>{_NUMBER}) GiB(?: memory)? and (?P<seconds>{_NUMBER}) sec"),
@@ -231,7 +245,11 @@ _TELLING: tuple[tuple[str, re.Pattern[str], Callable[[Facts, re.Match[str], Line
     ),
     ("Loading weights took", re.compile(rf"Loading weights took (?P<seconds>{_NUMBER}) sec"), _took("weights")),
     ("torch.compile took", re.compile(rf"torch\.compile took (?P<seconds>{_NUMBER}) s"), _took("compile")),
-    ("Graph capturing finished", re.compile(rf"finished in (?P<seconds>{_NUMBER}) sec"), _took("graphs")),
+    (
+        "Graph capturing finished",
+        re.compile(rf"finished in (?P<seconds>{_NUMBER}) secs?(?:, took (?P<gib>-?{_NUMBER}) GiB)?"),
+        _graphs,
+    ),
     (
         "init engine (",
         re.compile(rf"init engine \(.*?\) took (?P<seconds>{_NUMBER}) s(?:.*?compilation: (?P<compiled>{_NUMBER}) s)?"),

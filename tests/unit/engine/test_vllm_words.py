@@ -71,6 +71,11 @@ def test_the_config_it_works_with():
         ("[default_loader.py:501] Loading weights took 0.05 seconds", "seconds", {"weights": 0.05}),
         ("[monitor.py:62] torch.compile took 21.50 s in total", "seconds", {"compile": 21.5}),
         ("[gpu_model_runner.py:6582] Graph capturing finished in 12 secs, took 0.61 GiB", "seconds", {"graphs": 12.0}),
+        ("[gpu_model_runner.py:6582] Graph capturing finished in 12 secs, took 0.61 GiB", "graphsGiB", 0.61),
+        ("[gpu_model_runner.py:6582] Graph capturing finished in 12 secs, took -1.20 GiB", "graphsGiB", None),
+        ("[cpu_worker.py:260] Explicitly set (0.06/23.47) GiB for KV cache on node 0.", "kvCacheGiB", 0.06),
+        ("[cpu_worker.py:260] Auto set (9.5/23.47) GiB for KV cache on node 0, with 11.2 GiB requested memory for the "
+         "worker. 1.7 GiB memory was consumed by non-kv usages.", "kvCacheGiB", 9.5),
         ("[core.py:395] init engine (profile, create kv cache, warmup model) took 33.05 s (compilation: 21.50 s)",
          "seconds", {"init": 33.05, "compile": 21.5}),
         ("[core.py:403] init engine (profile, create kv cache, warmup model) took 0.07 s", "seconds", {"init": 0.07}),
@@ -86,6 +91,13 @@ def test_nothing_is_known_until_it_is_said():
 
 def test_no_quantization_is_a_fact_too():
     assert facts_of(CONFIG.replace("quantization=compressed-tensors", "quantization=None")).quantization == "none"
+
+
+def test_of_several_ranks_the_fullest_counts():
+    lines = [f"{BEFORE}[gpu_worker.py:760] Available KV cache memory: {each} GiB" for each in ("2.5", "1.5", "3.0")]
+    lines += [f"{BEFORE}[gpu.py:1] Model loading took {each} GiB memory and 1.0 seconds" for each in ("5.0", "7.5")]
+    facts = facts_of(*lines)
+    assert (facts.kv_cache_gib, facts.model_gib) == (1.5, 7.5)
 
 
 def test_of_several_ranks_the_slowest_counts():
@@ -146,6 +158,7 @@ def test_the_installed_vllm_still_says_so():
     sources = "\n".join(file.read_text() for file in files)
     words = [each for each, _ in _PHASES] + ["Cannot use %s backend on CPU", "Selected %s for %s", "GiB memory and"]
     words += ["Loading weights took", "Available KV cache memory", "Graph capturing finished in", "LLM engine (v%s)"]
+    words += ["secs, took %.2f GiB", "Explicitly set (", "Auto set (", "GiB for KV cache "]
     assert [each for each in words if each not in sources] == []
 
 
