@@ -1,79 +1,96 @@
 """Which shape a replica gets: the smallest one that fits. Pure; the planner's first decision.
 
-shape.py             the widths to try, and how a replica of that width is cut
-shape_problems.py    what no engine can run
-fit.py               whether the model fits in a shape
+    shape.py             the shapes to try, and how a replica is cut
+    shape_problems.py    what no engine can run
+    fit.py               whether the model fits in a shape
+    walk.py              the smallest shape that does
+    advice.py            what would fit, where nothing does
+
+What was decided stands: facts that appear, vanish or change, or a newer Manta that counts otherwise, are no reason to
+start running replicas anew (docs/adr/0023-where-facts-come-from.md). They are judged anew, which only informs.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 
 from manta_operator.api.models import LLMDeploymentSpec
-from manta_operator.facts.accelerators import catalog
+from manta_operator.facts.accelerators import Accelerator, catalog
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning import engine_checks
-from manta_operator.planning.fit import Fit, accelerator_of, judge
+from manta_operator.planning.advice import advise
+from manta_operator.planning.choice import Choice, Rejected
+from manta_operator.planning.fit import accelerator_of, judge
 from manta_operator.planning.problems import Problem
-from manta_operator.planning.shape import Shape, cut, tensor_candidates
-from manta_operator.planning.shape_problems import advice, problems
+from manta_operator.planning.shape_problems import advice
+from manta_operator.planning.walk import Failed, walk
 
+__all__ = ["Choice", "Rejected", "decide"]
 
-@dataclass(frozen=True)
-class Rejected:
-    """A shape that was tried and is not taken, and why, in a sentence."""
-
-    shape: Shape
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.shape.cut}: {self.why}"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The shape of a replica and its verdict."""
-
-    shape: Shape
-    fit: Fit
-    advice: str = ""
-    """What would do better, in a sentence."""
-    rejected: tuple[Rejected, ...] = ()
-    """What was tried before, smallest first."""
+_ADVICE = 3
+"""How many ways out a refusal names."""
 
 
 def decide(
-    spec: LLMDeploymentSpec, facts: ModelFacts | None, previous: Choice | None = None
+    spec: LLMDeploymentSpec,
+    facts: ModelFacts | None,
+    previous: Choice | None = None,
+    *,
+    serving: bool = False,
+    extra: Mapping[str, Accelerator] | None = None,
 ) -> Choice | tuple[Problem, ...]:
     """Return the smallest shape that fits with its verdict, or the problems that rule out every shape.
 
-    A shape whose fit is Unknown is returned: a cluster's operator rarely sees the checkpoint. Where it does not see
-    it now, `previous` stands: the choice made before from the same fields of the spec.
+    A shape whose fit is Unknown is returned: a cluster's operator rarely sees the checkpoint. With spec.fit.policy
+    warn, one that does not fit is, too.
+
+    Args:
+        spec: What is asked for.
+        facts: What the checkpoint says; None if it cannot be seen.
+        previous: The choice made before from the same fields of the spec. It stands, unless it is certain that it
+            cannot fit; where there are no facts, its verdict does, too.
+        serving: Replicas serve as `previous` says: then it stands whatever the arithmetic says.
+        extra: Accelerators of a user's own, by type.
     """
     try:
-        accelerator = accelerator_of(spec)
+        accelerator = accelerator_of(spec, extra)
     except KeyError:
-        return (_unknown_accelerator(spec.accelerator.type),)
+        return (_unknown_accelerator(spec.accelerator.type, extra or {}),)
     if refused := engine_checks.problems(spec, facts, accelerator):
         return refused
     if facts is None and previous is not None:
         return previous
     if facts is not None and facts.quantization and spec.engine.quantization == "none":
         return (_quantized(facts.quantization),)
-    refused = ()
-    for tensor in tensor_candidates(spec, facts):
-        shape = cut(spec, tensor)
-        refused = problems(spec, shape, facts)
-        if refused:
-            continue
-        fit = judge(spec, shape, accelerator, facts)
-        if fit.fits != "False":
-            return Choice(shape, fit, advice(shape, facts))
-        refused = (Problem("spec", f"{spec.model.uri} does not fit: {fit.message}", _remedy(spec)),)
-    return refused
+    if previous is not None:
+        kept = _judged_anew(spec, facts, accelerator, previous)
+        if kept.fit.fits != "False" or serving:
+            return kept
+    found = walk(spec, facts, accelerator)
+    if isinstance(found, Choice):
+        return found
+    if spec.fit.policy == "warn" and found.best is not None:
+        return found.best
+    return (_with_ways_out(found, spec, facts, extra or {}),)
 
 
-def _remedy(spec: LLMDeploymentSpec) -> str:
-    wider = "" if spec.accelerator.type == "cpu" else "raise spec.parallelism.tensor or pipeline, "
-    return f"{wider}shorten spec.engine.maxModelLen, quantize, or give spec.engine.kvCacheMemory more room"
+def _judged_anew(
+    spec: LLMDeploymentSpec, facts: ModelFacts | None, accelerator: Accelerator, previous: Choice
+) -> Choice:
+    """Keep what makes the pods: the shape, and the memory they ask for."""
+    fit = judge(spec, previous.shape, accelerator, facts)
+    kept = previous.fit.memory_per_pod
+    return Choice(previous.shape, replace(fit, memory_per_pod=kept), advice(previous.shape, facts))
+
+
+def _with_ways_out(
+    failed: Failed, spec: LLMDeploymentSpec, facts: ModelFacts | None, extra: Mapping[str, Accelerator]
+) -> Problem:
+    """Say what would fit, where anything does; what no engine can run has its own remedy."""
+    ways = advise(spec, facts, extra=extra, most=_ADVICE) if failed.best is not None else ()
+    if not ways:
+        return failed.problem
+    first, *more = (way.text for way in ways)
+    return replace(failed.problem, remedy="; or ".join([f"set {first}", *more]))
 
 
 def _quantized(method: str) -> Problem:
@@ -84,7 +101,7 @@ def _quantized(method: str) -> Problem:
     )
 
 
-def _unknown_accelerator(name: str) -> Problem:
-    known = ", ".join(catalog())
+def _unknown_accelerator(name: str, extra: Mapping[str, Accelerator]) -> Problem:
+    known = ", ".join(dict.fromkeys([*catalog(), *extra]))
     remedy = f"use one of: {known}; or other, with spec.accelerator.resource"
     return Problem("spec.accelerator.type", f"{name!r} is not an accelerator Manta knows", remedy)

@@ -12,12 +12,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from manta_operator.api.models import LLMDeploymentSpec
+from manta_operator.facts.anatomy import Weight
 from manta_operator.facts.models import ModelFacts
 
 Executor = Literal["uni", "mp", "ray"]
 
 DEVICES_PER_NODE = 8
 """Accelerators of one node, when the spec does not say: what every HGX and OAM board carries."""
+MOST_STAGES = 16
+"""Stages that are tried. A replica of more nodes is not chosen for anybody, who may ask for it."""
+_INPUTS_CUT = ("o_proj", "down_proj", "out_proj", "dense_4h_to_h")
+"""Weights whose inputs are cut over tensor ranks (vLLM's RowParallelLinear); of the others it is the outputs."""
+_VOCABULARY_STEP = 64
+"""Rows of a vocabulary are padded to a multiple of this before they are cut (vocab_parallel_embedding.py)."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +74,9 @@ class Shape:
         return f"{self.cut} = {ranks} in {pods}, executor {self.executor}{experts}"
 
 
-def cut(spec: LLMDeploymentSpec, tensor: int) -> Shape:
-    """Cut a replica with `tensor` ranks wide; the spec's own values win over the planner's."""
-    pipeline, data = spec.parallelism.pipeline or 1, spec.parallelism.data or 1
+def cut(spec: LLMDeploymentSpec, tensor: int, pipeline: int = 1) -> Shape:
+    """Cut a replica with stages `tensor` ranks wide; the spec's own values win over the planner's `pipeline`."""
+    pipeline, data = spec.parallelism.pipeline or pipeline, spec.parallelism.data or 1
     ranks = data * tensor * pipeline
     per_pod = spec.accelerator.per_pod or _per_pod(tensor, tensor * pipeline, ranks)
     executor: Executor = "uni" if ranks == 1 else "mp" if ranks == per_pod else "ray"
@@ -87,14 +94,32 @@ def _per_pod(tensor: int, width: int, ranks: int) -> int:
     return min(tensor, DEVICES_PER_NODE)
 
 
-def tensor_candidates(spec: LLMDeploymentSpec, facts: ModelFacts | None) -> tuple[int, ...]:
-    """Return the tensor widths to try, smallest first: the spec's own, or the powers of two the heads allow."""
-    if spec.parallelism.tensor:
-        return (spec.parallelism.tensor,)
+def candidates(spec: LLMDeploymentSpec, facts: ModelFacts | None) -> tuple[Shape, ...]:
+    """Return the shapes to try, those of the fewest accelerators first.
+
+    Tensor parallelism within a node first: it answers sooner, and its ranks talk after every layer, for which a network
+    is too slow. What one node does not hold is cut into stages over several, each as wide as a node allows. What the
+    spec says stands; where it names `tensor` alone, there is one stage. Widths that the heads forbid are among them
+    where they are powers of two, so that it can be told; others only where all weights can be cut so.
+    """
+    said = spec.parallelism
     if spec.accelerator.type == "cpu" or facts is None:
-        return (_fills_a_pod(spec),)
-    widths = (1, 2, 4, 8)
-    return tuple(width for width in widths if splits_heads(width, facts))
+        return (cut(spec, said.tensor or _fills_a_pod(spec)),)
+    if said.tensor:
+        return (cut(spec, said.tensor),)
+    widths = _widths(spec.accelerator.per_pod or DEVICES_PER_NODE, facts)
+    within = [cut(spec, width) for width in widths]
+    if said.pipeline:
+        return tuple(within)
+    widest = max((width for width in widths if splits_heads(width, facts)), default=1)
+    stages = range(2, min(MOST_STAGES, facts.layers) + 1)
+    over = [cut(spec, widest, stage) for stage in stages]
+    return (*within, *(shape for shape in over if shape.ranks > within[-1].ranks or shape.pods == 1))
+
+
+def _widths(node: int, facts: ModelFacts) -> list[int]:
+    """Return the widths to try within a node of so many accelerators."""
+    return [width for width in range(1, node + 1) if width & (width - 1) == 0 or splits_evenly(width, facts)]
 
 
 def _fills_a_pod(spec: LLMDeploymentSpec) -> int:
@@ -108,3 +133,23 @@ def splits_heads(tensor: int, facts: ModelFacts) -> bool:
         return False
     shared = facts.latent_dim is not None
     return shared or not facts.kv_heads or facts.kv_heads % tensor == 0 or tensor % facts.kv_heads == 0
+
+
+def splits_evenly(tensor: int, facts: ModelFacts) -> bool:
+    """Whether every weight is certain to be cut into `tensor` equal parts: asked of widths that are no powers of two.
+
+    vLLM refuses what does not divide (distributed/utils.py, divide). False, too, where the weights are not known.
+    """
+    if facts.anatomy is None or not splits_heads(tensor, facts):
+        return False
+    weights = [*facts.anatomy.outside, *(weight for layer in set(facts.anatomy.layers) for weight in layer)]
+    return all(_divides(tensor, weight) for weight in weights)
+
+
+def _divides(tensor: int, weight: Weight) -> bool:
+    if weight.split == "vocab":
+        return -(-weight.rows // _VOCABULARY_STEP) * _VOCABULARY_STEP % tensor == 0
+    if weight.split in ("tensor", "experts"):
+        inputs = any(weight.name.endswith(name) for name in _INPUTS_CUT)
+        return (weight.columns if inputs else weight.rows) % tensor == 0
+    return True

@@ -126,7 +126,7 @@ def test_what_is_not_counted_is_unknown_and_never_refused(facts, engine, words):
 
 def test_weights_that_do_not_fit_are_refused_even_where_the_cache_is_not_counted():
     hybrid = replace(LLAMA_8B, unmodelled="layers of linear_attention")
-    (problem,) = refusal(replace(hybrid, weights_bytes=900 * GIB))
+    (problem,) = refusal(replace(hybrid, weights_bytes=900 * GIB), parallelism={"tensor": 8})
     assert "no room for a KV cache" in problem.message
     assert choice(hybrid, accelerator={"type": "nvidia-l4"}, engine={"dtype": "float32"}).shape.tensor == 2
 
@@ -150,8 +150,14 @@ def test_the_heads_say_how_wide_a_replica_may_be(heads, kv_heads, latent, allowe
 
 def test_the_planner_tries_no_width_that_the_kv_heads_forbid():
     facts = replace(LLAMA_8B, attention_heads=24, kv_heads=6, weights_bytes=50 * GIB)
-    (problem,) = refusal(facts, accelerator={"type": "nvidia-l4"}, engine={"maxModelLen": 1024})
-    assert "25.0 GiB of weights" in problem.message  # 2 ranks; 4 and 8 are no widths
+    found = choice(facts, accelerator={"type": "nvidia-l4"}, engine={"maxModelLen": 1024})
+    assert (found.shape.tensor, found.shape.pipeline) == (2, 2)
+    assert [str(each).partition(":")[0] for each in found.rejected] == [
+        "tensor 1 x pipeline 1",
+        "tensor 2 x pipeline 1",
+        "tensor 4 x pipeline 1",
+    ]
+    assert "4 neither divides nor is a multiple of the 6 KV heads" in found.rejected[2].why
 
 
 @pytest.mark.parametrize(
@@ -188,11 +194,11 @@ def test_the_planner_tries_no_width_that_the_kv_heads_forbid():
             LLAMA_8B,
             {"parallelism": {"tensor": 1}, "accelerator": {"type": "nvidia-l4"}, "engine": {"maxModelLen": 131072}},
             "spec",
-            ["does not fit", "raise spec.parallelism.tensor"],
+            ["does not fit", "set spec.parallelism.tensor: 2 (2 x nvidia-l4 for each replica, 1."],
         ),
         (
             replace(LLAMA_8B, weights_bytes=900 * GIB),
-            {},
+            {"parallelism": {"tensor": 8}},
             "spec",
             ["no room for a KV cache"],
         ),

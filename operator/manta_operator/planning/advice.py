@@ -1,0 +1,232 @@
+"""What would fit, where a spec does not: changes of the spec, each of them judged again. Pure.
+
+    one change       a wider split, a KV cache in 8 bits, a shorter context, fewer requests at once, a quantization
+                     while loading, another accelerator; in this order
+    two changes      where one is not enough
+
+A change is told only if the spec with it fits for certain. walk.py judges, patches.py applies and says it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import pydantic
+
+from manta_operator.api.models import LLMDeploymentSpec
+from manta_operator.facts.accelerators import OTHER, Accelerator, catalog
+from manta_operator.facts.models import ModelFacts
+from manta_operator.planning import context, engine_checks, kernels, quantization
+from manta_operator.planning.choice import Choice
+from manta_operator.planning.fit import accelerator_of
+from manta_operator.planning.patches import Patch, in_words, merged, patched
+from manta_operator.planning.walk import walk
+
+ONLINE = ("fp8_per_channel", "fp8_per_tensor", "fp8_per_block", "nvfp4_per_token")
+"""Methods that quantize while loading, to be advised: those that cost least of the quality first."""
+_STEPS = ((16384, 1024), (2048, 256), (0, 16))
+"""To which multiple a context is rounded down, by the length that is asked for. 16 tokens are a block of the cache."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A change that makes it fit: in words, as a merge patch of the spec, and what comes of it."""
+
+    text: str
+    patch: Patch
+    choice: Choice
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What is to be changed, and what is known of it."""
+
+    spec: LLMDeploymentSpec
+    facts: ModelFacts
+    extra: Mapping[str, Accelerator]
+    kinds: tuple[Accelerator, ...]
+
+
+def advise(
+    spec: LLMDeploymentSpec,
+    facts: ModelFacts | None,
+    accelerators: Iterable[Accelerator] | None = None,
+    *,
+    extra: Mapping[str, Accelerator] | None = None,
+    most: int = 6,
+) -> tuple[Advice, ...]:
+    """Return changes that make the spec fit, the gentlest first; nothing where the checkpoint cannot be seen.
+
+    Args:
+        spec: What does not fit.
+        facts: What the checkpoint says.
+        accelerators: What may be used instead; None: what the catalog has.
+        extra: Accelerators of a user's own, by type.
+        most: How many to look for.
+    """
+    if facts is None:
+        return ()
+    known = catalog(extra).values() if accelerators is None else accelerators
+    case = _Case(spec, facts, extra or {}, tuple(kind for kind in known if not kind.is_cpu and kind.type != OTHER))
+    found: dict[str, Advice] = {}
+    for patch in _changes(case):
+        if len(found) >= most:
+            break
+        choice = _fits(case, patch)
+        if choice is not None:
+            told = _told(case, patch, choice)
+            found.setdefault(told.text, told)
+    return tuple(found.values())
+
+
+def _changes(case: _Case) -> Iterator[Patch]:
+    """Yield what may be tried: first one change, then two, then all that leaves only the model as it is."""
+    single: tuple[Callable[[_Case, Patch], Iterator[Patch]], ...] = (
+        _split,
+        _cache_type,
+        _context,
+        _at_once,
+        _quantize,
+        _elsewhere,
+    )
+    for change in single:
+        yield from change(case, {})
+    for first in (_cache_type, _quantize):
+        for patch in first(case, {}):
+            for second in (_split, _context):
+                yield from (merged(patch, more) for more in second(case, patch))
+    for patch in _elsewhere(case, {}):
+        for second in (_split, _context, _quantize):
+            yield from (merged(patch, more) for more in second(case, patch))
+
+
+def _split(case: _Case, before: Patch) -> Iterator[Patch]:
+    """Leave the split to the planner, and say what it finds."""
+    said, pod = case.spec.parallelism, case.spec.accelerator.per_pod
+    if case.spec.accelerator.type == "cpu" or not (said.tensor or said.pipeline or pod):
+        return
+    free: Patch = {"parallelism": {"tensor": None, "pipeline": None}}
+    loose: Patch = {**free, "accelerator": {"perPod": None}, "engine": {"executor": None}}
+    for patch in (free, loose) if pod or case.spec.engine.executor != "auto" else (free,):
+        choice = _fits(case, merged(before, patch))
+        if choice is not None:
+            shape = choice.shape
+            named: Patch = {"parallelism": {"tensor": shape.tensor, "pipeline": shape.pipeline}}
+            yield _without_idle(case.spec, merged(patch, named))
+            return
+
+
+def _without_idle(spec: LLMDeploymentSpec, patch: Patch) -> Patch:
+    """Drop what a patch leaves out that is not there, and what it sets that is so already."""
+    there = spec.model_dump(by_alias=True, exclude_defaults=True)
+    result = {}
+    for part, fields in patch.items():
+        held = there.get(part, {})
+        kept = {
+            name: value
+            for name, value in fields.items()
+            if (name in held if value is None else held.get(name, 1 if name == "pipeline" else None) != value)
+        }
+        if kept:
+            result[part] = kept
+    return result
+
+
+def _cache_type(case: _Case, before: Patch) -> Iterator[Patch]:
+    del before
+    accelerator = accelerator_of(case.spec, case.extra)
+    patch: Patch = {"engine": {"kvCacheDtype": "fp8"}}
+    wide = case.spec.engine.kv_cache_dtype in ("auto", "bfloat16", "float16") and case.facts.kv_cache_dtype is None
+    if wide and not accelerator.is_cpu and not kernels.notes(patched(case.spec, patch), accelerator):
+        yield patch
+
+
+def _context(case: _Case, before: Patch) -> Iterator[Patch]:
+    """Find the longest context that fits, rounded down."""
+    asked = context.length(case.spec.engine, case.facts)
+    allowed = context.allowed_length(case.spec.engine, case.facts)
+    if asked is None:
+        return
+    top = min(asked, allowed or asked)
+    for floor, step in _STEPS:
+        if top < floor:
+            continue
+        low, high = 0, top // step
+        while low < high:  # low fits or is 0, what is above high does not
+            middle = (low + high + 1) // 2
+            fits = _fits(case, merged(before, {"engine": {"maxModelLen": middle * step}})) is not None
+            low, high = (middle, high) if fits else (low, middle - 1)
+        if low:
+            yield {"engine": {"maxModelLen": low * step}}
+            return
+
+
+def _at_once(case: _Case, before: Patch) -> Iterator[Patch]:
+    """Ask for fewer requests at once: those that the cache must hold, and those that are computed."""
+    del before
+    wanted, seqs, step = (
+        case.spec.fit.concurrency,
+        case.spec.engine.max_num_seqs,
+        case.spec.engine.max_num_batched_tokens,
+    )
+    if wanted > 1 and (choice := _fits(case, {"fit": {"concurrency": 1}})) is not None:
+        fit = choice.fit
+        holds = fit.concurrency or (fit.kv_cache_tokens or 0) / (fit.max_model_len or 1)
+        yield {"fit": {"concurrency": max(1, int(holds))}}
+    for number in _halves(seqs or 256):
+        yield {"engine": {"maxNumSeqs": number}}
+    for number in _halves(step or 8192):
+        yield {"engine": {"maxNumBatchedTokens": number}}
+
+
+def _halves(number: int) -> Iterator[int]:
+    for shift in (1, 2, 4):
+        if number >> shift >= 8:
+            yield number >> shift
+
+
+def _quantize(case: _Case, before: Patch) -> Iterator[Patch]:
+    """Quantize while loading, with what the accelerator computes with and the checkpoint allows."""
+    if case.facts.quantization or case.spec.engine.quantization not in ("auto", "none"):
+        return
+    for method in ONLINE:
+        patch: Patch = {"engine": {"quantization": method}}
+        spec = patched(case.spec, merged(before, patch))
+        accelerator = accelerator_of(spec, case.extra)
+        if accelerator.is_cpu or accelerator.memory_bytes is None:
+            return
+        if not quantization.problems(spec, case.facts, accelerator):
+            yield patch
+            return
+
+
+def _elsewhere(case: _Case, before: Patch) -> Iterator[Patch]:
+    """Take another accelerator: those with the least memory first, or the least price where all have one."""
+    del before
+    held = case.spec.accelerator
+    priced = all(kind.per_hour is not None for kind in case.kinds)
+    for kind in sorted(case.kinds, key=lambda kind: (kind.per_hour if priced else kind.memory_bytes) or 0):
+        if kind.type != held.type and kind.memory_bytes is not None:
+            own = {"resource": None, "memory": None} if held.type == OTHER else {}
+            yield {"accelerator": {"type": kind.type, **own}}
+
+
+def _fits(case: _Case, patch: Patch) -> Choice | None:
+    """Return what comes of a change, None where it does not fit for certain."""
+    try:
+        spec = patched(case.spec, patch)
+        accelerator = accelerator_of(spec, case.extra)
+    except (KeyError, pydantic.ValidationError):
+        return None
+    if engine_checks.problems(spec, case.facts, accelerator):
+        return None
+    found = walk(spec, case.facts, accelerator)
+    return found if isinstance(found, Choice) and found.fit.fits == "True" else None
+
+
+def _told(case: _Case, patch: Patch, choice: Choice) -> Advice:
+    kind = patch.get("accelerator", {}).get("type") or case.spec.accelerator.type
+    length = choice.fit.max_model_len
+    holds = choice.fit.concurrency or (choice.fit.kv_cache_tokens or 0) / (length or 1)
+    requests = f", {holds:.1f} requests of {length} tokens" if length else ""
+    text = f"{in_words(patch)} ({choice.shape.ranks} x {kind} for each replica{requests})"
+    return Advice(text, patch, choice)

@@ -1,0 +1,29 @@
+"""What the planner decided of a replica, and what it tried before: values. Pure."""
+
+from dataclasses import dataclass
+
+from manta_operator.planning.fit import Fit
+from manta_operator.planning.shape import Shape
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A shape that was tried and is not taken, and why, in a sentence."""
+
+    shape: Shape
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.shape.cut}: {self.why}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The shape of a replica and its verdict."""
+
+    shape: Shape
+    fit: Fit
+    advice: str = ""
+    """What would do better, in a sentence."""
+    rejected: tuple[Rejected, ...] = ()
+    """What was tried before, smallest first."""

@@ -1,0 +1,106 @@
+"""Walks over the shapes that a replica could have, and takes the smallest that does. Pure; the core of the search.
+
+    taken       it fits, and its KV cache holds spec.fit.concurrency requests of maxModelLen tokens
+    set aside   it is too close to call: taken where none is certain
+    rejected    anything else, with the reason
+
+search.py decides with it, advice.py asks it what would fit, compare.py asks it of every accelerator.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from manta_operator.api.models import LLMDeploymentSpec
+from manta_operator.facts.accelerators import Accelerator
+from manta_operator.facts.models import ModelFacts
+from manta_operator.planning.choice import Choice, Rejected
+from manta_operator.planning.fit import Fit, judge
+from manta_operator.planning.problems import Problem
+from manta_operator.planning.shape import Shape, candidates
+from manta_operator.planning.shape_problems import advice, problems
+
+_REMEDY = "choose another spec.accelerator.type, a smaller model, or a checkpoint that is quantized"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """No shape does: what is said of it, why each was rejected, and the widest within a pod that could be tried."""
+
+    problem: Problem
+    rejected: tuple[Rejected, ...]
+    best: Choice | None = None
+
+
+def walk(
+    spec: LLMDeploymentSpec,
+    facts: ModelFacts | None,
+    accelerator: Accelerator,
+    shapes: Iterable[Shape] | None = None,
+) -> Choice | Failed:
+    """Return the smallest shape that fits, or why none does.
+
+    A verdict of Unknown that no width would change (a checkpoint or a memory that nobody knows) is taken at once.
+
+    Args:
+        spec: What is asked for.
+        facts: What the checkpoint says; None if it cannot be seen.
+        accelerator: What it computes on.
+        shapes: To try, in any order; None: what shape.py makes of the spec.
+    """
+    tried: list[Rejected] = []
+    aside: Choice | None = None
+    best = last = None
+    problem: Problem | None = None
+    for shape in sorted(candidates(spec, facts) if shapes is None else shapes, key=_size):
+        if refused := problems(spec, shape, facts):
+            tried.append(Rejected(shape, refused[0].message))
+            problem = problem or refused[0]
+            continue
+        fit = _asked(spec, judge(spec, shape, accelerator, facts))
+        choice = Choice(shape, fit, advice(shape, facts), tuple(tried))
+        if fit.fits == "True" or (fit.fits == "Unknown" and fit.margin_per_rank is None):
+            return choice
+        tried.append(Rejected(shape, fit.message))
+        aside = aside or (choice if fit.fits == "Unknown" else None)
+        last = choice
+        best = choice if best is None or shape.pods <= best.shape.pods else best
+    if aside is not None:
+        return aside
+    if last is not None:
+        return Failed(Problem("spec", _misfit(spec, last, len(tried)), _REMEDY), tuple(tried), best)
+    if problem is None:
+        problem = Problem("spec.parallelism", "there is no shape to try", "name spec.parallelism.tensor")
+    return Failed(problem, tuple(tried))
+
+
+def _misfit(spec: LLMDeploymentSpec, widest: Choice, tried: int) -> str:
+    width = f", not even on {widest.shape.ranks} accelerators ({widest.shape.cut})" if tried > 1 else ""
+    return f"{spec.model.uri} does not fit{width}: {widest.fit.message}"
+
+
+def _size(shape: Shape) -> tuple[int, ...]:
+    """Order shapes: the fewest accelerators, then the fewest stages, pods and data ranks."""
+    return (shape.ranks, shape.pipeline, shape.pods, shape.data, shape.tensor)
+
+
+def _asked(spec: LLMDeploymentSpec, fit: Fit) -> Fit:
+    """Hold the verdict to the requests that the spec wants at once: of a fit that has the tokens for one."""
+    wanted, length = spec.fit.concurrency, fit.max_model_len
+    if wanted == 1 or fit.fits == "False" or not length or fit.kv_cache_tokens is None:
+        return fit
+    holds = fit.kv_cache_tokens / length if fit.concurrency is None else fit.concurrency
+    if holds >= wanted:
+        return fit
+    cache = fit.kv_cache_per_rank or 0
+    missing = min(-1, int(cache - cache * wanted / holds)) if holds else -1
+    said = f"{fit.message}; {wanted} requests are asked for at once (spec.fit.concurrency)"
+    if holds * _optimism(fit) >= wanted:
+        return replace(
+            fit, fits="Unknown", message=f"{said}: too close to call, but rather not", margin_per_rank=missing
+        )
+    return replace(fit, fits="False", message=said, margin_per_rank=missing)
+
+
+def _optimism(fit: Fit) -> float:
+    """Return how many times as many tokens there may be as the arithmetic says."""
+    return fit.tokens.high / fit.tokens.value if fit.tokens is not None and fit.tokens.value > 0 else 1.0
