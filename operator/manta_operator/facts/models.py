@@ -20,6 +20,8 @@ _BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0}
 _TENSOR_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _EXPERT_COUNTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
 """Where vLLM looks for the number of experts, in its order (transformers_utils/model_arch_config_convertor.py)."""
+_CHOSEN_EXPERTS = ("num_experts_per_tok", "moe_topk", "top_k_experts", "moe_k", "num_experts_per_token")
+"""Where models say how many of them compute a token."""
 _EXPERT_TENSORS = ".experts."
 _WORDS_LIMIT = 256
 _HEADER_LIMIT = 100 * 2**20  # the safetensors format refuses longer headers
@@ -35,7 +37,8 @@ class ModelFacts:
     some are quantized. `latent_dim` is what multi-head latent attention caches for a token and layer
     instead of keys and values (None: it does not). `unmodelled` names what the arithmetic of the KV cache cannot count.
     `quantization` is the checkpoint's quant_method, `rope_scaling` how the model scales its positions itself.
-    `experts` are those of one layer that a router chooses from (0: none), `expert_share` what they are of the weights.
+    `experts` are those of one layer that a router chooses from (0: none), `expert_share` what they are of the weights,
+    `experts_per_token` how many compute a token (0: not known).
     `kv_cache_dtype` is what a quantized checkpoint wants its KV cache stored as; None: the type of the activations.
     `basis` is what they were read from: "checkpoint" (its tensors, too), "config.json" alone, or the "catalog".
     `caches` says what each layer keeps of its tokens; empty where `unmodelled` says why it is not known.
@@ -62,6 +65,7 @@ class ModelFacts:
     anatomy: Anatomy | None = None
     caches: tuple[Cache, ...] = ()
     basis: str = "config.json"
+    experts_per_token: int = 0
 
     @property
     def kv_bytes_per_token(self) -> float:
@@ -115,6 +119,7 @@ def from_config(
         latent_dim=latent + _integer(text, "qk_rope_head_dim", default=0) if latent else None,
         unmodelled=None if unmodelled is None else _word(unmodelled),
         experts=_experts(text),
+        experts_per_token=_counted(text, _CHOSEN_EXPERTS),
         expert_share=expert_share,
         kv_cache_dtype=kv_cache.cached_as(quantization),
         caches=() if isinstance(caches, str) else caches,
@@ -222,7 +227,12 @@ def _mapping(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 def _experts(config: Mapping[str, Any]) -> int:
     """Return how many experts a layer has that a router chooses from; 0 for none."""
-    for name in _EXPERT_COUNTS:
+    return _counted(config, _EXPERT_COUNTS)
+
+
+def _counted(config: Mapping[str, Any], names: tuple[str, ...]) -> int:
+    """Return the number under the first of these names; 0 for none."""
+    for name in names:
         if config.get(name) is not None:
             value = config[name]
             count = value[0] if isinstance(value, list) and value else value  # of each modality; vLLM takes the first
