@@ -31,8 +31,9 @@ local function because(kind)
   return (found.reason or kind) .. ": " .. (found.message or "")
 end
 
--- What passes by itself: retries, what comes later, a namespace that goes, a replica that is being replaced.
-local passing = {Transient = true, Missing = true, NamespaceTerminating = true, NodeLost = true}
+-- What passes by itself: retries, what comes later, a namespace that goes, a replica that is being replaced; and what is
+-- started although it is not expected to fit, since spec.fit.policy says so.
+local passing = {Transient = true, Missing = true, NamespaceTerminating = true, NodeLost = true, WarnedOnly = true}
 
 -- What waiting will not mend comes first, even while the replicas of before still serve.
 for _, kind in ipairs({"Planned", "ModelAvailable", "Reconciled"}) do

@@ -13,8 +13,8 @@ TABLE = [[cell.strip() for cell in line.split("|")[1:-1]] for line in TEXT.split
 
 def conditions() -> Iterator[tuple[str, str]]:
     """Type and reason of every Condition that the code makes with both written out."""
-    tree = ast.parse((SOURCE / "planning/conditions.py").read_text("utf-8"))
-    for node in ast.walk(tree):
+    trees = [ast.parse((SOURCE / f"planning/{name}.py").read_text("utf-8")) for name in ("conditions", "planned")]
+    for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Condition":
             kind, _, reason = node.args[:3]
             if isinstance(kind, ast.Constant) and isinstance(reason, ast.Constant):

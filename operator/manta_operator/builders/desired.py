@@ -54,10 +54,11 @@ def desire(
         deployment: What is asked for.
         facts: What the checkpoint says; None if it cannot be seen.
         observed: What there is.
-        previous: Stands in where there are no facts.
+        previous: What was decided before from the same spec: it stands where there are no facts, and where it serves.
         circumstances: What an earlier call `wants` to know.
     """
-    decided = search.decide(deployment.spec, facts, previous)
+    serving = bool(observed.ready_groups()) or (previous is not None and previous.measured)
+    decided = search.decide(deployment.spec, facts, previous, serving=serving)
     misshapen = pod_template.problems(deployment.spec.pod_template)
     if not isinstance(decided, search.Choice):
         return (*decided, *misshapen)

@@ -5,7 +5,7 @@ here decides anything.
 """
 
 from collections import Counter as Tally
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -29,7 +29,15 @@ _requests = Counter(
 _deployments = Gauge("manta_deployments", "LLMDeployments by their condition Ready", ["ready"], registry=REGISTRY)
 _leading = Gauge("manta_leader", "1 in the replica that holds the lease, 0 in a standby", registry=REGISTRY)
 _forbidden = Gauge("manta_watches_forbidden", "Watches that the API server does not allow", registry=REGISTRY)
+_fitting = Gauge(
+    "manta_deployments_fit", "LLMDeployments by whether they are predicted to fit", ["fits"], registry=REGISTRY
+)
+_fit_errors = Histogram(
+    "manta_fit_error_ratio", "What engines measured, relative to what was predicted: 0.1 is 10 % more", ["quantity"],
+    buckets=(-0.5, -0.2, -0.1, -0.05, -0.02, -0.005, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5), registry=REGISTRY,
+)  # fmt: skip
 _judged: dict[Hashable, Judgement] = {}
+_fits: dict[Hashable, str] = {}
 
 
 def passed(seconds: float, failure: str | None = None) -> None:
@@ -55,9 +63,22 @@ def judged(key: Hashable, ready: Judgement) -> None:
     _tally()
 
 
+def predicted(key: Hashable, fits: str) -> None:
+    """Remember whether the LLMDeployment `key` is predicted to fit, as its status says it now."""
+    _fits[key] = fits
+    _tally()
+
+
+def measured(errors: Mapping[str, float]) -> None:
+    """Count how far off a prediction was, by quantity (weights, kv_cache, tokens), when an engine has reported."""
+    for quantity, error in errors.items():
+        _fit_errors.labels(quantity=quantity).observe(error)
+
+
 def forgotten(key: Hashable) -> None:
     """Drop an LLMDeployment that is gone."""
     _judged.pop(key, None)
+    _fits.pop(key, None)
     _tally()
 
 
@@ -77,6 +98,7 @@ def exposition() -> bytes:
 
 
 def _tally() -> None:
-    counts = Tally(_judged.values())
+    counts, verdicts = Tally(_judged.values()), Tally(_fits.values())
     for state in ("True", "False", "Unknown"):
         _deployments.labels(ready=state).set(counts[state])
+        _fitting.labels(fits=state).set(verdicts[state])

@@ -259,6 +259,7 @@ class Reconciler:
             model_error=done.model_error,
             integrations=tuple(done.integrations),
             router=router_workload(deployment),
+            policy=deployment.spec.fit.policy,
             engines=report(deployment.spec, done.observed, told(memory.engines), planned.plan if planned else None),
             adapters=standings(
                 deployment.spec, done.observed, memory.adapters, planned.plan.revision if planned else ""

@@ -15,6 +15,7 @@ from manta_operator.controller.errors import ClusterError, Conflict, Missing, Tr
 from manta_operator.controller.probes import progress
 from manta_operator.planning.conditions import Condition, merge
 from manta_operator.planning.events import Event, events
+from manta_operator.planning.fit_errors import errors
 
 Object = dict[str, Any]
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class Statuses:
         """Write a status that differs from the present one; return False if the object is gone. Raises ClusterError."""
         before = entry.status()
         metrics.judged(entry.key, _ready(after))
+        metrics.predicted(entry.key, (after.get("fit") or {}).get("fits", "Unknown"))
         if after == before:
             return True
         namespace, name = entry.key
@@ -51,6 +53,8 @@ class Statuses:
         if version_of(answer) not in (entry.memory.version, version_of(entry.body)):  # else no event will come
             progress.wrote(names.KIND)
         entry.memory.status, entry.memory.version = answer.get("status") or {}, version_of(answer)
+        if (after.get("fit") or {}).get("actual") != (before.get("fit") or {}).get("actual"):
+            metrics.measured(errors(after.get("fit") or {}))
         for event in events(before, after, time.time()):
             await self._publish(entry, event)
         return True

@@ -27,3 +27,5 @@ class Choice:
     """What would do better, in a sentence."""
     rejected: tuple[Rejected, ...] = ()
     """What was tried before, smallest first."""
+    measured: bool = False
+    """Remembered: an engine of this choice has reported what it holds, so it fits whatever is predicted now."""

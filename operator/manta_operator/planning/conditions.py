@@ -26,6 +26,7 @@ from manta_operator.planning.health import FAILING_RESTARTS
 from manta_operator.planning.integrations import INFERENCE_POOL
 from manta_operator.planning.last_words import cannot_fetch, too_old
 from manta_operator.planning.observe import Observed
+from manta_operator.planning.planned import GOES_ON, planned
 from manta_operator.planning.problems import Failure
 from manta_operator.planning.situation import Condition, Situation
 
@@ -48,14 +49,6 @@ def conditions(situation: Situation) -> tuple[Condition, ...]:
     """Judge the situation, one condition a check, in the order they are read by people."""
     judged = [condition for check in _CHECKS if (condition := check(situation)) is not None]
     return (*judged, _ready(situation, judged))
-
-
-def _planned(situation: Situation) -> Condition:
-    if situation.problems:
-        return Condition("Planned", "False", "InvalidSpec", "; ".join(map(str, situation.problems)))
-    if situation.plan is None:
-        return Condition("Planned", "Unknown", "NotPlannedYet", "no plan has been made yet")
-    return Condition("Planned", "True", "Planned", f"{situation.plan.shape}; {situation.plan.fit.message}")
 
 
 def _model_available(situation: Situation) -> Condition:
@@ -181,7 +174,7 @@ def _engine_as_planned(situation: Situation) -> Condition | None:
 
 
 _CHECKS: tuple[Callable[[Situation], Condition | None], ...] = (
-    _planned,
+    planned,
     _model_available,
     _reconciled,
     _progressing,
@@ -223,7 +216,7 @@ def _router_unready(situation: Situation) -> Condition | None:
 
 
 _BLOCKS_READY: tuple[tuple[str, Callable[[Condition], bool]], ...] = (
-    ("Planned", lambda condition: condition.status != "True"),
+    ("Planned", lambda condition: condition.status != "True" and condition.reason not in GOES_ON),
     ("ModelAvailable", lambda condition: condition.status == "False"),
     ("Reconciled", lambda condition: condition.status != "True"),
     ("Degraded", lambda condition: condition.status == "True"),

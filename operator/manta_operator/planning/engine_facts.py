@@ -14,6 +14,8 @@ from typing import Any, Literal
 from manta_operator.api.models import EngineSpec, LLMDeploymentSpec
 from manta_operator.api.printable import printable
 from manta_operator.planning.adapters import lora_of
+from manta_operator.planning.estimate import Estimate
+from manta_operator.planning.fit_errors import outside, tokens_short
 from manta_operator.planning.observed import Observed
 from manta_operator.planning.plan import Plan
 from manta_operator.planning.quantization import EXPERTS_ALONE, runs_as
@@ -23,8 +25,6 @@ _WORDS_LIMIT = 128
 _KERNELS = 16
 _LARGEST = 2**53
 """Of numbers: nobody has more, and JSON keeps them exact."""
-MUCH_FEWER = 0.5
-"""A KV cache below this part of what the fit foretold is worth a word: the overhead it counts with is a rough one."""
 _MOST_GIB = 2**20
 """Of memory: a number beyond it is none."""
 _SHOWN = 3
@@ -184,16 +184,25 @@ def verdict(plan: Plan, found: EngineReport) -> Verdict:
         more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
         told = "; ".join(differences[:_SHOWN])
         return ("False", "ReplicasDiffer", f"{told}{more}; one revision should be one engine: pin spec.engine.image")
-    foretold, tokens = (plan.fit.kv_cache_tokens or 0) // plan.shape.data, found.one.kv_cache_tokens  # of one data rank
-    # What guesses has a cache of its own, and adapters have their room: the fit counts neither.
-    counted = found.asked.speculative is None and not found.adapters
-    if counted and foretold and tokens is not None and tokens < MUCH_FEWER * foretold:
+    return _cache(plan, found) or ("True", "AsPlanned", summary(found.one))
+
+
+def _cache(plan: Plan, found: EngineReport) -> Verdict | None:
+    """Compare the KV cache with the prediction; an engine tells that of one data rank."""
+    tokens, one = found.one.kv_cache_tokens, plan.fit.tokens or plan.fit.kv_cache_tokens
+    # What guesses has a cache of its own, and adapters have their room.
+    if not one or tokens is None or found.asked.speculative is not None or found.adapters:
+        return None
+    tokens, said = tokens * plan.shape.data, round(one.value if isinstance(one, Estimate) else one)
+    off = outside(one, tokens)
+    if tokens_short(one, tokens):
         message = (
-            f"the KV cache holds {tokens} tokens, and {foretold} were foretold (status.fit): fewer requests run at a "
-            "time; something else has taken the memory, or the engine needs more than was counted"
+            f"the KV cache of a replica holds {tokens} tokens, and {said} were predicted (status.fit): fewer requests "
+            "run at a time; something else has taken the memory, or the engine needs more than was counted"
         )
         return ("False", "CacheSmaller", message)
-    return ("True", "AsPlanned", summary(found.one))
+    note = f"; {tokens} tokens of KV cache are {off:+.0%} of the {said} predicted, outside its error bar" if off else ""
+    return ("True", "AsPlanned", summary(found.one) + note)
 
 
 def summary(facts: EngineFacts) -> str:

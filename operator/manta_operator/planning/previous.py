@@ -60,17 +60,13 @@ def recall(spec: LLMDeploymentSpec, status: Mapping[str, Any]) -> Choice | None:
     return Choice(
         Shape(shape.tensor, shape.pipeline, shape.per_pod, shape.executor, shape.data or 1, shape.expert or False),
         recalled(fit, shape.memory_per_pod),
+        measured=fit.actual is not None,
     )
 
 
 def same_spec(spec: LLMDeploymentSpec, status: Mapping[str, Any]) -> bool:
     """Whether the status tells of a choice that was made from the same fields of the spec."""
     return bool((status.get("shape") or {}).get("specHash") == _spec_hash(spec))
-
-
-def measured(spec: LLMDeploymentSpec, status: Mapping[str, Any]) -> bool:
-    """Whether an engine of that choice has reported what it holds: it fits, whatever is predicted now."""
-    return same_spec(spec, status) and bool((status.get("fit") or {}).get("actual"))
 
 
 def _spec_hash(spec: LLMDeploymentSpec) -> str:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+DOES_NOT_FIT = "DoesNotFit"
+"""The reason of a problem with a spec that is right, but for a model that does not fit."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -10,6 +13,8 @@ class Problem:
     path: str
     message: str
     remedy: str
+    reason: str = "InvalidSpec"
+    """One CamelCase word: InvalidSpec or DoesNotFit."""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}; {self.remedy}"

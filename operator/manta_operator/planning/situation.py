@@ -30,6 +30,7 @@ class Situation:
         model_error: Why it cannot make sense of the checkpoint.
         integrations: The objects of optional kinds that are asked for, and what became of them.
         adapters: How each adapter that is wanted is on each replica.
+        policy: What becomes of a spec that does not fit.
         engines: What those of the newest revision say that they chose; None while none has said anything.
     """
 
@@ -46,6 +47,7 @@ class Situation:
     adapters: tuple[Standing, ...] = ()
     router: str = ""
     engines: EngineReport | None = None
+    policy: Literal["enforce", "warn"] = "enforce"
 
 
 @dataclass(frozen=True)

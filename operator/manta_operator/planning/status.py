@@ -6,7 +6,7 @@ from typing import Any
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
 from manta_operator.planning.adapters import adapters_status
-from manta_operator.planning.conditions import MESSAGE_LIMIT, Condition, Situation, conditions, merge
+from manta_operator.planning.conditions import Condition, Situation, conditions, merge
 from manta_operator.planning.ends import ends
 from manta_operator.planning.engine_facts import engine_status
 from manta_operator.planning.fit_status import beside, fit_status, measured

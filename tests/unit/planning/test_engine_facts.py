@@ -15,6 +15,9 @@ from manta_operator.planning.plan import Plan
 from manta_operator.planning.shape import Shape
 
 ANSWER = {
+    "modelGiB": 14.99,
+    "kvCacheGiB": 54.21,
+    "graphsGiB": 0.61,
     "modelRevision": None,
     "version": "0.32.0",
     "maxModelLen": 1024,
@@ -28,7 +31,8 @@ ANSWER = {
     "speculative": "none",
     "speculativeTokens": None,
 }
-SAID = EngineFacts("0.32.0", "CPU_ATTN", None, "none", (), None, "auto", 65536, 1024, 64.0, "none", None)
+SAID = EngineFacts("0.32.0", "CPU_ATTN", None, "none", (), None, "auto", 65536, 1024, 64.0, "none", None,
+                   round(14.99 * 2**30), round(54.21 * 2**30), round(0.61 * 2**30))  # fmt: skip
 
 
 def group(index: int, revision: str = "new") -> ObservedGroup:
@@ -132,12 +136,14 @@ NGRAM = replace(SAID, speculative="ngram", speculative_tokens=3)
          "Unknown QuantizationUnclear", ""),
         ("does not guess", SAID, {"speculative": {"method": "ngram", "tokens": 3}}, "False OtherSpeculation", ""),
         ("shorter", SAID, {"maxModelLen": 2048}, "False OtherLength", "maxModelLen 2048 was asked for"),
-        ("half the cache", replace(SAID, kv_cache_tokens=32767), {}, "False CacheSmaller", "65536 were foretold"),
+        ("half the cache", replace(SAID, kv_cache_tokens=32767), {}, "False CacheSmaller", "65536 were predicted"),
+        ("a quarter more", replace(SAID, kv_cache_tokens=81921), {}, "True AsPlanned",
+         "+25% of the 65536 predicted, outside its error bar"),
         ("a draft takes the half", replace(NGRAM, kv_cache_tokens=9), {"speculative": {"method": "ngram", "tokens": 3}},
          "True AsPlanned", ""),
         ("room for adapters takes the half", replace(SAID, kv_cache_tokens=9), {"lora": {"maxRank": 512}},
          "True AsPlanned", ""),
-        ("a little less", replace(SAID, kv_cache_tokens=32768), {}, "True AsPlanned", ""),
+        ("a little less", replace(SAID, kv_cache_tokens=52430), {}, "True AsPlanned", "KV cache 52430 tokens"),
         ("it said little", EngineFacts(version="0.33.0"), {"attentionBackend": "CPU_ATTN"}, "True AsPlanned", ""),
     ],
 )  # fmt: skip
