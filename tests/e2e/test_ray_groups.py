@@ -1,7 +1,8 @@
-"""Two groups of real Ray nodes on one address: what they bind is free, what they join is their own."""
+"""Groups of real Ray nodes: what they bind is free, what they join is their own, and nobody goes before them."""
 
 import asyncio
 import json
+import os
 import secrets
 import sys
 import tempfile
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -24,6 +26,11 @@ NODES = """
 import json, ray
 ray.init(logging_level="error", log_to_driver=False)
 print(json.dumps([[node["NodeID"], node["Resources"].get("GPU"), node["Alive"]] for node in ray.nodes()]))
+"""
+NICENESS = """
+import json, os, ray
+ray.init(logging_level="error", log_to_driver=False)
+print(json.dumps(ray.get(ray.remote(num_cpus=0)(lambda: os.getpriority(os.PRIO_PROCESS, 0)).remote())))
 """
 BASE = EngineSettings(
     rank=0,
@@ -61,14 +68,14 @@ async def group(per_pod: int) -> AsyncIterator[tuple[str, str, list[int]]]:
         yield address, token, processes
 
 
-async def nodes(address: str, token: str) -> tuple[int, list[list[object]], str]:
-    """Ask a cluster for its nodes, as a driver with this token; returns exit code, nodes and the last words."""
+async def drive(script: str, address: str, token: str) -> tuple[int, Any, str]:
+    """Run a driver with this token; returns its exit code, what it printed (JSON) and the last words."""
     environment = engine_environment(replace(BASE, scratch=Path(tempfile.gettempdir())), PLAIN, address, token)
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", NODES, env=environment, stdout=-1, stderr=-1)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, env=environment, stdout=-1, stderr=-1)
     async with asyncio.timeout(120):
         output, errors = await process.communicate()
     lines = output.decode().splitlines()
-    return process.returncode or 0, json.loads(lines[-1]) if lines and not process.returncode else [], errors.decode()
+    return process.returncode or 0, json.loads(lines[-1]) if lines and not process.returncode else None, errors.decode()
 
 
 def ports(processes: list[int]) -> set[int]:
@@ -86,9 +93,17 @@ async def test_two_groups_on_one_address_do_not_meet():
         assert one != two
         assert not ports(ours) & ports(theirs)
         for address, right, devices in ((one, token, 1.0), (two, another, 3.0)):
-            code, found, words = await nodes(address, right)
+            code, found, words = await drive(NODES, address, right)
             assert code == 0, words
             assert [(count, alive) for _, count, alive in found] == [(devices, True)] * 2, "its own two nodes alone"
-        code, _, words = await nodes(two, token)
+        code, _, words = await drive(NODES, two, token)
         assert code != 0, "a token of another group lets nobody in"
         assert "token" in words.lower() or "unauthenticated" in words.lower(), words[-2000:]
+
+
+@pytest.mark.timeout(600)
+async def test_the_engine_is_not_stepped_back_behind_everything_else():
+    async with group(1) as (address, token, _):
+        code, niceness, words = await drive(NICENESS, address, token)
+    assert code == 0, words
+    assert niceness == os.getpriority(os.PRIO_PROCESS, 0), "Ray's own default is 15"

@@ -111,6 +111,8 @@ def engine_environment(
         # Idle workers cost 60 MB each and are never used; memory is the kernel's business, per container.
         defaults |= {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
         defaults["RAY_memory_monitor_refresh_ms"] = "0"
+        # Ray steps its workers back behind everything else of the machine (nice 15); here they are the engine.
+        defaults["RAY_worker_niceness"] = "0"
     result = {**defaults, **environ, "VLLM_HOST_IP": settings.pod_ip}
     result.pop(GROUP_TOKEN, None)
     if settings.executor == "ray":

@@ -127,6 +127,7 @@ def test_the_environment_follows_executor_and_accelerator():
     assert ray["RAY_ADDRESS"] == "127.1.1.2:6000"
     assert ray["RAY_AUTH_TOKEN"] == "t0ken"
     assert ray["MANTA_CPU_RAY"] == "1"
+    assert ray["RAY_worker_niceness"] == "0"
     assert "VLLM_TARGET_DEVICE" not in ray
     assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in ray
 
