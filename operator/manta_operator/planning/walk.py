@@ -15,7 +15,7 @@ from manta_operator.facts.accelerators import Accelerator
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.choice import Choice, Rejected
 from manta_operator.planning.fit import Fit, judge
-from manta_operator.planning.problems import Problem
+from manta_operator.planning.problems import DOES_NOT_FIT, Problem
 from manta_operator.planning.shape import Shape, candidates
 from manta_operator.planning.shape_problems import advice, problems
 
@@ -67,7 +67,7 @@ def walk(
     if aside is not None:
         return aside
     if last is not None:
-        return Failed(Problem("spec", _misfit(spec, last, len(tried)), _REMEDY), tuple(tried), best)
+        return Failed(Problem("spec", _misfit(spec, last, len(tried)), _REMEDY, DOES_NOT_FIT), tuple(tried), best)
     if problem is None:
         problem = Problem("spec.parallelism", "there is no shape to try", "name spec.parallelism.tensor")
     return Failed(problem, tuple(tried))
