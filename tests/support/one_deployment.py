@@ -13,6 +13,8 @@ from manta_operator.api.crd import custom_resource_definition
 from manta_operator.box.apiserver.server import ApiServer
 from manta_operator.controller.deployments import Deployments
 from manta_operator.controller.errors import Conflict, Missing
+from manta_operator.controller.facts_reader import FactsReader
+from manta_operator.controller.facts_sources import Sources
 from manta_operator.controller.kinds import CHILD_KINDS, OPTIONAL
 from manta_operator.controller.reconcile import Reconciler
 from manta_operator.controller.rhythm import Rhythm
@@ -113,7 +115,7 @@ class OneDeployment:
         self.woken = []
         self.store = Store(self.woken.append, (None,))
         self.deployments = Deployments()
-        self.reconciler = Reconciler(self.client, self.store, facts, Rhythm(resync_seconds))
+        self.reconciler = Reconciler(self.client, self.store, Sources(FactsReader(facts)), Rhythm(resync_seconds))
         metadata = {"name": "demo", "namespace": "default"}
         body = {"apiVersion": "manta.dev/v1alpha1", "kind": "LLMDeployment", "metadata": metadata, "spec": SPEC}
         self.cluster.create(body)

@@ -15,6 +15,8 @@ from manta_operator.api.crd import custom_resource_definition
 from manta_operator.box.apiserver.server import ApiServer
 from manta_operator.controller.client import KubeClient
 from manta_operator.controller.deployments import Deployments
+from manta_operator.controller.facts_reader import FactsReader
+from manta_operator.controller.facts_sources import Sources
 from manta_operator.controller.kinds import CHILD_KINDS
 from manta_operator.controller.loop import Loop
 from manta_operator.controller.reconcile import Reconciler
@@ -62,7 +64,7 @@ async def operating(**spec):
         client = KubeClient(session, f"http://127.0.0.1:{server.port}")
         deployments = Deployments()
         store, rhythm = Store(deployments.wake, (None,)), Rhythm(600.0)
-        loop = Loop(Reconciler(client, store, lambda _: None, rhythm), store, rhythm)
+        loop = Loop(Reconciler(client, store, Sources(FactsReader(lambda _: None)), rhythm), store, rhythm)
         metadata = {"name": "demo", "namespace": "default"}
         body = {"apiVersion": "manta.dev/v1alpha1", "kind": "LLMDeployment", "metadata": metadata, "spec": SPEC | spec}
         entry = deployments.see(server.cluster.create(body))

@@ -5,6 +5,7 @@
 The controller applies what comes out; `manta plan` and `manta render` print it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from manta_operator.api.models import LLMDeployment, LLMDeploymentSpec
 from manta_operator.builders import access, adapters, engine_groups, integrations, pod_template, protection
 from manta_operator.builders.engine_pod import engine_template, template_hash
 from manta_operator.builders.routing import changing, routing
+from manta_operator.facts.accelerators import Accelerator
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning import engine_checks, fit, search
 from manta_operator.planning.adapters import lora_of
@@ -47,6 +49,9 @@ def desire(
     observed: Observed,
     previous: search.Choice | None = None,
     circumstances: Circumstances = NOTHING_ELSE,
+    *,
+    unseen: str = "",
+    extra: Mapping[str, Accelerator] | None = None,
 ) -> Desired | tuple[Problem, ...]:
     """Return what should exist, or why it cannot.
 
@@ -56,15 +61,19 @@ def desire(
         observed: What there is.
         previous: What was decided before from the same spec: it stands where there are no facts, and where it serves.
         circumstances: What an earlier call `wants` to know.
+        unseen: Why there are no facts, where somebody could say it.
+        extra: Accelerators of a user's own, by type.
     """
     serving = bool(observed.ready_groups()) or (previous is not None and previous.measured)
-    decided = search.decide(deployment.spec, facts, previous, serving=serving)
+    decided = search.decide(deployment.spec, facts, previous, serving=serving, extra=extra)
     misshapen = pod_template.problems(deployment.spec.pod_template)
     if not isinstance(decided, search.Choice):
         return (*decided, *misshapen)
     if misshapen:
         return misshapen
-    accelerator = fit.accelerator_of(deployment.spec)
+    accelerator = fit.accelerator_of(deployment.spec, extra)
+    if facts is None:
+        decided = _explained(decided, deployment.spec, accelerator, unseen)
     template = engine_template(deployment, decided, accelerator)
     spec = deployment.spec
     decision = plan(
@@ -81,6 +90,15 @@ def desire(
     change = changing(deployment, observed)
     objects = tuple(_objects(deployment, decision, template, change, observed.operator_namespace))
     return Desired(decision, objects, template, keep=change.keep, again_in=change.again_in)
+
+
+def _explained(choice: search.Choice, spec: LLMDeploymentSpec, accelerator: Accelerator, why: str) -> search.Choice:
+    """Say why nothing is known now, where nothing was known before either."""
+    if choice.fit.fits != "Unknown" or choice.fit.weights_per_rank is not None:
+        return choice
+    message = fit.judge(spec, choice.shape, accelerator, None).message
+    said = replace(choice.fit, message=f"{message}; {why}" if why else message)
+    return replace(choice, fit=said)
 
 
 def _deadlines(spec: LLMDeploymentSpec) -> Deadlines:

@@ -71,6 +71,10 @@ class FactsReader:
             return self._known[uri][1]
         return await self.read(uri)
 
+    def known(self, uri: str) -> Facts:
+        """Return what was read last, without a look: nothing, if nobody has looked yet."""
+        return self._known[uri][1] if uri in self._known and uri not in self._hung else UNSEEN
+
     async def _look(self, uri: str) -> Facts:
         try:
             found = (await _in_thread(self._read, uri), "")

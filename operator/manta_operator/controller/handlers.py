@@ -20,6 +20,7 @@ from manta_operator.controller.client import KubeClient
 from manta_operator.controller.credentials import Credentials
 from manta_operator.controller.deletion import FINALIZER, Farewell
 from manta_operator.controller.deployments import Deployments, shared
+from manta_operator.controller.facts_sources import sourcing
 from manta_operator.controller.kinds import CHILD_KINDS
 from manta_operator.controller.kopf_session import FirstAttempts, patiently
 from manta_operator.controller.loop import STOP_SECONDS, Loop
@@ -29,7 +30,6 @@ from manta_operator.controller.rhythm import Rhythm
 from manta_operator.controller.settings import Settings
 from manta_operator.controller.store import Store
 from manta_operator.controller.watcher import Outage, Watcher
-from manta_operator.facts.locate import locator
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,8 @@ def _starting(registry: kopf.OperatorRegistry, ours: Settings, deployments: Depl
         client = KubeClient(session, credentials.server)
         store = Store(deployments.wake, places)
         rhythm = Rhythm(ours.resync_seconds)
-        reconciler = Reconciler(client, store, locator(ours.host_paths), rhythm, ours.namespace)
+        sources = await stack.enter_async_context(sourcing(client, ours, deployments))
+        reconciler = Reconciler(client, store, sources, rhythm, ours.namespace)
         stack.push_async_callback(reconciler.close)
         parts.append(_Parts(Loop(reconciler, store, rhythm), Farewell(client, store)))
         outage = Outage()

@@ -36,6 +36,11 @@ _fit_errors = Histogram(
     "manta_fit_error_ratio", "What engines measured, relative to what was predicted: 0.1 is 10 % more", ["quantity"],
     buckets=(-0.5, -0.2, -0.1, -0.05, -0.02, -0.005, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5), registry=REGISTRY,
 )  # fmt: skip
+_catalog = Gauge(
+    "manta_catalog_entries", "Entries of the user's catalog that are in force", ["kind"], registry=REGISTRY
+)
+_wrong = Gauge("manta_catalog_problems", "Entries of the user's catalog that are not in force", registry=REGISTRY)
+_hub_reads = Counter("manta_hub_reads", "Reads of a model's facts from a hub", ["result"], registry=REGISTRY)
 _judged: dict[Hashable, Judgement] = {}
 _fits: dict[Hashable, str] = {}
 
@@ -90,6 +95,18 @@ def leads(holds: bool) -> None:
 def watches_forbidden(count: int) -> None:
     """Say how many watches the API server refuses."""
     _forbidden.set(count)
+
+
+def catalog(models: int, accelerators: int, problems: int) -> None:
+    """Say how many entries of the user's catalog are in force, and how many cannot be."""
+    _catalog.labels(kind="model").set(models)
+    _catalog.labels(kind="accelerator").set(accelerators)
+    _wrong.set(problems)
+
+
+def hub_read(result: Literal["read", "refused", "away"]) -> None:
+    """Count a read of a model's facts from a hub."""
+    _hub_reads.labels(result=result).inc()
 
 
 def exposition() -> bytes:

@@ -7,8 +7,8 @@ raises for what the API server says about children: it becomes a condition, and 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pydantic
@@ -23,7 +23,7 @@ from manta_operator.controller.deployments import Entry, Memory
 from manta_operator.controller.effects import Effects
 from manta_operator.controller.engine_facts import told
 from manta_operator.controller.errors import ClusterError, Missing, Terminating
-from manta_operator.controller.facts_reader import FactsReader
+from manta_operator.controller.facts_sources import Sources
 from manta_operator.controller.inquiries import Inquiries
 from manta_operator.controller.kinds import LEADING, OBSERVED, OPTIONAL
 from manta_operator.controller.observing import Observer
@@ -33,12 +33,12 @@ from manta_operator.controller.store import Store
 from manta_operator.controller.surroundings import NotYet, Surroundings, loads
 from manta_operator.controller.tokens import Tokens, reported_missing
 from manta_operator.controller.told import complain, tell
-from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.adapters import standings
 from manta_operator.planning.conditions import Situation
 from manta_operator.planning.engine_facts import report
 from manta_operator.planning.fetching import with_fetches
 from manta_operator.planning.integrations import HTTP_ROUTE, OPTIONAL_KINDS, Integration, absent, unresolved
+from manta_operator.planning.known import Known, asked_of
 from manta_operator.planning.observe import Observed
 from manta_operator.planning.plan import Circumstances
 from manta_operator.planning.previous import recall
@@ -100,12 +100,12 @@ class Reconciler:
         self,
         client: KubeClient,
         store: Store,
-        facts: Callable[[str], ModelFacts | None],
+        sources: Sources,
         rhythm: Rhythm,
         namespace: str = names.OPERATOR_NAMESPACE,
     ) -> None:
         self._client, self._store, self._rhythm = client, store, rhythm
-        self._facts = FactsReader(facts)
+        self._sources = sources
         self._surroundings = Surroundings(client)
         self._observer = Observer(store, self._surroundings, namespace)
         self._applier = Applier(client, store)
@@ -115,12 +115,11 @@ class Reconciler:
         self.statuses = Statuses(client)
 
     async def prepare(self, entry: Entry) -> None:
-        """Read the checkpoint, and ask the pods what only they know; before the pass, which others wait for."""
+        """Gather the facts, and ask the pods what only they know; before the pass, which others wait for."""
         try:
-            uri = entry.body["spec"]["model"]["uri"]
-            await self._facts.read(uri)
+            await self._sources.read(asked_of(entry.body), entry.key)
         except Exception:  # noqa: BLE001 - the pass meets it again, and tells of it
-            log.debug("%s/%s: its checkpoint cannot be read ahead", *entry.key)
+            log.debug("%s/%s: its facts cannot be gathered ahead", *entry.key)
         await self._inquiries.ask(entry)
 
     async def attend(self, entry: Entry) -> None:
@@ -147,10 +146,10 @@ class Reconciler:
         if self._bereft(entry) and not await self._alive(entry):
             return GONE
         before = entry.status()
-        facts, trouble = await self._facts.last(deployment.spec.model.uri)
+        known = await self._sources.last(asked_of(entry.body), entry.key)
         for _ in range(ROUNDS):
             try:
-                done = await self._round(deployment, before, entry.memory, facts, trouble)
+                done = await self._round(deployment, before, entry.memory, known)
             except NotYet as wait:
                 return Outcome(until=wait.gathered)
             _gather(entry.memory, done)
@@ -174,22 +173,20 @@ class Reconciler:
         entry.memory.applied.objects = {name: kept[name] for name in kept if name in children}
         return True
 
-    async def _round(
-        self, deployment: LLMDeployment, before: Object, memory: Memory, facts: ModelFacts | None, trouble: str
-    ) -> _Round:
+    async def _round(self, deployment: LLMDeployment, before: Object, memory: Memory, known: Known) -> _Round:
         observed, moment = self._observer.look(deployment), None
-        if trouble:
-            problem = Problem("spec.model.uri", trouble, "repair the checkpoint or name another one")
-            return _Round(observed, (problem,), trouble, model_read=False)
+        if known.trouble:
+            problem = Problem("spec.model.uri", known.trouble, "repair the checkpoint or name another one")
+            return _Round(observed, (problem,), known.trouble, model_read=False)
+        decide = partial(desire, deployment, known.facts, unseen=known.why, extra=known.accelerators)
         previous = recall(deployment.spec, before)
-        desired = desire(deployment, facts, observed, previous)
+        desired = decide(observed, previous)
         if isinstance(desired, Desired) and observed.suspects:
             observed, moment = self._observer.look_closer(deployment, observed, desired.template)
-            desired = desire(deployment, facts, observed, previous)
+            desired = decide(observed, previous)
         if isinstance(desired, Desired) and desired.plan.wants:
-            known = await self._ask(deployment, desired)
-            desired = desire(deployment, facts, observed, previous, known)
-        done = _Round(observed, desired, None, facts is not None, look_again=moment)
+            desired = decide(observed, previous, await self._ask(deployment, desired))
+        done = _Round(observed, desired, None, known.read, look_again=moment)
         if isinstance(desired, Desired):
             await self._bring_about(deployment, desired, memory, done)
         return done

@@ -15,7 +15,9 @@ class Settings:
     `namespaces` empty means all of them; `resync_seconds` is the longest time between two passes over an object;
     `host_paths` says where this process sees folders of the nodes, so that the fit can read `file://` checkpoints;
     `namespace` is the operator's own: routers let it in from there; `lease` is what it must hold before it acts, None
-    if it is the only one; `health` is the address and port of the probes and the metrics, None for no server.
+    if it is the only one; `health` is the address and port of the probes and the metrics, None for no server;
+    `catalog` names a user's catalog, a ConfigMap in the operator's namespace, empty for none; `hubs` are those that may
+    be asked for what models are, with tokens from Secrets of the deployments if `reads_secrets`.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -24,3 +26,6 @@ class Settings:
     namespace: str = names.OPERATOR_NAMESPACE
     lease: Terms | None = None
     health: tuple[str, int] | None = None
+    catalog: str = ""
+    hubs: tuple[str, ...] = ()
+    reads_secrets: bool = False
