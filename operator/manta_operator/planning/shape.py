@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from manta_operator.api.models import LLMDeploymentSpec
-from manta_operator.facts.anatomy import Weight
 from manta_operator.facts.models import ModelFacts
+from manta_operator.planning.shape_weights import splits_evenly
 
 Executor = Literal["uni", "mp", "ray"]
 
@@ -21,10 +21,6 @@ DEVICES_PER_NODE = 8
 """Accelerators of one node, when the spec does not say: what every HGX and OAM board carries."""
 MOST_STAGES = 16
 """Stages that are tried. A replica of more nodes is not chosen for anybody, who may ask for it."""
-_INPUTS_CUT = ("o_proj", "down_proj", "out_proj", "dense_4h_to_h")
-"""Weights whose inputs are cut over tensor ranks (vLLM's RowParallelLinear); of the others it is the outputs."""
-_VOCABULARY_STEP = 64
-"""Rows of a vocabulary are padded to a multiple of this before they are cut (vocab_parallel_embedding.py)."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +115,9 @@ def candidates(spec: LLMDeploymentSpec, facts: ModelFacts | None) -> tuple[Shape
 
 def _widths(node: int, facts: ModelFacts) -> list[int]:
     """Return the widths to try within a node of so many accelerators."""
-    return [width for width in range(1, node + 1) if width & (width - 1) == 0 or splits_evenly(width, facts)]
+    odd = (width for width in range(1, node + 1) if width & (width - 1))
+    even = [width for width in (1, 2, 4, 8, 16, 32, 64) if width <= node]
+    return sorted([*even, *(width for width in odd if splits_heads(width, facts) and splits_evenly(facts, width))])
 
 
 def _fills_a_pod(spec: LLMDeploymentSpec) -> int:
@@ -133,23 +131,3 @@ def splits_heads(tensor: int, facts: ModelFacts) -> bool:
         return False
     shared = facts.latent_dim is not None
     return shared or not facts.kv_heads or facts.kv_heads % tensor == 0 or tensor % facts.kv_heads == 0
-
-
-def splits_evenly(tensor: int, facts: ModelFacts) -> bool:
-    """Whether every weight is certain to be cut into `tensor` equal parts: asked of widths that are no powers of two.
-
-    vLLM refuses what does not divide (distributed/utils.py, divide). False, too, where the weights are not known.
-    """
-    if facts.anatomy is None or not splits_heads(tensor, facts):
-        return False
-    weights = [*facts.anatomy.outside, *(weight for layer in set(facts.anatomy.layers) for weight in layer)]
-    return all(_divides(tensor, weight) for weight in weights)
-
-
-def _divides(tensor: int, weight: Weight) -> bool:
-    if weight.split == "vocab":
-        return -(-weight.rows // _VOCABULARY_STEP) * _VOCABULARY_STEP % tensor == 0
-    if weight.split in ("tensor", "experts"):
-        inputs = any(weight.name.endswith(name) for name in _INPUTS_CUT)
-        return (weight.columns if inputs else weight.rows) % tensor == 0
-    return True

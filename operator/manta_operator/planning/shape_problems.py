@@ -8,6 +8,7 @@ from manta_operator.api.models import LLMDeploymentSpec
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.problems import Problem
 from manta_operator.planning.shape import Shape, splits_heads
+from manta_operator.planning.shape_weights import uncut
 
 
 def problems(spec: LLMDeploymentSpec, shape: Shape, facts: ModelFacts | None) -> tuple[Problem, ...]:
@@ -99,6 +100,9 @@ def _against_model(shape: Shape, facts: ModelFacts) -> list[Problem]:
                 f"use one of {_widths(facts)}",
             )
         )
+    elif said := uncut(facts, shape.tensor, 1 if shape.expert else shape.expert_ranks):
+        whole = " (or set spec.parallelism.expert: true, for whole experts)" if facts.experts else ""
+        found.append(Problem("spec.parallelism.tensor", said, f"use fewer tensor ranks{whole}"))
     if shape.pipeline > facts.layers:
         found.append(
             Problem(

@@ -1,0 +1,65 @@
+"""Can the weights of a model be cut into so many equal parts? Pure; a part of what makes a shape impossible.
+
+vLLM refuses an MLP that does not divide (distributed/utils.py, divide; fused_moe/config.py), and of weights in fp8 with
+a scale for each block a part that ends within a block (quantization/utils/fp8_utils.py, validate_fp8_block_shape).
+"""
+
+from collections.abc import Iterator
+
+from manta_operator.facts.anatomy import Weight
+from manta_operator.facts.models import ModelFacts
+
+_VOCABULARY_STEP = 64
+"""Rows of a vocabulary are padded to a multiple of this before they are cut (vocab_parallel_embedding.py)."""
+_MLP = "mlp."
+_BLOCKS_OF_BITS = 8
+
+
+def uncut(facts: ModelFacts, tensor: int, experts: int) -> str | None:
+    """Return why the MLPs cannot be cut, where that is certain; None where they can, or are not known.
+
+    Args:
+        facts: The model.
+        tensor: Ranks that share a weight.
+        experts: Ranks that share each expert; 1 where ranks hold whole ones.
+    """
+    for weight in _of_layers(facts):
+        ways = experts if weight.split == "experts" else tensor
+        if _MLP not in weight.name or weight.split not in ("tensor", "experts") or ways == 1 or weight.columns == 1:
+            continue
+        size = weight.columns if weight.inner else weight.rows
+        what = f"the {size} {'inputs' if weight.inner else 'outputs'} of {weight.name}"
+        if size % ways:
+            return f"{what} cannot be cut into {ways} equal parts"
+        block = _block(weight)
+        if block and size // ways % block:
+            return f"{what} make parts of {size // ways} for {ways} ranks, which end within a block of {block} (fp8)"
+    return None
+
+
+def splits_evenly(facts: ModelFacts, tensor: int) -> bool:
+    """Whether it is certain that every weight can be cut into `tensor` equal parts."""
+    if facts.anatomy is None or uncut(facts, tensor, tensor) is not None:
+        return False
+    return all(_divides(tensor, weight) for weight in (*facts.anatomy.outside, *_of_layers(facts)))
+
+
+def _of_layers(facts: ModelFacts) -> Iterator[Weight]:
+    """Yield the weights of the layers, those of equal layers once."""
+    for layer in dict.fromkeys(facts.anatomy.layers if facts.anatomy else ()):
+        yield from layer
+
+
+def _block(weight: Weight) -> int:
+    stored = weight.stored
+    if stored is None or stored.bits != _BLOCKS_OF_BITS or stored.rows <= 1 or stored.columns <= 1:
+        return 0
+    return stored.columns if weight.inner else stored.rows
+
+
+def _divides(tensor: int, weight: Weight) -> bool:
+    if weight.split == "vocab":
+        return -(-weight.rows // _VOCABULARY_STEP) * _VOCABULARY_STEP % tensor == 0
+    if weight.split in ("tensor", "experts"):
+        return (weight.columns if weight.inner else weight.rows) % tensor == 0
+    return True
