@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from manta_operator.api.printable import printable
-from manta_operator.facts import caches_read, context, kv_cache
+from manta_operator.facts import caches_read, context, kv_cache, steps
 from manta_operator.facts.anatomy import Anatomy
+from manta_operator.facts.anatomy_stored import anatomy_of
 from manta_operator.facts.caches import Cache
+from manta_operator.facts.steps import Step
 
 _BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0}
 _TENSOR_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
@@ -39,9 +41,10 @@ class ModelFacts:
     `quantization` is the checkpoint's quant_method, `rope_scaling` how the model scales its positions itself.
     `experts` are those of one layer that a router chooses from (0: none), `expert_share` what they are of the weights,
     `experts_per_token` how many compute a token (0: not known).
+    `anatomy` are its weights one by one, `uncounted` why they are not known from its configuration.
     `kv_cache_dtype` is what a quantized checkpoint wants its KV cache stored as; None: the type of the activations.
     `basis` is what they were read from: "checkpoint" (its tensors, too), "config.json" alone, or the "catalog".
-    `caches` says what each layer keeps of its tokens; empty where `unmodelled` says why it is not known.
+    `step` says how large the intermediate values of a step are. `caches` says what each layer keeps of its tokens; empty where `unmodelled` says why it is not known.
     """
 
     architecture: str
@@ -63,9 +66,11 @@ class ModelFacts:
     kv_cache_dtype: str | None = None
     default_positions: int | None = None
     anatomy: Anatomy | None = None
+    uncounted: str | None = None
     caches: tuple[Cache, ...] = ()
     basis: str = "config.json"
     experts_per_token: int = 0
+    step: Step = Step()
 
     @property
     def kv_bytes_per_token(self) -> float:
@@ -102,6 +107,7 @@ def from_config(
     quantization = _quantization(config)
     architectures = config.get("architectures")
     latent, scaling = _integer(text, "kv_lora_rank", default=0), context.own_scaling(text)
+    counted = anatomy_of(config, quantization) if weights_bytes is None else None
     return ModelFacts(
         architecture=_word(architectures[0] if isinstance(architectures, list) and architectures else "unknown"),
         layers=_integer(text, "num_hidden_layers"),
@@ -122,7 +128,10 @@ def from_config(
         experts_per_token=_counted(text, _CHOSEN_EXPERTS),
         expert_share=expert_share,
         kv_cache_dtype=kv_cache.cached_as(quantization),
+        anatomy=counted if isinstance(counted, Anatomy) else None,
+        uncounted=_word(counted) if isinstance(counted, str) else None,
         caches=() if isinstance(caches, str) else caches,
+        step=steps.read(config, text),
         basis="config.json" if weights_bytes is None else "checkpoint",
     )
 

@@ -1,12 +1,14 @@
-"""How many bytes the weights take once the engine has loaded them. Pure; the fit's first term.
+"""How many bytes the weights take on each rank once the engine has loaded them. Pure; the fit's first term.
 
-    quantized checkpoint      bytes of its files
-    otherwise                 parameters x bytes of the type they are loaded as:
-                              what quantizes while loading (fp8_per_tensor, ...), else dtype
+    rank = the fullest of the pipeline stages: its layers, what is outside of them, what the engine makes of them
+                                                                                        planning/weights_rank.py
+         + room for LoRA adapters + what guesses tokens                                 planning/weights_more.py
 
-auto takes float32 checkpoints down to 16 bits, as vLLM does. Methods that quantize while loading leave embeddings and
-norms as they are; here they are counted as quantized too, so the sum is a lower bound: good enough to refuse by
-(step 5 counts them apart). Where a method is not known, the answer is a sentence instead of a number.
+The weights are those of the checkpoint's headers where they are seen, else of the anatomy that its config.json
+describes (facts/anatomy_*.py). What is not quantized is loaded in the engine's dtype; auto takes float32 down to 16
+bits, as vLLM does. Where neither says enough, the answer is a sentence instead of a number.
+
+Where only the sum of the bytes is known:
 
     per rank = (weights - experts) / (tensor x pipeline)         every data rank has a copy of its own
              + experts / pipeline x share                        share: of one layer's experts, on the fullest rank
@@ -19,10 +21,14 @@ Data ranks share the experts in both cases: vLLM's FusedMoEParallelConfig splits
 
 import math
 
+from manta_operator.api.adapters import LoraSpec
 from manta_operator.api.models import EngineSpec
+from manta_operator.facts.anatomy_schemes import while_loading
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.estimate import Estimate
 from manta_operator.planning.shape import Shape
+from manta_operator.planning.weights_more import guessing, room_for_adapters
+from manta_operator.planning.weights_rank import Loading, per_stage
 
 DTYPE_BYTES = {"bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
 _LOADED_AS = {
@@ -34,12 +40,53 @@ _LOADED_AS = {
     "mxfp8": 1.0,
     "nvfp4_per_token": 0.5625,  # 4 bits, and one byte of scale for 16 of them
 }
+_SUMMED = 0.02
+"""How far the bytes of a rank may be off where only those of the whole checkpoint are known."""
 
 
-def on_rank(engine: EngineSpec, facts: ModelFacts, shape: Shape) -> Estimate | str:
-    """Return the bytes of weights on the fullest rank, or why they cannot be counted."""
-    loaded = loaded_bytes(engine, facts)
-    return loaded if isinstance(loaded, str) else Estimate.within(bytes_per_rank(loaded, shape, facts), 0.02)
+def on_rank(
+    engine: EngineSpec,
+    facts: ModelFacts,
+    shape: Shape,
+    *,
+    lora: LoraSpec | None = None,
+    draft: ModelFacts | None = None,
+) -> Estimate | str:
+    """Return the bytes of weights on the fullest rank, or why they cannot be counted.
+
+    `lora`: what is kept free for adapters where the engine's spec does not say it; `draft`: the model that guesses,
+    where its checkpoint is seen.
+    """
+    loading = _loading(engine, facts)
+    if isinstance(loading, str):
+        return loading
+    if facts.anatomy is None:
+        loaded = loaded_bytes(engine, facts)
+        if isinstance(loaded, str):
+            return facts.uncounted or loaded
+        return Estimate.within(bytes_per_rank(loaded, shape, facts), _SUMMED)
+    size = max(per_stage(facts.anatomy, loading, shape))
+    if kept := lora or engine.lora:
+        size += room_for_adapters(facts.anatomy, kept, loading, shape)
+    if engine.speculative is not None and engine.speculative.model is None and engine.speculative.method == "mtp":
+        size += guessing(facts.anatomy, loading, shape)
+    found = Estimate.within(float(math.ceil(size)), facts.anatomy.spread)
+    beside = on_rank(_unguessed(engine), draft, Shape(shape.tensor, 1, 1, "mp")) if draft is not None else None
+    return found + beside if isinstance(beside, Estimate) else beside or found
+
+
+def _unguessed(engine: EngineSpec) -> EngineSpec:
+    """Return how the engine loads its draft: as it is stored, and with nothing that guesses for it."""
+    return engine.model_copy(update={"speculative": None, "lora": None, "quantization": "auto"})
+
+
+def _loading(engine: EngineSpec, facts: ModelFacts) -> Loading | str:
+    asked, width = engine.quantization, activation_bytes(engine, facts)
+    if facts.quantization or asked in ("auto", "none"):
+        return Loading(width)
+    if (online := while_loading(asked)) is None:
+        return f"not modelled yet: quantization {asked} of a checkpoint that is not quantized"
+    return Loading(width, online)
 
 
 def loaded_bytes(engine: EngineSpec, facts: ModelFacts) -> int | str:

@@ -1,0 +1,141 @@
+"""Which matrices of a quantized checkpoint are stored how: its scheme, laid over the anatomy. Pure.
+
+A checkpoint leaves out modules by name (`model.layers.3.self_attn.q_proj`, `self_attn`), by glob (ModelOpt: `*mixer*`)
+or by expression (compressed-tensors: `re:.*mlp.gate$`), and families call the same module by other names. An entry
+without a number says the same of all layers of a kind; only those with one are looked at layer by layer.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from manta_operator.facts.anatomy import Anatomy, Stored, Weight
+from manta_operator.facts.anatomy_schemes import Scheme
+
+Layer = tuple[Weight, ...]
+
+_PREFIXES = ("model.", "model.language_model.", "language_model.model.", "backbone.")
+_ALIASES = (
+    ("mlp.shared_experts.", ("mlp.shared_expert.", "feed_forward.shared_expert.", "mixer.shared_experts.")),
+    ("mlp.experts.0.gate_proj", ("block_sparse_moe.experts.0.w1", "feed_forward.experts.gate_proj")),
+    ("mlp.experts.0.up_proj", ("block_sparse_moe.experts.0.w3", "mixer.experts.0.up_proj")),
+    ("mlp.experts.0.down_proj", ("block_sparse_moe.experts.0.w2", "mixer.experts.0.down_proj")),
+    ("mlp.fc", ("mixer.fc",)),
+    ("mlp.", ("feed_forward.", "mixer.")),
+    ("self_attn.", ("mixer.", "attn.", "attention.")),
+    ("mixer.", ("mamba.",)),
+    ("linear_attn.in_proj_qkv", ("linear_attn.in_proj_qkvz",)),
+    ("linear_attn.in_proj_z", ("linear_attn.in_proj_qkvz",)),
+    ("linear_attn.in_proj_a", ("linear_attn.in_proj_ba",)),
+    ("linear_attn.in_proj_b", ("linear_attn.in_proj_ba",)),
+)
+_USUALLY_KEPT = ("linear_attn.in_proj_a", "linear_attn.in_proj_b", "self_attn.b_proj", "self_attn.f_a_proj")
+"""Small projections of recurrent layers, which checkpoints that say nothing of it leave as they are."""
+_LATENT_4BIT = ("self_attn.q_a_proj", "self_attn.q_b_proj", "self_attn.kv_a_proj_with_mqa", "self_attn.kv_b_proj")
+_BYTE = 8
+
+
+def dressed(anatomy: Anatomy, scheme: Scheme) -> Anatomy:
+    """Return the anatomy with what every matrix is stored as."""
+    every = [*scheme.ignored, *(pattern for pattern, _ in scheme.groups)]
+    single = any(_numbered(pattern) for pattern in every)
+    dress = _Dress(scheme)
+    built: dict[tuple[int, int], Layer] = {}
+    equal: dict[Layer, Layer] = {}
+    layers = []
+    for index, layer in enumerate(anatomy.layers):
+        key = id(layer), index if single else 0
+        if key not in built:
+            made = tuple(dress.weight(weight, index, layer) for weight in layer)
+            built[key] = equal.setdefault(made, made)
+        layers.append(built[key])
+    outside = tuple(dress.alone(weight) for weight in anatomy.outside)
+    guesses = tuple(dress.weight(weight, len(anatomy.layers), anatomy.guesses) for weight in anatomy.guesses)
+    spread = anatomy.spread if scheme.listed else max(anatomy.spread, _UNLISTED)
+    return Anatomy(tuple(layers), outside, guesses, spread)
+
+
+_UNLISTED = 0.02
+"""How far the bytes may be off where a checkpoint does not list what it leaves as it is."""
+
+
+def _numbered(pattern: str) -> bool:
+    return bool(re.search(r"layers?[\\.]+(\d|\(|\[)", pattern))
+
+
+class _Dress:
+    """One scheme, with its entries sorted by how they are compared."""
+
+    def __init__(self, scheme: Scheme) -> None:
+        self._scheme = scheme
+        self._named = {entry for entry in scheme.ignored if not _is_pattern(entry)}
+        self._patterns = [_compiled(entry) for entry in scheme.ignored if _is_pattern(entry)]
+        self._groups = [(_compiled(entry), stored) for entry, stored in scheme.groups]
+
+    def weight(self, weight: Weight, index: int, layer: Layer) -> Weight:
+        """Return a weight of the layer `index` as it is stored."""
+        if not weight.linear:
+            return weight
+        names = list(_names(weight.name, index))
+        stored = self._of_kind(weight, layer)
+        for pattern, grouped in self._groups:
+            if any(pattern.match(name) for name in names):
+                stored = grouped
+        if stored is None or self._left_out(names):
+            return weight
+        return replace(weight, stored=stored)
+
+    def alone(self, weight: Weight) -> Weight:
+        """Return a weight outside of the layers: only what a group names is quantized there."""
+        if weight.name not in ("lm_head", "embed_tokens"):
+            return weight
+        found = [stored for pattern, stored in self._groups if pattern.match(weight.name)]
+        return replace(weight, stored=found[-1]) if found and not self._left_out([weight.name]) else weight
+
+    def _of_kind(self, weight: Weight, layer: Layer) -> Stored | None:
+        stored = self._scheme.experts if weight.split == "experts" else self._scheme.linear
+        if self._scheme.listed or stored is None:
+            return stored
+        if weight.name in _USUALLY_KEPT:
+            return None
+        latent = any(each.name == "self_attn.kv_b_proj" for each in layer)
+        attention = weight.name in _LATENT_4BIT or weight.name in ("self_attn.o_proj", "self_attn.indexer.wq_b")
+        return None if latent and attention and stored.bits < _BYTE else stored
+
+    def _left_out(self, names: list[str]) -> bool:
+        if any(part in self._named for name in names for part in _parts(name)):
+            return True
+        return any(pattern.match(name) for pattern in self._patterns for name in names)
+
+
+def _is_pattern(entry: str) -> bool:
+    return entry.startswith("re:") or "*" in entry
+
+
+def _compiled(entry: str) -> re.Pattern[str]:
+    """Return an entry as an expression that is compared from the start of a name."""
+    if entry.startswith("re:"):
+        try:
+            return re.compile(entry[3:])
+        except re.error:
+            return re.compile(r"(?!)")  # vLLM would refuse the checkpoint; here nothing matches
+    if "*" in entry:
+        return re.compile(re.escape(entry).replace(r"\*", ".*") + r"$")
+    return re.compile(rf"(.*\.)?{re.escape(entry)}(\..*)?$")
+
+
+def _names(name: str, index: int) -> Iterator[str]:
+    """Yield the names that a checkpoint may have for the module `name` of the layer `index`."""
+    others = {name}
+    for own, aliases in _ALIASES:
+        if name.startswith(own):
+            others.update(alias + name[len(own) :] for alias in aliases)
+    for prefix in _PREFIXES:
+        for other in sorted(others):
+            yield f"{prefix}layers.{index}.{other}"
+
+
+def _parts(name: str) -> Iterable[str]:
+    """Return every run of whole words of a dotted name."""
+    words = name.split(".")
+    return (".".join(words[start:end]) for start in range(len(words)) for end in range(start + 1, len(words) + 1))
