@@ -16,7 +16,7 @@ from manta_operator.facts import caches_read, context, kv_cache, steps
 from manta_operator.facts.anatomy import Anatomy
 from manta_operator.facts.anatomy_stored import anatomy_of
 from manta_operator.facts.caches import Cache
-from manta_operator.facts.steps import Step
+from manta_operator.facts.steps import NO_STEP, Step
 
 _BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0}
 _TENSOR_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
@@ -44,7 +44,8 @@ class ModelFacts:
     `anatomy` are its weights one by one, `uncounted` why they are not known from its configuration.
     `kv_cache_dtype` is what a quantized checkpoint wants its KV cache stored as; None: the type of the activations.
     `basis` is what they were read from: "checkpoint" (its tensors, too), "config.json" alone, or the "catalog".
-    `step` says how large the intermediate values of a step are. `caches` says what each layer keeps of its tokens; empty where `unmodelled` says why it is not known.
+    `step` says how large the intermediate values of a step are. `caches` says what each layer keeps of its tokens;
+    empty where `unmodelled` says why it is not known.
     """
 
     architecture: str
@@ -70,7 +71,7 @@ class ModelFacts:
     caches: tuple[Cache, ...] = ()
     basis: str = "config.json"
     experts_per_token: int = 0
-    step: Step = Step()
+    step: Step = NO_STEP
 
     @property
     def kv_bytes_per_token(self) -> float:

@@ -28,3 +28,11 @@ class Estimate:
     def __add__(self, other: "Estimate") -> "Estimate":
         """Add both; the bounds add up too, for the causes of the errors are not independent."""
         return Estimate(self.value + other.value, self.low + other.low, self.high + other.high)
+
+    def times(self, factor: float) -> "Estimate":
+        """Multiply by a number that is certain and not negative."""
+        return Estimate(self.value * factor, self.low * factor, self.high * factor)
+
+    def left_of(self, whole: float) -> "Estimate":
+        """Return what is left of `whole` once this is taken from it."""
+        return Estimate(whole - self.value, whole - self.high, whole - self.low)

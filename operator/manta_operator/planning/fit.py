@@ -1,52 +1,47 @@
 """Does the model fit in a shape? Pure arithmetic, before any pod starts.
 
     budget         = utilisation x memory of the accelerator                 bytes per rank
-    weights        = bytes of the loaded weights on the fullest rank   planning/weights.py
-    KV per token   = 2 x layers/pipeline x max(1, KV heads/tensor) x head_dim x bytes
-                     (fewer KV heads than ranks: vLLM replicates them)
-                   = layers/pipeline x latent dimension x bytes        latent attention: every rank holds all of it
+    weights        = of the fullest rank                                     planning/weights.py
+    overhead       = activations, collectives, CUDA graphs                   planning/overhead.py
     KV cache       = budget - weights - overhead,  or what the spec gives it
-    tokens         = data x KV cache / KV per token  every data rank has a cache of its own
-    fits           = the KV cache of one data rank holds at least one request of maxModelLen tokens
+    blocks         = KV cache / bytes per block                              planning/kv_groups.py
+    requests       = blocks / blocks of a request of maxModelLen tokens      vLLM calls it the maximum concurrency
+    tokens         = data x requests x maxModelLen                           every data rank has a cache of its own
+    fits           = the blocks of one data rank hold at least one request, and a state for each of maxNumSeqs
 
-The overhead is one constant here, with the range it was read from: this is the fit of step 1. False deploys nothing,
-so it must be certain: where the checkpoint cannot be seen, or holds what is not counted, the fit is Unknown and says
-why.
+Weights and overhead are estimates with bounds. True: it fits by the point estimate. False: it fails even where both
+are at their lowest, for False deploys nothing. Between, and where the checkpoint cannot be seen or holds what is not
+counted, the fit is Unknown and says why.
 """
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from manta_operator.api.adapters import LoraSpec
 from manta_operator.api.models import EngineSpec, LLMDeploymentSpec
 from manta_operator.api.quantity import parse_quantity
-from manta_operator.facts.accelerators import OTHER, Accelerator, find
+from manta_operator.facts.accelerators import Accelerator, find
 from manta_operator.facts.models import ModelFacts
-from manta_operator.planning import context
+from manta_operator.planning import context, fit_words, kv_of
+from manta_operator.planning.engine_version import CURRENT, Version, whole_model_is_checked
 from manta_operator.planning.estimate import Estimate
+from manta_operator.planning.fit_words import GIB, gib
+from manta_operator.planning.kv_groups import Pool
+from manta_operator.planning.overhead import overhead, requests_of_step
 from manta_operator.planning.shape import Shape
-from manta_operator.planning.weights import activation_bytes, bytes_per_rank, loaded_bytes
+from manta_operator.planning.weights import on_rank
 
-GIB = 2**30
-DEVICE_OVERHEAD = 4 * GIB
-"""Activations, CUDA graphs and what is not torch, per rank. Start-up logs of vLLM on H200 show 2.2 to 9 GiB."""
+__all__ = ["GIB", "Fit", "accelerator_of", "gib", "judge", "kv_bytes_per_token", "kv_cache_setting"]
+
 CPU_PROCESS_OVERHEAD = int(1.5 * GIB)
 """Resident memory of API server, engine core and one worker on CPU beyond weights and KV cache: 1.4 GiB measured."""
 CPU_DATA_OVERHEAD = int(1.5 * GIB)
 """What data ranks take beside that in the head's pod: vLLM's coordinator and an engine core each, 1.3 GiB measured."""
 CPU_KV_CACHE = 1 * GIB
 """KV cache per rank on CPU where the spec names none. vLLM's own default takes half of the machine."""
-
-_KV_BYTES = {
-    "bfloat16": 2.0,
-    "float16": 2.0,
-    "int4_per_token_head": 0.5,
-    "nvfp4": 0.5625,
-    "nvfp4_4over6": 0.5625,
-    "nvfp4_ds_mla": 0.5625,
-}
-"""Bytes of one cached value; every other type takes one."""
+_NONE = Estimate(0.0, 0.0, 0.0)
+_ANY_GPU = Accelerator("any", "nvidia.com/gpu", None, ())
 
 
 @dataclass(frozen=True)
@@ -84,41 +79,101 @@ def accelerator_of(spec: LLMDeploymentSpec, extra: Mapping[str, Accelerator] | N
     return find(said.type, said.resource, memory, extra)
 
 
-def judge(spec: LLMDeploymentSpec, shape: Shape, accelerator: Accelerator, facts: ModelFacts | None) -> Fit:
+def judge(
+    spec: LLMDeploymentSpec,
+    shape: Shape,
+    accelerator: Accelerator,
+    facts: ModelFacts | None,
+    version: Version = CURRENT,
+) -> Fit:
     """Say whether the model fits in this shape on this accelerator."""
     if facts is None:
-        return Fit("Unknown", _unseen(spec))
-    loaded = loaded_bytes(spec.engine, facts)
-    if isinstance(loaded, str):
-        return Fit("Unknown", loaded)
-    length = context.length(spec.engine, facts)
-    weights = bytes_per_rank(loaded, shape, facts)
+        return Fit("Unknown", fit_words.unseen(spec))
+    room_for_adapters = spec.engine.lora or (LoraSpec() if spec.model.adapters else None)
+    weights = on_rank(spec.engine, facts, shape, lora=room_for_adapters)
+    if isinstance(weights, str):
+        return Fit("Unknown", weights, basis=facts.basis)
+    length, size = context.length(spec.engine, facts), int(weights.value)
     if accelerator.memory_bytes is None and not accelerator.is_cpu:
-        return Fit("Unknown", _unsized(accelerator, weights), weights, None, None, length)
-    cache = _kv_cache(spec.engine, accelerator, weights)
-    memory = _memory_per_pod(shape, weights, cache) if accelerator.is_cpu else None
-    if facts.unmodelled and cache > 0:
-        message = f"not modelled yet: {facts.unmodelled}; per rank {gib(weights)} of weights leave {gib(cache)} for it"
-        return Fit("Unknown", message, weights, cache, None, length, memory)
-    tokens = 0 if facts.unmodelled else max(0, int(cache // kv_bytes_per_token(spec.engine, shape, facts)))
-    fits = cache > 0 and tokens >= (length or 1)
-    return Fit(
-        fits="True" if fits else "False",
-        message=_sentence(weights, cache, tokens, length, accelerator) + (_each(shape) if cache > 0 else ""),
-        weights_per_rank=weights,
-        kv_cache_per_rank=max(0, cache),
-        kv_cache_tokens=shape.data * tokens,
+        message = fit_words.unsized(accelerator, size)
+        return Fit("Unknown", message, size, None, None, length, basis=facts.basis)
+    beside = _NONE if accelerator.is_cpu else overhead(spec, facts, shape, accelerator, length or 1, version)
+    cache = _kv_cache(spec.engine, accelerator, weights + beside)
+    counted = Fit(
+        fits="Unknown",
+        message="",
+        weights_per_rank=size,
+        kv_cache_per_rank=max(0, int(cache.value)),
         max_model_len=length,
-        memory_per_pod=memory,
+        memory_per_pod=_memory_per_pod(shape, size, int(cache.value)) if accelerator.is_cpu else None,
+        overhead_per_rank=None if accelerator.is_cpu else beside,
+        kv_cache=cache,
+        basis=facts.basis,
     )
+    if facts.unmodelled and cache.high > 0:
+        message = fit_words.unmodelled(facts.unmodelled, size, cache)
+        return replace(counted, message=message)
+    if cache.high <= 0 or facts.unmodelled:
+        return replace(counted, fits="False", message=fit_words.no_room(size, cache, accelerator))
+    pool = kv_of.pool_of(spec, facts, shape, accelerator, length or 1, version)
+    if pool is None:
+        return replace(counted, fits="True", message=fit_words.stateless(size, accelerator))
+    return _verdict(counted, pool, _Asked(spec, shape, accelerator, facts, version))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a verdict is about."""
+
+    spec: LLMDeploymentSpec
+    shape: Shape
+    accelerator: Accelerator
+    facts: ModelFacts
+    version: Version
+
+    @property
+    def states(self) -> int:
+        """The sequences that must each have a block where layers are recurrent: CUDA graphs of decoding need them."""
+        if self.spec.engine.enforce_eager or self.accelerator.is_cpu:
+            return 1
+        return requests_of_step(self.spec, self.shape, self.accelerator, self.version)
+
+    @property
+    def stages(self) -> int:
+        """How many stages' worth of cache vLLM asks one stage for."""
+        return self.shape.pipeline if whole_model_is_checked(self.version) else 1
+
+
+def _verdict(counted: Fit, pool: Pool, asked: _Asked) -> Fit:
+    """Compare the blocks that there are with those that are needed, at the point estimate and at both bounds."""
+    cache, length = counted.kv_cache or _NONE, counted.max_model_len
+    needed = max(pool.request_blocks * asked.stages, asked.states if pool.states else 1)
+    blocks = Estimate(*(float(max(0, size) // pool.bytes_per_block) for size in (cache.value, cache.low, cache.high)))
+    fits: Literal["True", "False", "Unknown"] = "Unknown"
+    if blocks.value >= needed:
+        fits = "True"
+    elif blocks.high < needed:
+        fits = "False"
+    concurrency = asked.shape.data * blocks.value / pool.request_blocks
+    tokens = blocks.times(asked.shape.data * (length or 1) / pool.request_blocks)
+    judged = replace(
+        counted,
+        fits=fits,
+        kv_cache_tokens=int(tokens.value),
+        tokens=tokens,
+        kv_bytes_per_token=round(pool.token_bytes),
+        concurrency=round(concurrency, 2),
+        margin_per_rank=int(cache.value) - pool.request_bytes * asked.stages,
+    )
+    said = fit_words.Told(judged, asked.accelerator, asked.shape.data, pool, int(blocks.value), asked.states)
+    return replace(judged, message=fit_words.sentence(said))
 
 
 def kv_bytes_per_token(engine: EngineSpec, shape: Shape, facts: ModelFacts) -> float:
-    """Bytes of KV cache one token needs on one rank."""
-    dtype = (facts.kv_cache_dtype or "auto") if engine.kv_cache_dtype == "auto" else engine.kv_cache_dtype
-    width = activation_bytes(engine, facts) if dtype == "auto" else _KV_BYTES.get(dtype, 1.0)
-    values = facts.latent_dim or 2 * max(1.0, facts.kv_heads / shape.tensor) * facts.head_dim
-    return math.ceil(facts.layers / shape.pipeline) * values * width
+    """Bytes of KV cache that one more token of a long request takes on one rank of a GPU."""
+    spec = LLMDeploymentSpec.model_construct(engine=engine)
+    pool = kv_of.pool_of(spec, facts, shape, _ANY_GPU, 1, CURRENT)
+    return 0.0 if pool is None else pool.token_bytes
 
 
 def kv_cache_setting(engine: EngineSpec, accelerator: Accelerator) -> int | None:
@@ -128,49 +183,17 @@ def kv_cache_setting(engine: EngineSpec, accelerator: Accelerator) -> int | None
     return CPU_KV_CACHE if accelerator.is_cpu else None
 
 
-def _kv_cache(engine: EngineSpec, accelerator: Accelerator, weights: int) -> int:
-    fixed = kv_cache_setting(engine, accelerator)
-    if fixed is None and accelerator.memory_bytes is not None:
-        return accelerator.memory_bytes * engine.gpu_memory_utilization // 100 - weights - DEVICE_OVERHEAD
-    free = accelerator.memory_bytes
-    if free is not None and fixed is not None and weights + fixed + DEVICE_OVERHEAD > free:
-        return free - weights - DEVICE_OVERHEAD - fixed  # negative: the asked cache does not fit beside the weights
-    return fixed or 0
+def _kv_cache(engine: EngineSpec, accelerator: Accelerator, taken: Estimate) -> Estimate:
+    """What is left for the cache, or what the spec gives it; less than 0 where that does not fit beside the rest."""
+    fixed, memory = kv_cache_setting(engine, accelerator), accelerator.memory_bytes
+    if fixed is None:
+        return taken.left_of((memory or 0) * engine.gpu_memory_utilization // 100)
+    if memory is None:
+        return Estimate.within(fixed, 0)
+    beyond = taken.left_of(memory - fixed)
+    return Estimate(*(fixed if left >= 0 else left for left in (beyond.value, beyond.low, beyond.high)))
 
 
 def _memory_per_pod(shape: Shape, weights: int, cache: int) -> int:
     data = CPU_DATA_OVERHEAD if shape.data > 1 else 0
     return shape.per_pod * (weights + max(0, cache) + CPU_PROCESS_OVERHEAD) + data
-
-
-def _each(shape: Shape) -> str:
-    return f", in each of {shape.data} data ranks" if shape.data > 1 else ""
-
-
-def _sentence(weights: int, cache: int, tokens: int, length: int | None, accelerator: Accelerator) -> str:
-    name = accelerator.resource if accelerator.type == OTHER else accelerator.type
-    where = "" if accelerator.memory_bytes is None else f" of {gib(accelerator.memory_bytes)} on {name}"
-    if cache <= 0:
-        return f"per rank {gib(weights)} of weights{where} leave no room for a KV cache (short of {gib(-cache)})"
-    context = f", {tokens / length:.1f} requests of {length} tokens" if length else ""
-    return f"per rank {gib(weights)} of weights and {gib(cache)} of KV cache{where}: {tokens} tokens{context}"
-
-
-def gib(size: float) -> str:
-    """Format bytes for people: MiB below one GiB."""
-    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.1f} MiB"
-
-
-def _unseen(spec: LLMDeploymentSpec) -> str:
-    uri, unchecked = spec.model.uri, ""
-    if spec.engine.quantization == "none":
-        unchecked = ", nor whether it is quantized (spec.engine.quantization: none)"
-    here = " (is it elsewhere on this machine? --map says where)" if uri.startswith("file://") else ""
-    return f"the checkpoint {uri} cannot be seen from here{here}: whether it fits is not checked{unchecked}"
-
-
-def _unsized(accelerator: Accelerator, weights: int) -> str:
-    return (
-        f"per rank {gib(weights)} of weights; the memory of {accelerator.resource} is not known, so that whether they "
-        "fit is not checked: set spec.accelerator.memory"
-    )

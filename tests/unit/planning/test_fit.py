@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from make import LLAMA_8B, TINY, deployment
 
+from manta_operator.facts.steps import Step
 from manta_operator.planning.fit import kv_bytes_per_token
 from manta_operator.planning.search import Choice, decide
 from manta_operator.planning.shape import Shape
@@ -52,12 +53,19 @@ def test_shape(case, facts, spec, expected):
 
 
 def test_numbers_of_llama_8b_on_one_h100():
-    fit = choice(LLAMA_8B, engine={"maxModelLen": 8192}).fit
+    facts = replace(LLAMA_8B, step=Step(vocabulary=128_256, intermediate=14_336))
+    fit = choice(facts, engine={"maxModelLen": 8192}).fit
     assert fit.fits == "True"
     assert fit.weights_per_rank == LLAMA_8B.weights_bytes
-    # 0.90 x 79.18 GiB - 14.96 GiB - 4 GiB = 52.3 GiB, at 128 KiB a token
-    assert fit.kv_cache_per_rank == pytest.approx(52.3 * GIB, rel=0.01)
-    assert fit.kv_cache_tokens == pytest.approx(428_000, rel=0.01)
+    # context 0.2, 1,024 logits of 16 bytes 1.96, graphs 0.4 + 32 x 7 MiB
+    assert fit.overhead_per_rank is not None
+    assert fit.overhead_per_rank.value == pytest.approx(2.78 * GIB, rel=0.01)
+    # 0.90 x 79.18 GiB - 14.96 GiB - 2.78 GiB = 53.5 GiB, at 128 KiB a token
+    assert fit.kv_cache_per_rank == pytest.approx(53.5 * GIB, rel=0.01)
+    assert fit.kv_cache_tokens == pytest.approx(438_500, rel=0.01)
+    assert fit.concurrency == pytest.approx(53.5, rel=0.01)
+    assert fit.kv_bytes_per_token == 131_072
+    assert fit.margin_per_rank == fit.kv_cache_per_rank - 8192 * 131_072
 
 
 @pytest.mark.parametrize(
