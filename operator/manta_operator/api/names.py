@@ -39,6 +39,8 @@ EXT_PROC_PORT = 9005
 EXT_PROC_PLAIN_PORT = 9006
 ENVOY_HEALTH_PORT = 9901
 
+CATALOG = "manta-catalog"
+"""ConfigMap with a user's own catalog, in the operator's namespace, where nobody names another."""
 OPERATOR_NAMESPACE = "manta-system"
 """Where the operator is unless it knows better: its environment's POD_NAMESPACE."""
 

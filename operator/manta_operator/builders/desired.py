@@ -75,21 +75,27 @@ def desire(
     if facts is None:
         decided = _explained(decided, deployment.spec, accelerator, unseen)
     template = engine_template(deployment, decided, accelerator)
-    spec = deployment.spec
-    decision = plan(
-        deployment.name,
-        Wish(spec.replicas, spec.rollout.surge, spec.rollout.unavailable),
-        _deadlines(spec),
-        decided,
-        template_hash(template),
-        observed,
-        circumstances,
-    )
-    told = (*engine_checks.decisions(spec, facts, accelerator), *adapters.decisions(spec))
+    decision = _plan(deployment, decided, template, observed, circumstances)
+    told = (*engine_checks.decisions(deployment.spec, facts, accelerator), *adapters.decisions(deployment.spec))
     decision = replace(decision, decisions=(*decision.decisions, *told))
     change = changing(deployment, observed)
     objects = tuple(_objects(deployment, decision, template, change, observed.operator_namespace))
     return Desired(decision, objects, template, keep=change.keep, again_in=change.again_in)
+
+
+def _plan(
+    deployment: LLMDeployment, choice: search.Choice, template: Object, observed: Observed, known: Circumstances
+) -> Plan:
+    spec = deployment.spec
+    return plan(
+        deployment.name,
+        Wish(spec.replicas, spec.rollout.surge, spec.rollout.unavailable),
+        _deadlines(spec),
+        choice,
+        template_hash(template),
+        observed,
+        known,
+    )
 
 
 def _explained(choice: search.Choice, spec: LLMDeploymentSpec, accelerator: Accelerator, why: str) -> search.Choice:

@@ -7,8 +7,9 @@ well. Exit code as of `kubectl diff`: 0 nothing would change, 1 something would,
 import asyncio
 import sys
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from manta_operator.builders.desired import Desired
 from manta_operator.builders.protection import operator_of
 from manta_operator.cli import diff, rehearsal
 from manta_operator.cli.cluster import Where, run
+from manta_operator.cli.facts import Lookup, find
 from manta_operator.cli.failures import Refused
 from manta_operator.cli.kubeconfig import Object
 from manta_operator.cli.manifests import read_text
@@ -29,9 +31,8 @@ from manta_operator.cli.options import THIS_MACHINE
 from manta_operator.cli.rehearsal import Live, Rehearsal
 from manta_operator.cli.rest import APPLY, MERGE, Api, CallFailed, path_of
 from manta_operator.cli.table import fold, terminal_width
-from manta_operator.facts.locate import locator
-from manta_operator.facts.models import FactsError, ModelFacts
 from manta_operator.placement.room import Room, room, survey
+from manta_operator.planning.known import Known, asked_of
 from manta_operator.planning.previous import recall
 
 EXIT_DIFFERENT = 1
@@ -47,13 +48,14 @@ class Change:
     detail: tuple[str, ...] = ()
 
 
-def show(where: Where, paths: Iterable[Path], host_paths: Mapping[str, Path]) -> None:
+def show(where: Where, paths: Iterable[Path], sources: Lookup) -> None:
     """Print what applying the files would change, and exit. Raises Refused."""
     manifests = [(str(path), body) for path in paths for body in _manifests(path)]
-    mapped = (THIS_MACHINE if where.target.box else {}) | dict(host_paths)
+    mapped = (THIS_MACHINE if where.target.box else {}) | dict(sources.host_paths)
 
     async def work(api: Api) -> int:
-        different = [await _one(api, where, source, body, mapped) for source, body in manifests]
+        looked = replace(sources, host_paths=mapped)
+        different = [await _one(api, where, source, body, looked) for source, body in manifests]
         return EXIT_DIFFERENT if any(different) else 0
 
     run(where, work)
@@ -69,7 +71,7 @@ def _manifests(path: Path) -> list[Object]:
     return [body for body in parse_documents(text) if isinstance(body, dict) and body.get("kind") == names.KIND]
 
 
-async def _one(api: Api, where: Where, source: str, manifest: Object, host_paths: Mapping[str, Path]) -> bool:
+async def _one(api: Api, where: Where, source: str, manifest: Object, sources: Lookup) -> bool:
     """Print the differences of one LLMDeployment; return whether there are any."""
     namespace = _namespace(where, source, manifest)
     manifest = manifest | {"metadata": manifest["metadata"] | {"namespace": namespace}}
@@ -83,8 +85,10 @@ async def _one(api: Api, where: Where, source: str, manifest: Object, host_paths
     click.echo("\n".join(difference))
     if conflict:
         click.secho(f"\na server-side apply without --force-conflicts would be refused: {conflict}", fg="yellow")
-    facts = _facts(source, merged, host_paths)
-    await _consequences(api, live, merged, facts)
+    known = await find(asked_of(merged), await _with_own(api, merged, sources))
+    if known.trouble:
+        raise Refused([f"{source}: spec.model.uri: {known.trouble}; repair the checkpoint or name another one"])
+    await _consequences(api, live, merged, known)
     return True
 
 
@@ -95,11 +99,18 @@ def _namespace(where: Where, source: str, manifest: Object) -> str:
     return str(written or where.namespace or where.target.namespace)
 
 
-def _facts(source: str, body: Object, host_paths: Mapping[str, Path]) -> ModelFacts | None:
+async def _with_own(api: Api, body: Object, sources: Lookup) -> Lookup:
+    """Look into the catalog that the operator reads, too, where one may: it has the name that the chart gives it."""
+    metadata = body["metadata"]
+    policy = await _policy(api, metadata["namespace"], f"{metadata['name']}-{names.COMPONENT_ROUTER}")
+    place = operator_of(policy)
     try:
-        return locator(dict(host_paths))(body["spec"]["model"]["uri"])
-    except FactsError as error:
-        raise Refused([f"{source}: spec.model.uri: {error}; repair the checkpoint or name another one"]) from error
+        found = await api.find("v1", "ConfigMap", place, names.CATALOG)
+    except CallFailed as error:
+        if error.code != 403:
+            raise
+        return sources
+    return sources.catalog(found.get("data") or {}, f"ConfigMap {place}/{names.CATALOG}") if found else sources
 
 
 async def _dry_run(api: Api, live: Object | None, manifest: Object) -> tuple[Object, str]:
@@ -119,23 +130,24 @@ async def _dry_run(api: Api, live: Object | None, manifest: Object) -> tuple[Obj
         return forced, " ".join(error.message.split())
 
 
-async def _consequences(api: Api, live: Object | None, merged: Object, facts: ModelFacts | None) -> None:
+async def _consequences(api: Api, live: Object | None, merged: Object, known: Known) -> None:
     """Print what the operator would do about it."""
     deployment = parse(merged)
     status = (live or {}).get("status") or {}
     children = await _children(api, deployment.namespace, deployment.name) if live else Live((), (), (), time.time())
     previous = recall(deployment.spec, status)
-    outcome, words = rehearsal.rehearse(deployment, facts, children, previous), ""
+    rehearse = partial(rehearsal.rehearse, deployment, known.facts, unseen=known.why, extra=known.accelerators)
+    outcome, words = rehearse(children, previous), ""
     if isinstance(outcome, Rehearsal) and "room" in outcome.first.plan.wants:
         free, words = await _room(api, outcome.first)
-        outcome = rehearsal.rehearse(deployment, facts, children, previous, free)
+        outcome = rehearse(children, previous, free)
     if not isinstance(outcome, Rehearsal):
         click.echo("\nThe operator could not plan this:")
         for problem in outcome:
             _say(str(problem))
         return
     plan = outcome.first.plan
-    _print_plan(plan, status, unseen=facts is None and deployment.spec.model.uri.startswith("file://"))
+    _print_plan(plan, status, unseen=known.facts is None and deployment.spec.model.uri.startswith("file://"))
     click.echo("\nChildren:")
     for change in await _changes(api, outcome, merged["metadata"]["uid"]):
         _say(f"{change.verb:8}{change.child}")

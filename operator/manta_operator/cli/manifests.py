@@ -3,18 +3,20 @@
 Used by `plan`, `render` and `up`, so that all three refuse the same input with the same words.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from manta_operator.api.load import InvalidManifest, load
 from manta_operator.api.models import LLMDeployment, parse
 from manta_operator.builders.desired import Desired, desire
+from manta_operator.cli.facts import Lookup, find_all
 from manta_operator.cli.failures import Refused
 from manta_operator.cli.options import THIS_MACHINE
-from manta_operator.facts.locate import locate, locator
-from manta_operator.facts.models import FactsError, ModelFacts
+from manta_operator.facts.locate import locate
+from manta_operator.facts.models import ModelFacts
+from manta_operator.planning.known import NOTHING, Known, asked_of
 from manta_operator.planning.observe import Observed
 
 
@@ -27,28 +29,30 @@ class Planned:
     deployment: LLMDeployment
     facts: ModelFacts | None
     desired: Desired
+    known: Known = NOTHING
+    """The facts, and where they come from."""
 
 
-def plan_files(paths: Iterable[Path], host_paths: Mapping[str, Path], *, local: bool = False) -> list[Planned]:
+def plan_files(paths: Iterable[Path], sources: Lookup, *, local: bool = False) -> list[Planned]:
     """Plan every LLMDeployment in the files.
 
     Args:
         paths: YAML files; "-" is standard input.
-        host_paths: Folders of the nodes and where they are on this machine.
+        sources: Where to look for facts; what is not mapped is where it says on this machine.
         local: The pods would run on this machine, so a `file://` checkpoint has to be here.
 
     Raises:
         Refused: a file, a field, a checkpoint or a plan is wrong; it carries all the problems, not the first alone.
     """
-    host_paths = THIS_MACHINE | dict(host_paths)
+    host_paths = THIS_MACHINE | dict(sources.host_paths)
     admitted, lines = _admit(paths)
     lines += _twice(admitted)
-    facts_of = locator(host_paths)
+    known = find_all((asked_of(body) for _, body in admitted), replace(sources, host_paths=host_paths))
     planned: list[Planned] = []
     for source, body in admitted:
         deployment = parse(body)
         lines.extend(_missing_checkpoint(source, deployment, host_paths) if local else ())
-        outcome = _plan(source, body, deployment, facts_of)
+        outcome = _plan(source, body, deployment, known[asked_of(body)])
         if isinstance(outcome, Planned):
             planned.append(outcome)
         else:
@@ -94,19 +98,13 @@ def read_text(path: Path) -> str:
         raise Refused([f"{path}: cannot be read: {error.strerror}"]) from None
 
 
-def _plan(
-    source: str,
-    body: Mapping[str, Any],
-    deployment: LLMDeployment,
-    facts_of: Callable[[str], ModelFacts | None],
-) -> Planned | list[str]:
-    try:
-        facts = facts_of(deployment.spec.model.uri)
-    except FactsError as error:
-        return [f"{source}: {deployment.name}: spec.model.uri: {error}; repair the checkpoint or name another one"]
-    desired = desire(deployment, facts, Observed())
+def _plan(source: str, body: Mapping[str, Any], deployment: LLMDeployment, known: Known) -> Planned | list[str]:
+    if known.trouble:
+        what = f"{known.trouble}; repair the checkpoint or name another one"
+        return [f"{source}: {deployment.name}: spec.model.uri: {what}"]
+    desired = desire(deployment, known.facts, Observed(), unseen=known.why, extra=known.accelerators)
     if isinstance(desired, Desired):
-        return Planned(source, body, deployment, facts, desired)
+        return Planned(source, body, deployment, known.facts, desired, known)
     return [f"{source}: {deployment.name}: {problem}" for problem in desired]
 
 

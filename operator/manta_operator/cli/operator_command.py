@@ -9,6 +9,7 @@ import sys
 import click
 
 from manta_operator.api import names
+from manta_operator.api.fields import ENDPOINT_PATTERN
 from manta_operator.cli import options
 from manta_operator.cli.failures import Refused
 from manta_operator.controller import run_logging
@@ -39,6 +40,23 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 @click.option("--health-port", type=click.IntRange(1, 65535), help="Serve /healthz, /readyz and /metrics there.")
 @click.option("--health-host", default="127.0.0.1", show_default=True, help="Address of the health port.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--catalog",
+    default=names.CATALOG,
+    show_default=True,
+    help="ConfigMap in the own namespace with models and accelerators of your own. Empty: none.",
+)
+@click.option(
+    "--hub",
+    "hubs",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A hub that may be asked about hf:// models that no catalog has; may be repeated, the first is for models "
+    "without an endpoint. Default: no hub is asked.",
+)
+@click.option(
+    "--read-secrets", is_flag=True, help="Ask hubs with the tokens of credentialsSecret. The role has to allow it."
+)
 @options.host_paths
 def operator(
     namespaces: tuple[str, ...],
@@ -51,11 +69,14 @@ def operator(
     health_port: int | None,
     health_host: str,
     log_format: str,
+    catalog: str,
+    hubs: tuple[str, ...],
+    read_secrets: bool,
     maps: tuple[str, ...],
 ) -> None:
     """Run the operator until SIGTERM."""
     run_logging.configure(log_format)
-    _check(namespaces)
+    _check(namespaces, hubs)
     lease = _terms(lease_name, lease_namespace, lease_seconds) if leader_elect else None
     settings = Settings(
         namespaces=namespaces,
@@ -64,6 +85,9 @@ def operator(
         namespace=own_namespace,
         lease=lease,
         health=(health_host, health_port) if health_port else None,
+        catalog=catalog,
+        hubs=hubs,
+        reads_secrets=read_secrets,
     )
     try:
         sys.exit(run(settings))
@@ -71,11 +95,13 @@ def operator(
         raise Refused([str(error)]) from error
 
 
-def _check(namespaces: tuple[str, ...]) -> None:
+def _check(namespaces: tuple[str, ...], hubs: tuple[str, ...]) -> None:
     """Refuse what is no name: kopf would take `team-*` for a pattern, which no Role could follow."""
     wrong = [name for name in namespaces if not _LABEL.fullmatch(name)]
     if wrong:
         raise Refused([f"--namespace={name}: not the name of a namespace" for name in wrong])
+    if wrong := [hub for hub in hubs if not re.match(ENDPOINT_PATTERN, hub.rstrip("/"))]:
+        raise Refused([f"--hub={hub}: not the address of a hub, such as https://hub.example.com" for hub in wrong])
 
 
 def _terms(name: str, namespace: str | None, seconds: float) -> Terms:

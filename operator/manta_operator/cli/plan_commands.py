@@ -14,20 +14,22 @@ from manta_operator.builders.model_source import is_fetched
 from manta_operator.cli import diff_command, options
 from manta_operator.cli.cluster import Where, options_of_cluster
 from manta_operator.cli.documents import documents
+from manta_operator.cli.facts import Lookup, options_of_facts
 from manta_operator.cli.failures import Refused
 from manta_operator.cli.manifests import Planned, plan_files
 from manta_operator.cli.table import GAP, fold, terminal_width
 from manta_operator.planning.fit import gib
+from manta_operator.planning.known import Known
 from manta_operator.planning.status import endpoint
 
 
 @click.command()
 @options.files
-@options.host_paths
+@options_of_facts
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--diff", is_flag=True, help="Compare with a cluster: what would an apply change?")
 @options_of_cluster()
-def plan(paths: tuple[Path, ...], maps: tuple[str, ...], output: str, diff: bool, choose: Callable[[], Where]) -> None:
+def plan(paths: tuple[Path, ...], sources: Lookup, output: str, diff: bool, choose: Callable[[], Where]) -> None:
     """Say what Manta would do with the LLMDeployments in files, and why; no cluster is needed.
 
     With --diff it is asked of a cluster, and nothing is changed there: exit code 0 means no difference, 1 that there
@@ -36,9 +38,9 @@ def plan(paths: tuple[Path, ...], maps: tuple[str, ...], output: str, diff: bool
     if diff:
         if output != "table":
             raise Refused(["--diff and --output exclude each other: leave one out"])
-        diff_command.show(choose(), paths, options.parse_maps(maps))
+        diff_command.show(choose(), paths, sources)
         return
-    planned = plan_files(paths, options.parse_maps(maps))
+    planned = plan_files(paths, sources)
     if output == "json":
         click.echo(json.dumps([as_json(entry) for entry in planned], indent=2))
         return
@@ -48,10 +50,10 @@ def plan(paths: tuple[Path, ...], maps: tuple[str, ...], output: str, diff: bool
 
 @click.command()
 @options.files
-@options.host_paths
-def render(paths: tuple[Path, ...], maps: tuple[str, ...]) -> None:
+@options_of_facts
+def render(paths: tuple[Path, ...], sources: Lookup) -> None:
     """Print the objects Manta would apply, as YAML, in the order it applies them."""
-    for entry in plan_files(paths, options.parse_maps(maps)):
+    for entry in plan_files(paths, sources):
         if entry.desired.plan.shape.pods > 1:
             secret = names.group_secret_name(entry.deployment.name)
             click.echo(f"# Secret {secret} (key token, random) is made by the operator, once.")
@@ -83,6 +85,11 @@ def as_json(entry: Planned) -> dict[str, Any]:
             "kvCacheTokens": plan_.fit.kv_cache_tokens,
             "maxModelLen": plan_.fit.max_model_len,
         },
+        "facts": {
+            "basis": entry.facts.basis if entry.facts else None,
+            "source": entry.known.source or None,
+            "why": entry.known.why or None,
+        },
         "objects": [f"{obj['kind']}/{obj['metadata']['name']}" for obj in entry.desired.objects],
         "endpoint": endpoint(entry.deployment),
     }
@@ -110,6 +117,7 @@ def _facts(entry: Planned) -> dict[str, str]:
     pods = len(plan_.groups) * plan_.shape.pods
     return {
         "model": f"{deployment.spec.model.uri}{_architecture(entry)}",
+        "facts": _source(entry.known),
         "weights": _weights(deployment.spec.model),
         "adapters": "; ".join(each.message for each in plan_.decisions if each.reason == "Adapters"),
         "replicas": f"{len(plan_.groups)}, each {plan_.shape}: {pods} pods on {deployment.spec.accelerator.type}",
@@ -122,6 +130,16 @@ def _facts(entry: Planned) -> dict[str, str]:
         "endpoint": endpoint(deployment),
         "revision": f"{plan_.revision}, {len(entry.desired.objects)} objects (see them with `manta render`)",
     }
+
+
+def _source(known: Known) -> str:
+    """Tell what the facts were read from, and where that is."""
+    if known.facts is None:
+        return ""
+    what = {"catalog": "not read from the checkpoint", "config.json": "its config.json alone"}.get(
+        known.facts.basis, ""
+    )
+    return ", ".join(part for part in (known.source, what, known.why) if part)
 
 
 def _weights(model: ModelSpec) -> str:

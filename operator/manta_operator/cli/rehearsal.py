@@ -12,6 +12,7 @@ from typing import Any
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
 from manta_operator.builders.desired import Desired, desire
+from manta_operator.facts.accelerators import Accelerator
 from manta_operator.facts.models import ModelFacts
 from manta_operator.placement.room import Room
 from manta_operator.planning.observe import observe
@@ -59,6 +60,9 @@ def rehearse(
     live: Live,
     previous: Choice | None = None,
     room: Room | None = None,
+    *,
+    unseen: str = "",
+    extra: Mapping[str, Accelerator] | None = None,
 ) -> Rehearsal | tuple[Problem, ...]:
     """Play the rollout to its end, or return why nothing can be planned.
 
@@ -68,13 +72,16 @@ def rehearse(
         live: What there is.
         previous: The decision that the status remembers.
         room: Places for groups of the new revision that are free now; None if that is not known.
+        unseen: Why there are no facts, where somebody could say it.
+        extra: Accelerators of a user's own, by type.
     """
     first: Desired | None = None
     steps: list[Step] = []
     while True:
         observed = observe(live.statefulsets, live.pods, live.deployments, now=live.now)
         observed = replace(observed, operator_namespace=live.operator_namespace)
-        desired = desire(deployment, facts, observed, previous, Circumstances(room=room))
+        free = Circumstances(room=room)
+        desired = desire(deployment, facts, observed, previous, free, unseen=unseen, extra=extra)
         if not isinstance(desired, Desired):
             return desired
         step = _step(desired, live)

@@ -18,6 +18,7 @@ import click
 from manta_operator.api.crd import custom_resource_definition
 from manta_operator.box.box import Box, BoxConfig, BoxError
 from manta_operator.cli import options, preflight
+from manta_operator.cli.facts import Lookup
 from manta_operator.cli.failures import Refused
 from manta_operator.cli.manifests import Planned, plan_files
 from manta_operator.cli.watch import Line, follow
@@ -36,7 +37,7 @@ USER_FIELD_MANAGER = "manta-cli"
 def up(paths: tuple[Path, ...], maps: tuple[str, ...], state: Path) -> None:
     """Start a single-machine stand-in for a cluster and serve the LLMDeployments in files. Not for production."""
     host_paths = options.parse_maps(maps)
-    planned = plan_files(paths, host_paths, local=True)
+    planned = plan_files(paths, Lookup(host_paths), local=True)
     found = preflight.problems(planned, preflight.measure(planned))
     if found:
         raise Refused(found)

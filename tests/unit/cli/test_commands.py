@@ -90,6 +90,7 @@ def test_plan_in_a_pipe_is_one_line_a_fact(tmp_path, model):
     assert lines[0].endswith("/demo")
     assert [line.split()[0] for line in lines[1:]] == [
         "model",
+        "facts",
         "replicas",
         "fit",
         "memory",
