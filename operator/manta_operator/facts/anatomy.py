@@ -42,6 +42,7 @@ class Weight:
     `linear`: a method of quantization takes it, unless the checkpoint leaves it out. `dtype`: what it is stored as
     whatever the rest is ("float32", "uint8"); None: the type of the model. `stored`: how the checkpoint has quantized
     it. `ways`: at most so many ranks share it (KV heads; 0: as many as there are). `inner`: ranks cut its columns.
+    `step`: kernels for quantized experts want slices of a multiple of so many (0: of as many as all others).
     `made`: the engine makes it while it loads; no checkpoint has it and no parameter is counted for it.
     """
 
@@ -56,6 +57,7 @@ class Weight:
     ways: int = 0
     inner: bool = False
     made: bool = False
+    step: int = 0
 
     @property
     def parameters(self) -> int:

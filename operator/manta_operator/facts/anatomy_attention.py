@@ -1,8 +1,8 @@
 """The weights of one attention: grouped-query, multi-head latent, sparse. Pure; a part of the anatomy of a layer.
 
 Formulas are those of vLLM's models (vllm/model_executor/models, layers/attention/mla_attention.py): query, key, value
-and output projections are cut over tensor ranks; of fewer KV heads than ranks each has a whole one; the down-projections
-of latent attention and its indexer are on every rank (ReplicatedLinear, disable_tp).
+and output projections are cut over tensor ranks; of fewer KV heads than ranks each has a whole one; what latent
+attention projects down, and its indexer, are on every rank (ReplicatedLinear, disable_tp).
 """
 
 from collections.abc import Iterator

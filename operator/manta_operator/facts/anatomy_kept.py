@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from manta_operator.facts.anatomy import Anatomy, Stored, Weight
-from manta_operator.facts.anatomy_schemes import Scheme
+from manta_operator.facts.anatomy_schemes import FP8_CHANNEL, Scheme
 
 Layer = tuple[Weight, ...]
 
@@ -33,6 +33,8 @@ _USUALLY_KEPT = ("linear_attn.in_proj_a", "linear_attn.in_proj_b", "self_attn.b_
 """Small projections of recurrent layers, which checkpoints that say nothing of it leave as they are."""
 _LATENT_4BIT = ("self_attn.q_a_proj", "self_attn.q_b_proj", "self_attn.kv_a_proj_with_mqa", "self_attn.kv_b_proj")
 _BYTE = 8
+_ALONE = 5
+"""Weights of a layer that is attention alone, without experts or a dense block: Nemotron-H's."""
 
 
 def dressed(anatomy: Anatomy, scheme: Scheme) -> Anatomy:
@@ -96,8 +98,14 @@ class _Dress:
         stored = self._scheme.experts if weight.split == "experts" else self._scheme.linear
         if self._scheme.listed or stored is None:
             return stored
-        if weight.name in _USUALLY_KEPT:
-            return None
+        if weight.name in _USUALLY_KEPT or (weight.name.startswith("linear_attn.") and stored == FP8_CHANNEL):
+            return None  # llm-compressor's FP8-dynamic leaves all of a delta net as it is
+        if (
+            weight.name.startswith("self_attn.")
+            and any(each.name == "norms" for each in layer)
+            and len(layer) == _ALONE
+        ):
+            return None  # ModelOpt's Nemotron-H: the few layers of attention
         latent = any(each.name == "self_attn.kv_b_proj" for each in layer)
         attention = weight.name in _LATENT_4BIT or weight.name in ("self_attn.o_proj", "self_attn.indexer.wq_b")
         return None if latent and attention and stored.bits < _BYTE else stored

@@ -10,6 +10,9 @@ from manta_operator.facts.anatomy import Weight, sliced, vector
 from manta_operator.facts.anatomy_fields import Fields
 from manta_operator.facts.anatomy_traits import Traits
 
+_PLAIN_STEP = 128
+"""What vLLM rounds a slice of an expert without a gate up to (quantization/utils/flashinfer_utils.py)."""
+
 
 def dense(fields: Fields, traits: Traits, width: int, name: str = "mlp") -> Iterator[Weight]:
     """Yield a block of `width` between."""
@@ -41,8 +44,9 @@ def experts(fields: Fields, traits: Traits) -> Iterator[Weight]:
     inner = narrow or hidden
     if traits.mlp == "gated":
         yield Weight("mlp.experts.0.gate_proj", width, inner, count, "experts")
-    yield Weight("mlp.experts.0.up_proj", width, inner, count, "experts")
-    yield Weight("mlp.experts.0.down_proj", inner, width, count, "experts", inner=True)
+    step = 0 if traits.mlp == "gated" else _PLAIN_STEP
+    yield Weight("mlp.experts.0.up_proj", width, inner, count, "experts", step=step)
+    yield Weight("mlp.experts.0.down_proj", inner, width, count, "experts", inner=True, step=step)
     if traits.expert_bias:
         yield Weight("mlp.experts.biases", 2 * width + inner, 1, count, "experts", linear=False)
     yield from _shared(fields, traits, width)

@@ -46,6 +46,19 @@ _PIXTRAL = {"model_type": "pixtral", "hidden_size": 1024, "num_hidden_layers": 2
 """PixtralVisionConfig's defaults, which Mistral's models have."""
 
 
+_TELLING = (
+    "qwen2_vl",
+    "qwen2_5_vl",
+    "qwen3_vl",
+    "qwen3_vl_moe",
+    "qwen3_5",
+    "qwen3_5_moe",
+    "llama4",
+    "gemma3",
+    "kimi_vl",
+)
+
+
 def _tower(fields: Fields, kind: str, hidden: int) -> Iterator[Weight]:
     family = fields.family or _guessed(fields, kind)
     width = fields.number("embed_dim", "vt_hidden_size", "hidden_size", "width")
@@ -69,9 +82,13 @@ def _tower(fields: Fields, kind: str, hidden: int) -> Iterator[Weight]:
 
 def _guessed(fields: Fields, kind: str) -> str:
     """Return the family of a tower that does not say it: by the names of its fields, or the model around it."""
-    if kind and kind != "mistral3":
+    if kind in _TELLING:
         return kind
-    return "qwen3_vl" if fields.get("depth") is not None else "kimi_k25" if fields.get("layers") is not None else ""
+    if kind.startswith("qwen3_5"):
+        return "qwen3_5"
+    if fields.get("depth") is not None:
+        return "qwen3_vl"
+    return "kimi_k25" if fields.get("layers", "vt_num_hidden_layers") is not None else kind
 
 
 def _patches(fields: Fields, family: str, width: int) -> Iterator[Weight]:

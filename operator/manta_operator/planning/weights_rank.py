@@ -14,16 +14,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from manta_operator.facts.anatomy import Anatomy, Stored, Weight
-from manta_operator.facts.anatomy_schemes import MXFP4, Scheme
+from manta_operator.facts.anatomy_schemes import MXFP4, NVFP4, Scheme
 from manta_operator.planning.shape import Shape
 
 _OWN = {"float32": 4.0, "int32": 4.0, "int64": 8.0, "uint8": 1.0, "float8": 1.0, "bfloat16": 2.0, "float16": 2.0}
 _VOCABULARY_STEP = 64
 """DEFAULT_VOCAB_PADDING_SIZE of vLLM's vocab_parallel_embedding.py."""
 _LATENT_UP = "self_attn.kv_b_proj"
-_MXFP4_WIDTH, _MXFP4_INNER = 256, 64
-"""What vLLM rounds the width of a model and the slice of an expert up to, for kernels in MXFP4 (oracle/mxfp4.py). It is
-128 and 256 with some of them; these two are what gpt-oss-20b takes on an H100."""
+_BYTE = 8
+_FP4_STEP = 64
+_MXFP4_WIDTH = 256
+"""What vLLM rounds a slice of an expert, and for MXFP4 the width of a model up to (oracle/mxfp4.py and
+quantization/utils/flashinfer_utils.py). It is 128 and 256 with some kernels; gpt-oss-20b takes these on an H100."""
 _FIRST, _LAST = ("embed_tokens", "embed_tokens_per_layer"), ("lm_head", "lm_head.bias", "norm", "hc_head")
 
 
@@ -79,8 +81,8 @@ def on_rank(weight: Weight, loading: Loading, shape: Shape) -> float:
     stored = stored_as(weight, loading)
     if stored is None:
         return count * rows * columns * _OWN.get(weight.dtype or "", loading.width)
-    if stored == MXFP4 and weight.split == "experts":
-        rows, columns = _rounded(weight, rows, columns)
+    if weight.split == "experts":
+        rows, columns = _rounded(weight, stored, rows, columns)
     size = count * stored.size(rows, columns)
     if weight.name == _LATENT_UP:
         size += count * rows * columns * loading.width  # unpacked once more for decoding: W_UK and W_UV
@@ -112,11 +114,13 @@ def _ways(weight: Weight, shape: Shape) -> int:
     return min(shape.tensor, weight.ways) if weight.ways else shape.tensor
 
 
-def _rounded(weight: Weight, rows: float, columns: float) -> tuple[float, float]:
-    """Return a slice of an expert as the kernels for MXFP4 want it."""
-    if weight.inner:
-        return _up(rows, _MXFP4_WIDTH), _up(columns, _MXFP4_INNER)
-    return _up(rows, _MXFP4_INNER), _up(columns, _MXFP4_WIDTH)
+def _rounded(weight: Weight, stored: Stored, rows: float, columns: float) -> tuple[float, float]:
+    """Return a slice of an expert as its kernel wants it."""
+    width = _MXFP4_WIDTH if stored == MXFP4 else 1
+    step = weight.step or (_FP4_STEP if stored in (MXFP4, NVFP4) else 1)
+    if stored.bits < _BYTE and stored not in (MXFP4, NVFP4):
+        return rows, columns
+    return (_up(rows, width), _up(columns, step)) if weight.inner else (_up(rows, step), _up(columns, width))
 
 
 def _up(size: float, step: int) -> int:
