@@ -41,6 +41,15 @@ _catalog = Gauge(
 )
 _wrong = Gauge("manta_catalog_problems", "Entries of the user's catalog that are not in force", registry=REGISTRY)
 _hub_reads = Counter("manta_hub_reads", "Reads of a model's facts from a hub", ["result"], registry=REGISTRY)
+_reviews = Counter(
+    "manta_webhook_reviews", "Writes that the admission webhook was asked about", ["result"], registry=REGISTRY
+)
+_review_seconds = Histogram(
+    "manta_webhook_review_seconds", "How long an answer of the webhook took", buckets=_SECONDS, registry=REGISTRY
+)
+_trusted = Gauge(
+    "manta_webhook_trusted", "1 while API servers are told to trust the webhook's certificate", registry=REGISTRY
+)
 _judged: dict[Hashable, Judgement] = {}
 _fits: dict[Hashable, str] = {}
 
@@ -78,6 +87,17 @@ def measured(errors: Mapping[str, float]) -> None:
     """Count how far off a prediction was, by quantity (weights, kv_cache, tokens), when an engine has reported."""
     for quantity, error in errors.items():
         _fit_errors.labels(quantity=quantity).observe(error)
+
+
+def reviewed(result: Literal["allowed", "refused", "warned"], seconds: float) -> None:
+    """Count an answer of the admission webhook, which took `seconds`."""
+    _reviews.labels(result=result).inc()
+    _review_seconds.observe(seconds)
+
+
+def webhook_trusted(trusted: bool) -> None:
+    """Say whether the webhook's certificate is published."""
+    _trusted.set(int(trusted))
 
 
 def forgotten(key: Hashable) -> None:

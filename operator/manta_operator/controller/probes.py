@@ -44,9 +44,14 @@ class Progress:
         self._heard: dict[str, float] = {}
         self._forbidden: dict[Hashable, str] = {}
         self._lease: tuple[Callable[[], float], float] | None = None
+        self._also: list[Callable[[], str]] = []
         self.waits: Callable[[], str] = lambda: "the API server has not answered yet"
         """What this process waits for before it can act; empty: nothing. A standby that could take the lease waits for
         nothing."""
+
+    def also_waits(self, what: Callable[[], str]) -> None:
+        """Have `/readyz` wait for something else, too: it says for what, and nothing once it is there."""
+        self._also.append(what)
 
     def blind(self, source: Hashable, message: str) -> None:
         """Note that the API server refuses to let this process list or watch a `source`."""
@@ -60,8 +65,8 @@ class Progress:
 
     def unready(self) -> tuple[str, ...]:
         """Return why `/readyz` does not agree; empty if it does: who is not let see may not be trusted to act."""
-        waits = self.waits()
-        return (*([waits] if waits else ()), *self._forbidden.values())
+        waits = [said for each in (self.waits, *self._also) if (said := each())]
+        return (*waits, *self._forbidden.values())
 
     @contextmanager
     def passing(self, key: Hashable) -> Iterator[Pass]:

@@ -9,10 +9,12 @@ What a replica shows outweighs what was predicted: an engine that serves fits. S
 operator or with facts that come later, neither stops nor rolls out what runs.
 """
 
+from typing import Literal
+
 from manta_operator.planning.fit import Fit
 from manta_operator.planning.fit_status import bounds
-from manta_operator.planning.plan import Plan
 from manta_operator.planning.problems import DOES_NOT_FIT, Problem
+from manta_operator.planning.shape import Shape
 from manta_operator.planning.situation import Condition, Situation
 
 GOES_ON = frozenset({"FitUnknown", "TooCloseToCall", "WarnedOnly"})
@@ -23,24 +25,41 @@ def planned(situation: Situation) -> Condition:
     """Judge the situation."""
     plan = situation.plan
     if situation.problems:
-        said = "; ".join(map(str, situation.problems))
-        if unfit(situation.problems):
-            return Condition("Planned", "False", "DoesNotFit", f"{said}; or set spec.fit.policy to warn")
-        return Condition("Planned", "False", "InvalidSpec", said)
+        return refused(situation.problems)
     if plan is None:
         return Condition("Planned", "Unknown", "NotPlannedYet", "no plan has been made yet")
-    serving = situation.observed.ready_groups(plan.revision)
-    said = f"{plan.shape}; {plan.fit.message}"
-    if plan.fit.fits == "True" or (plan.fit.fits == "Unknown" and serving):
+    return chosen(plan.shape, plan.fit, situation.observed.ready_groups(plan.revision), situation.policy)
+
+
+def refused(problems: tuple[Problem, ...]) -> Condition:
+    """Judge a spec that cannot be served as written."""
+    said = "; ".join(map(str, problems))
+    if all(problem.reason == DOES_NOT_FIT for problem in problems):
+        return Condition("Planned", "False", "DoesNotFit", f"{said}; or set spec.fit.policy to warn")
+    return Condition("Planned", "False", "InvalidSpec", said)
+
+
+def chosen(shape: Shape, fit: Fit, serving: int, policy: Literal["enforce", "warn"]) -> Condition:
+    """Judge a spec for which a shape was chosen.
+
+    Args:
+        shape: How a replica is cut.
+        fit: What was predicted of it.
+        serving: How many replicas of it serve.
+        policy: With enforce, one that is predicted not to fit was chosen only because it has served already.
+    """
+    said = f"{shape}; {fit.message}"
+    if fit.fits == "True" or (fit.fits == "Unknown" and serving):
         return Condition("Planned", "True", "Planned", said)
-    if plan.fit.fits == "Unknown":
-        return _unknown(plan.fit, said)
-    return _misfit(situation, plan, serving)
-
-
-def unfit(problems: tuple[Problem, ...]) -> bool:
-    """Whether nothing is wrong with the spec but that it does not fit."""
-    return bool(problems) and all(problem.reason == DOES_NOT_FIT for problem in problems)
+    if fit.fits == "Unknown":
+        return _unknown(fit, said)
+    said = f"{shape}; predicted not to fit: {fit.message}"
+    if serving or policy == "enforce":
+        shown = f"{serving} of its replicas serve" if serving else "its replicas have served"
+        message = f"{said}; but {shown}, so that nothing is stopped or changed for it"
+        return Condition("Planned", "True", "ServesAllTheSame", message)
+    message = f"{said}; it is started all the same, since spec.fit.policy is warn"
+    return Condition("Planned", "False", "WarnedOnly", message)
 
 
 def _unknown(fit: Fit, said: str) -> Condition:
@@ -49,13 +68,3 @@ def _unknown(fit: Fit, said: str) -> Condition:
     between = f" (nine times in ten: {found})" if (found := bounds(fit)) else ""
     remedy = "replicas are started; a smaller maxModelLen or maxNumSeqs makes it certain"
     return Condition("Planned", "Unknown", "TooCloseToCall", f"{said}{between}; {remedy}")
-
-
-def _misfit(situation: Situation, plan: Plan, serving: int) -> Condition:
-    said = f"{plan.shape}; predicted not to fit: {plan.fit.message}"
-    if serving or situation.policy == "enforce":
-        shown = f"{serving} of its replicas serve" if serving else "its replicas have served"
-        message = f"{said}; but {shown}, so that nothing is stopped or changed for it"
-        return Condition("Planned", "True", "ServesAllTheSame", message)
-    message = f"{said}; it is started all the same, since spec.fit.policy is warn"
-    return Condition("Planned", "False", "WarnedOnly", message)

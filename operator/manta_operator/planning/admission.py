@@ -1,0 +1,114 @@
+"""What the admission webhook answers about a write of an LLMDeployment: the planner's verdict before it is stored. Pure.
+
+    refused    spec.fit.policy is enforce, and the spec cannot be served: the same sentence as in the condition Planned
+    warned     it is not known, too close to call, or started all the same
+    neither    it is being deleted; the spec is as before; what was decided of it stands; it was as bad before
+
+An edit is never refused for what it does not change: a deployment that serves although it is predicted not to fit, or
+one that was stored while nobody looked, can still be scaled, annotated and deleted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pydantic
+
+from manta_operator.api.models import LLMDeployment, parse
+from manta_operator.api.printable import printable
+from manta_operator.facts.accelerators import Accelerator
+from manta_operator.facts.models import ModelFacts
+from manta_operator.planning.choice import Choice
+from manta_operator.planning.planned import GOES_ON, chosen, refused
+from manta_operator.planning.previous import recall
+from manta_operator.planning.problems import Problem
+from manta_operator.planning.search import decide
+from manta_operator.planning.situation import Condition
+
+WARNING_LIMIT = 256
+"""Characters of a warning that API servers pass on in whole."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether the write may go on; why not, for people; and what else they should know."""
+
+    allowed: bool
+    message: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of the model: facts, None if nobody has any; what is wrong with the checkpoint; accelerators."""
+
+    facts: ModelFacts | None = None
+    trouble: str = ""
+    accelerators: Mapping[str, Accelerator] = field(default_factory=dict)
+
+
+def wanted(body: Mapping[str, Any], namespace: str = "default") -> LLMDeployment | str:
+    """Return the deployment that a body asks for, or why this version of Manta cannot read it.
+
+    Its metadata may be empty: a name that the API server makes up comes later.
+    """
+    try:
+        return parse({"metadata": {"name": "unnamed", "namespace": namespace, **body["metadata"]}, "spec": body["spec"]})
+    except (pydantic.ValidationError, KeyError, TypeError, ValueError) as error:
+        return str(error)
+
+
+def is_news(new: Mapping[str, Any], old: Mapping[str, Any] | None) -> bool:
+    """Whether a write asks for anything: a finalizer, a label or a deletion is nobody's business here."""
+    if (new.get("metadata") or {}).get("deletionTimestamp"):
+        return False
+    return old is None or new.get("spec") != old.get("spec")
+
+
+def judge(deployment: LLMDeployment, old: Mapping[str, Any] | None, known: Evidence) -> Answer:
+    """Answer about one write that `is_news`.
+
+    Args:
+        deployment: What is asked for now.
+        old: The object as it stands, with its status; None: it is created.
+        known: What is known of the model that is asked for.
+    """
+    if known.trouble:
+        return Answer(
+            True, warnings=_warnings(f"spec.model.uri: {known.trouble}; nothing is started until it is mended")
+        )
+    decided, condition = _decided(deployment, old, known)
+    if isinstance(decided, Choice):
+        said = condition.reason in GOES_ON or condition.reason == "ServesAllTheSame"
+        return Answer(True, warnings=_warnings(condition.message if said else "", decided.advice))
+    if deployment.spec.fit.policy == "warn" or _was_as_bad(deployment, old, known, condition):
+        return Answer(True, warnings=_warnings(condition.message))
+    return Answer(False, condition.message)
+
+
+def _decided(
+    deployment: LLMDeployment, old: Mapping[str, Any] | None, known: Evidence
+) -> tuple[Choice | tuple[Problem, ...], Condition]:
+    status = (old or {}).get("status") or {}
+    previous = recall(deployment.spec, status)
+    ready = int(status.get("readyReplicas") or 0) if previous is not None else 0
+    serving = bool(ready) or (previous is not None and previous.measured)
+    decided = decide(deployment.spec, known.facts, previous, serving=serving, extra=known.accelerators)
+    if isinstance(decided, Choice):
+        return decided, chosen(decided.shape, decided.fit, ready, deployment.spec.fit.policy)
+    return decided, refused(decided)
+
+
+def _was_as_bad(
+    deployment: LLMDeployment, old: Mapping[str, Any] | None, known: Evidence, condition: Condition
+) -> bool:
+    """Whether the object that stands is refused in the same words, so that this write makes nothing worse."""
+    before = wanted(old) if old is not None else ""
+    if isinstance(before, str) or before.spec.model.uri != deployment.spec.model.uri:
+        return False  # the facts are of another model
+    return _decided(before, old, known)[1].message == condition.message
+
+
+def _warnings(*sentences: str) -> tuple[str, ...]:
+    """Cut to what is passed on, and to letters that fit into a header."""
+    return tuple(printable(each, WARNING_LIMIT) for each in sentences if each)
