@@ -2,13 +2,14 @@
 
     one change       a wider split, a KV cache in 8 bits, a shorter context, fewer requests at once, a quantization
                      while loading, another accelerator; in this order
-    two changes      where one is not enough
+    two changes      where no single one is enough on this accelerator
 
 A change is told only if the spec with it fits for certain. walk.py judges, patches.py applies and says it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import pydantic
 
@@ -23,6 +24,8 @@ from manta_operator.planning.walk import walk
 
 ONLINE = ("fp8_per_channel", "fp8_per_tensor", "fp8_per_block", "nvfp4_per_token")
 """Methods that quantize while loading, to be advised: those that cost least of the quality first."""
+_OF_A_KIND = 2
+"""Of so many patches of one kind is told: of ten accelerators that would do, two say enough."""
 _STEPS = ((16384, 1024), (2048, 256), (0, 16))
 """To which multiple a context is rounded down, by the length that is asked for. 16 tokens are a block of the cache."""
 
@@ -46,6 +49,10 @@ class _Case:
     kinds: tuple[Accelerator, ...]
 
 
+_Change = Callable[[_Case, Patch], Iterator[Patch]]
+"""What may be tried beside a change that is made already."""
+
+
 def advise(
     spec: LLMDeploymentSpec,
     facts: ModelFacts | None,
@@ -67,36 +74,26 @@ def advise(
         return ()
     known = catalog(extra).values() if accelerators is None else accelerators
     case = _Case(spec, facts, extra or {}, tuple(kind for kind in known if not kind.is_cpu and kind.type != OTHER))
+    found = _gathered(case, (change(case, {}) for change in _GENTLE), most)
+    if not any("type" not in told.patch.get("accelerator", {}) for told in found):
+        found += _gathered(case, (_both(case, first, second) for first, second in _PAIRS), most - len(found))
+    return found
+
+
+def _gathered(case: _Case, changes: Iterable[Iterator[Patch]], most: int) -> tuple[Advice, ...]:
+    """Return those that fit, of each kind the first ones."""
     found: dict[str, Advice] = {}
-    for patch in _changes(case):
-        if len(found) >= most:
-            break
-        choice = _fits(case, patch)
-        if choice is not None:
+    for patches in changes:
+        fitting = ((patch, choice) for patch in patches if (choice := _fits(case, patch)) is not None)
+        for patch, choice in islice(fitting, _OF_A_KIND):
             told = _told(case, patch, choice)
             found.setdefault(told.text, told)
-    return tuple(found.values())
+    return tuple(found.values())[:most]
 
 
-def _changes(case: _Case) -> Iterator[Patch]:
-    """Yield what may be tried: first one change, then two, then all that leaves only the model as it is."""
-    single: tuple[Callable[[_Case, Patch], Iterator[Patch]], ...] = (
-        _split,
-        _cache_type,
-        _context,
-        _at_once,
-        _quantize,
-        _elsewhere,
-    )
-    for change in single:
-        yield from change(case, {})
-    for first in (_cache_type, _quantize):
-        for patch in first(case, {}):
-            for second in (_split, _context):
-                yield from (merged(patch, more) for more in second(case, patch))
-    for patch in _elsewhere(case, {}):
-        for second in (_split, _context, _quantize):
-            yield from (merged(patch, more) for more in second(case, patch))
+def _both(case: _Case, first: _Change, second: _Change) -> Iterator[Patch]:
+    for patch in first(case, {}):
+        yield from (merged(patch, more) for more in second(case, patch))
 
 
 def _split(case: _Case, before: Patch) -> Iterator[Patch]:
@@ -131,6 +128,13 @@ def _without_idle(spec: LLMDeploymentSpec, patch: Patch) -> Patch:
     return result
 
 
+def _loosen(case: _Case, before: Patch) -> Iterator[Patch]:
+    """Give the KV cache what is left, where the spec fixes its size."""
+    del before
+    if case.spec.engine.kv_cache_memory is not None:
+        yield {"engine": {"kvCacheMemory": None}}
+
+
 def _cache_type(case: _Case, before: Patch) -> Iterator[Patch]:
     del before
     accelerator = accelerator_of(case.spec, case.extra)
@@ -155,7 +159,7 @@ def _context(case: _Case, before: Patch) -> Iterator[Patch]:
             middle = (low + high + 1) // 2
             fits = _fits(case, merged(before, {"engine": {"maxModelLen": middle * step}})) is not None
             low, high = (middle, high) if fits else (low, middle - 1)
-        if low:
+        if 0 < low * step < asked:
             yield {"engine": {"maxModelLen": low * step}}
             return
 
@@ -200,11 +204,15 @@ def _quantize(case: _Case, before: Patch) -> Iterator[Patch]:
 
 
 def _elsewhere(case: _Case, before: Patch) -> Iterator[Patch]:
-    """Take another accelerator: those with the least memory first, or the least price where all have one."""
+    """Take another accelerator: of the same maker, then those of the least price, or memory where none is known."""
     del before
-    held = case.spec.accelerator
+    held, same = case.spec.accelerator, accelerator_of(case.spec, case.extra).resource
     priced = all(kind.per_hour is not None for kind in case.kinds)
-    for kind in sorted(case.kinds, key=lambda kind: (kind.per_hour if priced else kind.memory_bytes) or 0):
+
+    def rank(kind: Accelerator) -> tuple[bool, float]:
+        return kind.resource != same, (kind.per_hour if priced else kind.memory_bytes) or 0
+
+    for kind in sorted(case.kinds, key=rank):
         if kind.type != held.type and kind.memory_bytes is not None:
             own = {"resource": None, "memory": None} if held.type == OTHER else {}
             yield {"accelerator": {"type": kind.type, **own}}
@@ -230,3 +238,17 @@ def _told(case: _Case, patch: Patch, choice: Choice) -> Advice:
     requests = f", {holds:.1f} requests of {length} tokens" if length else ""
     text = f"{in_words(patch)} ({choice.shape.ranks} x {kind} for each replica{requests})"
     return Advice(text, patch, choice)
+
+
+_GENTLE: tuple[_Change, ...] = (_split, _loosen, _cache_type, _context, _at_once, _quantize, _elsewhere)
+"""Single changes: what costs neither quality nor other hardware first."""
+_PAIRS: tuple[tuple[_Change, _Change], ...] = (
+    (_cache_type, _context),
+    (_quantize, _context),
+    (_cache_type, _split),
+    (_quantize, _split),
+    (_elsewhere, _split),
+    (_elsewhere, _quantize),
+    (_elsewhere, _context),
+)
+"""Two changes, the first of them first."""

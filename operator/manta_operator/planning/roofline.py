@@ -9,10 +9,11 @@ CACM 52(4), 2009); both at a share of the data sheet's figures.
     alone    = 1 / (pipeline x step of one request)
     at once  = requests x answer / (answer x step + requests x first)     prompts and answers share the machine
 
-The shares are medians over published measurements with vLLM 0.11, and the bounds hold nine of ten of them
-(docs/performance.md): what they were fitted to, and how far off they are.
+The shares are fits to 30 published measurements with vLLM 0.11, and the bounds hold nine in ten of these: which ones,
+and how far off the estimate is, stands in docs/performance.md.
 """
 
+import math
 from dataclasses import dataclass
 
 from manta_operator.api.models import LLMDeploymentSpec
@@ -28,13 +29,13 @@ PROMPT, ANSWER = 1024, 256
 """Tokens of the request that is estimated; both are shortened to what maxModelLen allows."""
 BANDWIDTH_SHARE = 0.65
 """Of the bandwidth in the data sheet, what reading weights and KV cache reaches."""
-COMPUTE_SHARE = 0.45
-"""Of the operations in the data sheet, what the matrix products of prompts and large batches reach."""
-EXPERTS_SHARE = 0.6
-"""Of that, what experts reach: their matrices are small, and the fullest is waited for."""
-TENSOR_SHARE = 0.9
+COMPUTE_SHARE, COMPUTE_SHARE_HOPPER = 0.6, 0.4
+"""Of the operations in the data sheet, what matrix products reach: less from compute capability 9.0 on, whose boards
+cannot hold their clocks at full load, and on what is not NVIDIA's."""
+_HOPPER = 90
+TENSOR_SHARE = 0.8
 """What of the speed remains whenever the tensor ranks double: they add up their results twice in a layer."""
-OVERHEAD = 0.001
+OVERHEAD = 0.0005
 """Seconds that the scheduler and the sampler take for a step."""
 FIRST_OVERHEAD = 0.02
 """Seconds that a request takes before it is computed and after: HTTP, tokens from text, a step of others."""
@@ -102,7 +103,7 @@ def estimate(
     if facts is None or (does := work(facts)) is None:
         return None
     fit = fit or judge(spec, shape, accelerator, facts)
-    machine = _machine(spec, shape, accelerator, facts, fit, does)
+    machine = _machine(spec, shape, accelerator, facts, fit)
     if machine is None or not fit.kv_cache_tokens:
         return None
     prompt, answer = _shortened(prompt, answer, fit.max_model_len)
@@ -125,15 +126,14 @@ def estimate(
 
 
 def _machine(
-    spec: LLMDeploymentSpec, shape: Shape, accelerator: Accelerator, facts: ModelFacts, fit: Fit, does: Work
+    spec: LLMDeploymentSpec, shape: Shape, accelerator: Accelerator, facts: ModelFacts, fit: Fit
 ) -> _Machine | None:
     loaded = weights.on_rank(spec.engine, facts, shape)
-    operations = _operations(spec, accelerator, facts, fit)
+    operations = _operations(spec, accelerator, facts)
     if isinstance(loaded, str) or operations is None or accelerator.bandwidth is None:
         return None
-    split = TENSOR_SHARE ** (shape.tensor.bit_length() - 1)
-    in_experts = does.experts * does.chosen / does.active
-    share = COMPUTE_SHARE / (1 - in_experts + in_experts / EXPERTS_SHARE)
+    split = TENSOR_SHARE ** math.log2(shape.tensor)
+    share = COMPUTE_SHARE if 0 < (accelerator.capability or 0) < _HOPPER else COMPUTE_SHARE_HOPPER
     cached = (fit.kv_cache_per_rank or 0) * shape.data / (fit.kv_cache_tokens or 1)
     return _Machine(
         operations * share * split,
@@ -143,12 +143,11 @@ def _machine(
     )
 
 
-def _operations(spec: LLMDeploymentSpec, accelerator: Accelerator, facts: ModelFacts, fit: Fit) -> float | None:
+def _operations(spec: LLMDeploymentSpec, accelerator: Accelerator, facts: ModelFacts) -> float | None:
     """Return the operations a second in the type that matrices are multiplied in.
 
     That is 8 bits only where weights and activations both are: fp8. Everything else is widened to 16 bits first.
     """
-    del fit
     said = dict(accelerator.flops)
     method = (facts.quantization or "") if spec.engine.quantization == "auto" else spec.engine.quantization
     narrow = said.get("fp8") if "fp8" in method else None
