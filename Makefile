@@ -152,6 +152,11 @@ faults: model ## Kill and freeze each kind of process of real engines under requ
 starts: model ## Start a real group of two pods in random order, each must serve a token (COUNT=20, SEED=7)
 	@PYTHONPATH=benchmarks:operator $(BIN)/python -m faults.starts_main $(if $(COUNT),--count=$(COUNT)) $(if $(SEED),--seed=$(SEED))
 
+.PHONY: bench-fit
+bench-fit: install-dev ## What the planner predicts beside start-ups of real vLLM (RECORDS=, MODELS=, GPUS=; build/bench/fit.json)
+	@PYTHONPATH=benchmarks:operator $(BIN)/python -m fit.main $(if $(RECORDS),--records='$(RECORDS)') \
+	  $(if $(MODELS),--models='$(MODELS)') $(if $(GPUS),--gpus='$(GPUS)') $(ARGS)
+
 .PHONY: bench-affinity
 bench-affinity: install-dev ## Compare routing policies on simulated engines (TRACE=file.jsonl; SWEEP=1: many scenarios)
 	@PYTHONPATH=benchmarks:runtime $(BIN)/python -m affinity.$(if $(SWEEP),sweep,main) $(if $(TRACE),--trace='$(TRACE)') $(ARGS)

@@ -1,0 +1,106 @@
+"""Which accelerator a record means, by any of the names that people give it. The second step of `main.py`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from manta_operator.facts.accelerators import Accelerator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fit.records import Record
+
+_GIB = 2**30
+_VISIBLE = 0.987
+"""What torch sees of what nvidia-smi shows: 0.986 for A100-40 and RTX 5090, 0.996 for H200 (the file of GPUs)."""
+_OF_NOMINAL = 0.97
+"""What torch sees of the size on the box, where nothing better is known."""
+_CAPABILITIES = {
+    "t4": 75, "a100": 80, "a10": 86, "a40": 86, "a6000": 86, "3090": 86, "3050": 86, "l4": 89, "l40s": 89, "4090": 89,
+    "h100": 90, "h200": 90, "gh200": 90, "b200": 100, "gb200": 100, "b300": 103, "gb300": 103, "5090": 120,
+    "5090d": 120, "5070": 120, "6000": 120, "gb10": 121,
+}  # fmt: skip
+"""NVIDIA's compute capability x 10 (developer.nvidia.com/cuda-gpus)."""
+_SIZES = (5, 6, 8, 12, 16, 24, 32, 40, 48, 64, 80, 94, 96, 141, 144, 180, 192, 256, 288)
+_WORD = re.compile(r"[a-z0-9]+")
+_MIB = re.compile(r"(\d{4,6})\s*MiB", re.IGNORECASE)
+
+
+def find(record: Record, gpus: Mapping[str, Any]) -> Accelerator | str:
+    """Return the accelerator of a record; why not, where nobody knows its memory.
+
+    Of several kinds in one replica the smallest counts: vLLM takes the fewest blocks of all ranks.
+    """
+    if not record.gpu:
+        return "the GPU is not told"
+    found = [_one(name, record, gpus) for name in re.split(r"\s\+\s", record.gpu)]
+    unknown = next((each for each in found if isinstance(each, str)), None)
+    known = [each for each in found if not isinstance(each, str)]
+    return unknown or min(known, key=lambda each: each.memory_bytes or 0)
+
+
+def _one(name: str, record: Record, gpus: Mapping[str, Any]) -> Accelerator | str:
+    words = set(_WORD.findall(name.lower()))
+    total = record.total if " + " not in record.gpu else None
+    total = total or _listed(words, gpus) or _written(name)
+    if total is None:
+        return f"the memory of {name} is not known"
+    family = next((word for word in _CAPABILITIES if word in words), None)
+    rocm = any(re.fullmatch(r"mi\d{3}x?", word) for word in words)
+    return Accelerator(
+        type="-".join(_WORD.findall(name.lower())),
+        resource="amd.com/gpu" if rocm else "nvidia.com/gpu",
+        memory_bytes=int(total * _GIB),
+        products=(),
+        capability=None if family is None else _CAPABILITIES[family],
+    )
+
+
+def _listed(words: set[str], gpus: Mapping[str, Any]) -> float | None:
+    """The memory by the file: of the entries whose family the name has, the one of its size; None if it is open."""
+    family, size = _family(words), _size(words)
+    known = [(set(_WORD.findall(key.lower())), said) for key, said in gpus.items() if isinstance(said, dict)]
+    fitting = [(key, said) for key, said in known if family and _family(key) == family]
+    sized = [(key, said) for key, said in fitting if size and _size(key) == size]
+    if not sized:
+        sized = [(key, said) for key, said in fitting if not size or _size(key) is None]
+    totals = {_total(said) for _, said in sized} - {None}
+    if len({round(total or 0) for total in totals}) != 1:
+        return None
+    return max(total for total in totals if total is not None)
+
+
+def _family(words: set[str]) -> frozenset[str]:
+    """The words that name a chip: letters and digits, without sizes, forms and memories."""
+    chips = {word for word in words if any(char.isdigit() for char in word) and _size({word}) is None}
+    chips = {word for word in chips if not re.fullmatch(r"sxm\d?|hbm\d?e?|sm\d+|\d+mib|\d{5,}", word)}
+    return frozenset(chips | (words & {"ti", "super"}))
+
+
+def _size(words: set[str]) -> int | None:
+    for word in words:
+        digits = word.removesuffix("gb").removesuffix("gib").removesuffix("g")
+        if digits.isdecimal() and int(digits) in _SIZES:
+            return int(digits)
+    return None
+
+
+def _total(said: Mapping[str, Any]) -> float | None:
+    memory = said.get("from_memory")
+    for holder in (said, memory if isinstance(memory, dict) else {}):
+        value = holder.get("vllm_total_gib")
+        value = value[0] if isinstance(value, list) and value else value
+        if isinstance(value, (int, float)):
+            return float(value)
+    smi = said.get("nvidia_smi_mib")
+    return smi / 1024 * _VISIBLE if isinstance(smi, (int, float)) else None
+
+
+def _written(name: str) -> float | None:
+    """The memory that the name itself says."""
+    if mib := _MIB.search(name):
+        return int(mib.group(1)) / 1024 * _VISIBLE
+    size = _size({word for word in _WORD.findall(name.lower()) if word.endswith(("gb", "gib"))})
+    return None if size is None else size * _OF_NOMINAL

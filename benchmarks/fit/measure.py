@@ -1,0 +1,178 @@
+"""Errors of the predictions: the fifth step of `main.py`.
+
+Tokens are compared where they mean the same: what vLLM since 0.21 and the planner call tokens is requests of the
+longest length x that length. Before, of models with several groups of layers it was something else (blocks / groups x
+tokens of a block), so that there the printed concurrency x length is taken, and where that was not printed the bytes
+of the KV cache. The rule looks at the number of groups, the version and what was printed, not at the model.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from manta_operator.facts.caches import Cache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fit.predict import Predicted
+    from fit.records import Record
+
+_GIB = 2**30
+_TOKENS_ARE_REQUESTS = (0, 21)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record beside its prediction. Errors are shares of what was logged, signed: + is more than was logged."""
+
+    id: str
+    model: str
+    gpu: str
+    shape: str
+    version: str
+    weights: float | None = None
+    weights_logged: float | None = None
+    weights_err: float | None = None
+    overhead: float | None = None
+    overhead_implied: float | None = None
+    overhead_within: bool | None = None
+    kv_compared: str = ""
+    kv: float | None = None
+    kv_logged: float | None = None
+    kv_err: float | None = None
+    kv_within: bool | None = None
+    request_err: float | None = None
+    fits: bool | None = None
+    fits_logged: bool | None = None
+    message: str = ""
+    not_measured: str = ""
+
+
+def measure(predicted: Predicted, total: float) -> Row:
+    """Compare one prediction with what was logged; `total`: GiB of the GPU."""
+    record, fit = predicted.record, predicted.fit
+    weights = None if fit.weights_per_rank is None else fit.weights_per_rank / _GIB
+    compared, kv, logged = _kv(predicted)
+    budget = total * (record.utilization or 0)
+    implied = budget - record.weights - record.kv if budget and record.weights and record.kv else None
+    beside = fit.overhead_per_rank
+    bounds = fit.tokens if compared != "GiB" else fit.kv_cache
+    scale = _GIB if compared == "GiB" else 1
+    within = None if logged is None or bounds is None else bounds.low <= logged * scale <= bounds.high
+    return Row(
+        **_names(record),
+        weights=weights,
+        weights_logged=record.weights,
+        weights_err=_error(weights, record.weights),
+        overhead=None if beside is None else beside.value / _GIB,
+        overhead_implied=implied,
+        overhead_within=None if implied is None or beside is None else beside.low <= implied * _GIB <= beside.high,
+        kv_compared=compared,
+        kv=kv,
+        kv_logged=logged,
+        kv_err=_error(kv, logged),
+        kv_within=within,
+        request_err=_request_error(predicted),
+        fits=predicted.fits,
+        fits_logged=not record.failed,
+        message=fit.message,
+        not_measured="" if predicted.fits is not None else fit.message,
+    )
+
+
+def skipped(record: Record, why: str) -> Row:
+    """Return the row of a record that could not be predicted."""
+    return Row(**_names(record), not_measured=why)
+
+
+def _names(record: Record) -> dict[str, str]:
+    version = ".".join(map(str, record.version))
+    return {
+        "id": record.id,
+        "model": record.model,
+        "gpu": record.gpu or "?",
+        "shape": f"tp{record.tp} pp{record.pp}",
+        "version": version,
+    }
+
+
+def _kv(predicted: Predicted) -> tuple[str, float | None, float | None]:
+    """What is compared, the prediction and what was logged."""
+    record, fit = predicted.record, predicted.fit
+    if fit.tokens is None or fit.kv_cache is None or fit.tokens.value <= 0:
+        return "", None, None
+    if record.tokens and (not several_groups(predicted) or record.version >= _TOKENS_ARE_REQUESTS):
+        return "tokens", fit.tokens.value, record.tokens
+    if record.concurrency and record.length:
+        return "requests", fit.tokens.value, record.concurrency * record.length
+    return ("GiB", fit.kv_cache.value / _GIB, record.kv) if record.kv else ("", None, None)
+
+
+def several_groups(predicted: Predicted) -> bool:
+    """Whether the layers need different tokens, so that vLLM keeps several tables of blocks."""
+    kinds = {(cache.kind, cache.window) for cache in _attending(predicted.facts.caches)}
+    return len(kinds) > 1
+
+
+def _attending(caches: Sequence[Cache]) -> list[Cache]:
+    return [Cache("full") if cache.kind == "latent" else cache for cache in caches if cache.kind != "none"]
+
+
+def _request_error(predicted: Predicted) -> float | None:
+    """The error of the bytes that a request takes: with the logged size of the cache in place of the predicted one."""
+    record, needed = predicted.record, predicted.request_bytes
+    length = predicted.fit.max_model_len
+    if not record.kv or not needed or not length:
+        return None
+    if record.concurrency and record.length:
+        return _error(needed, record.kv * _GIB / record.concurrency)
+    if record.tokens and (not several_groups(predicted) or record.version >= _TOKENS_ARE_REQUESTS):
+        return _error(needed / length, record.kv * _GIB / record.tokens)
+    return None
+
+
+def _error(value: float | None, logged: float | None) -> float | None:
+    return None if value is None or not logged else value / logged - 1
+
+
+def summary(rows: Sequence[Row], goal: tuple[float, float] = (0.5, 0.9)) -> dict[str, Any]:
+    """Return the figures of `fit.json`: medians and 90th percentiles of the absolute errors, and the decisions."""
+    weights = [abs(row.weights_err) for row in rows if row.weights_err is not None]
+    kv = [abs(row.kv_err) for row in rows if row.kv_err is not None]
+    requests = [abs(row.request_err) for row in rows if row.request_err is not None]
+    judged = [row for row in rows if row.fits is not None and row.fits_logged is not None]
+    median, high = goal
+    return {
+        "weights_err_median": quantile(weights, median),
+        "weights_err_p90": quantile(weights, high),
+        "kv_err_median": quantile(kv, median),
+        "kv_err_p90": quantile(kv, high),
+        "decision_accuracy": _share(row.fits == row.fits_logged for row in judged),
+        "records": len(rows),
+        "measured": {"weights": len(weights), "kv": len(kv), "requests": len(requests), "decisions": len(judged)},
+        "kv_bytes_err_median": quantile(requests, median),
+        "kv_bytes_err_p90": quantile(requests, high),
+        "within_bounds": {
+            "overhead": _share(row.overhead_within for row in rows if row.overhead_within is not None),
+            "kv": _share(row.kv_within for row in rows if row.kv_within is not None),
+        },
+        "wrong_decisions": [row.id for row in judged if row.fits != row.fits_logged],
+        "not_measured": {row.id: row.not_measured for row in rows if row.not_measured},
+        "rows": [asdict(row) for row in rows],
+    }
+
+
+def quantile(values: Sequence[float], share: float) -> float | None:
+    """Return the value below which `share` of the values lie, between neighbours in proportion; None of none."""
+    if len(values) < 2:
+        return values[0] if values else None
+    cuts = statistics.quantiles(values, n=100, method="inclusive")
+    return cuts[round(share * 100) - 1]
+
+
+def _share(said: Iterable[bool]) -> float | None:
+    known = list(said)
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,119 @@
+"""The facts of a record's model: what the file says, in the words of a `config.json`. The third step of `main.py`.
+
+The file of models is like a config.json, but says some things in prose (`layer_pattern`) or not at all
+(`model_type`). Both are turned by rules about families, never about one model; what no rule reads stays unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from manta_operator.facts import catalog
+from manta_operator.facts.models import FactsError, ModelFacts, from_config
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fit.records import Record
+
+_FAMILIES = (
+    (r"qwen-?3\.[5-9].*a\d+b|qwen-?3\.[5-9].*moe", "qwen3_5_moe_text"),
+    (r"qwen-?3\.[5-9]", "qwen3_5_text"),
+    (r"qwen-?3-(coder-)?next", "qwen3_next"),
+    (r"qwen-?3-vl.*a\d+b", "qwen3_vl_moe_text"),
+    (r"qwen-?3-vl", "qwen3_vl_text"),
+    (r"qwen-?3.*a\d+b", "qwen3_moe"),
+    (r"qwen-?3", "qwen3"),
+    (r"qwen-?2|distill-qwen", "qwen2"),
+    (r"llama-?4", "llama4_text"),
+    (r"codellama|llama", "llama"),
+    (r"mixtral", "mixtral"),
+    (r"ministral-?3", "ministral3"),
+    (r"mistral|ministral", "mistral"),
+    (r"gemma-?4", "gemma4_text"),
+    (r"gemma-?3n", "gemma3n_text"),
+    (r"gemma-?3", "gemma3_text"),
+    (r"gemma-?2", "gemma2"),
+    (r"gpt-oss", "gpt_oss"),
+    (r"deepseek-v3\.2", "deepseek_v32"),
+    (r"deepseek-(v3|r1)", "deepseek_v3"),
+    (r"deepseek-(v2|coder-v2)", "deepseek_v2"),
+    (r"kimi-k2", "kimi_k2"),
+    (r"glm-?4\.[5-9]", "glm4_moe"),
+    (r"minimax-?m2", "minimax_m2"),
+    (r"nemotron-3|nemotron-h", "nemotron_h"),
+    (r"phi-?3", "phi3"),
+    (r"phi-?4", "phi3"),
+)
+_ARCHITECTURES = {"gpt_oss": "GptOssForCausalLM", "llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
+_EVERY = re.compile(r"full every (\d+)(?:st|nd|rd|th)")
+_RATIO = re.compile(r"(\d+)\s+([a-z\- ]+?)(?:\s*\((\d+)\))?\s*:\s*(\d+)\s+(?:full|global)", re.IGNORECASE)
+_ALTERNATING = re.compile(r"alternating\s+(sliding|full)[^/]*/\s*(sliding|full)", re.IGNORECASE)
+
+
+def find(record: Record, models: Mapping[str, Any]) -> ModelFacts | str:
+    """Return the facts of a record's model, from the file or else from the catalog; why not, where neither has it."""
+    entry = models.get(record.model)
+    facts = entry.get("facts") if isinstance(entry, dict) else None
+    if isinstance(facts, dict) and facts.get("hidden_size"):
+        try:
+            return from_config(config_of(record, facts))
+        except FactsError as error:
+            return str(error)
+    known = catalog.known(f"hf://{record.model.split(' (')[0]}")
+    return known or f"nothing is known of {record.model or 'its model'}"
+
+
+def config_of(record: Record, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts in the words of a `config.json`."""
+    config = {
+        key: value for key, value in facts.items() if value is not None and key not in ("layer_pattern", "vision")
+    }
+    config.setdefault("model_type", _family(record.model))
+    config.setdefault("architectures", [_ARCHITECTURES.get(config["model_type"], f"{config['model_type']}")])
+    config.setdefault("torch_dtype", "bfloat16")
+    config.setdefault("n_shared_experts", facts.get("shared_experts") or 0)
+    if "layer_types" not in config and (kinds := _kinds(str(facts.get("layer_pattern") or ""), config)):
+        config["layer_types"] = kinds
+    return config | {"quantization_config": _quantization(record, facts)}
+
+
+def _family(name: str) -> str:
+    short = name.rpartition("/")[2].lower()
+    return next((family for pattern, family in _FAMILIES if re.search(pattern, short)), "unknown")
+
+
+def _kinds(pattern: str, config: dict[str, Any]) -> list[str]:
+    """The kinds of layers that a pattern in prose says; none where no rule reads it."""
+    layers = int(config.get("num_hidden_layers") or 0)
+    if every := _EVERY.search(pattern):
+        step = int(every.group(1))
+        return ["full_attention" if (layer + 1) % step == 0 else "linear_attention" for layer in range(layers)]
+    if ratio := _RATIO.search(pattern):
+        kind = "chunked_attention" if "chunk" in ratio.group(2).lower() else "sliding_attention"
+        step = int(ratio.group(1)) + int(ratio.group(4))
+        return ["full_attention" if layer % step >= int(ratio.group(1)) else kind for layer in range(layers)]
+    if alternating := _ALTERNATING.search(pattern):
+        pair = [f"{word.lower()}_attention" for word in alternating.groups()]
+        return [pair[layer % 2] for layer in range(layers)]
+    return [pattern] * layers if pattern else []
+
+
+def _quantization(record: Record, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the file says of the checkpoint, under the method that the record says; nothing where it says none."""
+    said = facts.get("quantization_config")
+    own = dict(said) if isinstance(said, dict) else {}
+    method = record.quantization
+    if method in ("none", "None", ""):
+        return {}
+    if method is None:
+        return own
+    if not own:
+        own = {"scheme": f"{method} {record.model}"}
+    own.setdefault("quant_method", "modelopt" if method == "nvfp4" else method)
+    if method == "nvfp4":
+        own.setdefault("quant_algo", "NVFP4")
+    if method == "auto-round":
+        own = {"bits": 4, "group_size": 128} | own
+    return own
