@@ -5,6 +5,7 @@ import re
 import secrets
 import socket
 import sys
+from collections.abc import Callable
 
 import click
 
@@ -12,11 +13,12 @@ from manta_operator.api import names
 from manta_operator.api.fields import ENDPOINT_PATTERN
 from manta_operator.cli import options
 from manta_operator.cli.failures import Refused
+from manta_operator.cli.webhook_options import options_of_webhook
 from manta_operator.controller import run_logging
 from manta_operator.controller.leader import Terms
 from manta_operator.controller.run import run
 from manta_operator.controller.run_startup import CannotStart
-from manta_operator.controller.settings import Settings
+from manta_operator.controller.settings import Settings, WebhookSettings
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -57,6 +59,7 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 @click.option(
     "--read-secrets", is_flag=True, help="Ask hubs with the tokens of credentialsSecret. The role has to allow it."
 )
+@options_of_webhook
 @options.host_paths
 def operator(
     namespaces: tuple[str, ...],
@@ -72,6 +75,7 @@ def operator(
     catalog: str,
     hubs: tuple[str, ...],
     read_secrets: bool,
+    webhook: Callable[[str], WebhookSettings | None],
     maps: tuple[str, ...],
 ) -> None:
     """Run the operator until SIGTERM."""
@@ -88,6 +92,7 @@ def operator(
         catalog=catalog,
         hubs=hubs,
         reads_secrets=read_secrets,
+        webhook=webhook(own_namespace),
     )
     try:
         sys.exit(run(settings))

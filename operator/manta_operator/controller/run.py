@@ -23,6 +23,8 @@ from manta_operator.controller.probes import progress
 from manta_operator.controller.probes_server import serving
 from manta_operator.controller.run_startup import CannotStart, link, reach
 from manta_operator.controller.settings import Settings
+from manta_operator.controller.webhook import admission
+from manta_operator.controller.webhook_facts import evidence
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,9 @@ async def _run(settings: Settings) -> int:
             except OSError as error:
                 raise CannotStart(f"cannot serve the probes on {settings.health}: {error}") from error
         to = await stack.enter_async_context(link())
+        if settings.webhook is not None:  # also while another replica leads
+            known = await stack.enter_async_context(evidence(to, settings))
+            await stack.enter_async_context(admission(settings.webhook, to, known, progress))
         if not await _unless(stop, reach(to)):
             return 0
         if settings.lease is None:

@@ -9,6 +9,32 @@ from manta_operator.controller.leader import Terms
 
 
 @dataclass(frozen=True)
+class WebhookSettings:
+    """Where the admission webhook is served, and as what.
+
+    Attributes:
+        host: Address to listen on.
+        port: Port to listen on.
+        name: Of its Service, and of its ValidatingWebhookConfiguration.
+        namespace: Of its Service.
+        certificates: Folder with tls.crt and tls.key that somebody else renews, who publishes their authority, too;
+            None: the operator makes them, and publishes its authority itself.
+    """
+
+    host: str
+    port: int
+    name: str
+    namespace: str
+    certificates: Path | None = None
+
+    @property
+    def server_names(self) -> tuple[str, ...]:
+        """What API servers call it, and people who try it."""
+        service = f"{self.name}.{self.namespace}.svc"
+        return (service, f"{self.name}.{self.namespace}", f"{service}.cluster.local")
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a running operator needs to know.
 
@@ -17,7 +43,8 @@ class Settings:
     `namespace` is the operator's own: routers let it in from there; `lease` is what it must hold before it acts, None
     if it is the only one; `health` is the address and port of the probes and the metrics, None for no server;
     `catalog` names a user's catalog, a ConfigMap in the operator's namespace, empty for none; `hubs` are those that may
-    be asked for what models are, with tokens from Secrets of the deployments if `reads_secrets`.
+    be asked for what models are, with tokens from Secrets of the deployments if `reads_secrets`; `webhook` is
+    where the admission webhook is served, None for none.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -29,3 +56,4 @@ class Settings:
     catalog: str = ""
     hubs: tuple[str, ...] = ()
     reads_secrets: bool = False
+    webhook: WebhookSettings | None = None

@@ -9,41 +9,14 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 from manta_operator.controller import webhook_certificates
 from manta_operator.controller.probes import Progress
 from manta_operator.controller.run_startup import CannotStart, Link
+from manta_operator.controller.settings import WebhookSettings
 from manta_operator.controller.webhook_bundle import Bundle
 from manta_operator.controller.webhook_keeper import Keeper
 from manta_operator.controller.webhook_server import Known, serving
-
-
-@dataclass(frozen=True)
-class WebhookSettings:
-    """Where the webhook is served, and as what.
-
-    Attributes:
-        host: Address to listen on.
-        port: Port to listen on.
-        name: Of its Service, and of its ValidatingWebhookConfiguration.
-        namespace: Of its Service.
-        certificates: Folder with tls.crt and tls.key that somebody else renews, who publishes their authority, too;
-            None: the operator makes them, and publishes its authority itself.
-    """
-
-    host: str
-    port: int
-    name: str
-    namespace: str
-    certificates: Path | None = None
-
-    @property
-    def server_names(self) -> tuple[str, ...]:
-        """What API servers call it, and people who try it."""
-        service = f"{self.name}.{self.namespace}.svc"
-        return (service, f"{self.name}.{self.namespace}", f"{service}.cluster.local")
 
 
 @asynccontextmanager

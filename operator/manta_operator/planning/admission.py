@@ -1,4 +1,4 @@
-"""What the admission webhook answers about a write of an LLMDeployment: the planner's verdict before it is stored. Pure.
+"""What the admission webhook answers about a write of an LLMDeployment: the planner's verdict beforehand. Pure.
 
     refused    spec.fit.policy is enforce, and the spec cannot be served: the same sentence as in the condition Planned
     warned     it is not known, too close to call, or started all the same
@@ -44,6 +44,8 @@ class Evidence:
 
     facts: ModelFacts | None = None
     trouble: str = ""
+    why: str = ""
+    """Why there are no facts, as far as that is worth a sentence."""
     accelerators: Mapping[str, Accelerator] = field(default_factory=dict)
 
 
@@ -53,7 +55,9 @@ def wanted(body: Mapping[str, Any], namespace: str = "default") -> LLMDeployment
     Its metadata may be empty: a name that the API server makes up comes later.
     """
     try:
-        return parse({"metadata": {"name": "unnamed", "namespace": namespace, **body["metadata"]}, "spec": body["spec"]})
+        return parse(
+            {"metadata": {"name": "unnamed", "namespace": namespace, **body["metadata"]}, "spec": body["spec"]}
+        )
     except (pydantic.ValidationError, KeyError, TypeError, ValueError) as error:
         return str(error)
 
@@ -80,7 +84,8 @@ def judge(deployment: LLMDeployment, old: Mapping[str, Any] | None, known: Evide
     decided, condition = _decided(deployment, old, known)
     if isinstance(decided, Choice):
         said = condition.reason in GOES_ON or condition.reason == "ServesAllTheSame"
-        return Answer(True, warnings=_warnings(condition.message if said else "", decided.advice))
+        why = known.why if condition.reason == "FitUnknown" else ""
+        return Answer(True, warnings=_warnings(condition.message if said else "", why, decided.advice))
     if deployment.spec.fit.policy == "warn" or _was_as_bad(deployment, old, known, condition):
         return Answer(True, warnings=_warnings(condition.message))
     return Answer(False, condition.message)

@@ -14,7 +14,8 @@ from manta_operator.controller import webhook_certificates
 from manta_operator.controller.errors import ClusterError, InvalidObject
 from manta_operator.controller.probes import Progress
 from manta_operator.controller.run_startup import CannotStart, Link
-from manta_operator.controller.webhook import WebhookSettings, admission
+from manta_operator.controller.settings import WebhookSettings
+from manta_operator.controller.webhook import admission
 from manta_operator.controller.webhook_bundle import MOST, Bundle, changes, with_authority
 from manta_operator.controller.webhook_certificates import Certificate, make
 from manta_operator.controller.webhook_keeper import Keeper, Pauses
@@ -210,10 +211,12 @@ async def test_the_whole_of_it_is_ready_once_it_is_trusted():
     configurations, progress = Configurations(), Progress()
     progress.waits = str
     settings = WebhookSettings("127.0.0.1", 0, "manta-webhook", "manta-system")
-    async with api(configurations) as (session, server):
-        async with admission(settings, Link(session, server), nothing_known, progress) as port:
-            await until(lambda: progress.unready() == ())
-            assert await shown(port, configurations.authorities()[0])
+    async with (
+        api(configurations) as (session, server),
+        admission(settings, Link(session, server), nothing_known, progress) as port,
+    ):
+        await until(lambda: progress.unready() == ())
+        assert await shown(port, configurations.authorities()[0])
 
 
 async def test_a_folder_without_a_certificate_ends_the_start(tmp_path):
