@@ -6,6 +6,7 @@ LLMDeployment is to blame for them.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Callable
@@ -53,8 +54,9 @@ class CatalogMap:
 
     async def first(self) -> None:
         """Wait until it was looked at once, but not for long."""
-        if not self._looked.is_set():
-            await asyncio.wait({asyncio.create_task(self._looked.wait())}, timeout=FIRST_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_SECONDS):
+                await self._looked.wait()
 
     async def look(self) -> None:
         """Read it, and take over what it says."""

@@ -99,7 +99,7 @@ class _Reading:
         except Refused as error:
             if isinstance(error, Away) or error.status == 429 or (error.status or 0) >= 500:
                 raise  # they may come later
-            note = "it has no safetensors files" if error.status == 404 else str(error)
+            note = "it has no safetensors files, or not all of them" if error.status == 404 else str(error)
         return Found(await asyncio.to_thread(_facts, answer.body, heads), commit, note)
 
     async def _heads(self) -> dict[str, bytes]:
@@ -142,7 +142,7 @@ class _Reading:
         self._left -= size
         if size > HEADER_BYTES or self._left < 0:
             raise Refused(f"{name} has a header that is too long to be read from here")
-        if size > len(first):
+        if size > len(first) == FIRST_BYTES:
             rest = await get(self._client, self._url(name), self._token, size - len(first), start=len(first))
             first += rest.body
         if len(first) < size:

@@ -9,6 +9,7 @@ user's, and the operator reaches hosts that users do not.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -85,8 +86,9 @@ class Hubs:
         if model is None or model.answered.is_set():
             return
         patience = model.began + PATIENCE_SECONDS - time.monotonic()
-        if patience > 0:
-            await asyncio.wait({asyncio.create_task(model.answered.wait())}, timeout=patience)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, patience)):
+                await model.answered.wait()
 
     def known(self, asked: Asked, key: Key | None = None) -> Known:
         """Return what is known now; with `key`, that deployment is woken when there is more."""

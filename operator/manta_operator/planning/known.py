@@ -88,7 +88,7 @@ def of_catalogs(asked: Asked, own: Extension, where: str = "the user's catalog")
     if asked.revision and (facts := own.models.get(f"{name}@{asked.revision}")):
         return _fitting(asked, facts, where)
     source = where if name in own.models else SHIPPED
-    facts = catalog.known(asked.uri, own.models)
+    facts = catalog.known(asked.uri.rstrip("/"), own.models)
     if facts is None:
         return Known(why="no catalog has it") if asked.uri.startswith(catalog.SCHEME) else NOTHING
     if asked.revision and asked.revision != "main" and not _COMMIT.fullmatch(asked.revision):
