@@ -35,7 +35,7 @@ def grouped(
         yield sliced("self_attn.kv_proj.bias", kv_heads * (head_dim + value_dim))
     if _said(fields, traits.out_bias):
         yield vector("self_attn.o_proj.bias", hidden)
-    if traits.qk_norm and fields.flag("use_qk_norm", True):
+    if traits.qk_norm and fields.flag("use_qk_norm", not traits.qk_norm_said):
         whole = traits.qk_norm == "all"
         yield vector("self_attn.q_norm", queries if whole else head_dim)
         yield vector("self_attn.k_norm", kv_heads * head_dim if whole else head_dim)

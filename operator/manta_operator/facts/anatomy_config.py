@@ -52,7 +52,7 @@ def _anatomy(fields: Fields, config: Mapping[str, Any]) -> Anatomy:
     return Anatomy(layers, outside, tuple(_guesses(fields, layers)), spread)
 
 
-_TELLING = ("linear_num_value_heads", "hybrid_override_pattern", "compress_ratios")
+_TELLING = ("linear_num_value_heads", "hybrid_override_pattern")
 
 
 def _refuse(fields: Fields) -> None:
@@ -107,6 +107,11 @@ def _width(fields: Fields) -> int:
     """Return how wide a dense block is between."""
     if fields.family == "granitemoehybrid":
         return fields.number("shared_intermediate_size")
+    if fields.flag("block_auto_adjust_ff_dim"):  # LFM2 (vLLM's Lfm2MLP)
+        said = fields.get("block_ffn_dim_multiplier")
+        width = int((said if isinstance(said, int | float) else 1) * (2 * fields.number("block_ff_dim", "intermediate_size") // 3))
+        step = fields.number("block_multiple_of", default=256) or 1
+        return -(-width // step) * step
     return fields.number("intermediate_size_mlp", "dense_intermediate_size", "intermediate_size", "ffn_hidden_size")
 
 
@@ -116,7 +121,7 @@ def _ends(fields: Fields, found: Traits, towers: bool) -> Iterator[Weight]:
     yield Weight("embed_tokens", vocabulary, hidden, split="vocab", linear=False)
     if not fields.flag("tie_word_embeddings", found.tied):
         yield Weight("lm_head", vocabulary, hidden, split="vocab", linear=False)
-        if fields.family in ("phi", "phimoe"):
+        if fields.flag("lm_head_bias", fields.family == "phi"):
             yield Weight("lm_head.bias", vocabulary, 1, split="vocab", linear=False)
     if found.norms:
         yield vector("norm", (2 if found.norm_bias else 1) * hidden)

@@ -18,13 +18,22 @@ _LETTERS: dict[str, tuple[Mixer, Feed]] = {
     "-": ("none", "dense"),
 }
 """Nemotron-H: every block is one of these alone."""
-_BLOCKS: dict[str, str] = {"mamba": "M", "mamba2": "M", "attention": "*", "moe": "E", "mlp": "-"}
+_BLOCKS: dict[str, str] = {
+    "mamba": "M",
+    "mamba2": "M",
+    "linear_attention": "M",  # what transformers 5.19 writes
+    "attention": "*",
+    "full_attention": "*",
+    "moe": "E",
+    "mlp": "-",
+}
 _TYPES: dict[str, Mixer] = {
     "attention": "full",
     "full_attention": "full",
     "sliding_attention": "window",
     "chunked_attention": "full",
     "deepseek_sparse_attention": "latent",
+    "indexed_attention": "latent",
     "linear_attention": "delta",
     "mamba": "mamba2",
     "mamba2": "mamba2",
@@ -63,7 +72,7 @@ def _mixers(fields: Fields, count: int) -> list[Mixer]:
         full = {index - 1 for index in said.listed("full_attn_layers")}
         return [attention if index in full else "kimi" for index in range(count)]
     if types := fields.listed("layer_types", "layers_block_type"):
-        return [_typed(str(kind), attention) for kind in types[:count]]
+        return [_typed(fields, str(kind), attention) for kind in types[:count]]
     if fields.get("linear_num_value_heads") is not None:
         interval = fields.number("full_attention_interval", default=_INTERVAL) or _INTERVAL
         return ["full" if (index + 1) % interval == 0 else "delta" for index in range(count)]
@@ -78,9 +87,11 @@ def _mixers(fields: Fields, count: int) -> list[Mixer]:
     return [attention] * count
 
 
-def _typed(kind: str, attention: Mixer) -> Mixer:
+def _typed(fields: Fields, kind: str, attention: Mixer) -> Mixer:
     if kind not in _TYPES:
         raise Uncountable(f"config.json: layer_types has {kind!r}, which is not known")
+    if kind == "linear_attention" and fields.get("mamba_n_heads", "mamba_num_heads") is not None:
+        return "mamba2"
     return attention if _TYPES[kind] == "full" else _TYPES[kind]
 
 
@@ -102,7 +113,8 @@ def _has_experts(fields: Fields, index: int) -> bool:
     if fields.get("moe_layers") is not None and fields.family.startswith("llama4"):
         return index in fields.listed("moe_layers")
     if fields.get("moe_layer_start_index") is not None:
-        last = fields.number("moe_layer_end_index", default=fields.layers - 1)
+        said = fields.get("moe_layer_end_index")
+        last = said if isinstance(said, int) and said >= 0 else fields.layers - 1
         if not fields.number("moe_layer_start_index") <= index <= last:
             return False
     if period := fields.number("expert_layer_period", default=0):

@@ -29,12 +29,12 @@ def dense(fields: Fields, traits: Traits, width: int, name: str = "mlp") -> Iter
 def experts(fields: Fields, traits: Traits) -> Iterator[Weight]:
     """Yield the experts of one layer, their router, and the shared ones."""
     count, hidden = fields.experts, fields.hidden
-    width = fields.number("moe_intermediate_size", "expert_intermediate_size", "intermediate_size")
+    width = fields.number(traits.expert_width, "moe_intermediate_size", "expert_intermediate_size", "intermediate_size")
     narrow = fields.number("moe_latent_size", "routed_expert_hidden_size", default=0)
     yield Weight("mlp.gate", count, hidden, split="none", linear=False)
     if traits.router_bias:
         yield vector("mlp.gate.bias", count)
-    if traits.correction and fields.get("n_routed_experts", "topk_method", "num_experts", "num_local_experts"):
+    if traits.correction:
         yield vector("mlp.gate.e_score_correction_bias", count, "float32")
     if narrow:
         yield Weight("mlp.fc1_latent_proj", narrow, hidden, split="none")

@@ -62,7 +62,8 @@ def mamba2(fields: Fields) -> Iterator[Weight]:
     yield sliced("mixer.conv1d", mixed * (kernel + fields.flag("use_conv_bias", fields.flag("mamba_conv_bias", True))))
     yield sliced("mixer.A_log", 2 * heads, "float32")
     yield sliced("mixer.dt_bias", heads)
-    yield sliced("mixer.norm", width)
+    if fields.flag("mamba_rms_norm", fields.family != "falcon_h1"):
+        yield sliced("mixer.norm", width)
     yield Weight("mixer.out_proj", hidden, width, inner=True)
     if fields.flag("mamba_proj_bias") or fields.flag("use_bias"):
         yield sliced("mixer.in_proj.bias", width + mixed + heads)

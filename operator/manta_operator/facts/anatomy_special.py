@@ -20,8 +20,8 @@ def layers(fields: Fields, found: Traits) -> tuple[Layer, ...]:
     """Return the layers of one of these families; nothing for every other one."""
     if fields.family in ("gemma4", "gemma4_text"):
         return _gemma4(fields, found)
-    if fields.get("compress_ratios") is not None:
-        return _deepseek_v4(fields, found)
+    if ratios := _ratios(fields):
+        return _deepseek_v4(fields, found, ratios)
     return ()
 
 
@@ -33,9 +33,10 @@ def outside(fields: Fields) -> Iterator[Weight]:
         yield Weight("embed_tokens_per_layer", vocabulary, total, split="vocab", linear=False)
         yield Weight("per_layer_model_projection", total, fields.hidden)
         yield vector("per_layer_projection_norm", size)
-    if fields.get("compress_ratios") is not None:
+    if _ratios(fields):
         many = fields.number("hc_mult", default=4)
-        yield Weight("hc_head", many * many + many + 1, fields.hidden, split="none", linear=False, dtype="float32")
+        yield Weight("hc_head", many * many, fields.hidden, split="none", linear=False, dtype="float32")
+        yield vector("hc_head.base", many + 1, "float32")
 
 
 def _gemma4(fields: Fields, found: Traits) -> tuple[Layer, ...]:
@@ -47,14 +48,21 @@ def _gemma4(fields: Fields, found: Traits) -> tuple[Layer, ...]:
     for index, kind in enumerate(types[:count]):
         key = str(kind), index >= shared
         if key not in built:
-            built[key] = tuple(_gemma4_layer(fields, found, *key))
+            built[key] = tuple(_gemma4_layer(fields, found, *key, _own(fields, index)))
     return tuple(built[str(kind), index >= shared] for index, kind in enumerate(types[:count]))
 
 
-def _gemma4_layer(fields: Fields, found: Traits, kind: str, shares: bool) -> Iterator[Weight]:
+def _own(fields: Fields, index: int) -> Fields:
+    """Return what is said of one layer alone."""
+    layers = fields.within("per_layer_config")
+    return (layers and (layers.within(f"{index:02}") or layers.within(str(index)))) or Fields({})
+
+
+def _gemma4_layer(fields: Fields, found: Traits, kind: str, shares: bool, own: Fields) -> Iterator[Weight]:
     """Yield one layer; `shares`: its keys and values are those of an earlier one."""
     full, experts = kind == "full_attention", fields.flag("enable_moe_block")
     size = fields.number("global_head_dim", "head_dim") if full else fields.number("head_dim")
+    size = own.number("head_dim", default=size)
     heads = fields.number("num_key_value_heads")
     same = full and fields.flag("attention_k_eq_v")
     if same:
@@ -75,10 +83,21 @@ def _gemma4_layer(fields: Fields, found: Traits, kind: str, shares: bool) -> Ite
         yield vector("post_per_layer_input_norm", fields.hidden)
 
 
-def _deepseek_v4(fields: Fields, found: Traits) -> tuple[Layer, ...]:
-    ratios = [ratio if isinstance(ratio, int) else 0 for ratio in fields.listed("compress_ratios")][: fields.layers]
-    ratios += [0] * (fields.layers - len(ratios))
-    hashed = fields.number("num_hash_layers", default=0)
+def _ratios(fields: Fields) -> list[int]:
+    """Return how many tokens to one each layer of DeepSeek-V4 compresses (0: none); nothing for other families."""
+    said = fields.listed("compress_ratios")
+    if not said and fields.family == "deepseek_v4":  # what transformers 5.19 writes
+        named = {"compressed_sparse_attention": 4, "heavily_compressed_attention": 128}
+        said = [named.get(str(kind), 0) for kind in fields.listed("layer_types")]
+    if not said:
+        return []
+    ratios = [ratio if isinstance(ratio, int) else 0 for ratio in said][: fields.layers]
+    return ratios + [0] * (fields.layers - len(ratios))
+
+
+def _deepseek_v4(fields: Fields, found: Traits, ratios: list[int]) -> tuple[Layer, ...]:
+    hashed = sum(kind == "hash_moe" for kind in fields.listed("mlp_layer_types"))
+    hashed = fields.number("num_hash_layers", default=hashed)
     built: dict[tuple[int, bool], Layer] = {}
     for index, ratio in enumerate(ratios):
         if (ratio, index < hashed) not in built:

@@ -20,6 +20,7 @@ class Traits:
     `qk_norm`: a norm over one head, or over all of them. `norms`: of one layer, over the width. `norm_bias`: they are
     LayerNorms with a bias. `mlp`: "gated" has three matrices, "plain" two. `mlp_bias` as `qkv_bias`. `sinks`: a
     learnt logit a head. `expert_bias`: experts have biases. `tied`: the head is the embeddings, where nothing is said.
+    `expert_width`: the field that says how wide an expert is. `qk_norm_said`: only where the configuration says it.
     `correction`: the router adds a learnt bias in float32. `gate_of_shared`: a gate of one row weighs shared experts.
     """
 
@@ -36,6 +37,8 @@ class Traits:
     tied: bool = False
     correction: bool = False
     gate_of_shared: bool = False
+    expert_width: str = "moe_intermediate_size"
+    qk_norm_said: bool = False
 
 
 _LLAMA = Traits()
@@ -50,8 +53,10 @@ _COHERE = Traits(norms=1, tied=True)
 _GLM = Traits(out_bias="")
 _PHI = Traits("yes", "yes", norms=1, norm_bias=True, mlp="plain", mlp_bias="yes")
 _NEMOTRON = Traits(mlp="plain", norm_bias=True)
+_LFM2 = Traits("", "", qk_norm="head", tied=True)
 _OLMO2 = Traits(qk_norm="all")
-_MIXTRAL = Traits("", "")
+_MIXTRAL = Traits("", "", expert_width="intermediate_size")
+_GLM_MOE = replace(_GLM, qk_norm="head", qk_norm_said=True, correction=True)
 _ERNIE = Traits("use_bias", "use_bias", mlp_bias="use_bias", tied=True)
 _STARCODER2 = Traits("use_bias", "use_bias", norm_bias=True, mlp="plain", mlp_bias="use_bias", tied=True)
 
@@ -74,15 +79,22 @@ TRAITS: Mapping[str, Traits] = MappingProxyType(
         "gemma4_text": _GEMMA3,
         "glm": _GLM,
         "glm4": replace(_GLM, norms=4),
-        "glm4_moe": replace(_GLM, correction=True),
+        "glm4_moe": _GLM_MOE,
         "glm4_moe_lite": _DEEPSEEK,
-        "glm4v_moe_text": replace(_GLM, correction=True),
+        "glm4v_moe_text": _GLM_MOE,
         "glm_moe_dsa": _DEEPSEEK,
-        "gpt_oss": Traits("yes", "yes", sinks=True, router_bias=True, expert_bias=True),
-        "granitemoe": Traits(tied=False),
+        "gpt_oss": Traits(
+            "yes", "yes", sinks=True, router_bias=True, expert_bias=True, expert_width="intermediate_size"
+        ),
+        "apertus": Traits(qk_norm="head", mlp="plain"),
+        "arcee": Traits(mlp="plain"),
+        "granitemoe": Traits(expert_width="intermediate_size"),
+        "granitemoehybrid": Traits(expert_width="intermediate_size"),
+        "lfm2": _LFM2,
+        "lfm2_moe": _LFM2,
         "kimi_k2": _DEEPSEEK,
-        "llama4_text": Traits(),
-        "minimax_m2": Traits("", "", qk_norm="all", correction=True),
+        "llama4_text": Traits(expert_width="intermediate_size"),
+        "minimax_m2": replace(_MIXTRAL, qk_norm="all", correction=True),
         "ministral3": _LLAMA,
         "mistral": Traits("", ""),
         "mixtral": _MIXTRAL,
@@ -94,7 +106,7 @@ TRAITS: Mapping[str, Traits] = MappingProxyType(
         "olmoe": _OLMO2,
         "phi": _PHI,
         "phi3": Traits("", ""),
-        "phimoe": Traits(norm_bias=True),
+        "phimoe": Traits(norm_bias=True, expert_width="intermediate_size"),
         "qwen2": _QWEN2,
         "qwen2_5_vl": _QWEN2,
         "qwen2_5_vl_text": _QWEN2,
