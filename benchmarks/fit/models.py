@@ -1,7 +1,9 @@
 """The facts of a record's model: what the file says, in the words of a `config.json`. The third step of `main.py`.
 
 The file of models is like a config.json, but says some things in prose (`layer_pattern`) or not at all
-(`model_type`). Both are turned by rules about families, never about one model; what no rule reads stays unknown.
+(`model_type`, towers). Where Manta's catalog has the same model by its name, with the same layers and width, its
+config.json is taken; else the file's words are turned by rules about families, never about one model. What no rule
+reads stays unknown.
 """
 
 from __future__ import annotations
@@ -47,22 +49,59 @@ _FAMILIES = (
     (r"phi-?4", "phi3"),
 )
 _ARCHITECTURES = {"gpt_oss": "GptOssForCausalLM", "llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
+_TREATED = re.compile(r"[-_](fp8([-_]dynamic|[-_]block)?|nvfp4|int4|int8|awq|gptq|w4a16|w8a8|bf16|bnb-4bit)$")
+_SHAPE = ("hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads", "intermediate_size")
 _EVERY = re.compile(r"full every (\d+)(?:st|nd|rd|th)")
 _RATIO = re.compile(r"(\d+)\s+([a-z\- ]+?)(?:\s*\((\d+)\))?\s*:\s*(\d+)\s+(?:full|global)", re.IGNORECASE)
 _ALTERNATING = re.compile(r"alternating\s+(sliding|full)[^/]*/\s*(sliding|full)", re.IGNORECASE)
 
 
 def find(record: Record, models: Mapping[str, Any]) -> ModelFacts | str:
-    """Return the facts of a record's model, from the file or else from the catalog; why not, where neither has it."""
+    """Return the facts of a record's model; why not, where neither the file nor the catalog has it."""
     entry = models.get(record.model)
     facts = entry.get("facts") if isinstance(entry, dict) else None
-    if isinstance(facts, dict) and facts.get("hidden_size"):
-        try:
-            return from_config(config_of(record, facts))
-        except FactsError as error:
-            return str(error)
-    known = catalog.known(f"hf://{record.model.split(' (')[0]}")
-    return known or f"nothing is known of {record.model or 'its model'}"
+    said = facts if isinstance(facts, dict) else {}
+    config = _known(record, said) or (config_of(record, said) if said.get("hidden_size") else None)
+    if config is None:
+        return f"nothing is known of {record.model or 'its model'}"
+    try:
+        return from_config(config)
+    except FactsError as error:
+        return str(error)
+
+
+def _known(record: Record, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The catalog's configuration of this model, quantized as the record says; None where it has none that agrees."""
+    entries, name = catalog.entries(), record.model.partition(" (")[0]
+    named = [entries[key] for key in entries if key == name or _bare(key) == _bare(name)]
+    alike = [each for each in entries.values() if _family(each.name) == _family(name) and _is_shaped(each, facts)]
+    entry = next((each for each in (*named, *alike) if _agrees(each, facts)), None)
+    if entry is None:
+        return None
+    if entry.name == record.model:
+        return dict(entry.config)
+    plain = {key: value for key, value in entry.config.items() if key not in ("quantization_config", "text_config")}
+    text = entry.config.get("text_config") or {}
+    inner = {key: value for key, value in text.items() if key != "quantization_config"}
+    nested = {"text_config": inner} if inner else {}
+    return plain | nested | {"quantization_config": _quantization(record, facts)}
+
+
+def _agrees(entry: catalog.Entry, facts: Mapping[str, Any]) -> bool:
+    """Whether nothing that the file says of the shape contradicts the entry."""
+    text = entry.config.get("text_config") or entry.config
+    return all(facts.get(key) in (None, text.get(key)) for key in _SHAPE)
+
+
+def _is_shaped(entry: catalog.Entry, facts: Mapping[str, Any]) -> bool:
+    """Whether the entry has every number of the file's: the same architecture under another name."""
+    text = entry.config.get("text_config") or entry.config
+    return all(facts.get(key) is not None and facts[key] == text.get(key) for key in _SHAPE)
+
+
+def _bare(name: str) -> str:
+    """A model's name without its organisation and what was done to its weights."""
+    return _TREATED.sub("", name.rpartition("/")[2].lower())
 
 
 def config_of(record: Record, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def _record(said: Mapping[str, Any], number: int) -> Record:
         pp=_integer(said, "pp") or 1,
         dtype=str(said.get("dtype") or "auto"),
         quantization=None if said.get("quantization") is None else str(said["quantization"]),
-        kv_dtype=str(said.get("kv_cache_dtype") or "auto"),
+        kv_dtype=_cache_type(said),
         length=_integer(said, "max_model_len"),
         utilization=utilization,
         requests=_integer(said, "max_num_seqs"),
@@ -102,6 +102,13 @@ def _record(said: Mapping[str, Any], number: int) -> Record:
         failure=str(said.get("failure") or ""),
         notes=str(said.get("notes") or ""),
     )
+
+
+def _cache_type(said: Mapping[str, Any]) -> str:
+    """The type of the cache; where it was not recorded, what the notes conclude from the log ("fp8 KV")."""
+    if said.get("kv_cache_dtype"):
+        return str(said["kv_cache_dtype"])
+    return "fp8" if "fp8 KV" in str(said.get("notes") or "") else "auto"
 
 
 def version_of(said: Mapping[str, Any]) -> Version:

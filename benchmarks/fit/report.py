@@ -68,7 +68,8 @@ def sentences(figures: Mapping[str, Any]) -> list[str]:
     if holdout["records"]:
         said.append(
             f"overhead, {holdout['records']} records of {holdout['models']} models: "
-            f"error {_gib(holdout, 'overhead_err')}; with constants fitted without the model {_gib(holdout, 'held_out_err')}"
+            f"error {_gib(holdout, 'overhead_err')}; "
+            f"with constants fitted without the model {_gib(holdout, 'held_out_err')}"
         )
     said.append(f"one shape of one spec is judged in {figures['milliseconds_a_fit']:.2f} ms")
     said.extend(f"wrong decision: {each}" for each in figures["wrong_decisions"])

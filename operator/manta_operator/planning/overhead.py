@@ -6,7 +6,7 @@
     peak     the largest of what the profiling run does one after the other:
         forward    tokens x 2 bytes x (3 x intermediate / tensor + 3 x hidden), and for experts their workspaces
         sampling   requests x vocabulary x bytes of a logit                            engine_version.sampler_bytes
-        tower      patches x 2 bytes x (3 x intermediate + 3 x hidden)                 an item of the largest size
+        tower      patches x 2 bytes x (3 x intermediate / tensor + 3 x hidden) / 2    an item of the largest size
     graphs   0.4 GiB + 7 MiB x layers x captured sizes / 51                            from 0.20 on in the budget
 
 Sources: the order of the run is vLLM's (v1/worker/gpu_worker.py, determine_available_memory; gpu_model_runner.py,
@@ -59,7 +59,7 @@ def overhead(
     forward = float(tokens * _token_bytes(facts, shape) + _experts_bytes(facts, shape, on, tokens))
     peak = _largest(Estimate.within(sampling, 0.1), Estimate(forward, 0.7 * forward, 1.5 * forward))
     if facts.step.tower is not None and not any(flag.startswith(_NO_TOWER) for flag in spec.engine.args):
-        peak = _largest(peak, _tower(facts.step.tower, tokens))
+        peak = _largest(peak, _tower(facts.step.tower, tokens, shape))
     return _context(shape, on, version) + peak + _graphs(spec, facts, on, requests, version)
 
 
@@ -84,13 +84,17 @@ def _experts_bytes(facts: ModelFacts, shape: Shape, on: Accelerator, tokens: int
     return rows * _WIDTH * (max(2 * inner, facts.hidden_size) + inner)
 
 
-def _tower(tower: Tower, tokens: int) -> Estimate:
-    """The run encodes one item of the largest size, or as many of a fixed size as a step has tokens for."""
+def _tower(tower: Tower, tokens: int, shape: Shape) -> Estimate:
+    """The run encodes one item of the largest size, or as many of a fixed size as a step has tokens for.
+
+    Start-ups of Qwen's towers show 0.2 to 2.2 of what one layer holds, half of it most often: some versions take a
+    smaller item than the largest.
+    """
     patches = tower.most_patches
     if tower.patches:
         patches *= max(1, tokens * 4 // tower.patches)
-    value = float(patches * _WIDTH * (3 * tower.intermediate + 3 * tower.hidden))
-    return Estimate(value, 0.5 * value, 2.2 * value)
+    layer = float(patches * _WIDTH * (3 * tower.intermediate / shape.tensor + 3 * tower.hidden))
+    return Estimate(0.5 * layer, 0.2 * layer, 2.2 * layer)
 
 
 def _context(shape: Shape, on: Accelerator, version: Version) -> Estimate:
