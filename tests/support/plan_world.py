@@ -12,7 +12,8 @@ from typing import Any
 from groups import condition, stamp
 
 from manta_operator.placement.room import Room
-from manta_operator.planning.fit import Choice, Fit
+from manta_operator.planning.choice import Choice
+from manta_operator.planning.fit import Fit
 from manta_operator.planning.observe import observe, slim
 from manta_operator.planning.plan import Circumstances, Deadlines, Plan, Wish, plan
 from manta_operator.planning.shape import Shape

@@ -6,8 +6,9 @@ import pytest
 from make import LLAMA_8B, TINY, deployment
 
 from manta_operator.facts.context import SEVERAL
+from manta_operator.planning.choice import Choice
 from manta_operator.planning.context import allowed_length, length, problems
-from manta_operator.planning.fit import Choice, decide
+from manta_operator.planning.search import decide
 
 YARN = {"type": "yarn", "factor": 4}
 PHI = replace(LLAMA_8B, rope_scaling="longrope", default_positions=4096)

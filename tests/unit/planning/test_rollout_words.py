@@ -6,7 +6,8 @@ from make import LLAMA_8B, deployment
 
 from manta_operator.builders.desired import Desired, desire
 from manta_operator.placement.room import Room
-from manta_operator.planning.fit import Choice, Fit
+from manta_operator.planning.choice import Choice
+from manta_operator.planning.fit import Fit
 from manta_operator.planning.observe import Observed, observe
 from manta_operator.planning.plan import Circumstances, Deadlines, Wish, plan
 from manta_operator.planning.rollout_words import Decision, gathered

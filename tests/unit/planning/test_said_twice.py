@@ -4,8 +4,8 @@ import pytest
 from make import LLAMA_8B, deployment
 
 from manta_operator.api.flags import PLANNED_FLAGS, planned_flag
-from manta_operator.planning.fit import decide
 from manta_operator.planning.said_twice import problems
+from manta_operator.planning.search import decide
 
 LORA = ["--enable-lora", "--max_lora_rank=8"]
 SQL = {"uri": "hf://org/model", "adapters": [{"name": "sql", "uri": "hf://org/sql"}]}
