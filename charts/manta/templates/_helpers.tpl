@@ -19,6 +19,10 @@
 {{- default (include "manta.fullname" .) .Values.serviceAccount.name }}
 {{- end }}
 
+{{- define "manta.webhookName" -}}
+{{- include "manta.fullname" . }}-webhook
+{{- end }}
+
 {{- define "manta.releaseName" -}}
 {{- include "manta.fullname" . }}-release
 {{- end }}

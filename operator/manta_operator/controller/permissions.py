@@ -64,6 +64,23 @@ LEASE = (
 )
 """In the operator's own namespace."""
 
+CATALOG = (
+    Permission("", ("configmaps",), ("get",), "the user's catalog, the one ConfigMap"),
+    Permission("", ("events",), ("create",), "tell which of its entries are wrong"),
+)
+"""In the operator's own namespace, too."""
+
+TOKENS = (Permission("", ("secrets",), ("get",), "tokens with which hubs are asked about models"),)
+"""In every namespace the operator watches, only where the chart is told so (facts.readSecrets)."""
+
+WEBHOOK = (
+    Permission(
+        "admissionregistration.k8s.io", ("validatingwebhookconfigurations",), ("get", "patch"),
+        "have its certificates trusted, in the one configuration",
+    ),
+)  # fmt: skip
+"""Only where the admission webhook is on, and makes its own certificates."""
+
 RELEASE = (Permission(names.GROUP, ("llmdeployments",), ("get", "list", "patch"), "take the finalizer off"),)
 """What the hook of the uninstallation may do where the operator watched."""
 

@@ -10,7 +10,8 @@ from helm import CHART, HELM, ROOT, Refused, parsed, render, run
 import chart as generator
 from manta_operator.builders.protection import OPERATOR_PODS
 
-CUSTOM = {"PodMonitor"}
+CUSTOM = {"PodMonitor", "Certificate"}
+ISSUER = {"issuerRef": {"kind": "ClusterIssuer", "name": "ours"}}
 NAMESPACES = ["team-a", "team-b"]
 CASES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -31,6 +32,10 @@ CASES: dict[str, dict[str, Any]] = {
         "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
         "commonLabels": {"cost-centre": "7"},
         "crds": {"keep": False},
+        "webhook": {"enabled": True},
+    },
+    "certificates of cert-manager": {
+        "namespaces": NAMESPACES, "webhook": {"enabled": True, "certManager": ISSUER},
     },
     "nothing": {
         "crds.enabled": False, "podDisruptionBudget.enabled": False, "userRoles.enabled": False,
@@ -72,7 +77,7 @@ def test_names_are_unique_and_namespaces_given(objects: list[dict]) -> None:
     keys = [(body["kind"], body["metadata"].get("namespace"), body["metadata"]["name"]) for body in objects]
     assert len(keys) == len(set(keys))
     cluster = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
-    cluster |= {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    cluster |= {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration"}
     assert all((kind in cluster) == (namespace is None) for kind, namespace, _ in keys)
 
 
@@ -83,7 +88,7 @@ def test_pods_keep_to_pod_security_restricted(objects: list[dict]) -> None:
         assert pod["securityContext"]["runAsNonRoot"]
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert {"hostNetwork", "hostPID", "hostIPC"}.isdisjoint(pod)
-        assert all(set(volume) <= {"name", "emptyDir"} for volume in pod["volumes"])
+        assert all(set(volume) <= {"name", "emptyDir", "secret"} for volume in pod["volumes"])
         for container in pod["containers"]:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
@@ -92,7 +97,9 @@ def test_pods_keep_to_pod_security_restricted(objects: list[dict]) -> None:
                 "readOnlyRootFilesystem": True,
             }
             assert {"requests", "limits"} <= set(container["resources"])
-            assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
+            tmp, *others = container["volumeMounts"]
+            assert tmp == {"name": "tmp", "mountPath": "/tmp"}
+            assert all(mount["readOnly"] for mount in others)
 
 
 def test_selectors_select_the_operator_alone(objects: list[dict]) -> None:
@@ -108,6 +115,46 @@ def test_selectors_select_the_operator_alone(objects: list[dict]) -> None:
 def test_the_routers_let_the_operator_in(objects: list[dict]) -> None:
     labels = every("Deployment", objects)[0]["spec"]["template"]["metadata"]["labels"]
     assert OPERATOR_PODS.items() <= labels.items(), "NetworkPolicies of routers know the operator by these labels"
+
+
+def test_the_webhook_is_off_unless_it_is_asked_for() -> None:
+    objects = render({})
+    assert not every("ValidatingWebhookConfiguration", objects)
+    assert not [body for body in objects if body["metadata"]["name"].endswith("-webhook")]
+    [container] = every("Deployment", objects)[0]["spec"]["template"]["spec"]["containers"]
+    assert not [argument for argument in container["args"] if "webhook" in argument]
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own certificates", "cert-manager"])
+def test_the_webhook_leads_to_every_replica_and_lets_writes_go_on_without_one(own: bool) -> None:
+    objects = render({"webhook.enabled": True} | ({} if own else {"webhook": {"enabled": True, "certManager": ISSUER}}))
+    [configuration] = every("ValidatingWebhookConfiguration", objects)
+    [hook] = configuration["webhooks"]
+    assert (hook["failurePolicy"], hook["timeoutSeconds"], hook["sideEffects"]) == ("Ignore", 3, "None")
+    assert hook["rules"][0]["resources"] == ["llmdeployments"], "not the status, not the scale"
+    service = next(body for body in every("Service", objects))
+    reference = hook["clientConfig"]["service"]
+    assert (reference["name"], reference["namespace"]) == (
+        service["metadata"]["name"],
+        service["metadata"]["namespace"],
+    )
+    template = every("Deployment", objects)[0]["spec"]["template"]
+    assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+    [container] = template["spec"]["containers"]
+    assert {"name": "webhook", "containerPort": 9443} in container["ports"]
+    arguments = dict(each.lstrip("-").partition("=")[::2] for each in container["args"])
+    assert arguments["webhook-name"] == service["metadata"]["name"]
+    assert ("webhook-certificates" in arguments) is not own
+    assert bool(every("Certificate", objects)) is not own
+    assert ("annotations" in configuration["metadata"]) is not own
+
+
+def test_only_the_namespaces_that_are_served_are_asked_about() -> None:
+    [configuration] = every(
+        "ValidatingWebhookConfiguration", render({"namespaces": NAMESPACES, "webhook.enabled": True})
+    )
+    [selected] = configuration["webhooks"][0]["namespaceSelector"]["matchExpressions"]
+    assert (selected["key"], selected["values"]) == ("kubernetes.io/metadata.name", NAMESPACES)
 
 
 def test_the_hook_runs_when_the_operator_can_write_no_more(objects: list[dict]) -> None:

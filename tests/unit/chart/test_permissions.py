@@ -55,6 +55,35 @@ def test_the_lease_role_grants_the_list_for_one_lease() -> None:
     assert "--lease-name=manta-operator" in deployment["spec"]["template"]["spec"]["containers"][0]["args"]
 
 
+@pytest.mark.parametrize("values", [{}, {"namespaces": ["team-a"]}], ids=["all", "one namespace"])
+def test_the_catalog_role_grants_the_list_for_one_configmap(values: dict) -> None:
+    found = {body["metadata"]["name"]: body for body in render(values) if body["kind"] == "Role"}
+    role = found["manta-operator-catalog"]
+    assert role["metadata"]["namespace"] == "manta-system"
+    assert allowed(role["rules"]) == allowed(permissions.rules(permissions.CATALOG))
+    assert [rule.get("resourceNames") for rule in role["rules"]] == [["manta-catalog"], None]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"), [({}, "ClusterRole"), ({"namespaces": ["team-a"]}, "Role")], ids=["all", "one namespace"]
+)
+def test_secrets_are_read_only_where_that_is_asked_for(values: dict, kind: str) -> None:
+    def granted(more: dict) -> set[tuple[str, str, str]]:
+        found = {body["metadata"]["name"]: body for body in render(values | more) if body["kind"] == kind}
+        return allowed(found["manta-operator"]["rules"])
+
+    assert granted({"facts.readSecrets": True}) - granted({}) == {("", "secrets", "get")}
+
+
+def test_the_webhook_role_grants_the_list_for_one_configuration() -> None:
+    objects = render({"webhook.enabled": True})
+    found = {(body["kind"], body["metadata"]["name"]): body for body in objects}
+    [rule] = found["ClusterRole", "manta-operator-webhook"]["rules"]
+    assert allowed([rule]) == allowed(permissions.rules(permissions.WEBHOOK))
+    assert rule["resourceNames"] == ["manta-operator-webhook"]
+    assert ("ValidatingWebhookConfiguration", "manta-operator-webhook") in found
+
+
 def test_every_child_can_be_made_and_watched_and_nothing_else() -> None:
     children = {
         (kind.api_version.rpartition("/")[0], PLURALS.get(kind.kind, f"{kind.kind.lower()}s"), verb)
