@@ -109,7 +109,10 @@ def _width(fields: Fields) -> int:
         return fields.number("shared_intermediate_size")
     if fields.flag("block_auto_adjust_ff_dim"):  # LFM2 (vLLM's Lfm2MLP)
         said = fields.get("block_ffn_dim_multiplier")
-        width = int((said if isinstance(said, int | float) else 1) * (2 * fields.number("block_ff_dim", "intermediate_size") // 3))
+        width = int(
+            (said if isinstance(said, int | float) else 1)
+            * (2 * fields.number("block_ff_dim", "intermediate_size") // 3)
+        )
         step = fields.number("block_multiple_of", default=256) or 1
         return -(-width // step) * step
     return fields.number("intermediate_size_mlp", "dense_intermediate_size", "intermediate_size", "ffn_hidden_size")

@@ -82,6 +82,7 @@ TRAITS: Mapping[str, Traits] = MappingProxyType(
         "glm4_moe": _GLM_MOE,
         "glm4_moe_lite": _DEEPSEEK,
         "glm4v_moe_text": _GLM_MOE,
+        "glm4v_text": replace(_GLM, qkv_bias="yes", norms=4),
         "glm_moe_dsa": _DEEPSEEK,
         "gpt_oss": Traits(
             "yes", "yes", sinks=True, router_bias=True, expert_bias=True, expert_width="intermediate_size"

@@ -1,40 +1,63 @@
 """The weights of what reads images and sounds beside a decoder: the tower and what brings its output to the decoder.
 
-Pure; a part of the anatomy. Counted are the transformer blocks of the tower by their own configuration, the embedding
-of patches, learnt positions and the projector of the families that people serve (transformers' models of Qwen-VL,
-SigLIP, CLIP, Pixtral, Llama 4 and MoonViT). No method of quantization is taken to touch them: checkpoints leave them
-as they are. Ranks share a tower (mm_encoder_tp_mode "weights"), but Pixtral's and MoonViT's.
+Pure; a part of the anatomy. Counted are the blocks of the tower by their own configuration, the embedding of patches,
+learnt positions, and the projector (`anatomy_projectors`), as transformers builds them for the families that people
+serve. No method of quantization is taken to touch them: checkpoints leave them as they are. Ranks share a tower (vLLM's
+mm_encoder_tp_mode "weights"), but for Pixtral's and MoonViT's, which every rank has.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from manta_operator.facts.anatomy import Split, Weight
 from manta_operator.facts.anatomy_fields import Fields
+from manta_operator.facts.anatomy_projectors import projector, whole
 
 _SO400M = 1152, 4304
 """Width and inner width of SigLIP-SO400M, which many towers are and few half-filled configurations spell out."""
-_WHOLE = ("pixtral", "moonvit", "kimi_k25", "kimi_k25_vision", "mistral3", "kimi_vl", "moonvit3d")
-_GATED = ("pixtral", "qwen2_5_vl", "glm4v", "glm4v_moe", "glm4v_vision", "glm4v_moe_vision", "glm_ocr_vision")
-_PLAIN_NORMS = ("pixtral", "qwen2_5_vl", "glm4v", "glm4v_vision", "glm4v_moe_vision")
-_NO_BIASES = ("pixtral", "glm4v", "glm4v_vision", "glm4v_moe_vision")
-_QWEN3 = (
-    "qwen3_vl",
-    "qwen3_vl_moe",
-    "qwen3_5",
-    "qwen3_5_moe",
-    "qwen3_5_vision",
-    "qwen3_vl_vision",
-    "qwen3_vl_moe_vision",
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of tower: how its blocks differ from those of SigLIP.
+
+    `prefixes` of the model_type it goes by; `gated`: three matrices between, not two; `biases`: its matrices have them;
+    `norms`: widths of norms of one block; `shared`: ranks share it; `blocks`: how many, where nothing says it.
+    """
+
+    name: str
+    prefixes: tuple[str, ...]
+    gated: bool = False
+    biases: bool = True
+    norms: int = 4
+    shared: bool = True
+    blocks: int = 27
+
+
+_KINDS = (
+    Kind("qwen2", ("qwen2_vl",), blocks=32),
+    Kind("qwen2_5", ("qwen2_5_vl", "qwen2_5_omni"), gated=True, norms=2, blocks=32),
+    Kind("qwen3", ("qwen3",)),
+    Kind("glm4v", ("glm4v", "glm46v", "glm_ocr"), gated=True, biases=False, norms=2, blocks=24),
+    Kind("kimi", ("kimi", "moonvit"), shared=False),
+    Kind("pixtral", ("pixtral",), gated=True, biases=False, norms=2, shared=False, blocks=24),
+    Kind("llama4", ("llama4",), blocks=34),
+    Kind("clip", ("clip",), blocks=24),
+    Kind("intern", ("internvl", "intern_vit"), norms=6, blocks=24),
+    Kind("gemma4", ("gemma4",), gated=True, biases=False, norms=4),
 )
+_SIGLIP = Kind("siglip", ())
+_PIXTRAL = {"model_type": "pixtral", "hidden_size": 1024, "num_hidden_layers": 24, "intermediate_size": 4096}
+"""PixtralVisionConfig's defaults, which Mistral's models have."""
 
 
 def towers(config: Mapping[str, Any], hidden: int) -> Iterator[Weight]:
     """Yield the weights of the towers beside a decoder that is `hidden` wide."""
-    kind = str(config.get("model_type") or "")
+    model = str(config.get("model_type") or "")
     vision = config.get("vision_config")
     if isinstance(vision, Mapping) and vision:
-        yield from _tower(Fields(vision), kind, hidden)
+        yield from _tower(Fields(vision), model, hidden)
     elif "pixtral" in str(config.get("vision") or ""):
         yield from _tower(Fields(_PIXTRAL), "mistral3", hidden)
     audio = config.get("audio_config")
@@ -42,113 +65,77 @@ def towers(config: Mapping[str, Any], hidden: int) -> Iterator[Weight]:
         yield from _listener(Fields(audio), hidden)
 
 
-_PIXTRAL = {"model_type": "pixtral", "hidden_size": 1024, "num_hidden_layers": 24, "intermediate_size": 4096}
-"""PixtralVisionConfig's defaults, which Mistral's models have."""
-
-
-_TELLING = (
-    "qwen2_vl",
-    "qwen2_5_vl",
-    "qwen3_vl",
-    "qwen3_vl_moe",
-    "qwen3_5",
-    "qwen3_5_moe",
-    "llama4",
-    "gemma3",
-    "kimi_vl",
-)
-
-
-def _tower(fields: Fields, kind: str, hidden: int) -> Iterator[Weight]:
-    family = fields.family or _guessed(fields, kind)
-    width = fields.number("embed_dim", "vt_hidden_size", "hidden_size", "width")
-    usual_blocks = 34 if family.startswith("llama4") else 27 if width == _SO400M[0] else None
-    blocks = fields.number("depth", "vt_num_hidden_layers", "num_hidden_layers", "layers", default=usual_blocks)
-    usual = _SO400M[1] if width == _SO400M[0] else 4 * width
-    inner = fields.number("intermediate_size", "vt_intermediate_size", default=usual)
-    if family == "qwen2_vl":
-        inner, kind = 4 * width, "qwen2_vl"
-    split: Split = "none" if family in _WHOLE or kind in _WHOLE else "tensor"
-    biases = 0 if family in _NO_BIASES else 4 * width + inner * (2 if family in _GATED else 1) + width
-    norms = (2 if family in _PLAIN_NORMS else 4) * width
+def _tower(fields: Fields, model: str, hidden: int) -> Iterator[Weight]:
+    kind = _kind(fields, model)
+    width = _width(fields, kind)
+    blocks = fields.number("depth", "vt_num_hidden_layers", "num_hidden_layers", "layers", default=kind.blocks)
+    split: Split = "tensor" if kind.shared else "none"
+    inner = _inner(fields, kind, width)
     attention = 4 * width * fields.number("qkv_hidden_size", default=width)
+    biases = 4 * width + inner * (2 if kind.gated else 1) + width if kind.biases else 0
+    if kind.name == "intern" and not fields.flag("attention_bias"):
+        biases -= 3 * width
     yield Weight("visual.attention", attention, 1, blocks, split, linear=False)
-    yield Weight("visual.mlp", (3 if family in _GATED else 2) * width, inner, blocks, split, linear=False)
+    yield Weight("visual.mlp", (3 if kind.gated else 2) * width, inner, blocks, split, linear=False)
     yield Weight("visual.biases", biases, 1, blocks, split, linear=False)
-    yield Weight("visual.norms", norms, 1, blocks, "none", linear=False)
-    yield from _patches(fields, family, width)
-    yield from _projector(fields, family, kind, width, hidden)
+    yield Weight("visual.norms", kind.norms * width, 1, blocks, "none", linear=False)
+    yield from _patches(fields, kind, width, blocks)
+    yield from projector(fields, kind.name, model, width, hidden)
 
 
-def _guessed(fields: Fields, kind: str) -> str:
-    """Return the family of a tower that does not say it: by the names of its fields, or the model around it."""
-    if kind in _TELLING:
-        return kind
-    if kind.startswith("qwen3_5"):
-        return "qwen3_5"
+def _kind(fields: Fields, model: str) -> Kind:
+    """Return the kind of a tower: by its own name, the names of its fields, or the model around it."""
+    for said in (fields.family, model):
+        for kind in _KINDS:
+            if said.startswith(kind.prefixes) and (said == fields.family or fields.get("depth") is not None):
+                return kind
     if fields.get("depth") is not None:
-        return "qwen3_vl"
-    return "kimi_k25" if fields.get("layers", "vt_num_hidden_layers") is not None else kind
+        return _KINDS[2]
+    if fields.get("layers", "vt_num_hidden_layers") is not None:
+        return _KINDS[4]
+    return next((kind for kind in _KINDS if model.startswith(kind.prefixes)), _SIGLIP)
 
 
-def _patches(fields: Fields, family: str, width: int) -> Iterator[Weight]:
-    qwen = family.startswith("qwen")
-    size = fields.number("patch_size", default=16 if family in _QWEN3 else 14)
-    deep = fields.number("temporal_patch_size", default=2) if qwen or family.startswith("glm4v") else 1
-    bare = family in ("pixtral", "qwen2_vl", "qwen2_5_vl", "llama4_vision_model", "clip_vision_model")
+def _width(fields: Fields, kind: Kind) -> int:
+    if kind.name == "qwen2":
+        return fields.number("embed_dim", default=1280)
+    return fields.number("vt_hidden_size", "hidden_size", "width")
+
+
+def _inner(fields: Fields, kind: Kind, width: int) -> int:
+    """Return how wide a block is between."""
+    if kind.name == "qwen2":
+        return 4 * width
+    if kind.name == "glm4v":
+        return fields.number("out_hidden_size")
+    usual = _SO400M[1] if width == _SO400M[0] else 4 * width
+    return fields.number("intermediate_size", "vt_intermediate_size", default=usual)
+
+
+def _patches(fields: Fields, kind: Kind, width: int, blocks: int) -> Iterator[Weight]:
+    """Yield what makes tokens of an image, and learnt positions."""
+    name = kind.name
+    size = fields.number("patch_size", default=16 if name in ("qwen3", "gemma4") else 14)
+    deep = fields.number("temporal_patch_size", default=2) if name.startswith(("qwen", "glm")) else 1
+    bare = name in ("pixtral", "qwen2", "qwen2_5", "llama4", "clip", "gemma4")
     channels = fields.number("in_channels", "in_chans", "num_channels", default=3)
-    yield Weight("visual.patches", width, channels * deep * size * size + (not bare), split="none", linear=False)
-    if family in _QWEN3:
-        yield _whole("visual.positions", fields.number("num_position_embeddings", default=2304), width)
-    elif family in ("kimi_k25", "kimi_k25_vision", "moonvit", "kimi_vl"):
-        yield _whole("visual.positions", fields.number("init_pos_emb_height", default=64) ** 2, width)
-        yield _whole("visual.norm", 2 * width)
-    elif not qwen and family != "pixtral":
-        image = fields.number("image_size", default=336)
-        extra = 1 if family in ("llama4_vision_model", "clip_vision_model", "llama4") else 0
-        yield _whole("visual.positions", (image // size) ** 2 + extra, width)
-        yield _whole("visual.class_and_norms", (4 + extra if extra else 2) * width)
-    else:
-        yield _whole("visual.norm", width if family == "pixtral" else 0)
-
-
-def _whole(name: str, rows: int, columns: int = 1) -> Weight:
-    return Weight(name, rows, columns, split="none", linear=False)
-
-
-def _projector(fields: Fields, family: str, kind: str, width: int, hidden: int) -> Iterator[Weight]:
-    """Yield what joins patches and brings them to the decoder's width."""
-    out = fields.number("out_hidden_size", default=hidden)
-    merged = width * fields.number("spatial_merge_size", default=2) ** 2
-    if family in _QWEN3:
-        deep = fields.get("deepstack_visual_indexes")
-        more = len(deep) if isinstance(deep, list) else 0 if family.startswith("qwen3_5") else 3
-        yield Weight("visual.merger", merged, merged + 1, 1 + more, linear=False)
-        yield Weight("visual.merger.out", out, merged + 1, 1 + more, linear=False)
-        yield _whole("visual.merger.norm", 2 * width + 2 * merged * more)
-    elif family in ("qwen2_vl", "qwen2_5_vl"):
-        out = fields.number("hidden_size", default=hidden) if family == "qwen2_vl" else out
-        yield Weight("visual.merger", merged, merged + 1, linear=False)
-        yield Weight("visual.merger.out", out, merged + 1, linear=False)
-        yield _whole("visual.merger.norm", (2 if family == "qwen2_vl" else 1) * width)
-    elif family in ("kimi_k25", "kimi_k25_vision", "moonvit", "kimi_vl"):
-        yield _whole("multi_modal_projector", merged + hidden, merged + 1)
-        yield _whole("multi_modal_projector.norm", 2 * width)
-    elif kind == "gemma3":
-        yield _whole("multi_modal_projector", hidden, width)
-        yield _whole("multi_modal_projector.norm", width)
-    elif family == "pixtral" and kind == "mistral3":
-        yield _whole("multi_modal_projector.merge", width, merged)
-        yield _whole("multi_modal_projector", hidden, hidden + width)
-        yield _whole("multi_modal_projector.norm", width)
-    elif kind == "llama4" or family in ("llama4", "llama4_vision_model"):
-        middle = fields.number("projector_input_dim", default=4096)
-        shuffled = fields.number("intermediate_size", default=4 * width)
-        yield _whole("visual.adapter", middle, shuffled)
-        yield _whole("visual.adapter.out", fields.number("projector_output_dim", default=4096), middle)
-        yield _whole("multi_modal_projector", hidden, fields.number("vision_output_dim", default=4096))
-    else:
-        yield _whole("multi_modal_projector", hidden, width + hidden + 2)
+    yield whole("visual.patches", width, channels * deep * size * size + (not bare))
+    if name == "qwen3":
+        yield whole("visual.positions", fields.number("num_position_embeddings", default=2304), width)
+    elif name == "kimi":
+        yield whole("visual.positions", fields.number("init_pos_emb_height", default=64) ** 2, width)
+        yield whole("visual.norm", 2 * width)
+    elif name == "pixtral":
+        yield whole("visual.norm", width)
+    elif name == "gemma4":
+        yield whole("visual.positions", 2 * fields.number("position_embedding_size", default=10240), width)
+        yield whole("visual.head_norms", 2 * fields.number("head_dim", default=64), blocks)
+    elif not name.startswith("qwen"):
+        image = fields.get("image_size")
+        side = image[0] if isinstance(image, list) and image else image if isinstance(image, int) else 336
+        extra = 1 if name in ("llama4", "clip", "intern") else 0
+        yield whole("visual.positions", (side // size) ** 2 + extra, width)
+        yield whole("visual.class_and_norms", {"intern": 1, "siglip": 2, "glm4v": 2}.get(name, 5) * width)
 
 
 def _listener(fields: Fields, hidden: int) -> Iterator[Weight]:
