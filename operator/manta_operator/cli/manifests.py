@@ -62,6 +62,15 @@ def plan_files(paths: Iterable[Path], sources: Lookup, *, local: bool = False) -
     return planned
 
 
+def admitted(paths: Iterable[Path]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the LLMDeployments in files, as the API server would admit them, and their files. Raises Refused."""
+    found, lines = _admit(paths)
+    lines += _twice(found)
+    if lines:
+        raise Refused(dict.fromkeys(lines))
+    return found
+
+
 def _admit(paths: Iterable[Path]) -> tuple[list[tuple[str, Mapping[str, Any]]], list[str]]:
     admitted: list[tuple[str, Mapping[str, Any]]] = []
     lines: list[str] = []

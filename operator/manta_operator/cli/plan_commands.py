@@ -11,7 +11,7 @@ import click
 from manta_operator.api import names
 from manta_operator.api.models import ModelSpec, RouterSpec
 from manta_operator.builders.model_source import is_fetched
-from manta_operator.cli import diff_command, options
+from manta_operator.cli import compare_command, diff_command, options
 from manta_operator.cli.cluster import Where, options_of_cluster
 from manta_operator.cli.documents import documents
 from manta_operator.cli.facts import Lookup, options_of_facts
@@ -28,13 +28,22 @@ from manta_operator.planning.status import endpoint
 @options_of_facts
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--diff", is_flag=True, help="Compare with a cluster: what would an apply change?")
+@click.option("--compare", is_flag=True, help="Compare the accelerators: of the cluster, or of the catalog.")
 @options_of_cluster()
-def plan(paths: tuple[Path, ...], sources: Lookup, output: str, diff: bool, choose: Callable[[], Where]) -> None:
+def plan(
+    paths: tuple[Path, ...], sources: Lookup, output: str, diff: bool, compare: bool, choose: Callable[[], Where]
+) -> None:
     """Say what Manta would do with the LLMDeployments in files, and why; no cluster is needed.
 
     With --diff it is asked of a cluster, and nothing is changed there: exit code 0 means no difference, 1 that there
-    are some, 2 that it cannot be said. The cluster's options count only then.
+    are some, 2 that it cannot be said. With --compare the models are put on every kind of accelerator that the nodes of
+    a cluster have, or where none answers, on those that Manta knows. The cluster's options count only with these two.
     """
+    if diff and compare:
+        raise Refused(["--diff and --compare exclude each other: leave one out"])
+    if compare:
+        compare_command.show(choose, paths, sources, output)
+        return
     if diff:
         if output != "table":
             raise Refused(["--diff and --output exclude each other: leave one out"])

@@ -70,46 +70,52 @@ class Shape:
         return f"{self.cut} = {ranks} in {pods}, executor {self.executor}{experts}"
 
 
-def cut(spec: LLMDeploymentSpec, tensor: int, pipeline: int = 1) -> Shape:
-    """Cut a replica with stages `tensor` ranks wide; the spec's own values win over the planner's `pipeline`."""
+def cut(spec: LLMDeploymentSpec, tensor: int, pipeline: int = 1, node: int = DEVICES_PER_NODE) -> Shape:
+    """Cut a replica with stages `tensor` ranks wide; the spec's own values win over `pipeline`, and over the `node`."""
     pipeline, data = spec.parallelism.pipeline or pipeline, spec.parallelism.data or 1
     ranks = data * tensor * pipeline
-    per_pod = spec.accelerator.per_pod or _per_pod(tensor, tensor * pipeline, ranks)
+    per_pod = spec.accelerator.per_pod or _per_pod(tensor, tensor * pipeline, ranks, node)
     executor: Executor = "uni" if ranks == 1 else "mp" if ranks == per_pod else "ray"
     if spec.engine.executor != "auto" and ranks > 1:
         executor = spec.engine.executor
     return Shape(tensor, pipeline, per_pod, executor, data, spec.parallelism.expert)
 
 
-def _per_pod(tensor: int, width: int, ranks: int) -> int:
+def _per_pod(tensor: int, width: int, ranks: int, node: int) -> int:
     """Return all ranks if a node holds them, else the most whole engines that fill pods evenly, else a stage."""
-    if ranks <= DEVICES_PER_NODE:
+    if ranks <= node:
         return ranks
-    if width <= DEVICES_PER_NODE and width < ranks:
-        return max(size for size in range(width, DEVICES_PER_NODE + 1, width) if ranks % size == 0)
-    return min(tensor, DEVICES_PER_NODE)
+    if width <= node and width < ranks:
+        return max(size for size in range(width, node + 1, width) if ranks % size == 0)
+    return min(tensor, node)
 
 
-def candidates(spec: LLMDeploymentSpec, facts: ModelFacts | None) -> tuple[Shape, ...]:
+def candidates(spec: LLMDeploymentSpec, facts: ModelFacts | None, node: int = DEVICES_PER_NODE) -> tuple[Shape, ...]:
     """Return the shapes to try, those of the fewest accelerators first.
 
     Tensor parallelism within a node first: it answers sooner, and its ranks talk after every layer, for which a network
     is too slow. What one node does not hold is cut into stages over several, each as wide as a node allows. What the
     spec says stands; where it names `tensor` alone, there is one stage. Widths that the heads forbid are among them
     where they are powers of two, so that it can be told; others only where all weights can be cut so.
+
+    Args:
+        spec: What is asked for.
+        facts: What the checkpoint says; None if it cannot be seen: then there is one shape.
+        node: Accelerators of one node.
     """
     said = spec.parallelism
     if spec.accelerator.type == "cpu" or facts is None:
-        return (cut(spec, said.tensor or _fills_a_pod(spec)),)
+        return (cut(spec, said.tensor or _fills_a_pod(spec), node=node),)
     if said.tensor:
-        return (cut(spec, said.tensor),)
-    widths = _widths(spec.accelerator.per_pod or DEVICES_PER_NODE, facts)
-    within = [cut(spec, width) for width in widths]
+        return (cut(spec, said.tensor, node=node),)
+    node = spec.accelerator.per_pod or node
+    widths = _widths(node, facts)
+    within = [cut(spec, width, node=node) for width in widths]
     if said.pipeline:
         return tuple(within)
     widest = max((width for width in widths if splits_heads(width, facts)), default=1)
     stages = range(2, min(MOST_STAGES, facts.layers) + 1)
-    over = [cut(spec, widest, stage) for stage in stages]
+    over = [cut(spec, widest, stage, node) for stage in stages]
     return (*within, *(shape for shape in over if shape.ranks > within[-1].ranks or shape.pods == 1))
 
 

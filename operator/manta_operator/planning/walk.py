@@ -16,7 +16,7 @@ from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.choice import Choice, Rejected
 from manta_operator.planning.fit import Fit, judge
 from manta_operator.planning.problems import DOES_NOT_FIT, Problem
-from manta_operator.planning.shape import Shape, candidates
+from manta_operator.planning.shape import DEVICES_PER_NODE, Shape, candidates
 from manta_operator.planning.shape_problems import advice, problems
 
 _REMEDY = "choose another spec.accelerator.type, a smaller model, or a checkpoint that is quantized"
@@ -36,6 +36,7 @@ def walk(
     facts: ModelFacts | None,
     accelerator: Accelerator,
     shapes: Iterable[Shape] | None = None,
+    node: int = DEVICES_PER_NODE,
 ) -> Choice | Failed:
     """Return the smallest shape that fits, or why none does.
 
@@ -46,12 +47,13 @@ def walk(
         facts: What the checkpoint says; None if it cannot be seen.
         accelerator: What it computes on.
         shapes: To try, in any order; None: what shape.py makes of the spec.
+        node: Accelerators of one node.
     """
     tried: list[Rejected] = []
     aside: Choice | None = None
     best = last = None
     problem: Problem | None = None
-    for shape in sorted(candidates(spec, facts) if shapes is None else shapes, key=_size):
+    for shape in sorted(candidates(spec, facts, node) if shapes is None else shapes, key=_size):
         if refused := problems(spec, shape, facts):
             tried.append(Rejected(shape, refused[0].message))
             problem = problem or refused[0]
