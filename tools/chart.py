@@ -35,6 +35,7 @@ RULES = {
     "cluster": permissions.CLUSTER,
     "parents": permissions.PARENTS,
     "release": permissions.RELEASE,
+    "tokens": permissions.TOKENS,
 }
 
 

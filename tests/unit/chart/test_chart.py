@@ -5,10 +5,12 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+from click.testing import CliRunner
 from helm import CHART, HELM, ROOT, Refused, parsed, render, run
 
 import chart as generator
 from manta_operator.builders.protection import OPERATOR_PODS
+from manta_operator.cli.operator_command import operator
 
 CUSTOM = {"PodMonitor", "Certificate"}
 ISSUER = {"issuerRef": {"kind": "ClusterIssuer", "name": "ours"}}
@@ -32,6 +34,7 @@ CASES: dict[str, dict[str, Any]] = {
         "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
         "commonLabels": {"cost-centre": "7"},
         "crds": {"keep": False},
+        "facts": {"catalog": "models", "hubs": ["https://hub.example", "http://mirror:8080/hf"], "readSecrets": True},
         "webhook": {"enabled": True},
     },
     "certificates of cert-manager": {
@@ -39,7 +42,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "nothing": {
         "crds.enabled": False, "podDisruptionBudget.enabled": False, "userRoles.enabled": False,
-        "release.enabled": False,
+        "release.enabled": False, "facts.catalog": "",
     },
 }  # fmt: skip
 
@@ -313,6 +316,24 @@ def test_full_name(release: str, name: str) -> None:
     assert every("Deployment", render(release=release))[0]["metadata"]["name"] == name.rstrip("-")
 
 
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [
+        ("default", ("manta-catalog", (), False)),
+        ("everything", ("models", ("https://hub.example", "http://mirror:8080/hf"), True)),
+        ("nothing", ("", (), False)),
+    ],
+)
+def test_the_operator_is_told_where_facts_come_from(case: str, told: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    [container] = every("Deployment", render(CASES[case]))[0]["spec"]["template"]["spec"]["containers"]
+    seen = []
+    monkeypatch.setattr("manta_operator.cli.operator_command.run", lambda settings: seen.append(settings) or 0)
+    given = [arg.replace("$(POD_IP)", "127.0.0.1") for arg in container["args"]]
+    answer = CliRunner().invoke(operator, given, env={"POD_NAMESPACE": "manta-system"})
+    assert answer.exit_code == 0, answer.output
+    assert (seen[0].catalog, seen[0].hubs, seen[0].reads_secrets) == told
+
+
 def test_one_namespace_or_all() -> None:
     everywhere, some, alone = (render(CASES[case]) for case in ("default", "namespaces", "namespaces alone"))
 
@@ -327,11 +348,12 @@ def test_one_namespace_or_all() -> None:
     edit = "manta-operator-edit"
     hook = "manta-operator-release"
     assert roles("ClusterRole", everywhere) == {"manta-operator", "manta-operator-read", edit, hook}
-    assert roles("Role", everywhere) == {"manta-system/manta-operator-lease"}
+    own = {"manta-system/manta-operator-lease", "manta-system/manta-operator-catalog"}
+    assert roles("Role", everywhere) == own
     assert arguments(everywhere) == []
     assert roles("ClusterRole", some) == {"manta-operator-read", edit, hook}
     assert roles("ClusterRole", alone) == {edit}
-    lease, serving = "manta-system/manta-operator-lease", {f"{team}/manta-operator" for team in NAMESPACES}
-    assert roles("Role", some) == {lease, *serving}, "the hook's rights must not go with a namespace"
-    assert roles("Role", alone) == {lease, *serving, *(f"{team}/{hook}" for team in NAMESPACES)}
+    serving = {f"{team}/manta-operator" for team in NAMESPACES}
+    assert roles("Role", some) == {*own, *serving}, "the hook's rights must not go with a namespace"
+    assert roles("Role", alone) == {*own, *serving, *(f"{team}/{hook}" for team in NAMESPACES)}
     assert arguments(some) == ["--namespace=team-a", "--namespace=team-b"]
