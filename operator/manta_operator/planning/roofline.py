@@ -52,11 +52,11 @@ class Performance:
     prompt: int
     answer: int
     alone: Estimate
-    """Tokens of answer a second of one request that has the replica to itself."""
+    """Tokens a second of one request that has the replica to itself, from its first token on."""
     requests: int
     """How many such requests it computes at once: what its KV cache holds, at most maxNumSeqs."""
     together: Estimate
-    """Tokens of answer a second over all of these."""
+    """Tokens of answer a second over all of these, as new ones with their prompts keep coming."""
     first_token: Estimate
     """Seconds until the first token of a request that need not wait."""
 
@@ -120,7 +120,7 @@ def estimate(
         answer,
         _bounded(alone),
         requests,
-        _bounded(max(rate, alone)),
+        _bounded(rate),
         Estimate(first, first / HIGH, first / LOW),
     )
 

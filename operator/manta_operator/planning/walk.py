@@ -60,7 +60,7 @@ def walk(
             continue
         fit = _asked(spec, judge(spec, shape, accelerator, facts))
         choice = Choice(shape, fit, advice(shape, facts), tuple(tried))
-        if fit.fits == "True" or (fit.fits == "Unknown" and fit.margin_per_rank is None):
+        if fit.fits == "True" or (fit.fits == "Unknown" and _says_all(fit)):
             return choice
         tried.append(Rejected(shape, fit.message))
         aside = aside or (choice if fit.fits == "Unknown" else None)
@@ -73,6 +73,11 @@ def walk(
     if problem is None:
         problem = Problem("spec.parallelism", "there is no shape to try", "name spec.parallelism.tensor")
     return Failed(problem, tuple(tried))
+
+
+def _says_all(fit: Fit) -> bool:
+    """Whether a verdict of Unknown is one that no width would change; one with too little room for weights may."""
+    return fit.margin_per_rank is None and fit.kv_cache_per_rank != 0
 
 
 def _misfit(spec: LLMDeploymentSpec, widest: Choice, tried: int) -> str:
