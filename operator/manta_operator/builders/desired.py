@@ -16,7 +16,7 @@ from manta_operator.builders.engine_pod import engine_template, template_hash
 from manta_operator.builders.routing import changing, routing
 from manta_operator.facts.accelerators import Accelerator
 from manta_operator.facts.models import ModelFacts
-from manta_operator.planning import engine_checks, fit, search
+from manta_operator.planning import engine_checks, fit, roofline, search
 from manta_operator.planning.adapters import lora_of
 from manta_operator.planning.mode_change import Routers
 from manta_operator.planning.observe import Observed
@@ -77,7 +77,8 @@ def desire(
     template = engine_template(deployment, decided, accelerator)
     decision = _plan(deployment, decided, template, observed, circumstances)
     told = (*engine_checks.decisions(deployment.spec, facts, accelerator), *adapters.decisions(deployment.spec))
-    decision = replace(decision, decisions=(*decision.decisions, *told))
+    speed = roofline.estimate(deployment.spec, decided.shape, accelerator, facts, decided.fit)
+    decision = replace(decision, decisions=(*decision.decisions, *told), performance=speed)
     change = changing(deployment, observed)
     objects = tuple(_objects(deployment, decision, template, change, observed.operator_namespace))
     return Desired(decision, objects, template, keep=change.keep, again_in=change.again_in)

@@ -11,7 +11,7 @@ import click
 from manta_operator.api import names
 from manta_operator.api.models import ModelSpec, RouterSpec
 from manta_operator.builders.model_source import is_fetched
-from manta_operator.cli import compare_command, diff_command, options
+from manta_operator.cli import compare_command, diff_command, fit_table, options
 from manta_operator.cli.cluster import Where, options_of_cluster
 from manta_operator.cli.documents import documents
 from manta_operator.cli.facts import Lookup, options_of_facts
@@ -86,14 +86,7 @@ def as_json(entry: Planned) -> dict[str, Any]:
             "podsPerReplica": plan_.shape.pods,
             "executor": plan_.shape.executor,
         },
-        "fit": {
-            "fits": plan_.fit.fits,
-            "message": plan_.fit.message,
-            "weightsPerRank": plan_.fit.weights_per_rank,
-            "kvCachePerRank": plan_.fit.kv_cache_per_rank,
-            "kvCacheTokens": plan_.fit.kv_cache_tokens,
-            "maxModelLen": plan_.fit.max_model_len,
-        },
+        "fit": fit_table.as_json(plan_),
         "facts": {
             "basis": entry.facts.basis if entry.facts else None,
             "source": entry.known.source or None,
@@ -117,6 +110,21 @@ def print_plan(entry: Planned) -> None:
         click.echo(click.style(name.ljust(widest), bold=True) + first)
         for line in more:
             click.echo(" " * widest + line)
+        if name == "fit":
+            _print_fit(entry, widest)
+
+
+def _print_fit(entry: Planned, indent: int) -> None:
+    """Print the numbers below the verdict, and why no smaller shape was taken."""
+    width = terminal_width() if sys.stdout.isatty() else None
+    plan_ = entry.desired.plan
+    for line in fit_table.table(plan_, width, indent):
+        click.echo(line)
+    for text in fit_table.rejected(plan_.rejected):
+        first, *more = [text] if width is None else fold(text, width - indent - GAP)
+        click.echo(" " * indent + click.style(f"not {first}", dim=True))
+        for line in more:
+            click.echo(" " * (indent + GAP) + click.style(line, dim=True))
 
 
 def _facts(entry: Planned) -> dict[str, str]:

@@ -15,13 +15,14 @@ from typing import Literal
 
 from manta_operator.api import names
 from manta_operator.planning import health, rollout
+from manta_operator.planning.choice import Choice, Rejected
 from manta_operator.planning.fit import Fit
 from manta_operator.planning.health import Deadlines, Restart, Trouble
 from manta_operator.planning.observed import Observed, ObservedGroup
 from manta_operator.planning.rollout import Circumstances, Steps
 from manta_operator.planning.rollout_limits import Wish, stuck_at
 from manta_operator.planning.rollout_words import Decision, Rollout, decisions, standing
-from manta_operator.planning.search import Choice
+from manta_operator.planning.roofline import Performance
 from manta_operator.planning.shape import Shape
 
 __all__ = [
@@ -71,6 +72,10 @@ class Plan:
     rollout: Rollout = field(default_factory=lambda: Rollout("settled", "Settled", ""))
     troubles: tuple[Trouble, ...] = ()
     """Groups that should serve and do not, of any revision."""
+    rejected: tuple[Rejected, ...] = ()
+    """Shapes that were tried before this one, and why they are not taken."""
+    performance: Performance | None = None
+    """How fast a replica is, by estimate."""
 
 
 def plan(
@@ -110,6 +115,7 @@ def plan(
         again_in=_again_in(steps, deadlines, observed),
         rollout=told,
         troubles=steps.troubles,
+        rejected=choice.rejected,
     )
 
 

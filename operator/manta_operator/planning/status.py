@@ -94,5 +94,5 @@ def _selector(name: str) -> str:
 
 def _fit(deployment: LLMDeployment, situation: Situation, plan: Plan, before: Mapping[str, Any]) -> dict[str, Any]:
     actual = measured(situation.engines, plan.shape.data) if situation.engines else None
-    found = fit_status(plan.fit, actual=actual)
+    found = fit_status(plan.fit, speed=str(plan.performance or ""), actual=actual)
     return beside(found, before.get("fit") or {}) if same_spec(deployment.spec, before) else found
