@@ -72,6 +72,8 @@ class FakeHub(ThreadedServer):
         if refusal := self._refusal(request):
             return refusal
         path = request.match_info["path"]
+        if path not in self.files:
+            return web.json_response({"error": "none"}, status=404, headers={"X-Error-Code": "EntryNotFound"})
         data = self.files[path]
         headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{git_sha1(data)}"', "Accept-Ranges": "bytes"}
         if path.endswith(self.lfs):

@@ -60,6 +60,8 @@ class World:
         self._port = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._operator: Process | None = None
+        self.arguments: list[str] = []
+        """What the operator is started with besides."""
         self.hold: set[str] = set()
         self.linger: set[str] = set()
         self.cluster = self._server.cluster
@@ -107,7 +109,7 @@ class World:
     def start_operator(self) -> None:
         """Start the operator as `box.spawn` does."""
         command = [sys.executable, "-m", "manta_operator.cli", "operator", f"--resync-seconds={RESYNC_SECONDS}"]
-        command.append(f"--map=/models={self._folder}")
+        command += [f"--map=/models={self._folder}", *self.arguments]
         scratch = self._folder / "scratch"
         scratch.mkdir(exist_ok=True)
         env = inherited_env() | {"KUBECONFIG": str(self._folder / "kubeconfig"), "TMPDIR": str(scratch)}
