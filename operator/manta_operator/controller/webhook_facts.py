@@ -5,10 +5,10 @@ and for the operator's own passes.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
-from manta_operator.api.models import LLMDeployment
 from manta_operator.controller.client import KubeClient
 from manta_operator.controller.deployments import Deployments
 from manta_operator.controller.facts_sources import Sources, sourcing
@@ -30,11 +30,11 @@ class Evidences:
         self._sources = sources
         self._reading: set[asyncio.Task[object]] = set()
 
-    async def known(self, about: LLMDeployment) -> Evidence:
-        """Return what is known of the model of a deployment, within `PATIENCE_SECONDS`."""
-        asked = asked_of(about.spec, about.namespace)
+    async def known(self, body: Mapping[str, Any]) -> Evidence:
+        """Return what is known of the model of an LLMDeployment, within `PATIENCE_SECONDS`."""
+        asked, key = asked_of(body), (body["metadata"]["namespace"], body["metadata"]["name"])
         if len(self._reading) < READS_AT_ONCE:
-            task: asyncio.Task[object] = asyncio.create_task(self._sources.read(asked, (about.namespace, about.name)))
+            task: asyncio.Task[object] = asyncio.create_task(self._sources.read(asked, key))
             self._reading.add(task)
             task.add_done_callback(self._done)
             await asyncio.wait({task}, timeout=PATIENCE_SECONDS)

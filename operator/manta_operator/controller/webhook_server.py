@@ -9,13 +9,12 @@ import json
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Any, Literal
 
 from aiohttp import web
 
-from manta_operator.api.models import LLMDeployment
 from manta_operator.api.printable import printable
 from manta_operator.controller import metrics
 from manta_operator.controller.webhook_reviews import NoReview, Review, answer_json, read_review
@@ -29,8 +28,8 @@ LARGEST = 8 * 2**20
 _UNREADABLE = "this version of Manta's operator cannot read the spec"
 AT_ONCE = 32
 """Reviews that are judged at a time; others wait for their turn, and their API servers not longer than they want to."""
-Known = Callable[[LLMDeployment], Awaitable[Evidence]]
-"""Returns within a second what is known of the model of an LLMDeployment."""
+Known = Callable[[Mapping[str, Any]], Awaitable[Evidence]]
+"""Returns within a second what is known of the model of an LLMDeployment, of which it gets the body."""
 
 
 @asynccontextmanager
@@ -76,7 +75,8 @@ async def _answer(review: Review, known: Known) -> Answer:
         about = wanted(review.new, review.namespace)
         if isinstance(about, str):
             return Answer(True, warnings=(printable(f"{_UNREADABLE}: {about}", WARNING_LIMIT),))
-        answer = judge(about, review.old, await known(about))
+        body = {**review.new, "metadata": {"name": about.name, "namespace": about.namespace}}
+        answer = judge(about, review.old, await known(body))
     except Exception:
         log.exception("a review failed, which is a bug; the write goes on")
         return Answer(True, warnings=("Manta's operator could not judge this spec: see its log",))

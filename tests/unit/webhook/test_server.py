@@ -16,7 +16,7 @@ SMALL = Evidence(replace(LLAMA_8B, weights_bytes=2**30))
 
 def knows(evidence):
     async def known(about):
-        assert (about.namespace, about.name) == ("default", "demo")
+        assert (about["metadata"]["namespace"], about["metadata"]["name"]) == ("default", "demo")
         return evidence
 
     return known
