@@ -7,7 +7,7 @@ data files lie in the folder `catalog` beside this module; a user's own come fro
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -17,8 +17,11 @@ import yaml
 from manta_operator.facts.models import ModelFacts, from_config
 
 SCHEME = "hf://"
-_NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]*/[A-Za-z0-9][-A-Za-z0-9_.]*")
-_FIELDS = {"config", "parameters", "counted", "source", "read", "also"}
+_NAME = re.compile(
+    r"[A-Za-z0-9][-A-Za-z0-9_.]*/[A-Za-z0-9][-A-Za-z0-9_.]*(@[-A-Za-z0-9_./]+)?|(s3|gs|pvc|oci|file)://[!-~]+"
+)
+"""On the hub, with a revision if that is another model; a user's own may be elsewhere: its name is its URI."""
+_FIELDS = {"also", "config", "parameters", "read", "source"}
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with it
 
 
@@ -38,7 +41,7 @@ class Entry:
 
     def facts(self) -> ModelFacts:
         """Return what the fit needs to know of the model. Raises FactsError where the config does not say it."""
-        return from_config(self.config)
+        return replace(from_config(self.config), basis="catalog")
 
 
 class CatalogError(ValueError):
@@ -48,11 +51,16 @@ class CatalogError(ValueError):
 def from_entry(name: str, said: Any) -> Entry:
     """Return the entry `name` of a file of models: {config: {...}, source: ..., read: ..., parameters: ...}.
 
+    `also`, other names of the same, is for whoever reads the file.
+
     Raises:
         CatalogError: It is none.
     """
     if not _NAME.fullmatch(name):
-        raise CatalogError("not a name of a model: use organisation/name, as the hub and hf:// have it")
+        raise CatalogError(
+            "not a name of a model: use organisation/name as hf:// has it, organisation/name@revision, or the URI of "
+            "one that is elsewhere"
+        )
     if not isinstance(said, Mapping):
         raise CatalogError(f"should be a mapping with config, it is {type(said).__name__}; see docs/catalog.md")
     if unknown := sorted(map(str, set(said) - _FIELDS)):
@@ -70,15 +78,9 @@ def from_entry(name: str, said: Any) -> Entry:
 @cache
 def entries() -> Mapping[str, Entry]:
     """Return the models that Manta ships, by their name on the hub: organisation/name."""
-    files = [file for file in resources.files(__package__).joinpath("catalog").iterdir() if file.name.endswith(".yaml")]
-    found: dict[str, Entry] = {}
-    for file in sorted(files, key=lambda file: file.name):
-        for name, said in yaml.load(file.read_text("utf-8"), Loader=_LOADER).items():  # noqa: S506 a safe loader
-            found |= {each: from_entry(each, said) for each in (name, *said.get("also", ()))}
-    return found
+    return {name: entry for file in _texts() for name, entry in _entries(file).items()}
 
 
-@cache
 def models() -> Mapping[str, ModelFacts]:
     """Return the facts of the models that Manta ships, by their name on the hub."""
     return {name: entry.facts() for name, entry in entries().items()}
@@ -87,21 +89,36 @@ def models() -> Mapping[str, ModelFacts]:
 def known(uri: str, extra: Mapping[str, ModelFacts] | None = None) -> ModelFacts | None:
     """Return what is known of the model at `uri` by its name alone; None where nothing is.
 
-    A revision (`hf://organisation/name@revision`) is taken for one of the same shape: those of a hub's model are.
+    A revision (`hf://organisation/name@revision`) that has no entry of its own is taken for one of the same shape.
 
     Args:
         uri: `spec.model.uri`; only models of the hub have a name that means the same everywhere.
         extra: A user's own models by name (`Extension.models`); they come before those that Manta ships.
     """
     if not uri.startswith(SCHEME):
-        return None
-    name = uri.removeprefix(SCHEME).partition("@")[0].rstrip("/")
-    if extra and name in extra:
-        return extra[name]
-    return _shipped(name)
+        return (extra or {}).get(uri)
+    full = uri.removeprefix(SCHEME).rstrip("/")
+    name = full.partition("@")[0]
+    own = extra or {}
+    return own.get(full) or own.get(name) or _shipped(name)
 
 
 @cache
 def _shipped(name: str) -> ModelFacts | None:
-    entry = entries().get(name)
-    return entry.facts() if entry else None
+    for file, text in _texts().items():
+        if name in text and (entry := _entries(file).get(name)):  # the other files need not be parsed
+            return entry.facts()
+    return None
+
+
+@cache
+def _texts() -> Mapping[str, str]:
+    folder = resources.files(__package__).joinpath("catalog")
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
+    return {file.name: file.read_text("utf-8") for file in files}
+
+
+@cache
+def _entries(file: str) -> Mapping[str, Entry]:
+    said = yaml.load(_texts()[file], Loader=_LOADER)  # noqa: S506 a safe loader
+    return {each: from_entry(each, entry) for name, entry in said.items() for each in (name, *entry.get("also", ()))}

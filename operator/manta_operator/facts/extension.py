@@ -64,10 +64,16 @@ def _entries(
             continue
         for name, said in document.items():
             try:
-                found[name] = read(name, said)
+                found |= {each: read(each, said) for each in (name, *_also(said))}
             except (catalog.CatalogError, FactsError, accelerators.AcceleratorError) as error:
                 problems.append(printable(f"{key}: {printable(name, _NAME_LIMIT)}: {error}", _WORDS_LIMIT))
     return found
+
+
+def _also(said: Any) -> list[str]:
+    """Return the other names of an entry; what is wrong with them, `read` says."""
+    names = said.get("also") if isinstance(said, Mapping) else None
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _model(name: str, said: Any) -> ModelFacts:
