@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from manta_operator.cli.fit_story import side_by_side
 from manta_operator.cli.picture import Picture, Pod, Summary, age
 from manta_operator.cli.table import Cell, Column, fold, lay_out
 
@@ -32,6 +33,7 @@ def full(seen: Picture, now: datetime, width: int | None) -> list[str]:
     lines = [*_head(seen, now, width)]
     for title, section in (
         ("Conditions", _conditions(seen, now, width)),
+        ("Fit", side_by_side(seen.fit, width)),
         (f"Replicas: {_counts(seen)}", _replicas(seen, now, width)),
         ("Adapters", _adapters(seen, width)),
         (f"Router: {_ready(seen.router)} of {len(seen.router)} pods ready", _router(seen, now, width)),
