@@ -5,28 +5,27 @@ controller) and answers None where the checkpoint cannot be seen from here, whic
 """
 
 import json
-import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from manta_operator.api.printable import printable
 from manta_operator.facts import caches_read, context, kv_cache, steps
 from manta_operator.facts.anatomy import Anatomy
+from manta_operator.facts.anatomy_headers import FactsError, Tensor, sums, tensors
 from manta_operator.facts.anatomy_stored import anatomy_of
 from manta_operator.facts.caches import Cache
 from manta_operator.facts.steps import NO_STEP, Step
 
+__all__ = ["FactsError", "ModelFacts", "from_config", "read"]
+
 _BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0}
-_TENSOR_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _EXPERT_COUNTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
 """Where vLLM looks for the number of experts, in its order (transformers_utils/model_arch_config_convertor.py)."""
 _CHOSEN_EXPERTS = ("num_experts_per_tok", "moe_topk", "top_k_experts", "moe_k", "num_experts_per_token")
 """Where models say how many of them compute a token."""
-_EXPERT_TENSORS = ".experts."
 _WORDS_LIMIT = 256
-_HEADER_LIMIT = 100 * 2**20  # the safetensors format refuses longer headers
 
 
 @dataclass(frozen=True)
@@ -83,58 +82,83 @@ class ModelFacts:
         return self.layers * (self.latent_dim or 2 * self.kv_heads * self.head_dim) * self.dtype_bytes
 
 
-class FactsError(ValueError):
-    """A checkpoint is there but cannot be understood; the message says which file and what is wrong with it."""
-
-
 def from_config(
     config: Mapping[str, Any],
     weights_bytes: int | None = None,
     parameters: int | None = None,
     expert_share: float = 0.0,
+    found: tuple[Tensor, ...] = (),
 ) -> ModelFacts:
-    """Read the facts from a Hugging Face `config.json`.
+    """Read the facts from a Hugging Face `config.json`, and from the tensors that are `found` beside it.
 
     Raises:
         FactsError: a field that the arithmetic needs is missing or not a number.
     """
-    text = _mapping(config, "text_config") or config  # multimodal models nest the decoder's configuration
-    caches = caches_read.read(text)
-    unmodelled = caches if isinstance(caches, str) else None
-    attends = not isinstance(caches, str) and any(cache.kind not in ("recurrent", "none") for cache in caches)
-    heads = _integer(text, "num_attention_heads", default=None if attends else 0)
-    hidden = _integer(text, "hidden_size")
-    dtype = text.get("dtype") or text.get("torch_dtype") or "bfloat16"
+    text, caches = _decoder(config)
+    hidden, heads, kv_heads, head_dim = _widths(text, caches)
     quantization = _quantization(config)
-    architectures = config.get("architectures")
-    latent, scaling = _integer(text, "kv_lora_rank", default=0), context.own_scaling(text)
-    counted = anatomy_of(config, quantization) if weights_bytes is None else None
-    return ModelFacts(
-        architecture=_word(architectures[0] if isinstance(architectures, list) and architectures else "unknown"),
+    facts = ModelFacts(
+        architecture=_architecture(config),
         layers=_integer(text, "num_hidden_layers"),
         hidden_size=hidden,
         attention_heads=heads,
-        kv_heads=_integer(text, "num_key_value_heads", default=heads),
-        head_dim=_integer(text, "head_dim", default=hidden // max(1, heads)),
+        kv_heads=kv_heads,
+        head_dim=head_dim,
         max_positions=context.longest_context(text),
         default_positions=context.default_context(text),
-        rope_scaling=None if scaling is None else _word(scaling),
-        dtype_bytes=_BYTES.get(str(dtype), 2.0),
+        rope_scaling=_scaling(text),
+        dtype_bytes=_BYTES.get(str(text.get("dtype") or text.get("torch_dtype")), 2.0),
         quantization=_word(quantization.get("quant_method") or "unknown").lower() if quantization else None,
         weights_bytes=weights_bytes,
         parameters=None if quantization else parameters,
-        latent_dim=latent + _integer(text, "qk_rope_head_dim", default=0) if latent else None,
-        unmodelled=None if unmodelled is None else _word(unmodelled),
+        latent_dim=_latent(text),
+        unmodelled=_word(caches) if isinstance(caches, str) else None,
         experts=_experts(text),
         experts_per_token=_counted(text, _CHOSEN_EXPERTS),
         expert_share=expert_share,
         kv_cache_dtype=kv_cache.cached_as(quantization),
-        anatomy=counted if isinstance(counted, Anatomy) else None,
-        uncounted=_word(counted) if isinstance(counted, str) else None,
         caches=() if isinstance(caches, str) else caches,
         step=steps.read(config, text),
         basis="config.json" if weights_bytes is None else "checkpoint",
     )
+    return facts if weights_bytes is not None and not found else _with_anatomy(facts, config, found)
+
+
+def _decoder(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[Cache, ...] | str]:
+    """Return the decoder's configuration, which multimodal models nest, and what its layers keep."""
+    text = _mapping(config, "text_config") or config
+    return text, caches_read.read(text)
+
+
+def _with_anatomy(facts: ModelFacts, config: Mapping[str, Any], found: tuple[Tensor, ...]) -> ModelFacts:
+    counted = anatomy_of(config, _quantization(config), found, facts.kv_heads)
+    if isinstance(counted, str):
+        return replace(facts, uncounted=_word(counted))
+    return replace(facts, anatomy=counted)
+
+
+def _scaling(text: Mapping[str, Any]) -> str | None:
+    scaling = context.own_scaling(text)
+    return None if scaling is None else _word(scaling)
+
+
+def _latent(text: Mapping[str, Any]) -> int | None:
+    latent = _integer(text, "kv_lora_rank", default=0)
+    return latent + _integer(text, "qk_rope_head_dim", default=0) if latent else None
+
+
+def _architecture(config: Mapping[str, Any]) -> str:
+    said = config.get("architectures")
+    return _word(said[0] if isinstance(said, list) and said else "unknown")
+
+
+def _widths(text: Mapping[str, Any], caches: tuple[Cache, ...] | str) -> tuple[int, int, int, int]:
+    """Return the width, the heads, the KV heads and the size of a head; without attention there may be no heads."""
+    attends = not isinstance(caches, str) and any(cache.kind not in ("recurrent", "none") for cache in caches)
+    heads = _integer(text, "num_attention_heads", default=None if attends else 0)
+    hidden = _integer(text, "hidden_size")
+    kv_heads = _integer(text, "num_key_value_heads", default=heads)
+    return hidden, heads, kv_heads, _integer(text, "head_dim", default=hidden // max(1, heads))
 
 
 def _word(said: Any) -> str:
@@ -167,65 +191,11 @@ def read(folder: Path) -> ModelFacts | None:
         raise FactsError(f"{path}: {error}") from error
     if not isinstance(config, dict):
         raise FactsError(f"{path}: not a JSON object")
-    weights = _weights(folder)
+    found = tensors(folder)
     try:
-        return from_config(config, *weights)
+        return from_config(config, *sums(found), found)
     except FactsError as error:
         raise FactsError(f"{folder}/{error}") from error
-
-
-def _weights(folder: Path) -> tuple[int | None, int | None, float]:
-    """Sum the bytes and the parameters of the files that the engine loads; which share of the bytes experts are."""
-    files = _weight_files(folder)
-    if not files:
-        return None, None, 0.0
-    sizes = [_tensor_sizes(path) for path in files]
-    total, experts = sum(size for size, _, _ in sizes), sum(size for _, _, size in sizes)
-    counts = [count for _, count, _ in sizes]
-    parameters = None if None in counts else sum(count or 0 for count in counts)
-    return total, parameters, experts / total if total else 0.0
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    """Return the files of the index; without one all but Mistral's second copy of the same weights."""
-    index = folder / "model.safetensors.index.json"
-    try:
-        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-        return sorted(folder / name for name in names)
-    except FileNotFoundError:
-        files = sorted(folder.glob("*.safetensors"))
-        return [path for path in files if not path.name.startswith("consolidated")] or files
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FactsError(f"{index}: not a readable index of safetensors files: {error}") from error
-
-
-def _tensor_sizes(path: Path) -> tuple[int, int | None, int]:
-    """Sum the tensors' bytes, parameters (None where some are quantized) and the bytes of experts, from the header."""
-    try:
-        tensors = {name: entry for name, entry in _header(path).items() if name != "__metadata__"}
-        sizes = {name: entry["data_offsets"][1] - entry["data_offsets"][0] for name, entry in tensors.items()}
-        widths = [_TENSOR_BYTES.get(entry["dtype"]) for entry in tensors.values()]
-        total = sum(sizes.values())
-        experts = sum(size for name, size in sizes.items() if _EXPERT_TENSORS in name)
-    except FactsError:
-        raise
-    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise FactsError(f"{path}: not a readable safetensors file: {error}") from error
-    if None in widths:
-        return total, None, experts
-    return total, sum(size // (width or 1) for size, width in zip(sizes.values(), widths, strict=True)), experts
-
-
-def _header(path: Path) -> Any:
-    """Read the header: eight bytes of length (little endian), then JSON."""
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        if length > _HEADER_LIMIT:
-            raise FactsError(f"{path}: not a safetensors file (its header would be {length} bytes long)")
-        text = file.read(length)
-    if len(text) < length:
-        raise FactsError(f"{path}: not a whole safetensors file: it ends within its header; copy it again")
-    return json.loads(text)
 
 
 def _mapping(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
