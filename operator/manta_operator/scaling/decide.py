@@ -1,0 +1,119 @@
+"""The autoscaler's decision: settings, state and signals in; replicas, numbers, a sentence and the next state. Pure.
+
+    D        rate of work, from the routers' counters                                               demand.py
+    speed    what a replica can do, learned from the engines, begun with the fit planner's estimate capacity.py
+    need     replicas for D, for its fluctuation, and for what waits already                        need.py
+    hold     the stabilisation window: chosen from what the past would have needed                  hindsight.py
+    ahead    D + trend x cold start, where demand certainly grows                                   demand.trend
+    wanted   = max(need(ahead), highest need of the last `hold` seconds), up to whole replicas
+    asked    = wanted within least..most, up at most so much a step, down at most so much a minute
+
+What is asked for is a total: replicas that start count as there, so that a need is never answered twice; those that
+cannot be scheduled count too, and do not keep the others from coming and going. It never goes down while demand is
+missing, nor before it has watched for `hold` seconds without a gap: not after a restart, nor after the clock jumped.
+More demand never makes it ask for less: what the past teaches is taken from before this look.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from manta_operator.scaling import capacity, demand, hindsight, objective, words
+from manta_operator.scaling.limits import limited
+from manta_operator.scaling.need import Scale, smoothed
+from manta_operator.scaling.settings import Settings
+from manta_operator.scaling.signals import Signals
+from manta_operator.scaling.state import BIN_SECONDS, State
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`replicas` to ask for, `reason` as a sentence, and the `numbers` it was made from (replicas, seconds, shares)."""
+
+    replicas: int
+    reason: str
+    numbers: Mapping[str, float]
+
+
+def decide(settings: Settings, state: State, signals: Signals) -> tuple[Decision, State]:
+    """Return how many replicas there should be, and what to remember until the next decision."""
+    cold_start = settings.estimate.cold_start if signals.cold_start is None else signals.cold_start
+    held = _with_hold(settings, state, signals.now, cold_start)
+    seen = _look(settings, held, signals)
+    scale = _scale(settings, seen, cold_start)
+    now, past = _needs(settings, seen, signals, scale)
+    found = limited(settings, seen, signals, now, past)
+    numbers = {
+        "load": scale.load(scale.rate(seen.bins)),
+        "need": now,
+        "held": past,
+        "speed": seen.speed,
+        "grain": scale.grain,
+        "margin": seen.margin,
+        "hold": seen.hold or 0.0,
+        "window": seen.window,
+        "coldStart": cold_start,
+        "asked": float(signals.replicas.asked),
+        "ready": float(signals.replicas.ready),
+        "starting": float(signals.replicas.starting),
+        "unschedulable": float(signals.replicas.unschedulable),
+        "waiting": float(waiting(signals)),
+    }
+    rounded = {name: round(value, 3) for name, value in numbers.items()}
+    reason = words.sentence(found, rounded, signals)
+    return Decision(found.replicas, reason, rounded), found.state
+
+
+def waiting(signals: Signals) -> int:
+    """Return the requests that nobody computes yet: held by routers, or waiting in engines."""
+    held = signals.demand.held if signals.demand else 0
+    return held + sum(engine.waiting for engine in signals.engines.values())
+
+
+def _look(settings: Settings, state: State, signals: Signals) -> State:
+    """Take in what the routers and the engines say."""
+    if signals.demand is not None:
+        state = demand.observe(state, signals.demand, signals.now, settings.estimate, settings.fresh_seconds)
+    seconds = signals.now - state.engines_at if state.engines_at is not None else 0.0
+    if signals.engines and 0 < seconds <= settings.fresh_seconds:
+        speed, served = capacity.learn(
+            state.speed, state.served, state.engines, signals.engines, seconds, settings.estimate
+        )
+        margin = objective.adapt(settings.target, state, signals)
+        state = replace(state, speed=speed, served=served, margin=margin)
+    return replace(state, engines=signals.engines, engines_at=signals.now)
+
+
+def _scale(settings: Settings, state: State, cold_start: float) -> Scale:
+    grain = demand.grain(state.ticks)
+    return Scale(settings.target, state.speed, grain, state.margin, cold_start, state.window)
+
+
+def _needs(settings: Settings, state: State, signals: Signals, scale: Scale) -> tuple[float, float]:
+    """Return the replicas needed now, and the most that were needed within the window."""
+    if not state.bins:
+        return 0.0, 0.0
+    rate = scale.rate(state.bins)
+    if settings.predict:
+        rate += demand.trend(state.bins, scale.cold_start)
+    seen, work = state.demand, 0.0
+    if seen is not None and seen.requests > 0:
+        each = settings.estimate
+        answer = (state.per_answer or 0.0) / each.decode_tokens_per_s
+        work = seen.tokens_in / seen.requests / each.prefill_tokens_per_s + answer
+    now = scale.need(rate) + scale.queue(waiting(signals), work)
+    count = math.ceil((state.hold or 0.0) / BIN_SECONDS)
+    reach = math.ceil(scale.window / BIN_SECONDS)
+    window = smoothed(state.bins[-count - reach :], scale.window)[-count:] if count else []
+    return now, max((scale.need(each) for each in window), default=0.0)
+
+
+def _with_hold(settings: Settings, state: State, now: float, cold_start: float) -> State:
+    """Choose the window anew every two minutes, from what is known before this look."""
+    if settings.behaviour.hold is not None:
+        return replace(state, hold=settings.behaviour.hold, held_at=now)
+    fresh = state.held_at is not None and 0 <= now - state.held_at < hindsight.EVERY_SECONDS
+    if state.hold is not None and fresh:
+        return state
+    chosen = hindsight.choose(state.bins, _scale(settings, state, cold_start))
+    return replace(state, hold=chosen.hold, window=chosen.window, held_at=now)

@@ -1,0 +1,111 @@
+"""How much work comes, from the routers' counters: its rate, how it fluctuates, where it is going. Pure.
+
+    work      = tokens in / prefill rate + requests x tokens of a mean answer / decode rate        seconds of a replica
+    rate      = work / seconds, in bins of 15 s; D = the mean of the last `window` seconds, in replicas
+    grain     = mean of (x_i - x_i-1)^2 / (x_i + x_i-1), x = work of a look          seconds: E[S^2] / E[S] of requests
+    trend     = least squares over the last two starts, times the start to come, where it is twice its standard error
+
+For requests that come at random (compound Poisson), the variance of a stretch's work over its mean is E[S^2] / E[S],
+whatever the rate: how large the requests are, as far as fluctuation goes. Differences of neighbours take the trend out,
+and the largest tenth counts as what is just below it (so a mean falls to 0.83): rushes are not chance.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from manta_operator.scaling.settings import Estimate
+from manta_operator.scaling.signals import Demand
+from manta_operator.scaling.state import BIN_SECONDS, MOST_BINS, Bin, State
+
+_TICKS = 60
+_CAPPED = 0.83
+"""The mean of chi squared with one degree of freedom, its largest tenth cut to 2.706."""
+
+_PER_ANSWER = 128.0
+"""Tokens of an answer before any has ended."""
+
+_ANSWERS = 50.0
+"""So many answers weigh as much as all before them."""
+
+
+def arrived(before: Demand, now: Demand, per_answer: float, estimate: Estimate) -> float | None:
+    """Return the work that came between two looks (s of a replica); None where the counters began again."""
+    requests, tokens = now.requests - before.requests, now.tokens_in - before.tokens_in
+    if requests < 0 or tokens < 0:
+        return None
+    return tokens / estimate.prefill_tokens_per_s + requests * per_answer / estimate.decode_tokens_per_s
+
+
+def mean_answer(before: Demand, now: Demand, known: float | None) -> float | None:
+    """Return the tokens of a mean answer, the last ones weighing most; None until one has ended."""
+    answers, tokens = now.answers - before.answers, now.tokens_out - before.tokens_out
+    if answers <= 0 or tokens < 0:
+        return known
+    if known is None:
+        return tokens / answers
+    share = answers / (answers + _ANSWERS)
+    return known + share * (tokens / answers - known)
+
+
+def observe(state: State, demand: Demand, now: float, estimate: Estimate, fresh: float) -> State:
+    """Take in one look at the routers. A gap, or a clock that jumped, ends what is known without a gap."""
+    before, then = state.demand, state.now
+    seconds = now - then if then is not None else 0.0
+    if before is None or not 0 < seconds <= fresh:
+        kept = () if seconds < 0 else state.bins
+        return replace(state, now=now, since=now, demand=demand, ticks=(), bins=kept)
+    per_answer = mean_answer(before, demand, state.per_answer)
+    work = arrived(before, demand, per_answer or _PER_ANSWER, estimate)
+    if work is None:
+        return replace(state, now=now, demand=demand, per_answer=per_answer)
+    bins = add(state.bins, now - seconds, work, seconds)
+    ticks = (*state.ticks, work)[-_TICKS:]
+    return replace(state, now=now, demand=demand, per_answer=per_answer, bins=bins, ticks=ticks)
+
+
+def add(bins: tuple[Bin, ...], at: float, work: float, seconds: float) -> tuple[Bin, ...]:
+    """Put the work of `seconds` into the last bin, or begin a new one."""
+    if bins and bins[-1].seconds < BIN_SECONDS and abs(at - bins[-1].at - bins[-1].seconds) < seconds:
+        last = bins[-1]
+        length = last.seconds + seconds
+        return (*bins[:-1], Bin(last.at, (last.rate * last.seconds + work) / length, length))
+    return (*bins, Bin(at, work / seconds, seconds))[-MOST_BINS:]
+
+
+def recent(bins: Sequence[Bin], seconds: float) -> float:
+    """Return the mean rate of the last `seconds`, as far as known; 0 where nothing is."""
+    work = length = 0.0
+    for each in reversed(bins):
+        if length >= seconds:
+            break
+        work += each.rate * each.seconds
+        length += each.seconds
+    return work / length if length else 0.0
+
+
+def grain(ticks: Sequence[float]) -> float:
+    """Return E[S^2] / E[S] of the requests' work (s of a replica), as the fluctuation of the ticks shows it."""
+    pairs = itertools.pairwise(ticks)
+    shares = sorted((b - a) ** 2 / (a + b) for a, b in pairs if a + b > 0)
+    if not shares:
+        return 0.0
+    cap = shares[len(shares) * 9 // 10]
+    return sum(min(share, cap) for share in shares) / len(shares) / _CAPPED
+
+
+def trend(bins: Sequence[Bin], ahead: float) -> float:
+    """Return by how much the rate will have grown after `ahead` seconds; 0 where it does not certainly grow."""
+    first = bins[-1].at - max(2 * ahead, 20 * BIN_SECONDS) if bins else 0.0
+    points = [(each.at, each.rate) for each in bins if each.at >= first and each.seconds > BIN_SECONDS / 2]
+    count = len(points)
+    if count < 12:
+        return 0.0
+    middle = sum(at for at, _ in points) / count
+    mean = sum(rate for _, rate in points) / count
+    spread = sum((at - middle) ** 2 for at, _ in points)
+    slope = sum((at - middle) * rate for at, rate in points) / spread
+    rest = sum((rate - mean - slope * (at - middle)) ** 2 for at, rate in points)
+    error = math.sqrt(rest / (count - 2) / spread)
+    return max(0.0, slope * ahead) if slope > 2 * error else 0.0

@@ -1,0 +1,95 @@
+"""How long to keep the highest need, and of how short a rush: what would have been cheapest in the past. Pure.
+
+    asked(t)    = the highest need of the last H seconds, of rates averaged over w seconds
+    capacity(t) = the least asked for in the last cold start: what was given up is not back sooner
+    queue      += work - capacity; work that comes while it takes longer than the first token may, is late
+    late, cost  = share of late work; mean of asked(t)
+    H, w        = the cheapest with late <= (1 - objective) / 2, or within that of the best that can be had
+
+A replica that was given up too early costs a cold start and late requests; one that is kept costs itself. Which is
+dearer depends on how demand comes and goes here, and the last hours say it. Until there are enough of them, the window
+is at least five starts.
+"""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from manta_operator.scaling.need import Scale, smoothed
+from manta_operator.scaling.state import BIN_SECONDS, Bin
+
+HOLDS = (60.0, 180.0, 600.0, 1800.0, 3600.0)
+WINDOWS = (60.0, 15.0)
+"""What there is to choose from (s)."""
+
+EVERY_SECONDS = 120.0
+ENOUGH_SECONDS = 1800.0
+_STARTS = 5
+
+
+@dataclass(frozen=True)
+class Choice:
+    """`hold` and `window` in seconds; `late`: the share of the past's work that would have come late with them."""
+
+    hold: float
+    window: float
+    late: float = 0.0
+    cost: float = 0.0
+
+
+def choose(bins: Sequence[Bin], scale: Scale) -> Choice:
+    """Return what the past would have wanted; a default as long as there is too little of it."""
+    first = min(HOLDS[-1], max(300.0, _STARTS * scale.cold_start))
+    if not bins:
+        return Choice(first, WINDOWS[-1])
+    load = [scale.load(each.rate) for each in bins]
+    tried = []
+    for window in WINDOWS:
+        need = [math.ceil(scale.need(rate)) for rate in smoothed(bins, window)]
+        tried += [judge(load, need, Choice(hold, window), scale) for hold in HOLDS]
+    budget = (1 - scale.target.objective) / 2
+    allowed = max(budget, min(each.late for each in tried) + budget)
+    best = min((each for each in tried if each.late <= allowed), key=lambda each: each.cost)
+    if len(bins) * BIN_SECONDS < ENOUGH_SECONDS:
+        return Choice(max(best.hold, first), WINDOWS[-1], best.late, best.cost)
+    return best
+
+
+def judge(load: Sequence[float], need: Sequence[float], choice: Choice, scale: Scale) -> Choice:
+    """Return the choice with what it would have cost, and how much would have come late.
+
+    Args:
+        load: Replicas that the work of each bin filled entirely, oldest first.
+        need: Replicas that should have been there for it.
+        choice: What is judged.
+        scale: For the cold start, and for how long a first token may take.
+    """
+    start = max(1, round(scale.cold_start / BIN_SECONDS))
+    asked = _extreme(need, max(1, round(choice.hold / BIN_SECONDS)), largest=True)
+    capacity = _extreme(asked, start, largest=False)
+    patience = scale.target.first_token
+    queue = missed = total = 0.0
+    for index in range(min(start, len(load) - 1), len(load)):
+        work, has = load[index], capacity[index - 1]
+        queue = max(0.0, queue + (work - has) * BIN_SECONDS)
+        total += work
+        if queue > patience * has:
+            missed += work
+    return Choice(choice.hold, choice.window, missed / total if total else 0.0, sum(asked) / len(asked))
+
+
+def _extreme(values: Sequence[float], length: int, *, largest: bool) -> list[float]:
+    """Return the largest (or least) of the last `length` values, at each."""
+    sign = 1.0 if largest else -1.0
+    best: deque[tuple[int, float]] = deque()
+    found = []
+    for index, value in enumerate(values):
+        signed = sign * value
+        while best and best[-1][1] <= signed:
+            best.pop()
+        best.append((index, signed))
+        if best[0][0] <= index - length:
+            best.popleft()
+        found.append(sign * best[0][1])
+    return found

@@ -1,0 +1,98 @@
+"""From a need to a number that may be asked for: bounds, steps, the window, zero, and what is missing. Pure.
+
+In this order; each names itself, and the last that changed the number is what the decision's sentence speaks of.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from manta_operator.scaling.settings import Settings
+from manta_operator.scaling.signals import Signals
+from manta_operator.scaling.state import State
+
+_MISSING_SHARE = 0.25
+"""By how much to grow while demand cannot be seen and every engine has requests waiting."""
+
+
+@dataclass(frozen=True)
+class Limited:
+    """The number, why it is not the need itself (words.py knows the sentences), and what to remember."""
+
+    replicas: int
+    because: str
+    state: State
+
+
+def limited(settings: Settings, state: State, signals: Signals, need: float, held: float) -> Limited:
+    """Return how many replicas to ask for.
+
+    Args:
+        settings: Bounds and behaviour.
+        state: After this look.
+        signals: Of now.
+        need: Replicas needed now.
+        held: The most that were needed within the window.
+    """
+    asked = signals.replicas.asked
+    if signals.demand is None:
+        wanted, because = _blind(signals)
+    else:
+        state, idle = _idle(settings, state, signals)
+        wanted, because = _wanted(settings, need, held, idle=idle)
+        if wanted < asked and not _watched(state, signals.now):
+            wanted, because = asked, "watching"
+    behaviour = settings.behaviour
+    fastest = asked + max(behaviour.up_count, math.floor(asked * behaviour.up_share))
+    if wanted > fastest:
+        wanted, because = fastest, "step"
+    if wanted < asked and because != "idle":
+        state, floor = _lowest(settings, state, signals)
+        if wanted < floor:
+            wanted, because = floor, "gently"
+    bounded = min(settings.most, max(settings.least, wanted))
+    if bounded != wanted:
+        because = "most" if bounded < wanted else "least"
+    return Limited(bounded, because, state)
+
+
+def _wanted(settings: Settings, need: float, held: float, *, idle: bool) -> tuple[int, str]:
+    if idle:
+        return settings.least, "idle"
+    most = max(math.ceil(need - 1e-9), math.ceil(held - 1e-9))
+    because = "held" if math.ceil(held - 1e-9) > math.ceil(need - 1e-9) else "need"
+    return max(1, most), because
+
+
+def _watched(state: State, now: float) -> bool:
+    """Whether demand was seen without a gap for as long as the window."""
+    return state.since is not None and state.hold is not None and now - state.since >= state.hold
+
+
+def _idle(settings: Settings, state: State, signals: Signals) -> tuple[State, bool]:
+    """Whether there was nothing to do for so long that zero is right; remembers since when."""
+    seen = signals.demand
+    busy = seen is None or seen.in_flight > 0 or seen.held > 0 or state.bins[-1:] == () or state.ticks[-1:] != (0.0,)
+    if busy:
+        return replace(state, idle_since=None), False
+    since = signals.now if state.idle_since is None or state.idle_since > signals.now else state.idle_since
+    long = signals.now - since >= settings.idle_seconds
+    return replace(state, idle_since=since), settings.least == 0 and (long or signals.replicas.asked == 0)
+
+
+def _lowest(settings: Settings, state: State, signals: Signals) -> tuple[State, int]:
+    """Return the fewest replicas that this step down allows; a step begins anew after its time."""
+    behaviour, asked = settings.behaviour, signals.replicas.asked
+    since = state.lowered_at
+    if since is None or not 0 <= signals.now - since < behaviour.down_seconds:
+        state = replace(state, lowered_at=signals.now, lowered_from=asked)
+    start = max(asked, state.lowered_from)
+    return state, min(asked, start - max(1, math.floor(start * behaviour.down_share)))
+
+
+def _blind(signals: Signals) -> tuple[int, str]:
+    """Demand cannot be seen: keep what there is, and grow while every engine seen is full and nothing starts yet."""
+    replicas, engines = signals.replicas, signals.engines
+    full = 2 * len(engines) > replicas.ready and all(engine.waiting for engine in engines.values())
+    if full and engines and not replicas.starting and not replicas.unschedulable:
+        return replicas.asked + max(1, math.ceil(replicas.asked * _MISSING_SHARE)), "blind"
+    return replicas.asked, "missing"

@@ -1,0 +1,52 @@
+"""What the autoscaler remembers from one decision to the next: a value, so that it can be kept, shown and tested."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from manta_operator.scaling.signals import Demand, EngineSignals
+
+BIN_SECONDS = 15.0
+"""The past is kept in bins of this length: shorter than any start of an engine."""
+
+MOST_BINS = 960
+"""Four hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Work that came in one stretch: seconds of a replica as estimated, a second. `at`: when the stretch began (s)."""
+
+    at: float
+    rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class State:
+    """Empty after a restart. Times in seconds of the signals' clock.
+
+    `now`: of the last look at the demand. `since`: since when there was no gap between looks. `bins`: the work that
+    came, in order. `ticks`: work of the last looks, for how it fluctuates. `per_answer`: tokens of a mean answer.
+    `engines`: as seen at `engines_at`. `speed`: what a replica does over what was estimated, `served`: does lately.
+    `margin`: a factor on the need, above 1 after the objective was missed. `hold`: the stabilisation window in use,
+    and `window`, over which rates are averaged, chosen at `held_at`. `lowered_at`: when a step down began, from
+    `lowered_from` replicas. `idle_since`: since when there has been nothing to do.
+    """
+
+    now: float | None = None
+    since: float | None = None
+    demand: Demand | None = None
+    bins: tuple[Bin, ...] = ()
+    ticks: tuple[float, ...] = ()
+    per_answer: float | None = None
+    engines: Mapping[str, EngineSignals] = field(default_factory=dict)
+    engines_at: float | None = None
+    speed: float = 1.0
+    served: float = 0.0
+    margin: float = 1.0
+    hold: float | None = None
+    window: float = BIN_SECONDS
+    held_at: float | None = None
+    lowered_at: float | None = None
+    lowered_from: int = 0
+    idle_since: float | None = None

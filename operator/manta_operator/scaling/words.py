@@ -1,0 +1,34 @@
+"""The sentence of a decision: what was done, and the numbers that made it so. Pure."""
+
+from collections.abc import Mapping
+
+from manta_operator.scaling.limits import Limited
+from manta_operator.scaling.signals import Signals
+
+_BECAUSE = {
+    "need": "the load of now needs {need:.1f}",
+    "held": "the load of now needs {need:.1f}, but {held:.1f} were needed within the last {hold:.0f} s",
+    "watching": "demand has not been watched for {hold:.0f} s without a gap, and nothing is taken away before",
+    "missing": "no router could be read, and missing demand is not zero demand",
+    "blind": "no router could be read, and requests wait in every engine",
+    "step": "{need:.1f} are needed, and one step goes no further up",
+    "gently": "the load of now needs {need:.1f}, and one step goes no further down",
+    "most": "{need:.1f} are needed, and maxReplicas allows no more",
+    "least": "the load of now needs {need:.1f}, and minReplicas allows no fewer",
+    "idle": "there has been nothing to do for long enough",
+}
+
+
+def sentence(found: Limited, numbers: Mapping[str, float], signals: Signals) -> str:
+    """Return what the decision says of itself, e.g. in `status.decisions`."""
+    asked = signals.replicas.asked
+    move = f"from {asked} to {found.replicas} replicas" if found.replicas != asked else f"{asked} replicas stay"
+    because = _BECAUSE[found.because].format(**numbers)
+    text = f"{move}: {because} (load {numbers['load']:.2f} replicas, cold start {numbers['coldStart']:.0f} s"
+    if signals.replicas.starting:
+        text += f", {signals.replicas.starting} starting"
+    if signals.replicas.unschedulable:
+        text += f", {signals.replicas.unschedulable} without a place"
+    if numbers["waiting"]:
+        text += f", {numbers['waiting']:.0f} requests waiting"
+    return text + ")"
