@@ -20,7 +20,7 @@ from manta_operator.planning import engine_checks, fit, roofline, search
 from manta_operator.planning.adapters import lora_of
 from manta_operator.planning.mode_change import Routers
 from manta_operator.planning.observe import Observed
-from manta_operator.planning.plan import Circumstances, Deadlines, Plan, Wish, plan
+from manta_operator.planning.plan import Circumstances, Deadlines, Decision, Plan, Wish, plan
 from manta_operator.planning.problems import Problem
 from manta_operator.planning.rollout import NOTHING_ELSE
 
@@ -64,8 +64,7 @@ def desire(
         unseen: Why there are no facts, where somebody could say it.
         extra: Accelerators of a user's own, by type.
     """
-    serving = bool(observed.ready_groups()) or (previous is not None and previous.measured)
-    decided = search.decide(deployment.spec, facts, previous, serving=serving, extra=extra)
+    decided, doubts = _decide(deployment.spec, facts, observed, previous, extra)
     misshapen = pod_template.problems(deployment.spec.pod_template)
     if not isinstance(decided, search.Choice):
         return (*decided, *misshapen)
@@ -76,12 +75,28 @@ def desire(
         decided = _explained(decided, deployment.spec, accelerator, unseen)
     template = engine_template(deployment, decided, accelerator)
     decision = _plan(deployment, decided, template, observed, circumstances)
-    told = (*engine_checks.decisions(deployment.spec, facts, accelerator), *adapters.decisions(deployment.spec))
+    notes = engine_checks.decisions(deployment.spec, facts, accelerator)
+    told = (*notes, *map(_doubt, doubts), *adapters.decisions(deployment.spec))
     speed = roofline.estimate(deployment.spec, decided.shape, accelerator, facts, decided.fit)
     decision = replace(decision, decisions=(*decision.decisions, *told), performance=speed)
     change = changing(deployment, observed)
     objects = tuple(_objects(deployment, decision, template, change, observed.operator_namespace))
     return Desired(decision, objects, template, keep=change.keep, again_in=change.again_in)
+
+
+def _decide(
+    spec: LLMDeploymentSpec,
+    facts: ModelFacts | None,
+    observed: Observed,
+    previous: search.Choice | None,
+    extra: Mapping[str, Accelerator] | None,
+) -> tuple[search.Choice | tuple[Problem, ...], tuple[Problem, ...]]:
+    """Return the shape, or what rules every one out; and what facts have against a shape that serves all the same."""
+    serving = bool(observed.ready_groups()) or (previous is not None and previous.measured)
+    decided = search.decide(spec, facts, previous, serving=serving, extra=extra)
+    if isinstance(decided, search.Choice) or previous is None or not serving:
+        return decided, ()
+    return search.decide(spec, None, previous, serving=True, extra=extra), decided
 
 
 def _plan(
@@ -97,6 +112,11 @@ def _plan(
         observed,
         known,
     )
+
+
+def _doubt(problem: Problem) -> Decision:
+    """Tell of facts that speak against what serves: they came later, and what serves is the better witness."""
+    return Decision("Doubted", f"{problem}; as replicas serve with this spec, it stands")
 
 
 def _explained(choice: search.Choice, spec: LLMDeploymentSpec, accelerator: Accelerator, why: str) -> search.Choice:

@@ -31,7 +31,7 @@ ALL_BYTES = 40 * 2**20
 MOST_FILES = 1000
 FIRST_BYTES = 64 * 1024
 """Of a file whose header may be longer: most are not."""
-AT_ONCE = 4
+AT_ONCE = 8
 READ_SECONDS = 120.0
 _INDEX = "model.safetensors.index.json"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._]*/[A-Za-z0-9][-A-Za-z0-9._]*")

@@ -26,7 +26,7 @@ from manta_operator.planning.known import Asked, Known
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 15.0
 """How long the first pass of a new model waits for its facts: a shape is not changed by what is known later."""
 SOON_SECONDS = 60.0
 REFUSED_SECONDS = 600.0

@@ -1,5 +1,6 @@
 """Passes with facts from catalogs and hubs: what is known later informs, and rolls nothing out."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -111,6 +112,29 @@ async def test_an_entry_that_comes_later_informs_and_is_no_rollout(one):
     [after] = one.groups()
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["spec"] == before["spec"]
+
+
+async def test_an_entry_that_contradicts_what_serves_is_told_and_stops_nothing(one):
+    one.change(engine={"maxModelLen": 2000})
+    await one.settle()
+    one.pod(one.groups()[0])
+    one.own.extension = Extension(models={"org/model": replace(TINY, max_positions=100, default_positions=None)})
+    await one.settle()
+    one.change(replicas=2)
+    await one.settle()
+    assert len(one.groups()) == 2
+    status = one.cluster.get("LLMDeployment", *KEY)["status"]
+    [doubt] = [each["message"] for each in status["decisions"] if each["reason"] == "Doubted"]
+    assert "maxModelLen" in doubt
+    assert one.condition("Planned")["status"] != "False"
+
+
+async def test_an_entry_that_contradicts_what_never_served_stops_it(one):
+    one.change(engine={"maxModelLen": 2000})
+    one.own.extension = Extension(models={"org/model": replace(TINY, max_positions=100, default_positions=None)})
+    await one.settle()
+    assert one.groups() == []
+    assert one.condition("Planned")["status"] == "False"
 
 
 async def test_an_operator_that_starts_again_keeps_the_verdict_until_it_knows_more(one):
