@@ -23,6 +23,8 @@ ACCELERATORS = "accelerators.yaml"
 _KEYS = (MODELS, ACCELERATORS)
 _NAME_LIMIT = 200
 _WORDS_LIMIT = 500
+_SHARE = 0.1
+"""How far the parameters that are counted may be from those that are said: vLLM's tables of positions count, too."""
 _Read = TypeVar("_Read")
 
 
@@ -77,7 +79,18 @@ def _also(said: Any) -> list[str]:
 
 
 def _model(name: str, said: Any) -> ModelFacts:
-    return catalog.from_entry(name, said).facts()
+    entry = catalog.from_entry(name, said)
+    facts = entry.facts()
+    if entry.parameters and facts.anatomy and not _alike(facts.anatomy.parameters, entry.parameters):
+        raise catalog.CatalogError(
+            f"parameters: there should be {entry.parameters:,}, but config makes {facts.anatomy.parameters:,}; check "
+            "that config is the config.json of this very model"
+        )
+    return facts
+
+
+def _alike(counted: int, said: int) -> bool:
+    return abs(counted - said) <= _SHARE * said
 
 
 def _accelerator(name: str, said: Any) -> Accelerator:
