@@ -48,6 +48,8 @@ _FAMILIES = (
     (r"phi-?3", "phi3"),
     (r"phi-?4", "phi3"),
 )
+_PIXTRAL = {"model_type": "pixtral", "hidden_size": 1024, "num_hidden_layers": 24, "intermediate_size": 4096}
+"""What transformers' PixtralVisionConfig is by default, and Mistral's towers are."""
 _ARCHITECTURES = {"gpt_oss": "GptOssForCausalLM", "llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
 _TREATED = re.compile(r"[-_](fp8([-_]dynamic|[-_]block)?|nvfp4|int4|int8|awq|gptq|w4a16|w8a8|bf16|bnb-4bit)$")
 _SHAPE = ("hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads", "intermediate_size")
@@ -112,6 +114,8 @@ def config_of(record: Record, facts: Mapping[str, Any]) -> dict[str, Any]:
     config.setdefault("model_type", _family(record.model))
     config.setdefault("architectures", [_ARCHITECTURES.get(config["model_type"], f"{config['model_type']}")])
     config.setdefault("torch_dtype", "bfloat16")
+    if "pixtral" in str(facts.get("vision") or ""):
+        config["vision_config"] = dict(_PIXTRAL)
     config.setdefault("n_shared_experts", facts.get("shared_experts") or 0)
     if "layer_types" not in config and (kinds := _kinds(str(facts.get("layer_pattern") or ""), config)):
         config["layer_types"] = kinds

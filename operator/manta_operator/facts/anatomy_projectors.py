@@ -31,7 +31,7 @@ def projector(fields: Fields, kind: str, model: str, width: int, hidden: int) ->
     elif kind == "gemma4" or model == "gemma3":
         yield whole("multi_modal_projector", hidden, width)
         yield whole("multi_modal_projector.norm", 0 if kind == "gemma4" else width)
-    elif kind == "pixtral" and model == "mistral3":
+    elif kind == "pixtral" and not model.startswith("llava"):
         yield whole("multi_modal_projector.merge", width, merged)
         yield whole("multi_modal_projector", hidden, hidden + width)
         yield whole("multi_modal_projector.norm", width)

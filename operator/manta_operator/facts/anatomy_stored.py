@@ -38,7 +38,7 @@ def _described(config: Mapping[str, Any], quantization: Mapping[str, Any]) -> An
     if isinstance(bare, str) or not quantization:
         return bare
     try:
-        return dressed(bare, scheme(quantization))
+        return dressed(bare, scheme({"expert_dtype": config.get("expert_dtype"), **quantization}))
     except Uncountable as error:
         return str(error)
     except (TypeError, ValueError) as error:

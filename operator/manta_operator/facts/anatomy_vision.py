@@ -48,8 +48,6 @@ _KINDS = (
     Kind("gemma4", ("gemma4",), gated=True, biases=False, norms=4),
 )
 _SIGLIP = Kind("siglip", ())
-_PIXTRAL = {"model_type": "pixtral", "hidden_size": 1024, "num_hidden_layers": 24, "intermediate_size": 4096}
-"""PixtralVisionConfig's defaults, which Mistral's models have."""
 
 
 def towers(config: Mapping[str, Any], hidden: int) -> Iterator[Weight]:
@@ -58,8 +56,6 @@ def towers(config: Mapping[str, Any], hidden: int) -> Iterator[Weight]:
     vision = config.get("vision_config")
     if isinstance(vision, Mapping) and vision:
         yield from _tower(Fields(vision), model, hidden)
-    elif "pixtral" in str(config.get("vision") or ""):
-        yield from _tower(Fields(_PIXTRAL), "mistral3", hidden)
     audio = config.get("audio_config")
     if isinstance(audio, Mapping) and audio:
         yield from _listener(Fields(audio), hidden)
