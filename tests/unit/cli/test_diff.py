@@ -258,3 +258,20 @@ async def test_what_may_not_be_read_is_unknown_and_no_failure():
     child = {"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "n", "name": "s"}}
     change = await diff_command._child(Refusing(), child, "u")
     assert (change.verb, change.child, change.detail) == ("unknown", "Service/s", ("you cannot get",))
+
+
+def test_it_looks_into_the_catalog_that_the_operator_reads(cluster, planned):
+    from manta_operator.api import names
+
+    config = {"architectures": ["LlamaForCausalLM"], "num_attention_heads": 8, "num_key_value_heads": 2}
+    config |= {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 4, "vocab_size": 2048}
+    models = {"org/model": {"config": config | {"max_position_embeddings": 1024}}}
+    metadata = {"namespace": names.OPERATOR_NAMESPACE, "name": names.CATALOG}
+    assert "no catalog has it" in planned().stdout
+    cluster.do("create", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": metadata["namespace"]}})
+    data = {"models.yaml": yaml.safe_dump(models)}
+    cluster.do("create", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    known = planned().stdout
+    cluster.do("delete", "ConfigMap", *metadata.values())
+    assert "no catalog has it" not in known
+    assert "of weights" in known
