@@ -25,6 +25,7 @@ _CAPABILITIES = {
 """NVIDIA's compute capability x 10 (developer.nvidia.com/cuda-gpus)."""
 _SIZES = (5, 6, 8, 12, 16, 24, 32, 40, 48, 64, 80, 94, 96, 141, 144, 180, 192, 256, 288)
 _WORD = re.compile(r"[a-z0-9]+")
+_GIB_SAID = re.compile(r"(\d+\.\d+)\s*GiB", re.IGNORECASE)
 _MIB = re.compile(r"(\d{4,6})\s*MiB", re.IGNORECASE)
 
 
@@ -42,9 +43,9 @@ def find(record: Record, gpus: Mapping[str, Any]) -> Accelerator | str:
 
 
 def _one(name: str, record: Record, gpus: Mapping[str, Any]) -> Accelerator | str:
-    words = set(_WORD.findall(name.lower()))
+    words = set(_WORD.findall(name.partition("(")[0].lower()))
     total = record.total if " + " not in record.gpu else None
-    total = total or _listed(words, gpus) or _written(name)
+    total = total or _said(name) or _listed(words, gpus) or _written(name)
     if total is None:
         return f"the memory of {name} is not known"
     family = next((word for word in _CAPABILITIES if word in words), None)
@@ -56,6 +57,12 @@ def _one(name: str, record: Record, gpus: Mapping[str, Any]) -> Accelerator | st
         products=(),
         capability=None if family is None else _CAPABILITIES[family],
     )
+
+
+def _said(name: str) -> float | None:
+    """The memory that torch sees, where the name says it to the hundredth."""
+    found = _GIB_SAID.search(name)
+    return float(found.group(1)) if found else None
 
 
 def _listed(words: set[str], gpus: Mapping[str, Any]) -> float | None:

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from manta_operator.facts import catalog
+from manta_operator.facts.caches_kinds import LAYER_KINDS, kinds
 from manta_operator.facts.models import FactsError, ModelFacts, from_config
 
 if TYPE_CHECKING:
@@ -92,13 +93,17 @@ def _known(record: Record, facts: Mapping[str, Any]) -> dict[str, Any] | None:
 def _agrees(entry: catalog.Entry, facts: Mapping[str, Any]) -> bool:
     """Whether nothing that the file says of the shape contradicts the entry."""
     text = entry.config.get("text_config") or entry.config
-    return all(facts.get(key) in (None, text.get(key)) for key in _SHAPE)
+    if any(facts.get(key) not in (None, text.get(key)) for key in _SHAPE):
+        return False
+    said = [LAYER_KINDS.get(kind) for kind in _kinds(str(facts.get("layer_pattern") or ""), dict(text))]
+    return not said or None in said or tuple(said) == kinds(text, len(said))
 
 
 def _is_shaped(entry: catalog.Entry, facts: Mapping[str, Any]) -> bool:
     """Whether the entry has every number of the file's: the same architecture under another name."""
     text = entry.config.get("text_config") or entry.config
-    return all(facts.get(key) is not None and facts[key] == text.get(key) for key in _SHAPE)
+    read = all(kind in LAYER_KINDS for kind in _kinds(str(facts.get("layer_pattern") or ""), dict(text)))
+    return read and all(facts.get(key) is not None and facts[key] == text.get(key) for key in _SHAPE)
 
 
 def _bare(name: str) -> str:

@@ -1,0 +1,261 @@
+"""The benchmark of the fit: what it makes of records, names of GPUs and files of other people."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+from fit import gpus, models
+from fit.holdout import leave_one_model_out
+from fit.main import main
+from fit.measure import measure, quantile, summary
+from fit.predict import predict, spec_of
+from fit.records import UNTOLD, Record, RecordsError, read, version_of
+
+GIB = 2**30
+CARDS = {
+    "_about": "words",
+    "H100-80": {"vllm_total_gib": [79.18, 79.19]},
+    "A100-80": {"vllm_total_gib": [79.32]},
+    "A100-40": {"vllm_total_gib": [39.49]},
+    "B200": {"vllm_total_gib": None, "from_memory": {"vllm_total_gib": 178.35}},
+    "RTX 5070 Ti": {"nvidia_smi_mib": 16303},
+    "RTX PRO 6000 Blackwell 96GB": {"vllm_total_gib": [94.97]},
+}
+SAID = {
+    "id": "one",
+    "model": "org/Llama-9-8B",
+    "gpu": "H100-80",
+    "vllm_version": "0.18.0+rhai",
+    "tp": 1,
+    "max_model_len": 8192,
+    "gpu_memory_utilization": 0.9,
+    "weights_gib_per_gpu": 14.99,
+    "kv_cache_gib_per_gpu": 53.5,
+    "kv_cache_tokens": 438_272,
+    "max_concurrency": 53.5,
+    "oom": False,
+}
+FACTS = {
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "intermediate_size": 14_336,
+    "vocab_size": 128_256,
+    "max_position_embeddings": 131_072,
+}
+
+
+def record(tmp_path, **change) -> Record:
+    path = tmp_path / "records.jsonl"
+    path.write_text(json.dumps(SAID | change) + "\n\n")
+    [found] = read(path)
+    return found
+
+
+def bench(tmp_path, records, known, cards=CARDS):
+    lines = [json.dumps(each) for each in records]
+    (tmp_path / "records.jsonl").write_text("\n".join(lines))
+    (tmp_path / "models.json").write_text(json.dumps(known))
+    (tmp_path / "gpus.json").write_text(json.dumps(cards))
+    arguments = [f"--{name}={tmp_path / file}" for name, file in (
+        ("records", "records.jsonl"), ("models", "models.json"), ("gpus", "gpus.json"), ("out", "fit.json"),
+    )]  # fmt: skip
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return json.loads((tmp_path / "fit.json").read_text()), result.output
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"vllm_version": "0.11.2+rhai1"}, (0, 11)),
+        ({"vllm_version": "v0.26.1rc1.dev608"}, (0, 26)),
+        ({"vllm_version": "0.6.x (V0)"}, (0, 6)),
+        ({"vllm_version": "Jul-2025 (0.9/0.10)"}, (0, 9)),
+        ({"vllm_version": "nightly Jan-2026"}, (0, 14)),
+        ({"vllm_version": "V0"}, (0, 7)),
+        ({"engine": "V0"}, (0, 7)),
+        ({"notes": "late 2025 (version not stated, ~0.11-0.12)"}, (0, 11)),
+        ({"gpu_memory_utilization": 0.9, "util_explicit": False}, (0, 19)),
+        ({}, UNTOLD),
+        ({"vllm_version": 7, "notes": 3, "engine": []}, UNTOLD),
+    ],
+)
+def test_the_version_of_a_record(said, expected):
+    assert version_of(said) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "gib", "capability"),
+    [
+        ("H100-80", 79.18, 90),
+        ("H100-80 (79.18 GiB)", 79.18, 90),
+        ("H100-80 SXM", 79.18, 90),
+        ("NVIDIA H100 80GB HBM3", 79.18, 90),
+        ("A100-SXM4-40GB", 39.49, 80),
+        ("A100-80", 79.32, 80),
+        ("B200", 178.35, 100),
+        ("RTX PRO 6000 Blackwell Max-Q 96GB", 94.97, 120),
+        ("RTX 5070 Ti (16303 MiB) + H100-80", 16303 / 1024 * 0.987, 120),
+        ("RTX 3050 6GB", 6 * 0.97, 86),
+        ("CMP 170HX 64GB (sm80, 65536 MiB)", 64 * 0.987, None),
+    ],
+)
+def test_a_gpu_by_any_of_its_names(tmp_path, name, gib, capability):
+    found = gpus.find(record(tmp_path, gpu=name), CARDS)
+    assert not isinstance(found, str), found
+    assert (found.memory_bytes or 0) / GIB == pytest.approx(gib)
+    assert found.capability == capability
+
+
+@pytest.mark.parametrize("name", [None, "A100 (size not stated)", "Graphics card"])
+def test_a_gpu_that_nobody_knows_is_said_so(tmp_path, name):
+    assert isinstance(gpus.find(record(tmp_path, gpu=name), CARDS), str)
+
+
+def test_the_total_that_a_record_says_wins_and_amd_is_amd(tmp_path):
+    assert gpus.find(record(tmp_path, gpu_total_gib=77.5), CARDS).memory_bytes == int(77.5 * GIB)
+    found = gpus.find(record(tmp_path, gpu="MI300X", gpu_total_gib=191.98), CARDS)
+    assert (found.is_rocm, found.capability) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kinds"),
+    [
+        (
+            "12 full-attention / 36 gated-delta-net layers (full every 4th)",
+            ["linear_attention"] * 3 + ["full_attention"],
+        ),
+        ("3 chunked-local (8192) : 1 full (NoPE)", ["chunked_attention"] * 3 + ["full_attention"]),
+        ("5 sliding : 1 global", ["sliding_attention"] * 4),
+        ("alternating sliding(128)/full", ["sliding_attention", "full_attention"] * 2),
+    ],
+)
+def test_layers_that_are_described_in_prose(tmp_path, pattern, kinds):
+    config = models.config_of(record(tmp_path), FACTS | {"layer_pattern": pattern, "num_hidden_layers": 4})
+    assert config["layer_types"] == kinds
+
+
+def test_prose_that_no_rule_reads_is_not_counted(tmp_path):
+    facts = models.find(record(tmp_path), {SAID["model"]: {"facts": FACTS | {"layer_pattern": "24 MLA / 69 KDA"}}})
+    assert not isinstance(facts, str)
+    assert facts.unmodelled == "layers of 24 MLA / 69 KDA"
+
+
+def test_a_model_of_the_catalog_is_taken_from_there_where_the_file_does_not_contradict(tmp_path):
+    asked = record(tmp_path, model="someone/Llama-3.1-8B-Instruct-FP8", quantization="fp8")
+    found, other = models.find(asked, {}), models.find(asked, {asked.model: {"facts": FACTS | {"hidden_size": 8192}}})
+    assert not isinstance(found, str)
+    assert not isinstance(other, str)
+    assert (found.layers, found.quantization, other.hidden_size) == (32, "fp8", 8192)
+    assert models.find(record(tmp_path, model="org/nobody-knows"), {}) == "nothing is known of org/nobody-knows"
+
+
+def test_notes_say_what_a_spec_says(tmp_path):
+    notes = (
+        "prefix caching off; enable_expert_parallel; MTP num_speculative_tokens=3; language-model-only; "
+        "block-size 128; LoRA on: max_loras=2, max_lora_rank=16"
+    )
+    engine = spec_of(record(tmp_path, notes=notes, gpu_memory_utilization=0.925)).engine
+    assert (engine.prefix_caching, engine.args) == (False, ("--language-model-only", "--block-size=128"))
+    assert engine.speculative is not None
+    assert engine.lora is not None
+    assert (engine.speculative.tokens, engine.lora.max_loaded, engine.gpu_memory_utilization) == (3, 2, 92)
+
+
+def measured(tmp_path, facts=FACTS, **change):
+    asked = record(tmp_path, **change)
+    known, on = models.find(asked, {SAID["model"]: {"facts": facts}}), gpus.find(asked, CARDS)
+    assert not isinstance(known, str)
+    assert not isinstance(on, str)
+    return measure(predict(asked, known, on), (on.memory_bytes or 0) / GIB)
+
+
+def test_a_plain_model_is_compared_by_tokens(tmp_path):
+    row = measured(tmp_path)
+    assert (row.kv_compared, row.fits, row.fits_logged) == ("tokens", True, True)
+    assert row.weights_err == pytest.approx(0, abs=0.01)
+    assert row.request_err == pytest.approx(0, abs=0.001)
+    assert row.overhead_implied == pytest.approx(0.9 * 79.18 - 14.99 - 53.5)
+    assert abs(row.kv_err or 1) < 0.02
+
+
+def test_tokens_of_hybrids_are_compared_only_where_they_mean_the_same(tmp_path):
+    windows = FACTS | {"layer_pattern": "alternating sliding(128)/full", "sliding_window": 128}
+    old = measured(tmp_path, windows)
+    assert (old.kv_compared, old.kv_logged) == ("requests", 53.5 * 8192)
+    assert measured(tmp_path, windows, vllm_version="0.22").kv_compared == "tokens"
+    assert measured(tmp_path, windows, max_concurrency=None).kv_compared == "GiB"
+    assert measured(tmp_path, windows, max_concurrency=None, kv_cache_gib_per_gpu=None).kv_err is None
+
+
+def test_a_failed_start_is_a_decision(tmp_path):
+    failed = {"max_model_len": 131_072, "gpu_memory_utilization": 0.25, "kv_cache_tokens": None, "oom": True}
+    row = measured(tmp_path, **failed, failure="kv_too_small_for_max_len")
+    assert (row.fits, row.fits_logged) == (False, False)
+    assert summary([row])["decision_accuracy"] == 1.0
+    assert summary([replace(row, fits=True)])["wrong_decisions"] == ["one"]
+
+
+def test_files_of_other_people_are_counted_as_far_as_they_go(tmp_path):
+    odd = [
+        SAID,
+        {},
+        {"id": "no gpu", "model": SAID["model"]},
+        {"id": "no model", "gpu": "H100-80"},
+        {"id": "odd types", "model": 7, "gpu": ["H100"], "tp": "8", "kv_cache_tokens": "many", "notes": None},
+        {"id": "no facts", "model": "org/nothing", "gpu": "H100-80"},
+        {"id": "odd facts", "model": "org/odd", "gpu": "H100-80"},
+        {"id": "offloaded", "model": SAID["model"], "gpu": "H100-80", "notes": "cpu_offload_gb=30"},
+    ]
+    known = {SAID["model"]: {"facts": FACTS}, "org/nothing": {}, "org/odd": {"facts": {"hidden_size": "wide"}}}
+    found, said = bench(tmp_path, odd, known)
+    assert found["records"] == 8
+    assert found["measured"]["kv"] == 1
+    assert set(found["not_measured"]) == {
+        "line 2",
+        "no gpu",
+        "no model",
+        "odd types",
+        "no facts",
+        "odd facts",
+        "offloaded",
+    }
+    assert "not measured: offloaded: weights are held in host memory" in said
+    assert found["decision_accuracy"] == 1.0
+
+
+def test_nothing_measured_is_no_crash(tmp_path):
+    found, said = bench(tmp_path, [], {}, {})
+    assert found["records"] == 0
+    assert found["weights_err_median"] is None
+    assert "KV cache, median: not measured" in said
+
+
+def test_what_is_missing_is_asked_for(tmp_path):
+    result = CliRunner().invoke(main, [f"--records={tmp_path}/none.jsonl"])
+    assert result.exit_code == 2
+    assert "make bench-fit RECORDS=" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["{", "[1]"])
+def test_a_broken_line_is_told_with_its_number(tmp_path, text):
+    path = tmp_path / "records.jsonl"
+    path.write_text("{}\n" + text)
+    with pytest.raises(RecordsError, match=r"records\.jsonl:2: not "):
+        read(path)
+
+
+def test_constants_are_held_out_by_model(tmp_path):
+    rows = [replace(measured(tmp_path), model=name, overhead_implied=2.0 + number) for number, name in enumerate("abc")]
+    found = leave_one_model_out(rows)
+    assert (found["models"], found["records"]) == (3, 3)
+    assert found["held_out_err_gib_median"] == pytest.approx(1.5)
+
+
+def test_quantiles():
+    assert (quantile([], 0.5), quantile([3.0], 0.9)) == (None, 3.0)
+    assert quantile([float(number) for number in range(101)], 0.9) == pytest.approx(90)
