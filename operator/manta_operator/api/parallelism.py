@@ -15,11 +15,11 @@ class ParallelismSpec(Frozen):
 
     tensor: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Tensor parallel: every layer is split over this many ranks. It must divide the model's attention heads,
-    and divide its key-value heads or be a multiple of them. Omitted: where the operator can read the checkpoint,
-    the smallest of 1, 2, 4 and 8 that fits; elsewhere, and on cpu, accelerator.perPod / data, or 1."""
+    and divide its key-value heads or be a multiple of them. Omitted: where the model is known, the smallest
+    that fits in a node; elsewhere, and on cpu, accelerator.perPod / data, or 1."""
     pipeline: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Pipeline parallel: the layers are split into this many stages, one after the other.
-    Omitted: 1."""
+    Omitted: 1; without tensor, as many nodes as it takes."""
     data: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Data parallel: this many engines inside one replica, each of tensor x pipeline ranks, with attention weights
     and a KV cache of its own; they share the experts of a mixture-of-experts model, which are split over all of

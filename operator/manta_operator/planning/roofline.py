@@ -108,21 +108,14 @@ def estimate(
         return None
     prompt, answer = _shortened(prompt, answer, fit.max_model_len)
     requests = max(1, min(fit.kv_cache_tokens // (prompt + answer), _at_once(spec, accelerator) * shape.data))
-    each = -(-requests // shape.data)
     first = _first(shape, machine, facts, does, prompt)
     alone = 1 / (shape.pipeline * _step(shape, machine, does, 1, prompt + answer / 2))
-    crowd = -(-each // shape.pipeline)  # stages work at different requests
+    crowd = -(-requests // (shape.data * shape.pipeline))  # stages work at different requests
     step = _step(shape, machine, does, crowd, prompt + answer / 2)
     filled = (first - FIRST_OVERHEAD) / shape.pipeline
     rate = shape.data * crowd * answer / (answer * step + crowd * filled)
-    return Performance(
-        prompt,
-        answer,
-        _bounded(alone),
-        requests,
-        _bounded(rate),
-        Estimate(first, first / HIGH, first / LOW),
-    )
+    waits = Estimate(first, first / HIGH, first / LOW)
+    return Performance(prompt, answer, _bounded(alone), requests, _bounded(rate), waits)
 
 
 def _machine(

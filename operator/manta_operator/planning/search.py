@@ -55,12 +55,10 @@ def decide(
         accelerator = accelerator_of(spec, extra)
     except KeyError:
         return (_unknown_accelerator(spec.accelerator.type, extra or {}),)
-    if refused := engine_checks.problems(spec, facts, accelerator):
+    if refused := engine_checks.problems(spec, facts, accelerator) or _quantized(spec, facts):
         return refused
     if facts is None and previous is not None:
         return previous
-    if facts is not None and facts.quantization and spec.engine.quantization == "none":
-        return (_quantized(facts.quantization),)
     if previous is not None:
         kept = _judged_anew(spec, facts, accelerator, previous)
         if kept.fit.fits != "False" or serving:
@@ -93,12 +91,11 @@ def _with_ways_out(
     return replace(failed.problem, remedy="; or ".join([f"set {first}", *more]))
 
 
-def _quantized(method: str) -> Problem:
-    return Problem(
-        "spec.engine.quantization",
-        f"none refuses a quantized checkpoint, and this one is quantized with {method}",
-        "use auto, or name a checkpoint that is not quantized",
-    )
+def _quantized(spec: LLMDeploymentSpec, facts: ModelFacts | None) -> tuple[Problem, ...]:
+    if facts is None or not facts.quantization or spec.engine.quantization != "none":
+        return ()
+    said = f"none refuses a quantized checkpoint, and this one is quantized with {facts.quantization}"
+    return (Problem("spec.engine.quantization", said, "use auto, or name a checkpoint that is not quantized"),)
 
 
 def _unknown_accelerator(name: str, extra: Mapping[str, Accelerator]) -> Problem:

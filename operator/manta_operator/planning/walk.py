@@ -19,6 +19,7 @@ from manta_operator.planning.problems import DOES_NOT_FIT, Problem
 from manta_operator.planning.shape import DEVICES_PER_NODE, Shape, candidates
 from manta_operator.planning.shape_problems import advice, problems
 
+_NO_SHAPE = Problem("spec.parallelism", "there is no shape to try", "name spec.parallelism.tensor")
 _REMEDY = "choose another spec.accelerator.type, a smaller model, or a checkpoint that is quantized"
 
 
@@ -69,10 +70,8 @@ def walk(
     if aside is not None:
         return aside
     if last is not None:
-        return Failed(Problem("spec", _misfit(spec, last, len(tried)), _REMEDY, DOES_NOT_FIT), tuple(tried), best)
-    if problem is None:
-        problem = Problem("spec.parallelism", "there is no shape to try", "name spec.parallelism.tensor")
-    return Failed(problem, tuple(tried))
+        problem = Problem("spec", _misfit(spec, last, len(tried)), _REMEDY, DOES_NOT_FIT)
+    return Failed(problem or _NO_SHAPE, tuple(tried), best)
 
 
 def _says_all(fit: Fit) -> bool:

@@ -173,10 +173,16 @@ def ratio(row: dict, tokens_in: int, tokens_out: int, measured: float) -> float:
     return (found.alone if row.get("alone") else found.together).value / measured
 
 
-def test_the_bounds_hold_nine_of_ten_measurements():
-    found = {(row["page"], *run): ratio(row, *run) for row, *run in RUNS}
-    assert len({(row["model"], row["accelerator"]) for row in MEASURED}) >= 5
+@pytest.mark.parametrize(("held", "median"), [(False, 0.25), (True, 0.40)])
+def test_the_bounds_hold_nine_of_ten_measurements(held, median):
+    """Those that the shares were fitted to, and those that were held back; docs/performance.md has the figures."""
+    rows = [(row, run) for row, *run in RUNS if row.get("held", False) is held]
+    found = {(row["page"], row["tensor"], *run): ratio(row, *run) for row, run in rows}
     outside = {name: round(each, 2) for name, each in found.items() if not LOW <= 1 / each <= HIGH}
     assert len(outside) <= 0.1 * len(found), outside
     errors = [abs(math.log(each)) for each in found.values()]
-    assert math.exp(statistics.median(errors)) - 1 <= 0.25, found
+    assert math.exp(statistics.median(errors)) - 1 <= median, found
+
+
+def test_five_models_and_more_were_measured():
+    assert len({(row["model"], row["accelerator"]) for row in MEASURED}) >= 5
