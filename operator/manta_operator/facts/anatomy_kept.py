@@ -6,8 +6,9 @@ without a number says the same of all layers of a kind; only those with one are 
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from manta_operator.facts.anatomy import Anatomy, Stored, Weight
 from manta_operator.facts.anatomy_schemes import FP8_CHANNEL, Scheme
@@ -39,20 +40,20 @@ _ALONE = 5
 
 def dressed(anatomy: Anatomy, scheme: Scheme) -> Anatomy:
     """Return the anatomy with what every matrix is stored as."""
-    every = [*scheme.ignored, *(pattern for pattern, _ in scheme.groups)]
-    single = any(_numbered(pattern) for pattern in every)
-    dress = _Dress(scheme)
-    built: dict[tuple[int, int], Layer] = {}
+    entries = _Entries(scheme)
+    built: dict[tuple[int, _Said], Layer] = {}
     equal: dict[Layer, Layer] = {}
     layers = []
     for index, layer in enumerate(anatomy.layers):
-        key = id(layer), index if single else 0
-        if key not in built:
-            made = tuple(dress.weight(weight, index, layer) for weight in layer)
-            built[key] = equal.setdefault(made, made)
-        layers.append(built[key])
+        said = entries.of(index)
+        if (id(layer), said) not in built:
+            dress = _Dress(scheme, said)
+            made = tuple(dress.weight(weight, layer) for weight in layer)
+            built[id(layer), said] = equal.setdefault(made, made)
+        layers.append(built[id(layer), said])
+    dress = _Dress(scheme, entries.of(len(anatomy.layers)))
     outside = tuple(dress.alone(weight) for weight in anatomy.outside)
-    guesses = tuple(dress.weight(weight, len(anatomy.layers), anatomy.guesses) for weight in anatomy.guesses)
+    guesses = tuple(dress.weight(weight, anatomy.guesses) for weight in anatomy.guesses)
     spread = anatomy.spread if scheme.listed else max(anatomy.spread, _UNLISTED)
     return Anatomy(tuple(layers), outside, guesses, spread)
 
@@ -61,24 +62,64 @@ _UNLISTED = 0.02
 """How far the bytes may be off where a checkpoint does not list what it leaves as it is."""
 
 
-def _numbered(pattern: str) -> bool:
-    return bool(re.search(r"layers?[\\.]+(\d|\(|\[)", pattern))
+@dataclass(frozen=True)
+class _Said:
+    """What is said of one layer; its number stands as # in the entries, so that equal layers are said equally.
+
+    `index` is its number where an expression may ask for it, else None.
+    """
+
+    ignored: frozenset[str]
+    groups: tuple[tuple[str, Stored | None], ...]
+    index: int | None
+
+
+class _Entries:
+    """The entries of a scheme, by the layer that they name."""
+
+    def __init__(self, scheme: Scheme) -> None:
+        self._ignored: dict[int | None, list[str]] = defaultdict(list)
+        self._groups: dict[int | None, list[tuple[str, Stored | None]]] = defaultdict(list)
+        for entry in scheme.ignored:
+            number, general = _numbered(entry)
+            self._ignored[number].append(general)
+        for entry, stored in scheme.groups:
+            number, general = _numbered(entry)
+            self._groups[number].append((general, stored))
+        every = (*self._ignored[None], *(entry for entry, _ in self._groups[None]))
+        self._single = any(entry.startswith("re:") and _DIGITS.search(entry) for entry in every)
+
+    def of(self, index: int) -> _Said:
+        """Return what is said of the layer `index`, and of all."""
+        ignored = frozenset((*self._ignored[None], *self._ignored[index]))
+        groups = (*self._groups[None], *self._groups[index])
+        return _Said(ignored, groups, index if self._single else None)
+
+
+_NUMBER = re.compile(r"(?<=layers\.)(\d+)(?=\.|\*|$)")
+_DIGITS = re.compile(r"layers[^a-z]*[\d\[(]")
+
+
+def _numbered(entry: str) -> tuple[int | None, str]:
+    """Return which layer an entry names, and the entry without its number; an expression may name several."""
+    found = None if entry.startswith("re:") else _NUMBER.search(entry)
+    return (int(found.group()), _NUMBER.sub("#", entry, count=1)) if found else (None, entry)
 
 
 class _Dress:
-    """One scheme, with its entries sorted by how they are compared."""
+    """A scheme for the layers of which the same is said."""
 
-    def __init__(self, scheme: Scheme) -> None:
-        self._scheme = scheme
-        self._named = {entry for entry in scheme.ignored if not _is_pattern(entry)}
-        self._patterns = [_compiled(entry) for entry in scheme.ignored if _is_pattern(entry)]
-        self._groups = [(_compiled(entry), stored) for entry, stored in scheme.groups]
+    def __init__(self, scheme: Scheme, said: _Said) -> None:
+        self._scheme, self._index = scheme, said.index
+        self._named = {entry for entry in said.ignored if not _is_pattern(entry)}
+        self._patterns = [_compiled(entry) for entry in said.ignored if _is_pattern(entry)]
+        self._groups = [(_compiled(entry), stored) for entry, stored in said.groups]
 
-    def weight(self, weight: Weight, index: int, layer: Layer) -> Weight:
-        """Return a weight of the layer `index` as it is stored."""
+    def weight(self, weight: Weight, layer: Layer) -> Weight:
+        """Return a weight of a layer as it is stored."""
         if not weight.linear:
             return weight
-        names = list(_names(weight.name, index))
+        names = list(_names(weight.name, self._index))
         stored = self._of_kind(weight, layer)
         for pattern, grouped in self._groups:
             if any(pattern.match(name) for name in names):
@@ -100,11 +141,7 @@ class _Dress:
             return stored
         if weight.name in _USUALLY_KEPT or (weight.name.startswith("linear_attn.") and stored == FP8_CHANNEL):
             return None  # llm-compressor's FP8-dynamic leaves all of a delta net as it is
-        if (
-            weight.name.startswith("self_attn.")
-            and any(each.name == "norms" for each in layer)
-            and len(layer) == _ALONE
-        ):
+        if weight.name.startswith("self_attn.") and len(layer) == _ALONE:
             return None  # ModelOpt's Nemotron-H: the few layers of attention
         latent = any(each.name == "self_attn.kv_b_proj" for each in layer)
         attention = weight.name in _LATENT_4BIT or weight.name in ("self_attn.o_proj", "self_attn.indexer.wq_b")
@@ -132,15 +169,17 @@ def _compiled(entry: str) -> re.Pattern[str]:
     return re.compile(rf"(.*\.)?{re.escape(entry)}(\..*)?$")
 
 
-def _names(name: str, index: int) -> Iterator[str]:
-    """Yield the names that a checkpoint may have for the module `name` of the layer `index`."""
+def _names(name: str, index: int | None) -> Iterator[str]:
+    """Yield the names that a checkpoint may have for a module of a layer, with its number as # and as it is."""
     others = {name}
     for own, aliases in _ALIASES:
         if name.startswith(own):
             others.update(alias + name[len(own) :] for alias in aliases)
     for prefix in _PREFIXES:
         for other in sorted(others):
-            yield f"{prefix}layers.{index}.{other}"
+            yield f"{prefix}layers.#.{other}"
+            if index is not None:
+                yield f"{prefix}layers.{index}.{other}"
 
 
 def _parts(name: str) -> Iterable[str]:

@@ -82,7 +82,9 @@ def _mixers(fields: Fields, count: int) -> list[Mixer]:
     if period := fields.number("attn_layer_period", default=0):
         offset = fields.number("attn_layer_offset", default=0)
         return ["full" if index % period == offset else "mamba1" for index in range(count)]
-    if fields.get("ssm_state_size", "mamba_d_state", "state_size", "attn_type_list") is not None:
+    if any(kind != 1 for kind in fields.listed("attn_type_list")):
+        raise Uncountable("config.json: attn_type_list has layers of lightning attention, which are not counted")
+    if fields.get("ssm_state_size", "mamba_d_state", "state_size") is not None:
         raise Uncountable(f"layers of {fields.family or 'this family'} keep a state, and none says which do")
     return [attention] * count
 

@@ -61,6 +61,8 @@ def while_loading(method: str) -> Scheme | None:
 
 def scheme(said: Mapping[str, Any]) -> Scheme:
     """Return the scheme of a `quantization_config`. Raises Uncountable for a method that is not known."""
+    if isinstance(inner := said.get("quantization"), Mapping):
+        said = {**inner, **said}  # ModelOpt's hf_quant_config.json
     method = str(said.get("quant_method") or "").lower()
     ignored, listed = _ignored(said)
     if groups := said.get("config_groups"):
@@ -73,6 +75,7 @@ def scheme(said: Mapping[str, Any]) -> Scheme:
     if stored is None:
         raise Uncountable(f"weights quantized with {method or 'an unnamed method'} are not counted")
     experts_alone = "expert" in _words(said)
+    listed = listed or isinstance(said.get("weight_block_size"), list)  # vLLM's fp8 takes every matrix then
     experts = MXFP4 if str(said.get("expert_dtype") or "") == "fp4" else stored
     return Scheme(None if experts_alone else stored, experts, ignored, listed=listed)
 

@@ -75,7 +75,8 @@ def _gemma4_layer(fields: Fields, found: Traits, kind: str, shares: bool, own: F
     wide = 2 if shares and fields.flag("use_double_wide_mlp") else 1
     yield from anatomy_mlp.dense(fields, found, wide * fields.number("intermediate_size"))
     if experts:
-        yield from anatomy_mlp.experts(fields, found)
+        for weight in anatomy_mlp.experts(fields, found):
+            yield replace(weight, name=weight.name.removeprefix("mlp."))  # beside the dense block, not within
         yield vector("router.scales", fields.hidden + fields.experts)
     if size := fields.number("hidden_size_per_layer_input", default=0):
         yield Weight("per_layer_input_gate", size, fields.hidden, split="none")

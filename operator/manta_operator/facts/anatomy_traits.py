@@ -94,6 +94,7 @@ TRAITS: Mapping[str, Traits] = MappingProxyType(
         "lfm2": _LFM2,
         "lfm2_moe": _LFM2,
         "kimi_k2": _DEEPSEEK,
+        "llama": _LLAMA,
         "llama4_text": Traits(expert_width="intermediate_size"),
         "minimax_m2": replace(_MIXTRAL, qk_norm="all", correction=True),
         "ministral3": _LLAMA,
