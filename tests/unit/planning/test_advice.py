@@ -32,6 +32,9 @@ R1 = replace(
 )
 SMALL = replace(LLAMA_8B, layers=16, hidden_size=2048, weights_bytes=2_471_645_608, parameters=1_235_814_400)
 
+KINDS = [
+    catalog()[f"nvidia-{name}"] for name in ("l4", "a10", "l40s", "a100-40gb", "a100-80gb", "h100-80gb", "h200", "b200")
+] + [catalog()[f"amd-{name}"] for name in ("mi300x", "mi325x")]
 ONE_L4 = {"accelerator": {"type": "nvidia-l4"}, "parallelism": {"tensor": 1}}
 IMPOSSIBLE = [
     pytest.param(
@@ -98,7 +101,7 @@ IMPOSSIBLE = [
 
 
 def advice(facts: ModelFacts, spec, **more) -> tuple[Advice, ...]:
-    return advise(deployment(**spec).spec, facts, **more)
+    return advise(deployment(**spec).spec, facts, **({"accelerators": KINDS} | more))
 
 
 @pytest.mark.parametrize(("facts", "spec", "words"), IMPOSSIBLE)
