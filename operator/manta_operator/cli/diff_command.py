@@ -101,6 +101,8 @@ def _namespace(where: Where, source: str, manifest: Object) -> str:
 
 async def _with_own(api: Api, body: Object, sources: Lookup) -> Lookup:
     """Look into the catalog that the operator reads, too, where one may: it has the name that the chart gives it."""
+    if sources.where:
+        return sources
     metadata = body["metadata"]
     policy = await _policy(api, metadata["namespace"], f"{metadata['name']}-{names.COMPONENT_ROUTER}")
     place = operator_of(policy)
@@ -109,6 +111,7 @@ async def _with_own(api: Api, body: Object, sources: Lookup) -> Lookup:
     except CallFailed as error:
         if error.code != 403:
             raise
+        click.secho(f"\n{error.message}: what is in that catalog does not count here", fg="yellow")
         return sources
     return sources.catalog(found.get("data") or {}, f"ConfigMap {place}/{names.CATALOG}") if found else sources
 

@@ -128,4 +128,6 @@ def here(asked: Asked, sources: Lookup) -> Known:
     else:
         folder = locate(asked.uri, sources.host_paths)
         known = Known(facts, str(folder)) if facts else of_catalogs(asked, sources.own, sources.where)
+    if known.why and not sources.online:
+        known = replace(known, why=f"{known.why}; --online asks the hub")
     return replace(known, accelerators=sources.own.accelerators)

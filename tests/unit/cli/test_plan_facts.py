@@ -81,7 +81,7 @@ def test_a_shipped_model_is_known_without_a_file_and_without_a_network(plan):
 def test_what_nobody_knows_is_unknown_and_says_why(plan):
     said = plan()
     assert said["fit"]["fits"] == "Unknown"
-    assert said["facts"] == {"basis": None, "source": None, "why": "no catalog has it"}
+    assert said["facts"] == {"basis": None, "source": None, "why": "no catalog has it; --online asks the hub"}
     assert "no catalog has it" in said["fit"]["message"]
 
 
