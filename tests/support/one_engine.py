@@ -15,7 +15,7 @@ from running import MODELS, READY_SECONDS
 _FLAGS = ["--distributed-executor-backend", "uni", "--enforce-eager", "--dtype", "bfloat16", "--max-model-len", "1024"]
 _CACHE = ["--kv-cache-memory-bytes", "64M", "--enable-prompt-tokens-details"]
 END_SECONDS = 30
-_ENVIRON = {
+ENVIRON = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
@@ -33,7 +33,7 @@ async def running_engine(folder: Path, address: str, *more: str) -> AsyncIterato
     with (folder / "engine.log").open("wb") as log:
         # In a group of its own: a server that is killed leaves its engine core behind.
         engine = await asyncio.create_subprocess_exec(
-            *command, cwd=folder, env=os.environ | _ENVIRON, stdout=log, stderr=log, start_new_session=True
+            *command, cwd=folder, env=os.environ | ENVIRON, stdout=log, stderr=log, start_new_session=True
         )
     try:
         yield engine

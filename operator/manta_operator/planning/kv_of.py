@@ -41,7 +41,7 @@ def pool_of(
     tokens = overhead.tokens_of_step(spec, shape, on, length, version)
     use = Use(
         length=length,
-        in_flight=tokens * engine_version.steps_in_flight(version, shape.pipeline),
+        in_flight=tokens * engine_version.steps_in_flight(version, shape.pipeline, on),
         guessed=engine.speculative.tokens if engine.speculative else 0,
         cached_prefixes=engine.prefix_caching and engine_version.states_are_cached(version),
         hybrid=not chunked or engine_version.chunks_are_freed(version),
