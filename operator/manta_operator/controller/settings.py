@@ -31,7 +31,7 @@ class WebhookSettings:
     def server_names(self) -> tuple[str, ...]:
         """What API servers call it, and people who try it."""
         service = f"{self.name}.{self.namespace}.svc"
-        return (service, f"{self.name}.{self.namespace}", f"{service}.cluster.local")
+        return (service, f"{self.name}.{self.namespace}", f"{service}.cluster.local", self.host)
 
 
 @dataclass(frozen=True)

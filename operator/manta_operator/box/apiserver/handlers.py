@@ -1,13 +1,13 @@
 """Answers requests for objects: verb and URL to operations.py, results back as objects, lists, tables or watches."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 
-from manta_operator.box.apiserver import kinds, patches, watch
+from manta_operator.box.apiserver import kinds, patches, watch, webhooks
 from manta_operator.box.apiserver.authentication import Tokens
 from manta_operator.box.apiserver.errors import bad_request, filled, invalid_kind
 from manta_operator.box.apiserver.logs import LogSource, serve_log
@@ -122,7 +122,23 @@ class Handlers:
             return web.json_response(review(self._ops.authorizer, request[USER], target.resource, body), status=201)
         how = write_options(request, "")
         body = {} if body is None and request.body_exists else body  # `null` is an empty object to Go
-        return self._written(request, target, self._ops.create(target.resource, target.namespace, body, how), how, 201)
+        made = await self._asked(
+            request, target, how, lambda how: self._ops.create(target.resource, target.namespace, body, how)
+        )
+        return self._written(request, target, made, how, 201)
+
+    async def _asked(
+        self, request: web.Request, target: Target, how: Write, write: Callable[[Write], Object]
+    ) -> Object:
+        """Write what admission webhooks, if there are any for it, do not refuse: they see what would be stored."""
+        old = self._ops.find(target.resource, target.namespace, target.name) if target.name else None
+        operation: Literal["CREATE", "UPDATE"] = "UPDATE" if old is not None else "CREATE"
+        store = self._ops.store
+        if not target.subresource and (hooks := webhooks.matching(store, target.resource, operation, target.namespace)):
+            new = write(replace(how, dry_run=True, warnings=[]))
+            attempt = webhooks.Attempt(target.resource, operation, new, old, request[USER], how.dry_run)
+            how.warnings.extend(await webhooks.ask(store, hooks, attempt))
+        return write(how)
 
     async def _put(self, request: web.Request, target: Target) -> web.StreamResponse:
         body, name = await body_of(request), target.name or ""
@@ -131,7 +147,10 @@ class Handlers:
             body = with_scale(target.resource, self._ops.read(target.resource, target.namespace, name), body or {})
         elif target.resource.crd is not None:
             self._check_conditional(target, body)
-        return self._written(request, target, self._ops.update(target.resource, target.namespace, name, body, how), how)
+        made = await self._asked(
+            request, target, how, lambda how: self._ops.update(target.resource, target.namespace, name, body, how)
+        )
+        return self._written(request, target, made, how)
 
     def _check_conditional(self, target: Target, body: Any) -> None:
         """A custom object is replaced only by who says which version of it; ApiError 404 or 422."""
@@ -146,7 +165,7 @@ class Handlers:
         body, name, resource = await body_of_patch(request), target.name or "", target.resource
         how = replace(write_options(request, "status" if target.subresource == "status" else ""), patch=True)
         if request.content_type in patches.APPLY:
-            return self._apply(request, target, body, how)
+            return await self._apply(request, target, body, how)
         old = self._ops.read(resource, target.namespace, name)
         node, custom = kinds.root(resource), resource.crd is not None
         if target.subresource == "scale":
@@ -154,9 +173,12 @@ class Handlers:
             new = with_scale(resource, old, scale)
         else:
             new = patches.patched(request.content_type, node, json_copy(old), body, custom=custom)
-        return self._written(request, target, self._ops.update(resource, target.namespace, name, new, how), how)
+        made = await self._asked(
+            request, target, how, lambda how: self._ops.update(resource, target.namespace, name, new, how)
+        )
+        return self._written(request, target, made, how)
 
-    def _apply(self, request: web.Request, target: Target, body: Any, how: Write) -> web.Response:
+    async def _apply(self, request: web.Request, target: Target, body: Any, how: Write) -> web.Response:
         if "fieldManager" not in request.query:
             error = FieldError("fieldManager", "Required value", "is required for apply patch")
             raise invalid_kind("PatchOptions", "meta.k8s.io", "", [error])
@@ -165,7 +187,11 @@ class Handlers:
         if not target.subresource and self._ops.find(target.resource, target.namespace, target.name or "") is None:
             # Who may patch may not yet create.
             self._ops.authorizer.check(request[USER], replace(asked, verb="create"))
-        obj, new = self._ops.apply(target.resource, target.namespace, target.name or "", body, how)
+        new = self._ops.find(target.resource, target.namespace, target.name or "") is None
+        obj = await self._asked(
+            request, target, how,
+            lambda how: self._ops.apply(target.resource, target.namespace, target.name or "", body, how)[0],
+        )  # fmt: skip
         return self._written(request, target, obj, how, 201 if new else 200)
 
     async def _delete(self, request: web.Request, target: Target) -> web.StreamResponse:

@@ -100,6 +100,13 @@ BUILT_IN: tuple[Resource, ...] = (
     _of(_RBAC, "v1", "ClusterRole", "clusterroles", namespaced=False),
     _of(_RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False),
     _of("coordination.k8s.io", "v1", "Lease", "leases"),
+    _of(
+        "admissionregistration.k8s.io",
+        "v1",
+        "ValidatingWebhookConfiguration",
+        "validatingwebhookconfigurations",
+        namespaced=False,
+    ),
     _of("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "pc", namespaced=False),
     _of(
         "apiextensions.k8s.io",
