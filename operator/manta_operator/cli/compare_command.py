@@ -45,7 +45,7 @@ _HINT = "tokens/s are estimates (docs/performance.md); the split is left open, w
 def show(choose: Callable[[], Where], paths: Iterable[Path], sources: Lookup, output: str) -> None:
     """Print the comparison. Raises Refused where a file or a checkpoint is wrong."""
     bodies = [body for _, body in admitted(paths)]
-    known = find_all((asked_of(body) for body in bodies), sources)
+    known = find_all((asked_of(body) for body in bodies), sources.on_this_machine())
     for found in known.values():
         if found.trouble:
             raise Refused([f"spec.model.uri: {found.trouble}; repair the checkpoint or name another one"])

@@ -35,6 +35,10 @@ class Lookup:
     """What the user's catalog is called."""
     online: bool = False
 
+    def on_this_machine(self) -> "Lookup":
+        """Return the same, with this machine for a node: what is not mapped is where it says."""
+        return replace(self, host_paths=options.THIS_MACHINE | dict(self.host_paths))
+
     def catalog(self, data: Mapping[str, str], where: str) -> "Lookup":
         """Return the same with the data of a ConfigMap for a catalog, unless the user named one."""
         return self if self.where else replace(self, own=extend(data), where=where)

@@ -4,7 +4,7 @@ Used by `plan`, `render` and `up`, so that all three refuse the same input with 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from manta_operator.api.models import LLMDeployment, parse
 from manta_operator.builders.desired import Desired, desire
 from manta_operator.cli.facts import Lookup, find_all
 from manta_operator.cli.failures import Refused
-from manta_operator.cli.options import THIS_MACHINE
 from manta_operator.facts.locate import locate
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.known import NOTHING, Known, asked_of
@@ -44,14 +43,14 @@ def plan_files(paths: Iterable[Path], sources: Lookup, *, local: bool = False) -
     Raises:
         Refused: a file, a field, a checkpoint or a plan is wrong; it carries all the problems, not the first alone.
     """
-    host_paths = THIS_MACHINE | dict(sources.host_paths)
+    sources = sources.on_this_machine()
     admitted, lines = _admit(paths)
     lines += _twice(admitted)
-    known = find_all((asked_of(body) for _, body in admitted), replace(sources, host_paths=host_paths))
+    known = find_all((asked_of(body) for _, body in admitted), sources)
     planned: list[Planned] = []
     for source, body in admitted:
         deployment = parse(body)
-        lines.extend(_missing_checkpoint(source, deployment, host_paths) if local else ())
+        lines.extend(_missing_checkpoint(source, deployment, sources.host_paths) if local else ())
         outcome = _plan(source, body, deployment, known[asked_of(body)])
         if isinstance(outcome, Planned):
             planned.append(outcome)

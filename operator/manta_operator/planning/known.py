@@ -102,7 +102,7 @@ def of_catalogs(asked: Asked, own: Extension, where: str = "the user's catalog")
 def _fitting(asked: Asked, facts: ModelFacts, source: str) -> Known:
     if difference := _difference(asked.quantization, facts.quantization):
         return Known(why=f"{source} has it {difference}")
-    return Known(replace(facts, basis="catalog"), source)
+    return Known(facts if facts.basis == "catalog" else replace(facts, basis="catalog"), source)
 
 
 def _difference(asked: str, has: str | None) -> str:
