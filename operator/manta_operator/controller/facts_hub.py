@@ -27,8 +27,8 @@ INDEX_BYTES = 24 * 2**20
 """The index of the largest models has 14 MB; as Python's values it is a few times as large."""
 HEADER_BYTES = 8 * 2**20
 ALL_BYTES = 28 * 2**20
-"""Of all headers of a model. They are in a scratch folder for a moment: the chart's has 64 MiB, and webhook and loop read
-one model each at a time."""
+"""Of all headers of a model. They are in a scratch folder for a moment: the chart's has 64 MiB, and webhook and loop
+read one model each at a time."""
 MOST_FILES = 1000
 FIRST_BYTES = 64 * 1024
 """Of a file whose header may be longer: most are not."""
