@@ -101,7 +101,7 @@ async def test_the_engine_takes_the_fields_and_says_so(box, client):
         "version": told["version"],
         "quantization": "none",
         "kvCacheDtype": told["kvCacheDtype"],
-        "kvCacheTokens": status["fit"]["kvCacheTokens"],
+        "kvCacheTokens": told["kvCacheTokens"],
         "maxModelLen": LENGTH,
         "maxConcurrency": told["maxConcurrency"],
         "speculative": "ngram",
@@ -109,6 +109,10 @@ async def test_the_engine_takes_the_fields_and_says_so(box, client):
         "replicas": 1,
     }
     assert condition(status, "EngineAsPlanned")["status"] == "True"
+    predicted, actual = status["fit"]["predicted"], status["fit"]["actual"]
+    assert actual["kvCacheTokens"] == told["kvCacheTokens"] == predicted["kvCacheTokens"]
+    assert actual["kvCachePerRank"] == round(told["kvCacheGiB"] * 2**30)
+    assert abs(actual["kvCachePerRank"] - predicted["kvCachePerRank"]) <= 0.005 * 2**30, "told in hundredths of a GiB"
     assert f"vLLM {told['version']}, quantization none, KV cache of" in " ".join(status_text(box, "fields").split())
 
 

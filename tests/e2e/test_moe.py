@@ -121,4 +121,4 @@ async def test_the_plan_counts_the_cache_of_every_data_rank(box, cluster):
     infos = [line for line in metrics.splitlines() if line.startswith("vllm:cache_config_info{")]
     tokens = [int(line.partition('kv_cache_size_tokens="')[2].partition('"')[0]) for line in infos]
     assert len(tokens) == 2
-    assert body["status"]["fit"]["kvCacheTokens"] == sum(tokens)
+    assert body["status"]["fit"]["predicted"]["kvCacheTokens"] == sum(tokens)

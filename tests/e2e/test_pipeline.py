@@ -53,4 +53,4 @@ async def test_the_plan_foretells_what_the_stages_find(staged, cluster):
     log = [line async for line in cluster.logs("default", head, "engine", tail=5000, follow=False)]
     found = next(line for line in log if "KV cache size:" in line)
     tokens = int(found.partition("KV cache size:")[2].split("tokens")[0].strip().replace(",", ""))
-    assert body["status"]["fit"]["kvCacheTokens"] == tokens
+    assert body["status"]["fit"]["predicted"]["kvCacheTokens"] == tokens

@@ -68,7 +68,7 @@ async def test_the_plan_foretells_what_the_engine_finds(box, client):
     log = [line async for line in client.logs("default", heads[0], "engine", tail=5000, follow=False)]
     found = next(line for line in log if "KV cache size:" in line)
     tokens = int(found.partition("KV cache size:")[2].split("tokens")[0].strip().replace(",", ""))
-    assert body["status"]["fit"]["kvCacheTokens"] == tokens
+    assert body["status"]["fit"]["predicted"]["kvCacheTokens"] == tokens
 
 
 @pytest.mark.parametrize("path", ["/invocations", "/metrics", "/tokenize", "/v1/load_lora_adapter"])

@@ -117,6 +117,16 @@ def test_a_condition_that_lacks_something_is_no_error(lacking: str) -> None:
     assert health(body)[0] == "Degraded"
 
 
+def test_what_is_started_although_it_is_not_expected_to_fit_is_on_its_way() -> None:
+    body = written()
+    for condition in body["status"]["conditions"]:
+        if condition["type"] == "Planned":
+            condition |= {"status": "False", "reason": "WarnedOnly", "message": "it is started all the same"}
+    assert health(body)[0] != "Degraded"
+    body["status"]["conditions"][0]["reason"] = "DoesNotFit"
+    assert health(body) == ("Degraded", "DoesNotFit: it is started all the same")
+
+
 def test_deletion() -> None:
     body = written()
     body["metadata"]["deletionTimestamp"] = NOW
