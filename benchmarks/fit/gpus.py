@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from manta_operator.facts.accelerators import Accelerator
+from manta_operator.facts.accelerators import Accelerator, catalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +18,10 @@ _VISIBLE = 0.987
 _OF_NOMINAL = 0.97
 """What torch sees of the size on the box, where nothing better is known."""
 _CAPABILITIES = {
-    "t4": 75, "a100": 80, "a10": 86, "a40": 86, "a6000": 86, "3090": 86, "3050": 86, "l4": 89, "l40s": 89, "4090": 89,
-    "h100": 90, "h200": 90, "gh200": 90, "b200": 100, "gb200": 100, "b300": 103, "gb300": 103, "5090": 120,
-    "5090d": 120, "5070": 120, "6000": 120, "gb10": 121,
+    "v100": 70, "t4": 75, "a100": 80, "a800": 80, "a30": 80, "a10": 86, "a10g": 86, "a40": 86, "a6000": 86, "3090": 86,
+    "3080": 86, "3060": 86, "3050": 86, "l4": 89, "l40": 89, "l40s": 89, "4090": 89, "4080": 89, "4070": 89, "h20": 90,
+    "h100": 90, "h200": 90, "h800": 90, "gh200": 90, "b200": 100, "gb200": 100, "b300": 103, "gb300": 103, "5090": 120,
+    "5090d": 120, "5080": 120, "5070": 120, "6000": 120, "gb10": 121,
 }  # fmt: skip
 """NVIDIA's compute capability x 10 (developer.nvidia.com/cuda-gpus)."""
 _SIZES = (5, 6, 8, 12, 16, 24, 32, 40, 48, 64, 80, 94, 96, 141, 144, 180, 192, 256, 288)
@@ -45,7 +46,7 @@ def find(record: Record, gpus: Mapping[str, Any]) -> Accelerator | str:
 def _one(name: str, record: Record, gpus: Mapping[str, Any]) -> Accelerator | str:
     words = set(_WORD.findall(name.partition("(")[0].lower()))
     total = record.total if " + " not in record.gpu else None
-    total = total or _said(name) or _listed(words, gpus) or _written(name)
+    total = total or _said(name) or _listed(words, gpus) or _written(name) or _listed(words, _ours())
     if total is None:
         return f"the memory of {name} is not known"
     family = next((word for word in _CAPABILITIES if word in words), None)
@@ -57,6 +58,13 @@ def _one(name: str, record: Record, gpus: Mapping[str, Any]) -> Accelerator | st
         products=(),
         capability=None if family is None else _CAPABILITIES[family],
     )
+
+
+def _ours() -> dict[str, Any]:
+    """Manta's own accelerators in the form of the file."""
+    return {
+        name: {"vllm_total_gib": [each.memory_bytes / _GIB]} for name, each in catalog().items() if each.memory_bytes
+    }
 
 
 def _said(name: str) -> float | None:

@@ -54,9 +54,19 @@ _PIXTRAL = {"model_type": "pixtral", "hidden_size": 1024, "num_hidden_layers": 2
 _ARCHITECTURES = {"gpt_oss": "GptOssForCausalLM", "llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
 _TREATED = re.compile(r"[-_](fp8([-_]dynamic|[-_]block)?|nvfp4|int4|int8|awq|gptq|w4a16|w8a8|bf16|bnb-4bit)$")
 _SHAPE = ("hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads", "intermediate_size")
-_EVERY = re.compile(r"full every (\d+)(?:st|nd|rd|th)")
-_RATIO = re.compile(r"(\d+)\s+([a-z\- ]+?)(?:\s*\((\d+)\))?\s*:\s*(\d+)\s+(?:full|global)", re.IGNORECASE)
-_ALTERNATING = re.compile(r"alternating\s+(sliding|full)[^/]*/\s*(sliding|full)", re.IGNORECASE)
+_EVERY = re.compile(
+    r"full(?:[ -]attention)? every (\d+)(?:st|nd|rd|th)?|every (\d+)(?:st|nd|rd|th)(?: layer)?(?: is)? full"
+)
+_RATIO = re.compile(r"(\d+)[^:\d]*(?:\(\d+\))?[^:\d]*:\s*(\d+)")
+_COUNTS = re.compile(r"(\d+) (?:full|global|attention)[^/\d]*/ ?(\d+) |(\d+) [^/]*/ ?(\d+) (?:full|global|attention)")
+_WORDS = (
+    (r"sliding|window|local(?!.*chunk)|swa", "sliding_attention"),
+    (r"chunk", "chunked_attention"),
+    (r"gated|delta|gdn|linear", "linear_attention"),
+    (r"mamba|ssm", "mamba"),
+)
+"""What the layers are that do not attend to everything; chunks before windows where a pattern says both."""
+_SIZE = re.compile(r"(?:sliding|window|local|swa)[^()\d]*\(?(\d{2,6})\b")
 
 
 def find(record: Record, models: Mapping[str, Any]) -> ModelFacts | str:
@@ -124,6 +134,8 @@ def config_of(record: Record, facts: Mapping[str, Any]) -> dict[str, Any]:
     config.setdefault("n_shared_experts", facts.get("shared_experts") or 0)
     if "layer_types" not in config and (kinds := _kinds(str(facts.get("layer_pattern") or ""), config)):
         config["layer_types"] = kinds
+        if size := _SIZE.search(str(facts.get("layer_pattern")).lower()):
+            config.setdefault("sliding_window", int(size.group(1)))
     return config | {"quantization_config": _quantization(record, facts)}
 
 
@@ -132,20 +144,38 @@ def _family(name: str) -> str:
     return next((family for pattern, family in _FAMILIES if re.search(pattern, short)), "unknown")
 
 
-def _kinds(pattern: str, config: dict[str, Any]) -> list[str]:
-    """The kinds of layers that a pattern in prose says; none where no rule reads it."""
-    layers = int(config.get("num_hidden_layers") or 0)
-    if every := _EVERY.search(pattern):
-        step = int(every.group(1))
-        return ["full_attention" if (layer + 1) % step == 0 else "linear_attention" for layer in range(layers)]
-    if ratio := _RATIO.search(pattern):
-        kind = "chunked_attention" if "chunk" in ratio.group(2).lower() else "sliding_attention"
-        step = int(ratio.group(1)) + int(ratio.group(4))
-        return ["full_attention" if layer % step >= int(ratio.group(1)) else kind for layer in range(layers)]
-    if alternating := _ALTERNATING.search(pattern):
-        pair = [f"{word.lower()}_attention" for word in alternating.groups()]
-        return [pair[layer % 2] for layer in range(layers)]
-    return [pattern] * layers if pattern else []
+def _kinds(pattern: str, config: Mapping[str, Any]) -> list[str]:
+    """The kinds of layers that a pattern in prose says; its own words for each where no rule reads it."""
+    layers, said = int(config.get("num_hidden_layers") or 0), pattern.lower()
+    other = next((kind for word, kind in reversed(_WORDS) if re.search(word, said)), None)
+    if "chunk" in said:
+        other = "chunked_attention"
+    if not said or other is None:
+        return [pattern] * layers if pattern else []
+    if "alternating" in said:
+        pair = (other, "full_attention")
+        first = 0 if re.search(r"alternating\s+(?!full|global)", said) else 1
+        return [pair[(layer + first) % 2] for layer in range(layers)]
+    step, before = _step(said, layers)
+    return (
+        [other if layer % step < before else "full_attention" for layer in range(layers)]
+        if step
+        else [pattern] * layers
+    )
+
+
+def _step(said: str, layers: int) -> tuple[int, int]:
+    """After how many layers a pattern repeats, and how many of them do not attend to everything; 0: not said."""
+    if every := _EVERY.search(said):
+        step = int(every.group(1) or every.group(2))
+        return step, step - 1
+    if ratio := _RATIO.search(said):
+        others, full = int(ratio.group(1)), int(ratio.group(2))
+        return (others + full, others) if full else (0, 0)
+    if counts := _COUNTS.search(said):
+        full = int(counts.group(1) or counts.group(4))
+        return (layers // full, layers // full - 1) if full and layers % full == 0 else (0, 0)
+    return 0, 0
 
 
 def _quantization(record: Record, facts: Mapping[str, Any]) -> dict[str, Any]:

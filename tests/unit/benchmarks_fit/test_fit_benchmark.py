@@ -131,6 +131,11 @@ def test_the_total_that_a_record_says_wins_and_amd_is_amd(tmp_path):
         ),
         ("3 chunked-local (8192) : 1 full (NoPE)", ["chunked_attention"] * 3 + ["full_attention"]),
         ("5 sliding : 1 global", ["sliding_attention"] * 4),
+        ("3:1 sliding(512)/full", ["sliding_attention"] * 3 + ["full_attention"]),
+        ("2 full / 2 Mamba-2 layers", ["mamba", "full_attention"] * 2),
+        ("2 sliding (1024) / 2 full", ["sliding_attention", "full_attention"] * 2),
+        ("alternating full/sliding(128)", ["full_attention", "sliding_attention"] * 2),
+        ("GDN, every 2nd layer is full", ["linear_attention", "full_attention"] * 2),
         ("alternating sliding(128)/full", ["sliding_attention", "full_attention"] * 2),
     ],
 )
