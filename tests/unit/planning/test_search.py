@@ -218,9 +218,9 @@ def test_halving_tensor_never_lowers_the_weights_of_a_rank(doublings, stages, si
 def test_the_largest_model_is_planned_at_once(largest: ModelFacts):
     spec = deployment(accelerator={"type": "nvidia-l4"}).spec
     decide(spec, largest)
-    began = time.perf_counter()
+    began = time.process_time()
     decide(spec, largest)
-    assert time.perf_counter() - began < 1.0, "under 0.1 s on a quiet machine, all shapes and the advice"
+    assert time.process_time() - began < 0.5, "under 0.1 s on a quiet machine: all shapes, and the advice"
 
 
 @pytest.fixture(name="largest")
