@@ -8,10 +8,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from make import deployment
 from one_engine import ENVIRON
 from running import MODELS, only_all
 
+from manta_operator.box.kubelet import shim
 from manta_operator.facts.models import read
 from manta_operator.planning.choice import Choice
 from manta_operator.planning.fit import accelerator_of, judge
@@ -97,21 +96,24 @@ def command(case: Case, checkpoint: Path) -> list[str]:
 
 def told(command: list[str], folder: Path) -> tuple[int, float]:
     """Start an engine, and end it once it has said what it holds: tokens, and requests of the longest length."""
-    environ = os.environ | ENVIRON
-    # In a group of its own: a server that is killed leaves its engine core behind.
+    # The box's parent of containers: nothing of the engine outlives this process, however that ends.
+    kept = [sys.executable, "-I", "-S", str(shim.__file__), "--", *command]
+    heard: list[str] = []
     with subprocess.Popen(
-        command, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        kept,
+        cwd=folder,
+        env=os.environ | ENVIRON,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     ) as engine:
+        assert engine.stdin is not None
         assert engine.stdout is not None
-        heard: list[str] = []
-        try:
-            for line in engine.stdout:
-                heard.append(line.decode(errors="replace"))
-                if said := SAID.search(heard[-1]):
-                    return int(said.group(1).replace(",", "")), float(said.group(3))
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(engine.pid, signal.SIGKILL)
+        for line in engine.stdout:
+            heard.append(line.decode(errors="replace"))
+            if said := SAID.search(heard[-1]):
+                engine.stdin.close()
+                return int(said.group(1).replace(",", "")), float(said.group(3))
     raise AssertionError("".join(heard[-60:]))
 
 

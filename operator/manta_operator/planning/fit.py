@@ -165,7 +165,8 @@ def _verdict(counted: Fit, pool: Pool, asked: _Asked) -> Fit:
         concurrency=round(concurrency, 2),
         margin_per_rank=int(cache.value) - pool.request_bytes * asked.stages,
     )
-    said = fit_words.Told(judged, asked.accelerator, asked.shape.data, pool, int(blocks.value), asked.states)
+    share = 0 if kv_cache_setting(asked.spec.engine, asked.accelerator) else asked.spec.engine.gpu_memory_utilization
+    said = fit_words.Told(judged, asked.accelerator, asked.shape.data, pool, int(blocks.value), asked.states, share)
     return replace(judged, message=fit_words.sentence(said))
 
 
