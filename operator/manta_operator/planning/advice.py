@@ -128,6 +128,13 @@ def _without_idle(spec: LLMDeploymentSpec, patch: Patch) -> Patch:
     return result
 
 
+def _whole_experts(case: _Case, before: Patch) -> Iterator[Patch]:
+    """Give ranks whole experts, where slices of them are what cannot be."""
+    del before
+    if case.facts.experts and not case.spec.parallelism.expert:
+        yield {"parallelism": {"expert": True}}
+
+
 def _loosen(case: _Case, before: Patch) -> Iterator[Patch]:
     """Give the KV cache what is left, where the spec fixes its size."""
     del before
@@ -240,7 +247,7 @@ def _told(case: _Case, patch: Patch, choice: Choice) -> Advice:
     return Advice(text, patch, choice)
 
 
-_GENTLE: tuple[_Change, ...] = (_split, _loosen, _cache_type, _context, _at_once, _quantize, _elsewhere)
+_GENTLE: tuple[_Change, ...] = (_split, _whole_experts, _loosen, _cache_type, _context, _at_once, _quantize, _elsewhere)
 """Single changes: what costs neither quality nor other hardware first."""
 _PAIRS: tuple[tuple[_Change, _Change], ...] = (
     (_cache_type, _context),

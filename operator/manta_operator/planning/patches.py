@@ -27,10 +27,14 @@ def merged(*patches: Patch) -> dict[str, Any]:
 def in_words(patch: Patch) -> str:
     """Return the fields that a patch sets, and those that it leaves out."""
     said = list(_fields(patch, "spec"))
-    sets = [f"{path}: {value}" for path, value in said if value is not None]
+    sets = [f"{path}: {_yaml(value)}" for path, value in said if value is not None]
     leaves = [path for path, value in said if value is None]
     without = [f"without {' and '.join(leaves)}"] if leaves else []
     return ", ".join([" and ".join(sets), *without] if sets else without)
+
+
+def _yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _fields(patch: Patch, path: str) -> list[tuple[str, Any]]:

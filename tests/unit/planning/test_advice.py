@@ -6,6 +6,7 @@ import pytest
 from make import LLAMA_8B, deployment
 
 from manta_operator.facts.accelerators import catalog
+from manta_operator.facts.anatomy import Anatomy, Stored, Weight
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.advice import Advice, advise
 from manta_operator.planning.patches import in_words, merged, patched
@@ -32,6 +33,7 @@ R1 = replace(
 )
 SMALL = replace(LLAMA_8B, layers=16, hidden_size=2048, weights_bytes=2_471_645_608, parameters=1_235_814_400)
 
+SLICED = Weight("mlp.experts.0.gate_proj", 1536, 7168, 256, "experts", stored=Stored(8, 4, 128, 128))
 KINDS = [
     catalog()[f"nvidia-{name}"] for name in ("l4", "a10", "l40s", "a100-40gb", "a100-80gb", "h100-80gb", "h200", "b200")
 ] + [catalog()[f"amd-{name}"] for name in ("mi300x", "mi325x")]
@@ -90,6 +92,12 @@ IMPOSSIBLE = [
         {"parallelism": {"tensor": 1}, "engine": {"maxModelLen": 32768}, "fit": {"concurrency": 200}},
         ["spec.fit.concurrency:", "spec.engine.maxModelLen:"],
         id="too many requests at once",
+    ),
+    pytest.param(
+        replace(R1, anatomy=Anatomy(((SLICED,),) * 61, ())),
+        {"accelerator": {"type": "nvidia-h200"}, "parallelism": {"tensor": 8}, "engine": {"maxModelLen": 32768}},
+        ["spec.parallelism.expert: true"],
+        id="experts whose slices end within a block",
     ),
     pytest.param(
         SMALL,
