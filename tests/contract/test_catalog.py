@@ -25,7 +25,7 @@ BY_SHAPE = {
 """One entry of each shape: quantized variants have the parameters of what they were made from."""
 CLASSES = {"KimiK25ForConditionalGeneration": "Kimi_K25ForConditionalGeneration"}
 """Where Transformers calls a class otherwise than the checkpoint's config.json does."""
-UNCOUNTED = {"DeciLMForCausalLM"}
+UNCOUNTED = {"DeciLMForCausalLM", "KimiK3ForConditionalGeneration"}
 """Architectures that Transformers has no class of."""
 UNTIED = {"mistralai/Mistral-Small-3.1-24B-Instruct-2503"}
 """Nothing is said of tie_word_embeddings, which Transformers 5 takes for true; the checkpoint has a head of its own."""
