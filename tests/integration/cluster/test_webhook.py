@@ -10,6 +10,8 @@ from cluster_started import free_ports
 from manta_operator.box.cluster import ApiError
 from manta_operator.controller import permissions
 
+SECONDS = 180
+"""An operator starts in some seconds, or on a machine that is full of other things in a minute."""
 CONFIGURATION = "ValidatingWebhookConfiguration"
 LARGE = {
     "model": {"uri": "hf://meta-llama/Llama-3.3-70B-Instruct"},
@@ -85,7 +87,7 @@ def test_what_cannot_fit_is_refused_before_it_is_stored(space, own, configured):
     name = configured(port)
     space.make("before", **LARGE)  # while nobody answers
     own("one", *options(port, name))
-    said = space.until("it is refused", lambda: refusal(space, **LARGE))
+    said = space.until("it is refused", lambda: refusal(space, **LARGE), SECONDS)
     assert 'admission webhook "fit.llmdeployments.manta.dev" denied the request' in said
     assert "does not fit" in said
     assert "spec.fit.policy to warn" in said
@@ -109,10 +111,12 @@ def test_a_standby_answers_too_and_nobody_answering_stops_nobody(space, own, con
     name = configured(waiting)
     lease = ("--leader-elect", f"--lease-namespace={space.name}")
     first = own("one", *lease, *options(leading, name))
-    space.until("the first leads, and is trusted", lambda: "this replica acts" in first.log and bundle(space, name))
+    space.until(
+        "the first leads, and is trusted", lambda: "this replica acts" in first.log and bundle(space, name), SECONDS
+    )
     alone = bundle(space, name)
     second = own("two", *lease, *options(waiting, name))
-    said = space.until("the standby refuses it", lambda: refusal(space, **LARGE))
+    said = space.until("the standby refuses it", lambda: refusal(space, **LARGE), SECONDS)
     assert "does not fit" in said
     assert "this replica acts" not in second.log
     assert len(bundle(space, name)) > 1.5 * len(alone), "both are trusted"

@@ -7,7 +7,8 @@ from make import TINY, deployment
 
 from manta_operator.builders.desired import Desired, desire
 from manta_operator.planning.conditions import Situation
-from manta_operator.planning.observe import Observed
+from manta_operator.planning.engine_facts import EngineFacts, EngineReport
+from manta_operator.planning.observe import Observed, ObservedGroup
 from manta_operator.planning.previous import recall
 from manta_operator.planning.problems import Problem
 from manta_operator.planning.status import status
@@ -80,3 +81,47 @@ def test_a_problem_in_between_does_not_forget():
 )
 def test_a_status_that_tells_nothing_is_no_memory(before):
     assert recall(deployment(**CPU).spec, before) is None
+
+
+def serving(made):
+    """The world in which the first replica of a plan serves."""
+    [wanted] = made.plan.groups
+    there = ObservedGroup(
+        wanted.name, "uid", made.plan.revision, wanted.index, pods=made.plan.shape.pods, ready_pods=made.plan.shape.pods
+    )
+    return Observed((there,))
+
+
+HUGE = replace(TINY, weights_bytes=900 * 2**30)
+
+
+@pytest.mark.parametrize("later", [TINY, LARGE, HUGE, None], ids=["fits", "wider", "never", "unseen"])
+@pytest.mark.parametrize("first", [None, TINY], ids=["unknown before", "known before"])
+def test_what_serves_is_neither_stopped_nor_rolled_out_by_what_is_known_later(first, later):
+    about = deployment(accelerator={"type": "nvidia-l4", "perPod": 1})
+    made = planned(about, first, {})
+    before = written(about, made, {})
+    after = desire(about, later, serving(made), recall(about.spec, before))
+    assert isinstance(after, Desired), after
+    assert (after.plan.revision, after.plan.prune) == (made.plan.revision, ())
+    assert [each.name for each in after.plan.groups] == [each.name for each in made.plan.groups]
+
+
+def test_it_stays_so_while_its_only_replica_restarts():
+    about = deployment(**L4)
+    made = planned(about, None, {})
+    engines = EngineReport(about.spec.engine, False, (("demo-0-0", EngineFacts(kv_cache_tokens=1000)),))
+    situation = Situation(1, 1, made.plan, (), serving(made), engines=engines)
+    before = status(about, situation, {}, "2026-01-01T00:00:00Z")
+    after = desire(about, HUGE, Observed(), recall(about.spec, before))
+    assert isinstance(after, Desired), after
+    assert after.plan.revision == made.plan.revision
+    assert after.plan.fit.fits == "False"
+
+
+def test_before_anything_has_served_what_cannot_fit_is_not_started():
+    about = deployment(accelerator={"type": "nvidia-l4", "perPod": 1}, parallelism={"tensor": 1, "pipeline": 1})
+    before = written(about, planned(about, None, {}), {})
+    problems = desire(about, HUGE, Observed(), recall(about.spec, before))
+    assert isinstance(problems, tuple)
+    assert [each.reason for each in problems] == ["DoesNotFit"]
