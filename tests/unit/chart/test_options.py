@@ -1,0 +1,73 @@
+"""What the chart tells the operator to do besides: where it has facts from, and its admission webhook."""
+
+import pytest
+from click.testing import CliRunner
+from helm import render
+
+from manta_operator.cli.operator_command import operator
+
+HUBS = ["https://hub.example", "http://mirror:8080/hf"]
+ISSUER = {"issuerRef": {"kind": "ClusterIssuer", "name": "ours"}}
+NAMESPACES = ["team-a", "team-b"]
+
+
+def every(kind: str, objects: list[dict]) -> list[dict]:
+    return [body for body in objects if body["kind"] == kind]
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({}, ("manta-catalog", (), False)),
+        ({"catalog": "models", "hubs": HUBS, "readSecrets": True}, ("models", tuple(HUBS), True)),
+        ({"catalog": ""}, ("", (), False)),
+    ],
+)
+def test_the_operator_is_told_where_facts_come_from(facts: dict, told: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    [container] = every("Deployment", render({"facts": facts}))[0]["spec"]["template"]["spec"]["containers"]
+    seen = []
+    monkeypatch.setattr("manta_operator.cli.operator_command.run", lambda settings: seen.append(settings) or 0)
+    given = [arg.replace("$(POD_IP)", "127.0.0.1") for arg in container["args"]]
+    answer = CliRunner().invoke(operator, given, env={"POD_NAMESPACE": "manta-system"})
+    assert answer.exit_code == 0, answer.output
+    assert (seen[0].catalog, seen[0].hubs, seen[0].reads_secrets) == told
+
+
+def test_the_webhook_is_off_unless_it_is_asked_for() -> None:
+    objects = render({})
+    assert not every("ValidatingWebhookConfiguration", objects)
+    assert not [body for body in objects if body["metadata"]["name"].endswith("-webhook")]
+    [container] = every("Deployment", objects)[0]["spec"]["template"]["spec"]["containers"]
+    assert not [argument for argument in container["args"] if "webhook" in argument]
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own certificates", "cert-manager"])
+def test_the_webhook_leads_to_every_replica_and_lets_writes_go_on_without_one(own: bool) -> None:
+    objects = render({"webhook.enabled": True} | ({} if own else {"webhook": {"enabled": True, "certManager": ISSUER}}))
+    [configuration] = every("ValidatingWebhookConfiguration", objects)
+    [hook] = configuration["webhooks"]
+    assert (hook["failurePolicy"], hook["timeoutSeconds"], hook["sideEffects"]) == ("Ignore", 3, "None")
+    assert hook["rules"][0]["resources"] == ["llmdeployments"], "not the status, not the scale"
+    service = next(body for body in every("Service", objects))
+    reference = hook["clientConfig"]["service"]
+    assert (reference["name"], reference["namespace"]) == (
+        service["metadata"]["name"],
+        service["metadata"]["namespace"],
+    )
+    template = every("Deployment", objects)[0]["spec"]["template"]
+    assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+    [container] = template["spec"]["containers"]
+    assert {"name": "webhook", "containerPort": 9443} in container["ports"]
+    arguments = dict(each.lstrip("-").partition("=")[::2] for each in container["args"])
+    assert arguments["webhook-name"] == service["metadata"]["name"]
+    assert ("webhook-certificates" in arguments) is not own
+    assert bool(every("Certificate", objects)) is not own
+    assert ("annotations" in configuration["metadata"]) is not own
+
+
+def test_only_the_namespaces_that_are_served_are_asked_about() -> None:
+    [configuration] = every(
+        "ValidatingWebhookConfiguration", render({"namespaces": NAMESPACES, "webhook.enabled": True})
+    )
+    [selected] = configuration["webhooks"][0]["namespaceSelector"]["matchExpressions"]
+    assert (selected["key"], selected["values"]) == ("kubernetes.io/metadata.name", NAMESPACES)
