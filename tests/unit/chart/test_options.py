@@ -1,10 +1,13 @@
 """What the chart tells the operator to do besides: where it has facts from, and its admission webhook."""
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 from helm import render
 
-from manta_operator.cli.operator_command import operator
+from manta_operator.cli.main import main
+from manta_operator.controller.settings import Settings, WebhookSettings
 
 HUBS = ["https://hub.example", "http://mirror:8080/hf"]
 ISSUER = {"issuerRef": {"kind": "ClusterIssuer", "name": "ours"}}
@@ -24,13 +27,35 @@ def every(kind: str, objects: list[dict]) -> list[dict]:
     ],
 )
 def test_the_operator_is_told_where_facts_come_from(facts: dict, told: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
-    [container] = every("Deployment", render({"facts": facts}))[0]["spec"]["template"]["spec"]["containers"]
-    seen = []
+    settings = settings_of({"facts": facts}, monkeypatch)
+    assert (settings.catalog, settings.hubs, settings.reads_secrets) == told
+
+
+@pytest.mark.parametrize(
+    ("webhook", "told"),
+    [
+        ({}, None),
+        ({"enabled": True}, WebhookSettings("127.0.0.1", 9443, "manta-operator-webhook", "manta-system")),
+        (
+            {"enabled": True, "certManager": ISSUER},
+            WebhookSettings("127.0.0.1", 9443, "manta-operator-webhook", "manta-system", Path("/certificates")),
+        ),
+    ],
+    ids=["off", "own certificates", "cert-manager"],
+)
+def test_the_operator_is_told_of_its_webhook(webhook: dict, told: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings_of({"webhook": webhook}, monkeypatch).webhook == told
+
+
+def settings_of(values: dict, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """What the operator makes of the arguments that the chart gives it."""
+    [container] = every("Deployment", render(values))[0]["spec"]["template"]["spec"]["containers"]
+    seen: list[Settings] = []
     monkeypatch.setattr("manta_operator.cli.operator_command.run", lambda settings: seen.append(settings) or 0)
     given = [arg.replace("$(POD_IP)", "127.0.0.1") for arg in container["args"]]
-    answer = CliRunner().invoke(operator, given, env={"POD_NAMESPACE": "manta-system"})
+    answer = CliRunner().invoke(main, ["operator", *given], env={"POD_NAMESPACE": "manta-system"})
     assert answer.exit_code == 0, answer.output
-    assert (seen[0].catalog, seen[0].hubs, seen[0].reads_secrets) == told
+    return seen[0]
 
 
 def test_the_webhook_is_off_unless_it_is_asked_for() -> None:
