@@ -20,12 +20,14 @@ from manta_operator.planning import context, engine_checks, kernels, quantizatio
 from manta_operator.planning.choice import Choice
 from manta_operator.planning.fit import accelerator_of
 from manta_operator.planning.patches import Patch, in_words, merged, patched
-from manta_operator.planning.walk import walk
+from manta_operator.planning.walk import at_widest, walk
 
 ONLINE = ("fp8_per_channel", "fp8_per_tensor", "fp8_per_block", "nvfp4_per_token")
 """Methods that quantize while loading, to be advised: those that cost least of the quality first."""
 _OF_A_KIND = 2
 """Of so many patches of one kind is told: of ten accelerators that would do, two say enough."""
+_LARGEST = 3
+"""With so many other accelerators a second change is tried."""
 _STEPS = ((16384, 1024), (2048, 256), (0, 16))
 """To which multiple a context is rounded down, by the length that is asked for. 16 tokens are a block of the cache."""
 
@@ -164,7 +166,8 @@ def _context(case: _Case, before: Patch) -> Iterator[Patch]:
         low, high = 0, top // step
         while low < high:  # low fits or is 0, what is above high does not
             middle = (low + high + 1) // 2
-            fits = _fits(case, merged(before, {"engine": {"maxModelLen": middle * step}})) is not None
+            changed = _changed(case, merged(before, {"engine": {"maxModelLen": middle * step}}))
+            fits = changed is not None and at_widest(changed[0], case.facts, changed[1]) == "True"
             low, high = (middle, high) if fits else (low, middle - 1)
         if 0 < low * step < asked:
             yield {"engine": {"maxModelLen": low * step}}
@@ -211,31 +214,48 @@ def _quantize(case: _Case, before: Patch) -> Iterator[Patch]:
 
 
 def _elsewhere(case: _Case, before: Patch) -> Iterator[Patch]:
-    """Take another accelerator: of the same maker, then those of the least price, or memory where none is known."""
-    del before
-    held, same = case.spec.accelerator, accelerator_of(case.spec, case.extra).resource
+    """Take another accelerator: of the same maker, then those of the least price, or memory where none is known.
+
+    Where the split is free the least memory would mean the most accelerators: then those with the most come first.
+    """
+    if case.spec.parallelism.tensor is None:
+        yield from _larger(case, before)
+        return
     priced = all(kind.per_hour is not None for kind in case.kinds)
+    yield from _instead(case, lambda kind: (kind.per_hour if priced else kind.memory_bytes) or 0)
 
-    def rank(kind: Accelerator) -> tuple[bool, float]:
-        return kind.resource != same, (kind.per_hour if priced else kind.memory_bytes) or 0
 
-    for kind in sorted(case.kinds, key=rank):
+def _larger(case: _Case, before: Patch) -> Iterator[Patch]:
+    """Take one of those with the most memory, of the same maker if there are any: a second change goes with it."""
+    del before
+    yield from islice(_instead(case, lambda kind: -(kind.memory_bytes or 0)), _LARGEST)
+
+
+def _instead(case: _Case, rank: Callable[[Accelerator], float]) -> Iterator[Patch]:
+    held, same = case.spec.accelerator, accelerator_of(case.spec, case.extra).resource
+    own = {"resource": None, "memory": None} if held.type == OTHER else {}
+    for kind in sorted(case.kinds, key=lambda kind: (kind.resource != same, rank(kind))):
         if kind.type != held.type and kind.memory_bytes is not None:
-            own = {"resource": None, "memory": None} if held.type == OTHER else {}
             yield {"accelerator": {"type": kind.type, **own}}
 
 
 def _fits(case: _Case, patch: Patch) -> Choice | None:
     """Return what comes of a change, None where it does not fit for certain."""
+    changed = _changed(case, patch)
+    if changed is None or at_widest(changed[0], case.facts, changed[1]) == "False":
+        return None
+    found = walk(changed[0], case.facts, changed[1])
+    return found if isinstance(found, Choice) and found.fit.fits == "True" else None
+
+
+def _changed(case: _Case, patch: Patch) -> tuple[LLMDeploymentSpec, Accelerator] | None:
+    """Return the spec with a change, and its accelerator; None where the API or the engine would not take it."""
     try:
         spec = patched(case.spec, patch)
         accelerator = accelerator_of(spec, case.extra)
     except (KeyError, pydantic.ValidationError):
         return None
-    if engine_checks.problems(spec, case.facts, accelerator):
-        return None
-    found = walk(spec, case.facts, accelerator)
-    return found if isinstance(found, Choice) and found.fit.fits == "True" else None
+    return None if engine_checks.problems(spec, case.facts, accelerator) else (spec, accelerator)
 
 
 def _told(case: _Case, patch: Patch, choice: Choice) -> Advice:
@@ -254,8 +274,8 @@ _PAIRS: tuple[tuple[_Change, _Change], ...] = (
     (_quantize, _context),
     (_cache_type, _split),
     (_quantize, _split),
-    (_elsewhere, _split),
-    (_elsewhere, _quantize),
-    (_elsewhere, _context),
+    (_larger, _split),
+    (_larger, _quantize),
+    (_larger, _context),
 )
 """Two changes, the first of them first."""

@@ -13,7 +13,7 @@ from typing import Literal
 
 from manta_operator.api.models import LLMDeploymentSpec
 from manta_operator.facts.models import ModelFacts
-from manta_operator.planning.shape_weights import splits_evenly
+from manta_operator.planning.shape_weights import splits_evenly, uncut
 
 Executor = Literal["uni", "mp", "ray"]
 
@@ -113,7 +113,7 @@ def candidates(spec: LLMDeploymentSpec, facts: ModelFacts | None, node: int = DE
     within = [cut(spec, width, node=node) for width in widths]
     if said.pipeline:
         return tuple(within)
-    widest = max((width for width in widths if splits_heads(width, facts)), default=1)
+    widest = max((width for width in widths if _is_possible(spec, width, facts)), default=1)
     stages = range(2, min(MOST_STAGES, facts.layers) + 1)
     over = [cut(spec, widest, stage, node) for stage in stages]
     return (*within, *(shape for shape in over if shape.ranks > within[-1].ranks or shape.pods == 1))
@@ -124,6 +124,12 @@ def _widths(node: int, facts: ModelFacts) -> list[int]:
     odd = (width for width in range(1, node + 1) if width & (width - 1))
     even = [width for width in (1, 2, 4, 8, 16, 32, 64) if width <= node]
     return sorted([*even, *(width for width in odd if splits_heads(width, facts) and splits_evenly(facts, width))])
+
+
+def _is_possible(spec: LLMDeploymentSpec, width: int, facts: ModelFacts) -> bool:
+    """Whether nothing speaks against stages of this width, as far as is known."""
+    experts = 1 if spec.parallelism.expert else width * (spec.parallelism.data or 1)
+    return splits_heads(width, facts) and uncut(facts, width, experts) is None
 
 
 def _fills_a_pod(spec: LLMDeploymentSpec) -> int:

@@ -74,6 +74,12 @@ def walk(
     return Failed(problem or _NO_SHAPE, tuple(tried), best)
 
 
+def at_widest(spec: LLMDeploymentSpec, facts: ModelFacts, accelerator: Accelerator) -> str:
+    """Return the verdict on the widest shape, "" where no engine can run it: a short way to know how a walk ends."""
+    shape = max(candidates(spec, facts), key=_size)
+    return "" if problems(spec, shape, facts) else _asked(spec, judge(spec, shape, accelerator, facts)).fits
+
+
 def _says_all(fit: Fit) -> bool:
     """Whether a verdict of Unknown is one that no width would change; one with too little room for weights may."""
     return fit.margin_per_rank is None and fit.kv_cache_per_rank != 0
