@@ -45,8 +45,9 @@ def splits_evenly(facts: ModelFacts, tensor: int) -> bool:
 
 
 def _of_layers(facts: ModelFacts) -> Iterator[Weight]:
-    """Yield the weights of the layers, those of equal layers once."""
-    for layer in dict.fromkeys(facts.anatomy.layers if facts.anatomy else ()):
+    """Yield the weights of the layers, those of equal layers once: they share one tuple."""
+    layers = {id(layer): layer for layer in (facts.anatomy.layers if facts.anatomy else ())}
+    for layer in layers.values():
         yield from layer
 
 
