@@ -46,8 +46,11 @@ def grouped(
 _GDN = "linear_num_value_heads"
 
 
-def latent(fields: Fields) -> Iterator[Weight]:
-    """Yield the weights of multi-head latent attention (DeepSeek-V2, section 2.1), with its indexer (V3.2) if any."""
+def latent(fields: Fields, *, chooses: bool = True) -> Iterator[Weight]:
+    """Yield the weights of multi-head latent attention (DeepSeek-V2, section 2.1), with its indexer (V3.2) if any.
+
+    `chooses`: it has an indexer of its own, where the model has some.
+    """
     hidden, heads = fields.hidden, fields.heads
     rank, rope = fields.number("kv_lora_rank"), fields.number("qk_rope_head_dim")
     nope = fields.number("qk_nope_head_dim", default=128)
@@ -69,7 +72,7 @@ def latent(fields: Fields) -> Iterator[Weight]:
             yield vector("self_attn.q_a_proj.bias", queries)
         yield vector("self_attn.kv_a_proj_with_mqa.bias", rank + rope)
         yield vector("self_attn.o_proj.bias", hidden)
-    if fields.number("index_topk", default=0):
+    if chooses and fields.number("index_topk", default=0):
         yield from _indexer(fields, queries or hidden)
 
 

@@ -8,7 +8,8 @@ Every kind of layer is built once, so that equal ones are one object. A family t
 as Llama's if all the fields of one are there; where they are not, the answer is a sentence.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from manta_operator.facts import anatomy_attention, anatomy_mlp, anatomy_recurrent, anatomy_special, anatomy_vision
@@ -61,13 +62,42 @@ def _refuse(fields: Fields) -> None:
         raise Uncountable(f"the weights of {fields.family} are not counted: its layers are not known")
 
 
-_OTHERS = frozenset({"bloom", "gpt2", "gpt_neox", "gptj", "mpt", "opt", "t5", "whisper", "zamba2", "falcon", "gemma3n"})
+_OTHERS = frozenset(
+    {
+        "bloom",
+        "falcon",
+        "falcon_mamba",
+        "gemma3n",
+        "gpt2",
+        "gpt_neox",
+        "gptj",
+        "inkling",
+        "longcat_flash",
+        "longcat_flash_ngram",
+        "mamba",
+        "mamba2",
+        "minicpm3",
+        "mllama",
+        "mllama_text_model",
+        "mpt",
+        "opt",
+        "recurrent_gemma",
+        "rwkv",
+        "step3",
+        "t5",
+        "whisper",
+        "xlstm",
+        "zamba",
+        "zamba2",
+    }
+)
 """Families whose configurations have other names, or whose layers have weights of another kind."""
 
 
 def _layers(fields: Fields, found: Traits) -> tuple[Layer, ...]:
     built: dict[tuple[Mixer, Feed], Layer] = {}
-    for kind in (every := kinds(fields)):
+    every = kinds(fields)
+    for kind in every:
         if kind not in built:
             built[kind] = tuple(_layer(fields, found, *kind))
     return tuple(built[kind] for kind in every)
@@ -86,21 +116,22 @@ def _layer(fields: Fields, found: Traits, mixer: Mixer, feed: Feed) -> Iterator[
 
 
 def _mixer(fields: Fields, found: Traits, mixer: Mixer) -> Iterator[Weight]:
-    if mixer in ("full", "window"):
+    if mixer == "full":
         yield from anatomy_attention.grouped(fields, found)
     elif mixer == "both":
         yield from anatomy_attention.grouped(fields, found)
         yield from anatomy_recurrent.mamba2(fields)
     elif mixer != "none":
-        build = {
+        build: dict[str, Callable[[Fields], Iterator[Weight]]] = {
             "latent": anatomy_attention.latent,
+            "follower": partial(anatomy_attention.latent, chooses=False),
             "delta": anatomy_recurrent.delta_net,
             "kimi": anatomy_recurrent.kimi_delta,
             "mamba1": anatomy_recurrent.mamba1,
             "mamba2": anatomy_recurrent.mamba2,
             "conv": anatomy_recurrent.short_convolution,
-        }[mixer]
-        yield from build(fields)
+        }
+        yield from build[mixer](fields)
 
 
 def _width(fields: Fields) -> int:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from manta_operator.facts.anatomy import Anatomy, Stored, Weight
-from manta_operator.facts.anatomy_schemes import FP8_CHANNEL, Scheme
+from manta_operator.facts.anatomy_formats import FP8_CHANNEL
+from manta_operator.facts.anatomy_schemes import Scheme
 
 Layer = tuple[Weight, ...]
 

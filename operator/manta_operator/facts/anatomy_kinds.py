@@ -8,7 +8,8 @@ from typing import Literal
 
 from manta_operator.facts.anatomy_fields import Fields, Uncountable
 
-Mixer = Literal["full", "latent", "window", "delta", "kimi", "mamba1", "mamba2", "conv", "both", "none"]
+Mixer = Literal["full", "latent", "follower", "delta", "kimi", "mamba1", "mamba2", "conv", "both", "none"]
+"""A follower is latent attention that takes the choice of an earlier layer's indexer (GLM-5.2)."""
 Feed = Literal["dense", "experts", "none"]
 
 _LETTERS: dict[str, tuple[Mixer, Feed]] = {
@@ -27,10 +28,10 @@ _BLOCKS: dict[str, str] = {
     "moe": "E",
     "mlp": "-",
 }
-_TYPES: dict[str, Mixer] = {
+_TYPES: dict[str, Mixer] = {  # windows and chunks are a matter of the cache alone
     "attention": "full",
     "full_attention": "full",
-    "sliding_attention": "window",
+    "sliding_attention": "full",
     "chunked_attention": "full",
     "deepseek_sparse_attention": "latent",
     "indexed_attention": "latent",
@@ -50,8 +51,12 @@ def kinds(fields: Fields) -> tuple[tuple[Mixer, Feed], ...]:
         if unknown:
             raise Uncountable(f"config.json: hybrid_override_pattern has {sorted(unknown)}, which are not known")
         return tuple(_LETTERS[letter] for letter in letters)
-    count = fields.layers
-    return tuple((mixer, _feed(fields, index)) for index, mixer in enumerate(_mixers(fields, count)))
+    mixers, indexers = _mixers(fields, fields.layers), fields.listed("indexer_types")
+    follows = [kind == "shared" for kind in indexers] + [False] * (len(mixers) - len(indexers))
+    return tuple(
+        ("follower" if mixer == "latent" and follows[index] else mixer, _feed(fields, index))
+        for index, mixer in enumerate(mixers)
+    )
 
 
 def _letters(fields: Fields) -> str:

@@ -14,6 +14,10 @@ _PLAIN_STEP = 128
 """What vLLM rounds a slice of an expert without a gate up to (quantization/utils/flashinfer_utils.py)."""
 
 
+_GPT_OSS_STEP = 64
+"""The same of gpt-oss's kernels on Hopper (fused_moe/oracle/mxfp4.py)."""
+
+
 def dense(fields: Fields, traits: Traits, width: int, name: str = "mlp") -> Iterator[Weight]:
     """Yield a block of `width` between."""
     hidden = fields.hidden
@@ -37,14 +41,15 @@ def experts(fields: Fields, traits: Traits) -> Iterator[Weight]:
     if traits.correction:
         yield vector("mlp.gate.e_score_correction_bias", count, "float32")
     if narrow:
-        yield Weight("mlp.fc1_latent_proj", narrow, hidden, split="none")
-        yield Weight("mlp.fc2_latent_proj", hidden, narrow, split="none")
+        kept = fields.get("routed_expert_hidden_size") is not None  # Kimi K3's are in 16 bits: the bytes of its files
+        yield Weight("mlp.fc1_latent_proj", narrow, hidden, split="none", linear=not kept)
+        yield Weight("mlp.fc2_latent_proj", hidden, narrow, split="none", linear=not kept)
         if fields.flag("latent_moe_use_norm"):
             yield vector("mlp.latent_norm", narrow)
     inner = narrow or hidden
+    step = _PLAIN_STEP if traits.mlp == "plain" else _GPT_OSS_STEP if traits.expert_bias else 0
     if traits.mlp == "gated":
-        yield Weight("mlp.experts.0.gate_proj", width, inner, count, "experts")
-    step = 0 if traits.mlp == "gated" else _PLAIN_STEP
+        yield Weight("mlp.experts.0.gate_proj", width, inner, count, "experts", step=step)
     yield Weight("mlp.experts.0.up_proj", width, inner, count, "experts", step=step)
     yield Weight("mlp.experts.0.down_proj", inner, width, count, "experts", inner=True, step=step)
     if traits.expert_bias:

@@ -11,18 +11,19 @@ from typing import Any
 
 from manta_operator.facts.anatomy import Stored
 from manta_operator.facts.anatomy_fields import Uncountable
-
-FP8_TENSOR = Stored(8, 4, 0, 0)
-FP8_CHANNEL = Stored(8, 4, 1, 0)
-FP8_BLOCK = Stored(8, 4, 128, 128)
-INT8_CHANNEL = Stored(8, 4, 1, 0)
-MXFP4 = Stored(4, 1, 1, 32)
-MXFP8 = Stored(8, 1, 1, 32)
-NVFP4 = Stored(4, 1, 1, 16)
-NF4 = Stored(4, 4, 1, 64)
-"""bitsandbytes: one float32 for 64 values."""
-NF4_TWICE = Stored(4, 1, 1, 64)
-"""The same where these are quantized too (bnb_4bit_use_double_quant), as in nearly every such checkpoint."""
+from manta_operator.facts.anatomy_formats import (
+    FP8_BLOCK,
+    FP8_CHANNEL,
+    FP8_TENSOR,
+    INT8_CHANNEL,
+    MXFP4,
+    MXFP8,
+    NVFP4,
+    by_numbers,
+    by_words,
+    left_out,
+    words,
+)
 
 _ONLINE: Mapping[str, tuple[Stored, bool]] = {
     "fp8": (FP8_TENSOR, False),
@@ -64,37 +65,20 @@ def scheme(said: Mapping[str, Any]) -> Scheme:
     if isinstance(inner := said.get("quantization"), Mapping):
         said = {**inner, **said}  # ModelOpt's hf_quant_config.json
     method = str(said.get("quant_method") or "").lower()
-    ignored, listed = _ignored(said)
+    ignored, listed = left_out(said)
     if groups := said.get("config_groups"):
         return _compressed(groups, ignored)
     if method == "gpt_oss_mxfp4" or (method == "mxfp4"):
         return Scheme(None, MXFP4, ignored, listed=True)
     if isinstance(layers := said.get("quantized_layers"), Mapping) and layers:
         return _mixed(layers, ignored)
-    stored = _by_numbers(method, said) or _by_words(method, said)
+    stored = by_numbers(method, said) or by_words(method, said)
     if stored is None:
         raise Uncountable(f"weights quantized with {method or 'an unnamed method'} are not counted")
-    experts_alone = "expert" in _words(said)
+    experts_alone = "expert" in words(said)
     listed = listed or isinstance(said.get("weight_block_size"), list)  # vLLM's fp8 takes every matrix then
     experts = MXFP4 if str(said.get("expert_dtype") or "") == "fp4" else stored
     return Scheme(None if experts_alone else stored, experts, ignored, listed=listed)
-
-
-_LEFT_OUT = (
-    "modules_to_not_convert",
-    "ignored_layers",
-    "exclude_modules",
-    "ignore",
-    "llm_int8_skip_modules",
-    "exclude",
-)
-
-
-def _ignored(said: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
-    for key in _LEFT_OUT:
-        if isinstance(names := said.get(key), list):
-            return tuple(str(name) for name in names), True
-    return (), False
 
 
 def _compressed(groups: Any, ignored: tuple[str, ...]) -> Scheme:
@@ -137,50 +121,8 @@ def _mixed(layers: Mapping[str, Any], ignored: tuple[str, ...]) -> Scheme:
     named = []
     for name, entry in layers.items():
         algorithm = str(entry.get("quant_algo") if isinstance(entry, Mapping) else entry)
-        stored = _by_words("", {"quant_algo": algorithm})
+        stored = by_words("", {"quant_algo": algorithm})
         if stored is None:
             raise Uncountable(f"weights quantized as {algorithm} are not counted")
         named.append((str(name), stored))
     return Scheme(None, None, ignored, tuple(named), listed=True)
-
-
-def _by_numbers(method: str, said: Mapping[str, Any]) -> Stored | None:
-    """Return what a method makes of a matrix, from its numbers; None where they are not there."""
-    block, bits, group = said.get("weight_block_size"), said.get("bits") or said.get("w_bit"), said.get("group_size")
-    if isinstance(block, list) and len(block) == 2:
-        return Stored(8, 4, int(block[0]), int(block[1]))
-    if method in ("fp8", "fbgemm_fp8", "deepseek_v4_fp8", "deepseek_fp8"):
-        return FP8_CHANNEL if method == "fbgemm_fp8" else FP8_TENSOR
-    if method in ("bitsandbytes", "bnb"):
-        if said.get("load_in_8bit"):
-            return INT8_CHANNEL
-        return NF4_TWICE if said.get("bnb_4bit_use_double_quant", True) else NF4
-    if isinstance(bits, int):
-        across = group if isinstance(group, int) and group > 0 else 0
-        awq = method in ("awq", "auto_awq", "awq_marlin")
-        zero = bits if (said.get("zero_point", awq) if awq else not said.get("sym", True)) else 0
-        return Stored(bits, 2, 1, across, zero)
-    return None
-
-
-def _words(said: Mapping[str, Any]) -> str:
-    """Return what a configuration says in words where it has no numbers."""
-    keys = ("quant_algo", "scheme", "format", "note", "quant_method", "quant_type")
-    return " ".join(str(said[key]) for key in keys if said.get(key)).lower()
-
-
-def _by_words(method: str, said: Mapping[str, Any]) -> Stored | None:
-    """Return what is meant by names such as NVFP4, FP8, W4A16 or MXFP4."""
-    words = f"{method} {_words(said)}".replace("_", " ").replace("-", " ")
-    if "nvfp4" in words or "modelopt fp4" in words:
-        return NVFP4
-    if "mxfp4" in words or "mxfp8" in words:
-        return MXFP8 if "mxfp8" in words else MXFP4
-    if "block" in words and "fp8" in words:
-        return FP8_BLOCK
-    if "fp8" in words:
-        return FP8_CHANNEL if "channel" in words or "dynamic" in words else FP8_TENSOR
-    group = next((size for size in (16, 32, 64, 128) if f"group {size}" in words or f"g{size}" in words), 128)
-    if any(word in words for word in ("int4", "w4a16", "w4a8", "awq", "gptq", "4bit", "4 bit")):
-        return Stored(4, 2, 1, group, 4 if "awq" in words else 0)
-    return INT8_CHANNEL if "int8" in words or "w8a8" in words or "w8a16" in words else None

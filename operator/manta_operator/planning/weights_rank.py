@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from manta_operator.facts.anatomy import Anatomy, Stored, Weight
-from manta_operator.facts.anatomy_schemes import MXFP4, NVFP4, Scheme
+from manta_operator.facts.anatomy_formats import MXFP4, NVFP4
+from manta_operator.facts.anatomy_schemes import Scheme
 from manta_operator.planning.shape import Shape
 
 _OWN = {"float32": 4.0, "int32": 4.0, "int64": 8.0, "uint8": 1.0, "float8": 1.0, "bfloat16": 2.0, "float16": 2.0}
@@ -22,10 +23,10 @@ _VOCABULARY_STEP = 64
 """DEFAULT_VOCAB_PADDING_SIZE of vLLM's vocab_parallel_embedding.py."""
 _LATENT_UP = "self_attn.kv_b_proj"
 _BYTE = 8
-_FP4_STEP = 64
+_NVFP4_STEP, _MXFP4_STEP = 64, 128
 _MXFP4_WIDTH = 256
-"""What vLLM rounds a slice of an expert, and for MXFP4 the width of a model up to (oracle/mxfp4.py and
-quantization/utils/flashinfer_utils.py). It is 128 and 256 with some kernels; gpt-oss-20b takes these on an H100."""
+"""What vLLM rounds a slice of an expert, and for MXFP4 the width of a model up to (fused_moe/oracle/mxfp4.py and
+quantization/utils/flashinfer_utils.py). With some kernels it is less."""
 _FIRST, _LAST = ("embed_tokens", "embed_tokens_per_layer"), ("lm_head", "lm_head.bias", "norm", "hc_head")
 
 
@@ -117,7 +118,7 @@ def _ways(weight: Weight, shape: Shape) -> int:
 def _rounded(weight: Weight, stored: Stored, rows: float, columns: float) -> tuple[float, float]:
     """Return a slice of an expert as its kernel wants it."""
     width = _MXFP4_WIDTH if stored == MXFP4 else 1
-    step = weight.step or (_FP4_STEP if stored in (MXFP4, NVFP4) else 1)
+    step = weight.step or {MXFP4: _MXFP4_STEP, NVFP4: _NVFP4_STEP}.get(stored, 1)
     if stored.bits < _BYTE and stored not in (MXFP4, NVFP4):
         return rows, columns
     return (_up(rows, width), _up(columns, step)) if weight.inner else (_up(rows, step), _up(columns, width))

@@ -7,9 +7,7 @@ import pytest
 from manta_operator.facts.anatomy import Anatomy, Stored, Weight
 from manta_operator.facts.anatomy_config import anatomy
 from manta_operator.facts.anatomy_fields import Uncountable
-from manta_operator.facts.anatomy_headers import Tensor
-from manta_operator.facts.anatomy_kept import dressed
-from manta_operator.facts.anatomy_schemes import (
+from manta_operator.facts.anatomy_formats import (
     FP8_BLOCK,
     FP8_CHANNEL,
     FP8_TENSOR,
@@ -18,8 +16,10 @@ from manta_operator.facts.anatomy_schemes import (
     NF4,
     NF4_TWICE,
     NVFP4,
-    scheme,
 )
+from manta_operator.facts.anatomy_headers import Tensor
+from manta_operator.facts.anatomy_kept import dressed
+from manta_operator.facts.anatomy_schemes import scheme
 from manta_operator.facts.anatomy_stored import anatomy_of
 from manta_operator.facts.anatomy_tensors import tensors_anatomy
 
@@ -70,6 +70,17 @@ def stored(config: dict[str, Any], quantization: dict[str, Any]) -> list[dict[st
         pytest.param({"quant_method": "modelopt", "quantization": {"quant_algo": "NVFP4"}}, NVFP4, NVFP4, id="nvfp4"),
         pytest.param({"quant_method": "modelopt", "quant_algo": "FP8"}, FP8_TENSOR, FP8_TENSOR, id="modelopt fp8"),
         pytest.param({"quant_method": "compressed-tensors", "scheme": "int8 w8a8"}, *[INT8_CHANNEL] * 2, id="words"),
+        pytest.param({"quant_method": "gptq", "scheme": "Model-GPTQ-Int8"}, *[INT8_CHANNEL] * 2, id="words of gptq"),
+        pytest.param({"quant_method": "compressed-tensors", "note": "int4 experts"}, None, INT4, id="experts alone"),
+        pytest.param(
+            {
+                "quant_method": "quark",
+                "global_quant_config": {"weight": {"dtype": "fp8_e4m3", "qscheme": "per_tensor"}},
+            },
+            FP8_TENSOR,
+            FP8_TENSOR,
+            id="quark",
+        ),
     ],
 )
 def test_the_scheme_of_a_checkpoint(said: dict[str, Any], linear: Stored | None, experts: Stored | None) -> None:
@@ -127,6 +138,20 @@ def test_families_call_the_same_module_by_other_names() -> None:
     assert "mlp.experts.0.up_proj" in first
     assert "mlp.experts.0.down_proj" in second
     assert "mlp.gate" not in second, "no method takes a router"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"quant_method": "auto-round", "extra_config": {"model.layers.0.mlp.up_proj": {"bits": 16}}},
+        {"quant_method": "gptq", "dynamic": {"-:.*layers\\.0\\.mlp\\.up_proj.*": {}}},
+    ],
+    ids=["auto-round", "gptq"],
+)
+def test_exceptions_are_left_out(said: dict[str, Any]) -> None:
+    first, second, _ = stored(SMALL, {"bits": 4, "group_size": 128, "sym": True} | said)
+    assert set(second) - set(first) == {"mlp.up_proj"}
+    assert set(second.values()) == {INT4}
 
 
 def test_what_is_quantized_is_named_one_by_one() -> None:

@@ -8,7 +8,7 @@ import pytest
 from manta_operator.api.adapters import LoraSpec
 from manta_operator.api.models import EngineSpec
 from manta_operator.facts.anatomy import Anatomy, Weight
-from manta_operator.facts.anatomy_schemes import FP8_BLOCK, FP8_CHANNEL, MXFP4, NVFP4
+from manta_operator.facts.anatomy_formats import FP8_BLOCK, FP8_CHANNEL, MXFP4, NVFP4
 from manta_operator.facts.models import ModelFacts, from_config
 from manta_operator.planning.estimate import Estimate
 from manta_operator.planning.shape import Shape
