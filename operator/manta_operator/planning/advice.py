@@ -214,15 +214,14 @@ def _quantize(case: _Case, before: Patch) -> Iterator[Patch]:
 
 
 def _elsewhere(case: _Case, before: Patch) -> Iterator[Patch]:
-    """Take another accelerator: of the same maker, then those of the least price, or memory where none is known.
+    """Take another accelerator: of the same maker, those of the least price, then without one of the least memory.
 
     Where the split is free the least memory would mean the most accelerators: then those with the most come first.
     """
     if case.spec.parallelism.tensor is None:
         yield from _larger(case, before)
         return
-    priced = all(kind.per_hour is not None for kind in case.kinds)
-    yield from _instead(case, lambda kind: (kind.per_hour if priced else kind.memory_bytes) or 0)
+    yield from _instead(case, lambda kind: -1 / kind.per_hour if kind.per_hour else kind.memory_bytes or 0)
 
 
 def _larger(case: _Case, before: Patch) -> Iterator[Patch]:

@@ -57,7 +57,7 @@ def compare(
     facts: ModelFacts | None,
     kinds: Iterable[Kind],
 ) -> tuple[Row, ...]:
-    """Return a row for each kind: first those that fit, the cheapest first; without prices those of the fewest.
+    """Return a row for each kind: first those that fit, of these the cheapest, then what has no price, by their number.
 
     Args:
         spec: What is asked for; of its accelerator and its split only the KV cache, the context and so on count.
@@ -65,13 +65,13 @@ def compare(
         kinds: What to compare.
     """
     rows = [_row(spec, facts, kind) for kind in kinds]
-    priced = all(row.per_hour is not None for row in rows if row.choice)
+    return tuple(sorted(rows, key=_rank))
 
-    def rank(row: Row) -> tuple[float, ...]:
-        cost = (row.per_hour if priced else row.accelerators) or 0
-        return (_ORDER[row.fits], not row.enough, cost, row.kind.accelerator.memory_bytes or 0)
 
-    return tuple(sorted(rows, key=rank))
+def _rank(row: Row) -> tuple[float, ...]:
+    price = row.per_hour
+    cost = (row.accelerators or 0) if price is None else price
+    return (_ORDER[row.fits], not row.enough, price is None, cost, row.kind.accelerator.memory_bytes or 0)
 
 
 def _row(spec: LLMDeploymentSpec, facts: ModelFacts | None, kind: Kind) -> Row:

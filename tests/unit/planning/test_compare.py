@@ -81,6 +81,8 @@ def test_the_cheapest_comes_first_and_without_prices_the_fewest():
     ]
     row = rows(LLAMA_8B, [Kind(cheap)], engine={"maxModelLen": 131072})["nvidia-l4"]
     assert row.per_hour == 0.5 * row.accelerators
+    three = compare(deployment().spec, LLAMA_8B, [Kind(H100), Kind(cheap), Kind(dear)])
+    assert [row.per_hour for row in three] == [0.5 * row.accelerators, 10.0, None], "what has no price comes last"
     first, _ = compare(deployment().spec, LLAMA_8B, [Kind(L4), Kind(H100)])
     assert first.kind.accelerator == H100
 
