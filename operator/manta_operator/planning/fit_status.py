@@ -4,6 +4,7 @@ The prediction is remembered by it, too: `previous.recall` reads it back. What t
 prediction for the same spec while no engine says anything: a replica that restarts has not forgotten what it measured.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,8 +31,8 @@ def fit_status(fit: Fit, *, speed: str = "", actual: FitNumbers | None = None) -
         message=fit.message[:MESSAGE_LIMIT],
         basis=fit.basis or None,
         max_model_len=fit.max_model_len,
-        kv_bytes_per_token=fit.kv_bytes_per_token,
-        margin_per_rank=fit.margin_per_rank,
+        kv_bytes_per_token=_count(fit.kv_bytes_per_token),
+        margin_per_rank=None if fit.margin_per_rank is None else round(fit.margin_per_rank),
         predicted=_some(predicted(fit)),
         bounds=bounds(fit) or None,
         speed=speed or None,
@@ -42,12 +43,13 @@ def fit_status(fit: Fit, *, speed: str = "", actual: FitNumbers | None = None) -
 
 def predicted(fit: Fit) -> FitNumbers:
     """Return the numbers of a prediction, without their bounds."""
+    overhead, many = fit.overhead_per_rank, fit.concurrency
     return FitNumbers(
-        weights_per_rank=fit.weights_per_rank,
-        overhead_per_rank=None if fit.overhead_per_rank is None else max(0, round(fit.overhead_per_rank.value)),
-        kv_cache_per_rank=fit.kv_cache_per_rank,
-        kv_cache_tokens=fit.kv_cache_tokens,
-        concurrency=None if fit.concurrency is None else max(0.0, round(fit.concurrency, 2)),
+        weights_per_rank=_count(fit.weights_per_rank),
+        overhead_per_rank=_count(overhead.value if overhead else None),
+        kv_cache_per_rank=_count(fit.kv_cache_per_rank),
+        kv_cache_tokens=_count(fit.kv_cache_tokens),
+        concurrency=None if many is None or not math.isfinite(many) else max(0.0, round(many, 2)),
     )
 
 
@@ -115,6 +117,10 @@ _SAME = ("fits", "message", "basis")
 
 def _between(each: Estimate, form: Callable[[float], str]) -> str:
     return f"{form(max(0.0, each.low))} to {form(max(0.0, each.high))}"
+
+
+def _count(value: float | None) -> int | None:
+    return None if value is None or not math.isfinite(value) else max(0, round(value))
 
 
 def _whole(value: float) -> str:

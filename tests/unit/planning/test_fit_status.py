@@ -79,6 +79,18 @@ def test_what_was_predicted_survives_facts_that_vanish(fit):
     assert status(about, silent, before, "2026-01-01T00:00:00Z")["fit"] == before["fit"]
 
 
+@given(st.builds(Fit, st.sampled_from(["True", "False", "Unknown"]), st.text(), weights_per_rank=st.none() | st.floats(),
+                 kv_cache_per_rank=st.none() | st.integers(), kv_cache_tokens=st.none() | st.integers(),
+                 concurrency=st.none() | st.floats(), margin_per_rank=st.none() | st.integers()))  # fmt: skip
+def test_whatever_was_computed_can_be_written(fit):
+    found = fit_status(fit)
+    about = {"model": {"uri": "hf://a/b"}, "accelerator": {"type": "cpu"}}
+    body = {"apiVersion": "manta.dev/v1alpha1", "kind": "LLMDeployment", "metadata": {"name": "demo"}, "spec": about}
+    assert (
+        list(llmdeployment_schema().validate(llmdeployment_schema().default(body | {"status": {"fit": found}}))) == []
+    )
+
+
 def test_what_an_engine_measured_is_not_kept_for_another_spec():
     about, other = (
         deployment(accelerator={"type": "cpu"}),
