@@ -138,7 +138,7 @@ def _facts(entry: Planned) -> dict[str, str]:
         "weights": _weights(deployment.spec.model),
         "adapters": "; ".join(each.message for each in plan_.decisions if each.reason == "Adapters"),
         "replicas": f"{len(plan_.groups)}, each {plan_.shape}: {pods} pods on {deployment.spec.accelerator.type}",
-        "fit": f"{_VERDICTS[plan_.fit.fits][0]}: {plan_.fit.message}",
+        "fit": f"{_VERDICTS[plan_.fit.fits][0]}: {plan_.fit.message}{_ALL_THE_SAME if plan_.fit.fits == 'False' else ''}",
         "advice": "; ".join(each.message for each in plan_.decisions if each.reason == "Advice"),
         "memory": f"{gib(plan_.fit.memory_per_pod)} of host memory for each engine pod, unless resources say otherwise"
         if plan_.fit.memory_per_pod
@@ -188,6 +188,7 @@ def _router(router: RouterSpec) -> str:
     return ", ".join([f"{router.replicas} x {what}", *(text for text, there in said.items() if there)])
 
 
+_ALL_THE_SAME = "; it is started all the same, since spec.fit.policy is warn"
 _VERDICTS = {"True": ("fits", "green"), "False": ("does not fit", "red"), "Unknown": ("unknown", "yellow")}
 
 

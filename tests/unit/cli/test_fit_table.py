@@ -76,9 +76,9 @@ def test_of_many_rejected_shapes_some_are_told(many, told):
         assert lines[-2:] == ["5 more in between", str(Rejected(SHAPE, "too small 8"))]
 
 
-def run(tmp_path, *args):
+def run(tmp_path, *args, more=""):
     file = tmp_path / "demo.yaml"
-    file.write_text(SPEC)
+    file.write_text(SPEC + more)
     result = CliRunner().invoke(main, ["plan", "-f", str(file), *args])
     assert result.exit_code == 0, result.output
     return result.output
@@ -101,3 +101,9 @@ def test_the_table_and_json_say_the_same(tmp_path):
 def test_the_json_of_what_is_not_known_is_null():
     found = fit_table.as_json(Plan(SHAPE, Fit("Unknown", "nobody knows"), "new", (), (), ()))
     assert {name for name, value in found.items() if value is not None} == {"fits", "message", "rejected"}
+
+
+def test_what_is_started_although_it_does_not_fit_says_why(tmp_path):
+    text = run(tmp_path, more="  parallelism: {tensor: 1, pipeline: 1}\n  fit: {policy: warn}\n")
+    assert "fit       does not fit: " in text
+    assert "started all the same, since spec.fit.policy is warn" in text
