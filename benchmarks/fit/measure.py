@@ -102,13 +102,14 @@ def _names(record: Record) -> dict[str, str]:
 def _kv(predicted: Predicted) -> tuple[str, float | None, float | None]:
     """What is compared, the prediction and what was logged."""
     record, fit = predicted.record, predicted.fit
-    if fit.tokens is None or fit.kv_cache is None or fit.tokens.value <= 0:
+    if fit.kv_cache is None or (fit.tokens is None and fit.fits != "False"):
         return "", None, None
+    tokens = 0.0 if fit.tokens is None else fit.tokens.value
     if record.tokens and (not several_groups(predicted) or record.version >= _TOKENS_ARE_REQUESTS):
-        return "tokens", fit.tokens.value, record.tokens
+        return "tokens", tokens, record.tokens
     if record.concurrency and record.length:
-        return "requests", fit.tokens.value, record.concurrency * record.length
-    return ("GiB", fit.kv_cache.value / _GIB, record.kv) if record.kv else ("", None, None)
+        return "requests", tokens, record.concurrency * record.length
+    return ("GiB", max(0.0, fit.kv_cache.value) / _GIB, record.kv) if record.kv else ("", None, None)
 
 
 def several_groups(predicted: Predicted) -> bool:

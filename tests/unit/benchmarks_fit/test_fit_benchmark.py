@@ -197,6 +197,11 @@ def test_tokens_of_hybrids_are_compared_only_where_they_mean_the_same(tmp_path):
     assert measured(tmp_path, windows, max_concurrency=None, kv_cache_gib_per_gpu=None).kv_err is None
 
 
+def test_no_room_where_there_was_some_is_an_error_of_all_of_it(tmp_path):
+    row = measured(tmp_path, gpu_memory_utilization=0.1)
+    assert (row.kv, row.kv_err, row.fits) == (0.0, -1.0, False)
+
+
 def test_a_failed_start_is_a_decision(tmp_path):
     failed = {"max_model_len": 131_072, "gpu_memory_utilization": 0.25, "kv_cache_tokens": None, "oom": True}
     row = measured(tmp_path, **failed, failure="kv_too_small_for_max_len")
