@@ -90,7 +90,7 @@ def judge(
     if facts is None:
         return Fit("Unknown", fit_words.unseen(spec))
     room_for_adapters = spec.engine.lora or (LoraSpec() if spec.model.adapters else None)
-    weights = on_rank(spec.engine, facts, shape, lora=room_for_adapters)
+    weights = on_rank(spec.engine, facts, shape, lora=room_for_adapters, rocm=accelerator.is_rocm)
     if isinstance(weights, str):
         return Fit("Unknown", weights, basis=facts.basis)
     length, size = context.length(spec.engine, facts), int(weights.value)

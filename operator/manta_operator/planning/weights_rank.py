@@ -10,8 +10,10 @@ Quantized matrices have a scale for each block of what is on the rank.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
 
 from manta_operator.facts.anatomy import Anatomy, Stored, Weight
 from manta_operator.facts.anatomy_formats import MXFP4, NVFP4
@@ -23,19 +25,25 @@ _VOCABULARY_STEP = 64
 """DEFAULT_VOCAB_PADDING_SIZE of vLLM's vocab_parallel_embedding.py."""
 _LATENT_UP = "self_attn.kv_b_proj"
 _BYTE = 8
-_NVFP4_STEP, _MXFP4_STEP = 64, 128
-_MXFP4_WIDTH = 256
-"""What vLLM rounds a slice of an expert, and for MXFP4 the width of a model up to (fused_moe/oracle/mxfp4.py and
-quantization/utils/flashinfer_utils.py). With some kernels it is less."""
+Padding = Literal["none", "usual", "most"]
+_STEPS: Mapping[Padding, tuple[int, int, int]] = MappingProxyType(
+    {"none": (1, 1, 1), "usual": (64, 128, 256), "most": (64, 256, 256)}
+)
+"""What vLLM rounds a slice of an expert up to in NVFP4 and in MXFP4, and for MXFP4 the width of a model: by its usual
+kernels, and by those that want least and most (fused_moe/oracle/mxfp4.py, quantization/utils/flashinfer_utils.py)."""
 _FIRST, _LAST = ("embed_tokens", "embed_tokens_per_layer"), ("lm_head", "lm_head.bias", "norm", "hc_head")
 
 
 @dataclass(frozen=True)
 class Loading:
-    """How the engine loads: bytes of a parameter that nothing quantizes, and what it quantizes itself."""
+    """How the engine loads: bytes of a parameter that nothing quantizes, what it quantizes itself, for which kernels.
+
+    `padding`: how far the kernels round experts up; which one vLLM takes depends on the accelerator and its version.
+    """
 
     width: float
     online: Scheme | None = None
+    padding: Padding = "usual"
 
 
 def per_stage(anatomy: Anatomy, loading: Loading, shape: Shape) -> list[float]:
@@ -83,7 +91,7 @@ def on_rank(weight: Weight, loading: Loading, shape: Shape) -> float:
     if stored is None:
         return count * rows * columns * _OWN.get(weight.dtype or "", loading.width)
     if weight.split == "experts":
-        rows, columns = _rounded(weight, stored, rows, columns)
+        rows, columns = _rounded(weight, stored, loading.padding, rows, columns)
     size = count * stored.size(rows, columns)
     if weight.name == _LATENT_UP:
         size += count * rows * columns * loading.width  # unpacked once more for decoding: W_UK and W_UV
@@ -115,12 +123,15 @@ def _ways(weight: Weight, shape: Shape) -> int:
     return min(shape.tensor, weight.ways) if weight.ways else shape.tensor
 
 
-def _rounded(weight: Weight, stored: Stored, rows: float, columns: float) -> tuple[float, float]:
+def _rounded(weight: Weight, stored: Stored, padding: Padding, rows: float, columns: float) -> tuple[float, float]:
     """Return a slice of an expert as its kernel wants it."""
-    width = _MXFP4_WIDTH if stored == MXFP4 else 1
-    step = weight.step or {MXFP4: _MXFP4_STEP, NVFP4: _NVFP4_STEP}.get(stored, 1)
     if stored.bits < _BYTE and stored not in (MXFP4, NVFP4):
         return rows, columns
+    nvfp4, mxfp4, wide = _STEPS[padding]
+    width = wide if stored == MXFP4 else 1
+    step = {MXFP4: mxfp4, NVFP4: nvfp4}.get(stored, 1)
+    if weight.step and padding != "none":
+        step = weight.step if padding == "usual" else max(weight.step, step)
     return (_up(rows, width), _up(columns, step)) if weight.inner else (_up(rows, step), _up(columns, width))
 
 

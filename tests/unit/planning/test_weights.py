@@ -196,3 +196,19 @@ def test_the_bounds_are_those_of_the_anatomy() -> None:
     anatomy = Anatomy(((Weight("q", 8, 8),),), (), spread=0.25)
     found = on_rank(EngineSpec(), replace(facts(), anatomy=anatomy), shape())
     assert found == Estimate(128.0, 96.0, 160.0)
+
+
+def test_bounds_are_those_of_the_kernels_that_round_experts_up_least_and_most() -> None:
+    experts = Weight("x", 200, 512, 4, "experts", stored=MXFP4)
+    anatomy = Anatomy(((experts,),), (), spread=0.0)
+    found = on_rank(EngineSpec(), replace(facts(), anatomy=anatomy), shape())
+    bare, usual = 4 * (200 * 512 // 2 + 200 * 512 // 32), 4 * (256 * 512 // 2 + 256 * 512 // 32)
+    assert found == Estimate(usual, bare, usual)
+
+
+def test_rocm_may_keep_more() -> None:
+    cuda, rocm = on_rank(EngineSpec(), facts(), shape()), on_rank(EngineSpec(), facts(), shape(), rocm=True)
+    assert isinstance(cuda, Estimate)
+    assert isinstance(rocm, Estimate)
+    assert (rocm.value, rocm.low) == (cuda.value, cuda.low)
+    assert rocm.high == pytest.approx(1.2 * cuda.high)
