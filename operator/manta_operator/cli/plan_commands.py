@@ -138,7 +138,8 @@ def _facts(entry: Planned) -> dict[str, str]:
         "weights": _weights(deployment.spec.model),
         "adapters": "; ".join(each.message for each in plan_.decisions if each.reason == "Adapters"),
         "replicas": f"{len(plan_.groups)}, each {plan_.shape}: {pods} pods on {deployment.spec.accelerator.type}",
-        "fit": f"{_VERDICTS[plan_.fit.fits][0]}: {plan_.fit.message}{_ALL_THE_SAME if plan_.fit.fits == 'False' else ''}",
+        "fit": f"{_VERDICTS[plan_.fit.fits][0]}: {plan_.fit.message}"
+        + (_ALL_THE_SAME if plan_.fit.fits == "False" else ""),
         "advice": "; ".join(each.message for each in plan_.decisions if each.reason == "Advice"),
         "memory": f"{gib(plan_.fit.memory_per_pod)} of host memory for each engine pod, unless resources say otherwise"
         if plan_.fit.memory_per_pod

@@ -6,10 +6,11 @@ import time
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from make import TINY
 from one_deployment import KEY, OneDeployment
 
 from manta_operator.api import names
-from manta_operator.controller import engine_facts
+from manta_operator.controller import engine_facts, metrics
 
 ENGINE = {"name": "engine", "image": "i", "imageID": "", "ready": True}
 READY = {"type": "Ready", "status": "True", "lastTransitionTime": "2020-01-01T00:00:00Z"}
@@ -76,6 +77,47 @@ async def test_the_status_says_what_the_engine_chose(one, head):
     told = one.condition("EngineAsPlanned")
     assert (told["status"], told["reason"]) == ("True", "AsPlanned")
     assert told["message"] == "vLLM 0.32.0, attention CPU_ATTN, KV cache 65536 tokens"
+
+
+def counted():
+    """How many errors of predicted tokens were counted: all of them, and those up to a half."""
+    found = []
+    for bound in ("+Inf", "0.5"):
+        labels = {"quantity": "tokens", "le": bound}
+        found.append(metrics.REGISTRY.get_sample_value("manta_fit_error_ratio_bucket", labels) or 0)
+    return found
+
+
+async def test_an_error_of_the_prediction_is_counted_once(head):
+    one = OneDeployment(facts=lambda _: TINY)
+    await one.settle()
+    show(one, READY)
+    predicted = one.cluster.get("LLMDeployment", *KEY)["status"]["fit"]["predicted"]["kvCacheTokens"]
+    head.answer = {"version": "0.32.0", "kvCacheTokens": 2 * predicted}
+    every, small = counted()
+    for _ in range(3):
+        due(one)
+        await one.run()
+    assert counted() == [every + 1, small]
+    assert metrics.REGISTRY.get_sample_value("manta_deployments_fit", {"fits": "True"}) >= 1
+    assert "+100% of" in one.condition("EngineAsPlanned")["message"]
+    await one.reconciler.close()
+
+
+async def test_what_the_engine_holds_stands_in_the_status_and_is_not_forgotten(one, head):
+    head.answer |= {"modelGiB": 15.5, "kvCacheGiB": 40.0, "graphsGiB": 0.5, "maxConcurrency": 8.0}
+    await one.run()
+    fit = one.cluster.get("LLMDeployment", *KEY)["status"]["fit"]
+    assert fit["actual"] == {
+        "weightsPerRank": round(15.5 * 2**30),
+        "graphsPerRank": 2**29,
+        "kvCachePerRank": 40 * 2**30,
+        "kvCacheTokens": 65536,
+        "concurrency": 8.0,
+    }
+    show(one, NOT_READY, restarts=1)
+    await one.run()
+    assert one.cluster.get("LLMDeployment", *KEY)["status"]["fit"] == fit, "a replica that restarts forgets nothing"
 
 
 async def test_a_head_that_has_answered_is_left_alone(one, head):
