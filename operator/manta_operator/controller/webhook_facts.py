@@ -1,12 +1,14 @@
 """What the webhook knows of a model: what is known already, or comes within a second. It never waits for longer.
 
 An API server waits three seconds for the whole answer, and people wait for it. What comes later is for the next write,
-and for the operator's own passes.
+and for the operator's own passes. Hubs are asked without anybody's token: whoever reaches the port may ask about a
+model, and must not learn through us what another one's Secret opens.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from manta_operator.controller.client import KubeClient
@@ -32,7 +34,7 @@ class Evidences:
 
     async def known(self, body: Mapping[str, Any]) -> Evidence:
         """Return what is known of the model of an LLMDeployment, within `PATIENCE_SECONDS`."""
-        asked, key = asked_of(body), (body["metadata"]["namespace"], body["metadata"]["name"])
+        asked, key = replace(asked_of(body), secret=None), (body["metadata"]["namespace"], body["metadata"]["name"])
         if len(self._reading) < READS_AT_ONCE:
             task: asyncio.Task[object] = asyncio.create_task(self._sources.read(asked, key))
             self._reading.add(task)

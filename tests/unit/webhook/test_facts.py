@@ -48,6 +48,19 @@ async def test_what_nobody_knows_is_said():
     assert found.why
 
 
+async def test_no_secret_is_opened_for_who_asks():
+    seen = []
+
+    class Watched(Sources):
+        async def read(self, asked, key):
+            seen.append(asked)
+            return await super().read(asked, key)
+
+    asked = Evidences(Watched(FactsReader(lambda uri: None)))
+    await asked.known(llmdeployment(model={"uri": "hf://nobody/knows", "credentialsSecret": "token"}))
+    assert [(each.uri, each.secret) for each in seen] == [("hf://nobody/knows", None)]
+
+
 async def test_a_disk_that_hangs_holds_up_nobody(monkeypatch):
     monkeypatch.setattr(webhook_facts, "PATIENCE_SECONDS", 0.05)
     release, begun = threading.Event(), []
