@@ -138,8 +138,10 @@ def _whole_experts(case: _Case, before: Patch) -> Iterator[Patch]:
 
 
 def _loosen(case: _Case, before: Patch) -> Iterator[Patch]:
-    """Give the KV cache what is left, where the spec fixes its size."""
+    """Give the KV cache what is left, where the spec fixes its size; take a checkpoint as it is quantized."""
     del before
+    if case.facts.quantization and case.spec.engine.quantization != "auto":
+        yield {"engine": {"quantization": None}}
     if case.spec.engine.kv_cache_memory is not None:
         yield {"engine": {"kvCacheMemory": None}}
 
@@ -185,7 +187,8 @@ def _at_once(case: _Case, before: Patch) -> Iterator[Patch]:
     if wanted > 1 and (choice := _fits(case, {"fit": {"concurrency": 1}})) is not None:
         fit = choice.fit
         holds = fit.concurrency or (fit.kv_cache_tokens or 0) / (fit.max_model_len or 1)
-        yield {"fit": {"concurrency": max(1, int(holds))}}
+        if 1 <= holds < wanted:
+            yield {"fit": {"concurrency": int(holds)}}
     for number in _halves(seqs or 256):
         yield {"engine": {"maxNumSeqs": number}}
     for number in _halves(step or 8192):

@@ -87,6 +87,9 @@ def runs_as(asked: str, runs: str) -> bool:
 def problems(spec: LLMDeploymentSpec, facts: ModelFacts | None, accelerator: Accelerator) -> tuple[Problem, ...]:
     """Return why the engine would not start, or would quantize nothing."""
     asked = spec.engine.quantization
+    if asked == "none" and facts is not None and facts.quantization:
+        said = f"none refuses a quantized checkpoint, and this one is quantized with {facts.quantization}"
+        return (_problem(said, "use auto, or name a checkpoint that is not quantized"),)
     if asked in ("auto", "none"):
         return ()
     found = (

@@ -55,7 +55,7 @@ def decide(
         accelerator = accelerator_of(spec, extra)
     except KeyError:
         return (_unknown_accelerator(spec.accelerator.type, extra or {}),)
-    if refused := engine_checks.problems(spec, facts, accelerator) or _quantized(spec, facts):
+    if refused := engine_checks.problems(spec, facts, accelerator):
         return refused
     if facts is None and previous is not None:
         return previous
@@ -89,13 +89,6 @@ def _with_ways_out(
         return failed.problem
     first, *more = (way.text for way in ways)
     return replace(failed.problem, remedy="; or ".join([f"set {first}", *more]))
-
-
-def _quantized(spec: LLMDeploymentSpec, facts: ModelFacts | None) -> tuple[Problem, ...]:
-    if facts is None or not facts.quantization or spec.engine.quantization != "none":
-        return ()
-    said = f"none refuses a quantized checkpoint, and this one is quantized with {facts.quantization}"
-    return (Problem("spec.engine.quantization", said, "use auto, or name a checkpoint that is not quantized"),)
 
 
 def _unknown_accelerator(name: str, extra: Mapping[str, Accelerator]) -> Problem:
