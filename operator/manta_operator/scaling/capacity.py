@@ -1,61 +1,78 @@
 """What a replica can do, learned from what the engines do: a factor on the fit planner's estimate. Pure.
 
-    served     = prompt tokens / prefill rate + answer tokens / decode rate, a second and replica     1: as estimated
-    full       requests waited in at least half of the engines, at both looks: what they served is what they can
-    not full   what they served is what they can at least
+    served     = work of the tokens (demand.py), a second and replica                                 1: as estimated
+    pressure   = share of the engines in which requests waited at both of two looks
+    full       = what these engines served
+    speed     += weight x (full - speed);  weight: 0 up to a pressure of 1/50, from 1/2 on all of it in 45 s
+    speed     >= served
 
-An engine that has requests waiting is at its limit, and its throughput is its capacity; one that has none shows only a
-lower bound. So a wrong estimate costs one queue, or some idle replicas until the load has risen once, and no more.
+An engine that has requests waiting is at its limit, and its throughput is its capacity; where only some have, the
+capacity lies between that and what is believed. One that has none shows a lower bound. So a wrong estimate costs one
+queue, or some idle replicas until the load has risen once, and no more. What was estimated is begun with a fifth off: a
+queue is dearer than an idle replica, and rooflines promise too much.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from manta_operator.scaling.settings import Estimate
 from manta_operator.scaling.signals import EngineSignals
 
-_SECONDS = 60.0
-"""What was learned in this time weighs as much as all before."""
+_CALM, _FULL = 0.02, 0.5
+"""Pressure below which queues are chance, and above which the replicas are full."""
+
+_FULL_SECONDS, _SERVED_SECONDS = 45.0, 60.0
+"""Over how long queues show the capacity, and what is served without them its lower bound."""
 
 _RANGE = (0.1, 10.0)
 
 
-def served(before: EngineSignals, now: EngineSignals, estimate: Estimate) -> float | None:
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What is known: `speed`, the factor; `served` and `pressure`, their means of the last minute."""
+
+    speed: float = 0.8
+    served: float = 0.0
+    pressure: float = 0.0
+
+
+def work(before: EngineSignals, now: EngineSignals, token: float, estimate: Estimate) -> float | None:
     """Return the work an engine did between two looks (s of a replica as estimated); None where it started anew."""
     prompt = now.prompt_tokens - before.prompt_tokens
     generated = now.generated_tokens - before.generated_tokens
     if prompt < 0 or generated < 0:
         return None
-    return prompt / estimate.prefill_tokens_per_s + generated / estimate.decode_tokens_per_s
+    return prompt * token + estimate.answers(generated)
 
 
 def learn(
-    speed: float,
-    mean_served: float,
+    known: Capacity,
     before: Mapping[str, EngineSignals],
     now: Mapping[str, EngineSignals],
     seconds: float,
+    token: float,
     estimate: Estimate,
-) -> tuple[float, float]:
-    """Return the factor, and the mean rate served by a replica, after one more look.
+) -> Capacity:
+    """Return what is known after one more look.
 
     Args:
-        speed: The factor as known.
-        mean_served: What a replica served lately, a second (1: as much as estimated).
+        known: Before it.
         before: The engines at the last look.
         now: The engines now.
         seconds: Between the two.
+        token: Work of a prompt's mean token (s of a replica).
         estimate: What the work is measured in.
     """
-    both = [(before[name], engine) for name, engine in now.items() if name in before]
-    done = [(served(then, engine, estimate), then.waiting and engine.waiting) for then, engine in both]
-    known = [(work / seconds, bool(full)) for work, full in done if work is not None]
-    if not known:
-        return speed, mean_served
-    share = min(1.0, seconds / _SECONDS)
-    full = [rate for rate, waits in known if waits]
-    mean = sum(rate for rate, _ in known) / len(known)
-    mean_served += share * (mean - mean_served)
-    if 2 * len(full) >= len(known):
-        speed += share * (sum(full) / len(full) - speed)
-    speed = max(speed, mean_served)
-    return min(_RANGE[1], max(_RANGE[0], speed)), mean_served
+    pairs = [(before[name], engine) for name, engine in now.items() if name in before]
+    done = [(work(then, engine, token, estimate), min(then.waiting, engine.waiting) > 0) for then, engine in pairs]
+    seen = [(amount / seconds, waits) for amount, waits in done if amount is not None]
+    if not seen:
+        return known
+    share = min(1.0, seconds / _SERVED_SECONDS)
+    mean = sum(rate for rate, _ in seen) / len(seen)
+    served = known.served + share * (mean - known.served)
+    full = [rate for rate, waits in seen if waits]
+    pressure = known.pressure + share * (len(full) / len(seen) - known.pressure)
+    weight = min(1.0, max(0.0, pressure - _CALM) / (_FULL - _CALM)) * min(1.0, seconds / _FULL_SECONDS)
+    speed = max(served, known.speed + weight * (sum(full) / len(full) - known.speed) if full else known.speed)
+    return Capacity(min(_RANGE[1], max(_RANGE[0], speed)), served, pressure)

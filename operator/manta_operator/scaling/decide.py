@@ -47,8 +47,9 @@ def decide(settings: Settings, state: State, signals: Signals) -> tuple[Decision
         "load": scale.load(scale.rate(seen.bins)),
         "need": now,
         "held": past,
-        "speed": seen.speed,
+        "speed": seen.capacity.speed,
         "grain": scale.grain,
+        "pressure": seen.capacity.pressure,
         "margin": seen.margin,
         "hold": seen.hold or 0.0,
         "window": seen.window,
@@ -76,17 +77,16 @@ def _look(settings: Settings, state: State, signals: Signals) -> State:
         state = demand.observe(state, signals.demand, signals.now, settings.estimate, settings.fresh_seconds)
     seconds = signals.now - state.engines_at if state.engines_at is not None else 0.0
     if signals.engines and 0 < seconds <= settings.fresh_seconds:
-        speed, served = capacity.learn(
-            state.speed, state.served, state.engines, signals.engines, seconds, settings.estimate
-        )
+        _, token = demand.each(state.demand, state.per_answer, settings.estimate)
+        learned = capacity.learn(state.capacity, state.engines, signals.engines, seconds, token, settings.estimate)
         margin = objective.adapt(settings.target, state, signals)
-        state = replace(state, speed=speed, served=served, margin=margin)
+        state = replace(state, capacity=learned, margin=margin)
     return replace(state, engines=signals.engines, engines_at=signals.now)
 
 
 def _scale(settings: Settings, state: State, cold_start: float) -> Scale:
     grain = demand.grain(state.ticks)
-    return Scale(settings.target, state.speed, grain, state.margin, cold_start, state.window)
+    return Scale(settings.target, state.capacity.speed, grain, state.margin, cold_start, state.window)
 
 
 def _needs(settings: Settings, state: State, signals: Signals, scale: Scale) -> tuple[float, float]:
@@ -96,11 +96,7 @@ def _needs(settings: Settings, state: State, signals: Signals, scale: Scale) -> 
     rate = scale.rate(state.bins)
     if settings.predict:
         rate += demand.trend(state.bins, scale.cold_start)
-    seen, work = state.demand, 0.0
-    if seen is not None and seen.requests > 0:
-        each = settings.estimate
-        answer = (state.per_answer or 0.0) / each.decode_tokens_per_s
-        work = seen.tokens_in / seen.requests / each.prefill_tokens_per_s + answer
+    work, _ = demand.each(state.demand, state.per_answer, settings.estimate)
     now = scale.need(rate) + scale.queue(waiting(signals), work)
     count = math.ceil((state.hold or 0.0) / BIN_SECONDS)
     reach = math.ceil(scale.window / BIN_SECONDS)

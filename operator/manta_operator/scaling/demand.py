@@ -1,6 +1,7 @@
 """How much work comes, from the routers' counters: its rate, how it fluctuates, where it is going. Pure.
 
-    work      = tokens in / prefill rate + requests x tokens of a mean answer / decode rate        seconds of a replica
+    work      = tokens in / prefill rate + pairs of their attention + requests x tokens of a mean answer / decode rate
+                in seconds of a replica as estimated
     rate      = work / seconds, in bins of 15 s; D = the mean of the last `window` seconds, in replicas
     grain     = mean of (x_i - x_i-1)^2 / (x_i + x_i-1), x = work of a look          seconds: E[S^2] / E[S] of requests
     trend     = least squares over the last two starts, times the start to come, where it is twice its standard error
@@ -33,9 +34,17 @@ _ANSWERS = 50.0
 def arrived(before: Demand, now: Demand, per_answer: float, estimate: Estimate) -> float | None:
     """Return the work that came between two looks (s of a replica); None where the counters began again."""
     requests, tokens = now.requests - before.requests, now.tokens_in - before.tokens_in
-    if requests < 0 or tokens < 0:
+    if requests < 0 or tokens < 0 or now.pairs < before.pairs:
         return None
-    return tokens / estimate.prefill_tokens_per_s + requests * per_answer / estimate.decode_tokens_per_s
+    return estimate.prompts(tokens, now.pairs - before.pairs) + estimate.answers(requests * per_answer)
+
+
+def each(seen: Demand | None, per_answer: float | None, estimate: Estimate) -> tuple[float, float]:
+    """Return the work of a mean request, and of a prompt's mean token (s of a replica), of all requests so far."""
+    if seen is None or seen.requests <= 0 or seen.tokens_in <= 0:
+        return 0.0, estimate.prompts(1, 0)
+    prompts = estimate.prompts(seen.tokens_in, seen.pairs)
+    return prompts / seen.requests + estimate.answers(per_answer or _PER_ANSWER), prompts / seen.tokens_in
 
 
 def mean_answer(before: Demand, now: Demand, known: float | None) -> float | None:

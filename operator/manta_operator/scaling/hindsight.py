@@ -2,7 +2,8 @@
 
     asked(t)    = the highest need of the last H seconds, of rates averaged over w seconds
     capacity(t) = the least asked for in the last cold start: what was given up is not back sooner
-    queue      += work - capacity; work that comes while it takes longer than the first token may, is late
+    queue      += least - capacity, least = the work and half of its spread (need.py)
+    late        : what comes while the queue takes longer than a first token may
     late, cost  = share of late work; mean of asked(t)
     H, w        = the cheapest with late <= (1 - objective) / 2, or within that of the best that can be had
 
@@ -43,7 +44,7 @@ def choose(bins: Sequence[Bin], scale: Scale) -> Choice:
     first = min(HOLDS[-1], max(300.0, _STARTS * scale.cold_start))
     if not bins:
         return Choice(first, WINDOWS[-1])
-    load = [scale.load(each.rate) for each in bins]
+    load = [scale.least(each.rate) for each in bins]
     tried = []
     for window in WINDOWS:
         need = [math.ceil(scale.need(rate)) for rate in smoothed(bins, window)]
@@ -60,7 +61,7 @@ def judge(load: Sequence[float], need: Sequence[float], choice: Choice, scale: S
     """Return the choice with what it would have cost, and how much would have come late.
 
     Args:
-        load: Replicas that the work of each bin filled entirely, oldest first.
+        load: Replicas without which the work of each bin comes late, oldest first.
         need: Replicas that should have been there for it.
         choice: What is judged.
         scale: For the cold start, and for how long a first token may take.

@@ -40,9 +40,16 @@ class Scale:
 
     def need(self, rate: float) -> float:
         """Return the replicas that should be there for it; never less for a higher rate."""
-        load = self.load(rate)
+        return self.margin * (self.load(rate) / self.target.utilisation + self.target.spread * self.chance(rate))
+
+    def least(self, rate: float) -> float:
+        """Return the replicas without which some requests come late."""
+        return self.margin * (self.load(rate) + self.target.spread / 2 * self.chance(rate))
+
+    def chance(self, rate: float) -> float:
+        """Return one standard deviation of what it fills over the time that a first token may take (replicas)."""
         share = min(1.0, self.grain / self.speed / self.target.first_token)
-        return self.margin * (load / self.target.utilisation + self.target.spread * math.sqrt(load * share))
+        return math.sqrt(self.load(rate) * share)
 
     def rate(self, bins: Sequence[Bin]) -> float:
         """Return the rate of now: of the window, or of the last bins where that is a jump."""

@@ -9,11 +9,15 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a full replica does, as planned: prompt tokens and answer tokens a second, seconds from asking to ready."""
+    """What a full replica does, as planned: prompt tokens and answer tokens a second; seconds of a start.
+
+    `pair_seconds`: what attention adds for each pair of a prompt's tokens; it counts for prompts of 10^4 and more.
+    """
 
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
     cold_start: float = 120.0
+    pair_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be divided by. Raises SettingsError."""
@@ -22,6 +26,14 @@ class Estimate:
                 raise SettingsError(f"{name} is {getattr(self, name)}: the fit planner's estimate must be above 0")
         if not self.cold_start >= 0:
             raise SettingsError(f"cold_start is {self.cold_start}: seconds, at least 0")
+
+    def prompts(self, tokens: float, pairs: float) -> float:
+        """Return what prompts cost (s of a replica)."""
+        return tokens / self.prefill_tokens_per_s + pairs * self.pair_seconds
+
+    def answers(self, tokens: float) -> float:
+        """Return what answers cost (s of a replica)."""
+        return tokens / self.decode_tokens_per_s
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,7 @@ class Target:
     first_token: float = 5.0
     between_tokens: float | None = None
     objective: float = 0.99
-    spread: float = 2.0
+    spread: float = 1.5
     measured: bool = False
 
     def __post_init__(self) -> None:

@@ -43,6 +43,7 @@ class Demand:
 
     `requests`, `tokens_in`: of requests as they came; `tokens_out`: of answers that ended, `answers` of them.
     `in_flight`: in an engine now. `held`: waiting in a router now, the oldest for `queue_age` seconds.
+    `pairs`: half the squares of the prompts' tokens, what their attention costs; 0 where no router counts them.
     """
 
     requests: float
@@ -52,6 +53,7 @@ class Demand:
     in_flight: int
     held: int = 0
     queue_age: float = 0.0
+    pairs: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

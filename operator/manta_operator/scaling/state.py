@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from manta_operator.scaling.capacity import Capacity
 from manta_operator.scaling.signals import Demand, EngineSignals
 
 BIN_SECONDS = 15.0
@@ -27,7 +28,7 @@ class State:
 
     `now`: of the last look at the demand. `since`: since when there was no gap between looks. `bins`: the work that
     came, in order. `ticks`: work of the last looks, for how it fluctuates. `per_answer`: tokens of a mean answer.
-    `engines`: as seen at `engines_at`. `speed`: what a replica does over what was estimated, `served`: does lately.
+    `engines`: as seen at `engines_at`. `capacity`: what a replica can do.
     `margin`: a factor on the need, above 1 after the objective was missed. `hold`: the stabilisation window in use,
     and `window`, over which rates are averaged, chosen at `held_at`. `lowered_at`: when a step down began, from
     `lowered_from` replicas. `idle_since`: since when there has been nothing to do.
@@ -41,8 +42,7 @@ class State:
     per_answer: float | None = None
     engines: Mapping[str, EngineSignals] = field(default_factory=dict)
     engines_at: float | None = None
-    speed: float = 1.0
-    served: float = 0.0
+    capacity: Capacity = field(default_factory=Capacity)
     margin: float = 1.0
     hold: float | None = None
     window: float = BIN_SECONDS

@@ -20,12 +20,14 @@ class Gauges:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
         self._requests = self._tokens_in = self._tokens_out = self._answers = 0
+        self._pairs = 0.0
         self._first_tokens: dict[int, tuple[int, list[int]]] = {}
 
     def arrived(self, request: Request) -> None:
         """A request came to the router."""
         self._requests += 1
         self._tokens_in += request.prompt_tokens
+        self._pairs += request.prompt_tokens**2 / 2
 
     def ended(self, jobs: Iterable[Job]) -> None:
         """Answers have ended."""
@@ -39,7 +41,14 @@ class Gauges:
         in_flight = sum(replica.in_flight for replica in (*fleet.serving, *fleet.draining))
         age = now - fleet.held[0].request.at if fleet.held else 0.0
         demand = Demand(
-            self._requests, self._tokens_in, self._tokens_out, self._answers, in_flight, len(fleet.held), age
+            self._requests,
+            self._tokens_in,
+            self._tokens_out,
+            self._answers,
+            in_flight,
+            len(fleet.held),
+            age,
+            self._pairs,
         )
         engines = {f"r{replica.index}": self._engine(replica) for replica in fleet.serving}
         replicas = Replicas(fleet.asked, len(fleet.serving), len(fleet.starting), fleet.unschedulable)

@@ -17,9 +17,8 @@ _CONTEXT = 1024
 def estimate(model: EngineModel, cold_start: float) -> Estimate:
     """Return what a planner would expect of the model without knowing the traffic: both rates by the roofline."""
     batch = min(model.sequences, model.kv_tokens // _CONTEXT)
-    return Estimate(
-        model.speed / model.per_prefill_token, batch / model.step(batch, 0, 0.0, batch * _CONTEXT), cold_start
-    )
+    decode = batch / model.step(batch, 0, 0.0, batch * _CONTEXT)
+    return Estimate(model.speed / model.per_prefill_token, decode, cold_start, model.per_pair / model.speed)
 
 
 class Manta:
@@ -52,6 +51,7 @@ def manta(*, error: float = 1.0, hold: float | None = None, predict: bool | None
             known,
             prefill_tokens_per_s=known.prefill_tokens_per_s * error,
             decode_tokens_per_s=known.decode_tokens_per_s * error,
+            pair_seconds=known.pair_seconds / error,
         )
         settings = Settings(wrong, least=setup.least, most=setup.most, behaviour=Behaviour(hold=hold))
         return Manta(settings if predict is None else replace(settings, predict=predict))

@@ -20,9 +20,9 @@ from manta_operator.scaling.simulation.run import run
 from manta_operator.scaling.simulation.trace import Trace, rates
 
 BIN_SECONDS = 5.0
-_HALF_WINDOWS = (5.0, 15.0, 40.0)
-_USES = (0.4, 1.3)
-_STEPS = 6
+_HALF_WINDOWS = (10.0, 40.0)
+_USES = (0.5, 1.1)
+_STEPS = 5
 
 
 @dataclass(frozen=True)

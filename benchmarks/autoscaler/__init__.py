@@ -1,0 +1,1 @@
+"""Which autoscaling policy answers in time, and at what cost: `make bench-autoscaler`."""

@@ -1,0 +1,109 @@
+"""`make bench-autoscaler`: every policy on traces and cold starts; tables, pictures, build/bench/autoscaler.json."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from autoscaler.compare import Compared, compare
+from autoscaler.plot import draw
+from autoscaler.report import OURS, table, verdict
+from autoscaler.scene import Scene, find, made_up, make, read
+from manta_operator.scaling.simulation import synthetic
+from manta_operator.scaling.simulation.fleet import Setup
+from manta_operator.scaling.simulation.model import EngineModel
+from manta_operator.scaling.simulation.outcome import Slo
+from manta_operator.scaling.simulation.policies.catalogue import NAMES
+from manta_operator.scaling.simulation.trace import TraceError
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared" / "data"
+DEFAULT_TRACES = ("azure_llm_2023_code", "mooncake_synthetic")
+
+
+@click.command()
+@click.option("--trace", "traces", multiple=True, help="Azure's or Mooncake's form; again for more. Default: both.")
+@click.option("--synthetic", "kinds", multiple=True, type=click.Choice(list(synthetic.SHAPES)), help="Made up instead.")
+@click.option("--cold-start", "starts", multiple=True, type=click.FloatRange(0), default=(30.0, 120.0, 600.0))
+@click.option("--policy", "names", multiple=True, type=click.Choice(NAMES), help="Only these; manta always.")
+@click.option("--peak", type=click.FloatRange(0.1), default=24.0, show_default=True, help="Replicas, busiest minute.")
+@click.option("--max-replicas", "most", type=click.IntRange(1), default=40, show_default=True)
+@click.option("--speed", type=click.FloatRange(0.01), default=0.25, show_default=True, help="Of the engine.")
+@click.option("--step-tokens", type=click.IntRange(64), default=2048, show_default=True, help="Of the engine's steps.")
+@click.option("--past", type=click.FloatRange(0), default=1800.0, show_default=True, help="Seconds before the trace.")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--plots/--no-plots", default=True, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=ROOT / "build" / "bench" / "autoscaler.json")
+def main(**options: Any) -> None:
+    """Simulate a deployment behind every autoscaling policy, on the same requests."""
+    began, model = time.monotonic(), EngineModel(speed=options["speed"], step_tokens=options["step_tokens"])
+    names = [name for name in NAMES if not options["names"] or name in (*options["names"], OURS)]
+    document: dict[str, Any] = {}
+    meta: dict[str, Any] = {"slo": vars(Slo()), "seed": options["seed"], "speed": options["speed"], "traces": {}}
+    try:
+        for scene in _scenes(options, model):
+            click.echo(_headline(scene))
+            meta["traces"][scene.name] = _meta(scene)
+            for start in options["starts"]:
+                setup = Setup(model, cold_start=start, most=options["most"])
+                compared = compare(scene, setup, Slo(), names)
+                document.setdefault(scene.name, {})[f"{start:g}"] = dict(compared.rows)
+                _tell(scene, start, compared, options)
+    except TraceError as error:
+        raise click.ClickException(str(error)) from error
+    meta["seconds"] = round(time.monotonic() - began, 1)
+    options["out"].parent.mkdir(parents=True, exist_ok=True)
+    options["out"].write_text(json.dumps(document | {"meta": meta}, indent=2) + "\n")
+    click.echo(f"{meta['seconds']:.0f} s; {options['out']}")
+
+
+def _scenes(options: dict[str, Any], model: EngineModel) -> list[Scene]:
+    found = {
+        f"synthetic-{kind}": made_up(kind, model, peak=options["peak"], seed=options["seed"])
+        for kind in options["kinds"]
+    }
+    if not found:
+        for name in options["traces"] or DEFAULT_TRACES:
+            path = find(name, (ROOT, DATA))
+            found[path.name.split(".")[0]] = read(path)
+    return [
+        make(name, trace, model, peak=options["peak"], past=options["past"], seed=options["seed"])
+        for name, trace in found.items()
+    ]
+
+
+def _headline(scene: Scene) -> str:
+    seconds = scene.trace[-1].at - scene.begin
+    return (
+        f"{scene.name}: {len(scene.trace)} requests ({scene.times:.1f} x the trace), {seconds / 60:.0f} minutes after "
+        f"{scene.begin / 60:.0f} of past; fills {scene.mean:.1f} replicas on average, {scene.peak:.1f} in a minute"
+    )
+
+
+def _meta(scene: Scene) -> dict[str, Any]:
+    return {
+        "requests": len(scene.trace),
+        "times": round(scene.times, 3),
+        "past_s": round(scene.begin, 1),
+        "mean_replicas": round(scene.mean, 2),
+        "peak_replicas": round(scene.peak, 2),
+    }
+
+
+def _tell(scene: Scene, start: float, compared: Compared, options: dict[str, Any]) -> None:
+    title = f"{scene.name}, cold start {start:g} s"
+    console = Console(width=140)
+    console.print(table(compared.rows, title))
+    click.echo(verdict(compared.rows, start))
+    click.echo(f"no policy can do with less than {compared.bound:.2f} GPU-hours (a bound; the oracle's were played)")
+    if options["plots"]:
+        draw(compared, title, options["out"].parent / f"autoscaler-{scene.name}-{start:g}s.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""One picture per trace and cold start: demand, replicas and latency for each policy. Effects: writes a PNG."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+
+from autoscaler.compare import quantile
+from manta_operator.scaling.simulation.policies.oracle import BIN_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from autoscaler.compare import Compared
+    from manta_operator.scaling.simulation.outcome import Outcome
+
+_LATENCY_BIN = 30.0
+_ROW_INCHES = 2.2
+
+
+def draw(compared: Compared, title: str, path: Path) -> None:
+    """Write the picture: a row for each policy, replicas and demand left, time to first token right."""
+    names = list(compared.outcomes)
+    figure = Figure(figsize=(14, _ROW_INCHES * len(names)), layout="constrained")
+    axes = figure.subplots(len(names), 2, sharex=True, squeeze=False)
+    for (left, right), name in zip(axes, names, strict=True):
+        outcome, row = compared.outcomes[name], compared.rows[name]
+        _replicas(left, compared.load, outcome)
+        left.set_title(
+            f"{name}: {row['slo_attainment']:.1%} in time, {row['gpu_hours']:.1f} GPU-hours "
+            f"({row['gpu_hours_over_oracle']:.2f} x the oracle)",
+            loc="left",
+            fontsize=9,
+        )
+        _latency(right, outcome)
+    axes[0][0].legend(loc="upper right", fontsize=7)
+    for axis in axes[-1]:
+        axis.set_xlabel("minutes")
+    figure.suptitle(title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=80)
+
+
+def _replicas(axis: Any, load: Sequence[float], outcome: Outcome) -> None:
+    first = round(outcome.begin / BIN_SECONDS)
+    minutes = [(index * BIN_SECONDS - outcome.begin) / 60 for index in range(first, len(load))]
+    axis.fill_between(minutes, load[first:], step="post", color="0.8", label="demand (replicas it fills)")
+    moments = [moment for moment in outcome.moments if outcome.begin <= moment.at <= outcome.end]
+    at = [(moment.at - outcome.begin) / 60 for moment in moments]
+    axis.step(at, [moment.total for moment in moments], where="post", color="C1", lw=1, label="in all")
+    axis.step(at, [moment.ready for moment in moments], where="post", color="C0", lw=1, label="ready")
+    axis.set_ylabel("replicas")
+    axis.set_ylim(bottom=0)
+
+
+def _latency(axis: Any, outcome: Outcome) -> None:
+    bins: dict[int, list[float]] = {}
+    for job in outcome.jobs:
+        if job.first >= 0:
+            at = int((job.request.at - outcome.begin) // _LATENCY_BIN)
+            bins.setdefault(at, []).append(job.first - job.request.at)
+    at = sorted(bins)
+    minutes = [index * _LATENCY_BIN / 60 for index in at]
+    for share, colour in ((0.5, "C0"), (0.99, "C3")):
+        values = [max(1e-3, quantile(sorted(bins[index]), share)) for index in at]
+        axis.semilogy(minutes, values, color=colour, lw=1, label=f"p{share * 100:.0f}")
+    axis.set_ylabel("first token (s)")
+    axis.legend(loc="upper right", fontsize=7)
