@@ -43,22 +43,22 @@ async def serving(known: Known, context: ssl.SSLContext, host: str, port: int) -
 
     async def validate(request: web.Request) -> web.Response:
         if request.content_type != "application/json":
-            return web.Response(status=415, text=f"send application/json, not {request.content_type}\n")
+            return _closing(web.Response(status=415, text=f"send application/json, not {request.content_type}\n"))
         try:
             review = read_review(json.loads(await request.read()))
         except NoReview as error:
-            return web.Response(status=400, text=f"{error}\n")
+            return _closing(web.Response(status=400, text=f"{error}\n"))
         except (ValueError, RecursionError):
-            return web.Response(status=400, text="the body is no JSON\n")
+            return _closing(web.Response(status=400, text="the body is no JSON\n"))
         async with turns:
             began = time.monotonic()
             answer = await _answer(review, known)
             metrics.reviewed(_outcome(answer), time.monotonic() - began)
-        return web.json_response(answer_json(review, answer))
+        return _closing(web.json_response(answer_json(review, answer)))
 
     app = web.Application(client_max_size=LARGEST)
     app.add_routes([web.post(PATH, validate)])
-    runner = web.AppRunner(app, access_log=None, keepalive_timeout=60)
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, ssl_context=context).start()
@@ -83,6 +83,12 @@ async def _answer(review: Review, known: Known) -> Answer:
     if not answer.allowed:
         log.info("%s/%s: refused: %s", about.namespace, about.name, answer.message)
     return answer
+
+
+def _closing(response: web.Response) -> web.Response:
+    """Close the connection after it: kopf waits at its end for every task that began later, and that would be one."""
+    response.force_close()
+    return response
 
 
 def _outcome(answer: Answer) -> Literal["allowed", "refused", "warned"]:
