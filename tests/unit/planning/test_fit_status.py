@@ -79,9 +79,14 @@ def test_what_was_predicted_survives_facts_that_vanish(fit):
     assert status(about, silent, before, "2026-01-01T00:00:00Z")["fit"] == before["fit"]
 
 
-@given(st.builds(Fit, st.sampled_from(["True", "False", "Unknown"]), st.text(), weights_per_rank=st.none() | st.floats(),
-                 kv_cache_per_rank=st.none() | st.integers(), kv_cache_tokens=st.none() | st.integers(),
-                 concurrency=st.none() | st.floats(), margin_per_rank=st.none() | st.integers()))  # fmt: skip
+WHOLE, ANY = st.none() | st.integers(), st.none() | st.floats()
+COMPUTED = st.builds(
+    Fit, st.sampled_from(["True", "False", "Unknown"]), st.text(), weights_per_rank=ANY, kv_cache_per_rank=WHOLE,
+    kv_cache_tokens=WHOLE, concurrency=ANY, margin_per_rank=WHOLE,
+)  # fmt: skip
+
+
+@given(COMPUTED)
 def test_whatever_was_computed_can_be_written(fit):
     found = fit_status(fit)
     about = {"model": {"uri": "hf://a/b"}, "accelerator": {"type": "cpu"}}
