@@ -24,7 +24,9 @@ def room_for_adapters(anatomy: Anatomy, lora: LoraSpec, loading: Loading, shape:
     most = sum(_numbers(layer, lora, shape) for layer in anatomy.layers[:stage]) if len(distinct) > 1 else 0.0
     if len(distinct) == 1:
         most = stage * _numbers(anatomy.layers[0], lora, shape)
-    return (most + _numbers(anatomy.outside, lora, shape)) * lora.max_loaded * min(2.0, loading.width)
+    ends = [weight for weight in anatomy.outside if weight.name in _VOCABULARY]
+    outside = (*anatomy.outside, *(ends if len(ends) == 1 else ()))  # a tied head has room of its own
+    return (most + _numbers(outside, lora, shape)) * lora.max_loaded * min(2.0, loading.width)
 
 
 def _numbers(weights: Iterable[Weight], lora: LoraSpec, shape: Shape) -> float:
