@@ -98,9 +98,10 @@ def _needs(settings: Settings, state: State, signals: Signals, scale: Scale) -> 
         rate += demand.trend(state.bins, scale.cold_start)
     work, _ = demand.each(state.demand, state.per_answer, settings.estimate)
     now = scale.need(rate) + scale.queue(waiting(signals), work)
-    count = math.ceil((state.hold or 0.0) / BIN_SECONDS)
-    reach = math.ceil(scale.window / BIN_SECONDS)
-    window = smoothed(state.bins[-count - reach :], scale.window)[-count:] if count else []
+    count, reach = (math.ceil(length / BIN_SECONDS) + 1 for length in (state.hold or 0.0, scale.window))
+    first = signals.now - (count + reach) * BIN_SECONDS
+    known = [each for each in state.bins[-count - reach :] if each.at >= first]
+    window = smoothed(known, scale.window)[-count:]
     return now, max((scale.need(each) for each in window), default=0.0)
 
 

@@ -39,7 +39,7 @@ def limited(settings: Settings, state: State, signals: Signals, need: float, hel
     else:
         state, idle = _idle(settings, state, signals)
         wanted, because = _wanted(settings, need, held, idle=idle)
-        if wanted < asked and not _watched(state, signals.now):
+        if wanted < asked and not idle and not _watched(state, signals.now):
             wanted, because = asked, "watching"
     behaviour = settings.behaviour
     fastest = asked + max(behaviour.up_count, math.floor(asked * behaviour.up_share))

@@ -75,7 +75,8 @@ def make(
     """
     chance = random.Random(seed)  # noqa: S311 - a simulation that must be repeatable
     shape = SHAPES[kind]()
-    found, at = [], 0.0
+    found: list[Request] = []
+    at = 0.0
     while True:
         at += chance.expovariate(rate)
         if at > seconds:
