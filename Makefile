@@ -161,6 +161,10 @@ bench-fit: install-dev ## What the planner predicts beside start-ups of real vLL
 bench-affinity: install-dev ## Compare routing policies on simulated engines (TRACE=file.jsonl; SWEEP=1: many scenarios)
 	@PYTHONPATH=benchmarks:runtime $(BIN)/python -m affinity.$(if $(SWEEP),sweep,main) $(if $(TRACE),--trace='$(TRACE)') $(ARGS)
 
+.PHONY: bench-autoscaler
+bench-autoscaler: install-dev ## Compare autoscaling policies on traces, with pictures (TRACE=file; default: both shared ones)
+	@PYTHONPATH=benchmarks:operator $(BIN)/python -m autoscaler.main $(if $(TRACE),--trace='$(TRACE)') $(ARGS)
+
 .PHONY: chaos
 chaos: install-dev ## kill -9 the operator at 200 random points (KILLS=50, SEED=7), hold every end against the desired
 	@PYTHONPATH=operator:tests/support $(BIN)/python tests/support/chaos_kills.py --kills=$(or $(KILLS),200) \
