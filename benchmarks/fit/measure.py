@@ -12,7 +12,7 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from manta_operator.facts.caches import Cache
+from manta_operator.facts.caches.layers import Cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

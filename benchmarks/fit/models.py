@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from manta_operator.facts import catalog
-from manta_operator.facts.caches_kinds import LAYER_KINDS, kinds
+from manta_operator.facts.caches.kinds import LAYER_KINDS, kinds
 from manta_operator.facts.models import FactsError, ModelFacts, from_config
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from manta_operator.api.models import LLMDeploymentSpec
-from manta_operator.planning.engine_version import default_utilization
 from manta_operator.planning.fit import Fit, judge
+from manta_operator.planning.memory.engine_version import default_utilization
 from manta_operator.planning.shape import Shape
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 from anatomy_families import FAMILIES, SIZES, TOWERS
 
 from manta_operator.facts import catalog
-from manta_operator.facts.anatomy import Anatomy
-from manta_operator.facts.anatomy_config import anatomy
+from manta_operator.facts.anatomy.config import anatomy
+from manta_operator.facts.anatomy.parts import Anatomy
 from manta_operator.facts.catalog import Entry
 
 pytestmark = pytest.mark.timeout(600)  # importing torch and a family's module takes long where much else runs

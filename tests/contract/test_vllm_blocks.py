@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from manta_operator.facts.caches import Cache, State
-from manta_operator.planning.kv_groups import Pool, Use, pool
-from manta_operator.planning.kv_widths import Widths, attention_bytes, state_bytes
+from manta_operator.facts.caches.layers import Cache, State
+from manta_operator.planning.memory.kv_groups import Pool, Use, pool
+from manta_operator.planning.memory.kv_widths import Widths, attention_bytes, state_bytes
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from manta_operator.planning.weights_rank import partitions
+from manta_operator.planning.memory.weights_rank import partitions
 
 SPEC = importlib.util.find_spec("vllm")
 pytestmark = pytest.mark.skipif(SPEC is None or SPEC.origin is None, reason="vLLM is not installed")

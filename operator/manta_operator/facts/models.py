@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from manta_operator.api.printable import printable
-from manta_operator.facts import caches_read, context, kv_cache, steps
-from manta_operator.facts.anatomy import Anatomy
-from manta_operator.facts.anatomy_headers import FactsError, Tensor, sums, tensors
-from manta_operator.facts.anatomy_stored import anatomy_of
-from manta_operator.facts.caches import Cache
+from manta_operator.facts import context, kv_cache, steps
+from manta_operator.facts.anatomy.headers import FactsError, Tensor, sums, tensors
+from manta_operator.facts.anatomy.parts import Anatomy
+from manta_operator.facts.anatomy.stored import anatomy_of
+from manta_operator.facts.caches.layers import Cache
+from manta_operator.facts.caches.read import read as read_caches
 from manta_operator.facts.steps import NO_STEP, Step
 
 __all__ = ["FactsError", "ModelFacts", "from_config", "read"]
@@ -127,7 +128,7 @@ def from_config(
 def _decoder(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[Cache, ...] | str]:
     """Return the decoder's configuration, which multimodal models nest, and what its layers keep."""
     text = _mapping(config, "text_config") or config
-    return text, caches_read.read(text)
+    return text, read_caches(text)
 
 
 def _with_anatomy(facts: ModelFacts, config: Mapping[str, Any], found: tuple[Tensor, ...]) -> ModelFacts:

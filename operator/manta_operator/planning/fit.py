@@ -1,10 +1,10 @@
 """Does the model fit in a shape? Pure arithmetic, before any pod starts.
 
     budget         = utilisation x memory of the accelerator                 bytes per rank
-    weights        = of the fullest rank                                     planning/weights.py
-    overhead       = activations, collectives, CUDA graphs                   planning/overhead.py
+    weights        = of the fullest rank                                     planning/memory/weights.py
+    overhead       = activations, collectives, CUDA graphs                   planning/memory/overhead.py
     KV cache       = budget - weights - overhead,  or what the spec gives it
-    blocks         = KV cache / bytes per block                              planning/kv_groups.py
+    blocks         = KV cache / bytes per block                              planning/memory/kv_groups.py
     requests       = blocks / blocks of a request of maxModelLen tokens      vLLM calls it the maximum concurrency
     tokens         = data x requests x maxModelLen                           every data rank has a cache of its own
     fits           = the blocks of one data rank hold at least one request, and a state for each of maxNumSeqs
@@ -23,14 +23,15 @@ from manta_operator.api.models import EngineSpec, LLMDeploymentSpec
 from manta_operator.api.quantity import parse_quantity
 from manta_operator.facts.accelerators import Accelerator, find
 from manta_operator.facts.models import ModelFacts
-from manta_operator.planning import context, fit_words, kv_of
-from manta_operator.planning.engine_version import CURRENT, Version, whole_model_is_checked
+from manta_operator.planning import context, fit_words
 from manta_operator.planning.estimate import Estimate
 from manta_operator.planning.fit_words import GIB, gib
-from manta_operator.planning.kv_groups import Pool
-from manta_operator.planning.overhead import overhead, requests_of_step
+from manta_operator.planning.memory import kv_of
+from manta_operator.planning.memory.engine_version import CURRENT, Version, whole_model_is_checked
+from manta_operator.planning.memory.kv_groups import Pool
+from manta_operator.planning.memory.overhead import overhead, requests_of_step
+from manta_operator.planning.memory.weights import on_rank
 from manta_operator.planning.shape import Shape
-from manta_operator.planning.weights import on_rank
 
 __all__ = ["GIB", "Fit", "accelerator_of", "gib", "judge", "kv_bytes_per_token", "kv_cache_setting"]
 

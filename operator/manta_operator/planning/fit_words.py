@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from manta_operator.api.models import LLMDeploymentSpec
 from manta_operator.facts.accelerators import OTHER, Accelerator
 from manta_operator.planning.estimate import Estimate
-from manta_operator.planning.kv_groups import Pool
+from manta_operator.planning.memory.kv_groups import Pool
 
 if TYPE_CHECKING:
     from manta_operator.planning.fit import Fit

@@ -22,7 +22,9 @@ class Decision:
     message: str
 
 
-_STANDING = frozenset({"Shaped", "Fit", "Advice", "EngineOption", "Doubted", "Adapters", "NoRoom", "Paused", "RollingOut"})
+_STANDING = frozenset(
+    {"Shaped", "Fit", "Advice", "EngineOption", "Doubted", "Adapters", "NoRoom", "Paused", "RollingOut"}
+)
 """Decisions that say how things stand; the others say what is done."""
 
 

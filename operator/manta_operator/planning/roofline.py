@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from manta_operator.api.models import LLMDeploymentSpec
 from manta_operator.facts.accelerators import Accelerator
 from manta_operator.facts.models import ModelFacts
-from manta_operator.planning import weights
 from manta_operator.planning.estimate import Estimate
 from manta_operator.planning.fit import Fit, judge
+from manta_operator.planning.memory import weights
 from manta_operator.planning.shape import Shape
 from manta_operator.planning.work import Work, attention, work
 

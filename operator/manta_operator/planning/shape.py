@@ -13,7 +13,7 @@ from typing import Literal
 
 from manta_operator.api.models import LLMDeploymentSpec
 from manta_operator.facts.models import ModelFacts
-from manta_operator.planning.shape_weights import splits_evenly, uncut
+from manta_operator.planning.memory.shape_weights import splits_evenly, uncut
 
 Executor = Literal["uni", "mp", "ray"]
 

@@ -6,9 +6,9 @@ where vLLM takes it, or the checkpoint cannot be seen, the shape stands.
 
 from manta_operator.api.models import LLMDeploymentSpec
 from manta_operator.facts.models import ModelFacts
+from manta_operator.planning.memory.shape_weights import uncut
 from manta_operator.planning.problems import Problem
 from manta_operator.planning.shape import Shape, splits_heads
-from manta_operator.planning.shape_weights import uncut
 
 
 def problems(spec: LLMDeploymentSpec, shape: Shape, facts: ModelFacts | None) -> tuple[Problem, ...]:

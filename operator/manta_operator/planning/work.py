@@ -11,7 +11,7 @@ Parameters come from the anatomy where it is known, else from the bytes of the c
 
 from dataclasses import dataclass
 
-from manta_operator.facts.anatomy import Weight
+from manta_operator.facts.anatomy.parts import Weight
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.shape import Shape
 

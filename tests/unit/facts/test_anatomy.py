@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from manta_operator.facts.anatomy import Anatomy, Stored, Weight
-from manta_operator.facts.anatomy_config import anatomy
-from manta_operator.facts.anatomy_fields import Uncountable
-from manta_operator.facts.anatomy_formats import (
+from manta_operator.facts.anatomy.config import anatomy
+from manta_operator.facts.anatomy.fields import Uncountable
+from manta_operator.facts.anatomy.formats import (
     FP8_BLOCK,
     FP8_CHANNEL,
     FP8_TENSOR,
@@ -17,11 +16,12 @@ from manta_operator.facts.anatomy_formats import (
     NF4_TWICE,
     NVFP4,
 )
-from manta_operator.facts.anatomy_headers import Tensor
-from manta_operator.facts.anatomy_kept import dressed
-from manta_operator.facts.anatomy_schemes import scheme
-from manta_operator.facts.anatomy_stored import anatomy_of
-from manta_operator.facts.anatomy_tensors import tensors_anatomy
+from manta_operator.facts.anatomy.headers import Tensor
+from manta_operator.facts.anatomy.kept import dressed
+from manta_operator.facts.anatomy.parts import Anatomy, Stored, Weight
+from manta_operator.facts.anatomy.schemes import scheme
+from manta_operator.facts.anatomy.stored import anatomy_of
+from manta_operator.facts.anatomy.tensors import tensors_anatomy
 
 SMALL: dict[str, Any] = {
     "model_type": "llama",

@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 
 from manta_operator.facts import steps
-from manta_operator.facts.caches import Cache, State
-from manta_operator.facts.caches_kinds import kinds
-from manta_operator.facts.caches_read import read
+from manta_operator.facts.caches.kinds import kinds
+from manta_operator.facts.caches.layers import Cache, State
+from manta_operator.facts.caches.read import read
 
 LLAMA = {"num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 8, "num_key_value_heads": 2}
 QWEN_NEXT = {

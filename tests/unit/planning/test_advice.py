@@ -6,7 +6,7 @@ import pytest
 from make import LLAMA_8B, deployment
 
 from manta_operator.facts.accelerators import catalog
-from manta_operator.facts.anatomy import Anatomy, Stored, Weight
+from manta_operator.facts.anatomy.parts import Anatomy, Stored, Weight
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.advice import Advice, advise
 from manta_operator.planning.patches import in_words, merged, patched

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from make import LLAMA_8B, deployment
 
 from manta_operator.facts.accelerators import Accelerator
-from manta_operator.facts.caches import Cache, State
+from manta_operator.facts.caches.layers import Cache, State
 from manta_operator.facts.models import ModelFacts
 from manta_operator.facts.steps import Step, Tower
 from manta_operator.planning import context

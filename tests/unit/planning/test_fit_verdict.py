@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from make import LLAMA_8B, deployment
 
-from manta_operator.facts.caches import Cache, State
+from manta_operator.facts.caches.layers import Cache, State
 from manta_operator.facts.steps import Step
 from manta_operator.planning.fit import accelerator_of, judge
 from manta_operator.planning.shape import Shape

@@ -94,7 +94,7 @@ def test_every_method_that_only_checkpoints_have_is_one_of_the_api():
     from typing import get_args
 
     from manta_operator.api.choices import Quantization
-    from manta_operator.planning.weights import _LOADED_AS
+    from manta_operator.planning.memory.weights import _LOADED_AS
 
     assert set(get_args(Quantization)) >= subject._OF_CHECKPOINTS
     assert not subject._OF_CHECKPOINTS & set(_LOADED_AS)

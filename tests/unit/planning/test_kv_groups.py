@@ -2,9 +2,9 @@
 
 import pytest
 
-from manta_operator.facts.caches import Cache, State
-from manta_operator.planning.kv_groups import Pool, Use, pool
-from manta_operator.planning.kv_widths import Widths, attention_bytes, state_bytes
+from manta_operator.facts.caches.layers import Cache, State
+from manta_operator.planning.memory.kv_groups import Pool, Use, pool
+from manta_operator.planning.memory.kv_widths import Widths, attention_bytes, state_bytes
 
 GIB = 2**30
 FULL = Cache("full", 8, 128, 128)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from make import LLAMA_8B, TINY, deployment
 
 from manta_operator.facts.accelerators import catalog
-from manta_operator.facts.anatomy import Anatomy, Stored, Weight
+from manta_operator.facts.anatomy.parts import Anatomy, Stored, Weight
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.fit import accelerator_of, judge
 from manta_operator.planning.search import Choice, decide

@@ -8,11 +8,11 @@ from make import LLAMA_8B, TINY, deployment
 
 from manta_operator.builders.desired import desire
 from manta_operator.planning.engine_facts import EngineFacts, EngineReport, verdict
+from manta_operator.planning.memory.weights import bytes_per_rank
 from manta_operator.planning.observe import Observed
 from manta_operator.planning.previous import recall, remember
 from manta_operator.planning.search import Choice, decide
 from manta_operator.planning.shape import Shape
-from manta_operator.planning.weights import bytes_per_rank
 
 GIB = 2**30
 MOE = replace(

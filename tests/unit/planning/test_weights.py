@@ -7,14 +7,14 @@ import pytest
 
 from manta_operator.api.adapters import LoraSpec
 from manta_operator.api.models import EngineSpec
-from manta_operator.facts.anatomy import Anatomy, Weight
-from manta_operator.facts.anatomy_formats import FP8_BLOCK, FP8_CHANNEL, MXFP4, NVFP4
+from manta_operator.facts.anatomy.formats import FP8_BLOCK, FP8_CHANNEL, MXFP4, NVFP4
+from manta_operator.facts.anatomy.parts import Anatomy, Weight
 from manta_operator.facts.models import ModelFacts, from_config
 from manta_operator.planning.estimate import Estimate
+from manta_operator.planning.memory.weights import on_rank
+from manta_operator.planning.memory.weights_rank import Loading, partitions
+from manta_operator.planning.memory.weights_rank import on_rank as of_one
 from manta_operator.planning.shape import Shape
-from manta_operator.planning.weights import on_rank
-from manta_operator.planning.weights_rank import Loading, partitions
-from manta_operator.planning.weights_rank import on_rank as of_one
 
 BF16 = Loading(2.0)
 LLAMA: dict[str, Any] = {

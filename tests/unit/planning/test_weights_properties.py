@@ -10,8 +10,8 @@ from manta_operator.api.models import EngineSpec
 from manta_operator.facts import catalog
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.estimate import Estimate
+from manta_operator.planning.memory.weights import on_rank
 from manta_operator.planning.shape import Shape
-from manta_operator.planning.weights import on_rank
 
 ONLINE = ("fp8", "fp8_per_block", "fp8_per_channel", "fp8_per_tensor", "mxfp8", "nvfp4_per_token", "experts_int8")
 

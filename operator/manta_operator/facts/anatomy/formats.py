@@ -1,12 +1,12 @@
 """The formats of quantized matrices, and how configurations name them: in numbers, or in words. Pure.
 
-A part of `anatomy_schemes`. The numbers are those of vLLM's methods (model_executor/layers/quantization).
+A part of `schemes`. The numbers are those of vLLM's methods (model_executor/layers/quantization).
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from manta_operator.facts.anatomy import Stored
+from manta_operator.facts.anatomy.parts import Stored
 
 FP8_TENSOR = Stored(8, 4, 0, 0)
 FP8_CHANNEL = Stored(8, 4, 1, 0)

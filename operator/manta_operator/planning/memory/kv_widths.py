@@ -12,7 +12,7 @@ the packed formats), v1/attention/backends/triton_attn.py (scales), mamba_utils.
 import math
 from dataclasses import dataclass
 
-from manta_operator.facts.caches import Cache, State
+from manta_operator.facts.caches.layers import Cache, State
 
 _VALUE_BYTES = {
     "bfloat16": 2.0,

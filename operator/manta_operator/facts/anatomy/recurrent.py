@@ -6,8 +6,8 @@ The convolution is a ColumnParallelLinear to vLLM, and yet no method of quantiza
 
 from collections.abc import Iterator
 
-from manta_operator.facts.anatomy import Weight, sliced, vector
-from manta_operator.facts.anatomy_fields import Fields
+from manta_operator.facts.anatomy.fields import Fields
+from manta_operator.facts.anatomy.parts import Weight, sliced, vector
 
 
 def delta_net(fields: Fields) -> Iterator[Weight]:

@@ -1,7 +1,7 @@
 """The weights of what reads images and sounds beside a decoder: the tower and what brings its output to the decoder.
 
 Pure; a part of the anatomy. Counted are the blocks of the tower by their own configuration, the embedding of patches,
-learnt positions, and the projector (`anatomy_projectors`), as transformers builds them for the families that people
+learnt positions, and the projector (`projectors`), as transformers builds them for the families that people
 serve. No method of quantization is taken to touch them: checkpoints leave them as they are. Ranks share a tower (vLLM's
 mm_encoder_tp_mode "weights"), but for Pixtral's and MoonViT's, which every rank has.
 """
@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from manta_operator.facts.anatomy import Split, Weight
-from manta_operator.facts.anatomy_fields import Fields
-from manta_operator.facts.anatomy_projectors import projector, whole
+from manta_operator.facts.anatomy.fields import Fields
+from manta_operator.facts.anatomy.parts import Split, Weight
+from manta_operator.facts.anatomy.projectors import projector, whole
 
 _SO400M = 1152, 4304
 """Width and inner width of SigLIP-SO400M, which many towers are and few half-filled configurations spell out."""

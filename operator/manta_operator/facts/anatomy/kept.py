@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from manta_operator.facts.anatomy import Anatomy, Stored, Weight
-from manta_operator.facts.anatomy_formats import FP8_CHANNEL
-from manta_operator.facts.anatomy_schemes import Scheme
+from manta_operator.facts.anatomy.formats import FP8_CHANNEL
+from manta_operator.facts.anatomy.parts import Anatomy, Stored, Weight
+from manta_operator.facts.anatomy.schemes import Scheme
 
 Layer = tuple[Weight, ...]
 

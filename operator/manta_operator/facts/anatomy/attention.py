@@ -7,9 +7,9 @@ attention projects down, and its indexer, are on every rank (ReplicatedLinear, d
 
 from collections.abc import Iterator
 
-from manta_operator.facts.anatomy import Weight, sliced, vector
-from manta_operator.facts.anatomy_fields import Fields
-from manta_operator.facts.anatomy_traits import Traits
+from manta_operator.facts.anatomy.fields import Fields
+from manta_operator.facts.anatomy.parts import Weight, sliced, vector
+from manta_operator.facts.anatomy.traits import Traits
 
 
 def _said(fields: Fields, name: str) -> bool:

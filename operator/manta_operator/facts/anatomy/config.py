@@ -1,7 +1,7 @@
 """The anatomy of a model from its `config.json`. Pure; `models.from_config` calls it.
 
-    layers    each: norms, what mixes tokens, what feeds them forward        anatomy_kinds, _attention, _recurrent, _mlp
-    outside   embeddings, head, last norm, table of positions, towers        anatomy_vision
+    layers    each: norms, what mixes tokens, what feeds them forward     kinds.py, attention.py, recurrent.py, mlp.py
+    outside   embeddings, head, last norm, table of positions, towers     vision.py
     guesses   the layer that guesses tokens (multi-token prediction)
 
 Every kind of layer is built once, so that equal ones are one object. A family that nobody knows is taken for a decoder
@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from manta_operator.facts import anatomy_attention, anatomy_mlp, anatomy_recurrent, anatomy_special, anatomy_vision
-from manta_operator.facts.anatomy import Anatomy, Weight, vector
-from manta_operator.facts.anatomy_fields import Fields, Uncountable
-from manta_operator.facts.anatomy_kinds import Feed, Mixer, kinds
-from manta_operator.facts.anatomy_traits import TRAITS, Traits, traits
+from manta_operator.facts.anatomy import attention, mlp, recurrent, special, vision
+from manta_operator.facts.anatomy.fields import Fields, Uncountable
+from manta_operator.facts.anatomy.kinds import Feed, Mixer, kinds
+from manta_operator.facts.anatomy.parts import Anatomy, Weight, vector
+from manta_operator.facts.anatomy.traits import TRAITS, Traits, traits
 
 Layer = tuple[Weight, ...]
 
@@ -45,11 +45,10 @@ _SHARED = ("tie_word_embeddings", "vocab_size")
 def _anatomy(fields: Fields, config: Mapping[str, Any]) -> Anatomy:
     _refuse(fields)
     found = traits(fields.family, frozenset(name for name in _TELLING if fields.get(name) is not None))
-    tower = tuple(anatomy_vision.towers(config, fields.hidden))
+    tower = tuple(vision.towers(config, fields.hidden))
     spread = _KNOWN if fields.family in TRAITS or not fields.family else _STRANGE
-    special = anatomy_special.layers(fields, found)
-    layers = special or _layers(fields, found)
-    outside = (*_ends(fields, found, bool(tower)), *anatomy_special.outside(fields), *tower)
+    layers = special.layers(fields, found) or _layers(fields, found)
+    outside = (*_ends(fields, found, bool(tower)), *special.outside(fields), *tower)
     return Anatomy(layers, outside, tuple(_guesses(fields, layers)), spread)
 
 
@@ -110,26 +109,26 @@ def _layer(fields: Fields, found: Traits, mixer: Mixer, feed: Feed) -> Iterator[
         yield vector("residual_norms_and_projections", 4 * fields.hidden)
     yield from _mixer(fields, found, mixer)
     if feed == "experts":
-        yield from anatomy_mlp.experts(fields, found)
+        yield from mlp.experts(fields, found)
     elif feed == "dense":
-        yield from anatomy_mlp.dense(fields, found, _width(fields))
+        yield from mlp.dense(fields, found, _width(fields))
 
 
 def _mixer(fields: Fields, found: Traits, mixer: Mixer) -> Iterator[Weight]:
     if mixer == "full":
-        yield from anatomy_attention.grouped(fields, found)
+        yield from attention.grouped(fields, found)
     elif mixer == "both":
-        yield from anatomy_attention.grouped(fields, found)
-        yield from anatomy_recurrent.mamba2(fields)
+        yield from attention.grouped(fields, found)
+        yield from recurrent.mamba2(fields)
     elif mixer != "none":
         build: dict[str, Callable[[Fields], Iterator[Weight]]] = {
-            "latent": anatomy_attention.latent,
-            "follower": partial(anatomy_attention.latent, chooses=False),
-            "delta": anatomy_recurrent.delta_net,
-            "kimi": anatomy_recurrent.kimi_delta,
-            "mamba1": anatomy_recurrent.mamba1,
-            "mamba2": anatomy_recurrent.mamba2,
-            "conv": anatomy_recurrent.short_convolution,
+            "latent": attention.latent,
+            "follower": partial(attention.latent, chooses=False),
+            "delta": recurrent.delta_net,
+            "kimi": recurrent.kimi_delta,
+            "mamba1": recurrent.mamba1,
+            "mamba2": recurrent.mamba2,
+            "conv": recurrent.short_convolution,
         }
         yield from build[mixer](fields)
 

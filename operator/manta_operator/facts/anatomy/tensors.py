@@ -8,8 +8,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from manta_operator.facts.anatomy import Anatomy, Split, Weight
-from manta_operator.facts.anatomy_headers import Tensor
+from manta_operator.facts.anatomy.headers import Tensor
+from manta_operator.facts.anatomy.parts import Anatomy, Split, Weight
 
 Layer = tuple[Weight, ...]
 

@@ -21,9 +21,9 @@ from manta_operator.api.models import LLMDeploymentSpec
 from manta_operator.facts.accelerators import Accelerator
 from manta_operator.facts.models import ModelFacts
 from manta_operator.facts.steps import Tower
-from manta_operator.planning import engine_version
-from manta_operator.planning.engine_version import Version
 from manta_operator.planning.estimate import Estimate
+from manta_operator.planning.memory import engine_version
+from manta_operator.planning.memory.engine_version import Version
 from manta_operator.planning.shape import Shape
 
 _GIB = 2**30

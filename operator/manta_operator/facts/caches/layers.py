@@ -1,6 +1,6 @@
 """What a decoder layer keeps of the tokens it has seen: the words of the KV cache's arithmetic. Pure values.
 
-`caches_of.py` reads them from a `config.json`, `planning/kv_groups.py` counts with them. One `Cache` per layer, in
+`read.py` reads them from a `config.json`, `planning/memory/kv_groups.py` counts with them. One `Cache` per layer, in
 the order of the layers; equal layers are equal values.
 """
 

@@ -6,14 +6,14 @@ A checkpoint's own type of cache wins over the activations', and the spec over b
 
 from manta_operator.api.models import EngineSpec, LLMDeploymentSpec
 from manta_operator.facts.accelerators import Accelerator
-from manta_operator.facts.caches import Cache
+from manta_operator.facts.caches.layers import Cache
 from manta_operator.facts.models import ModelFacts
-from manta_operator.planning import engine_version, overhead
-from manta_operator.planning.engine_version import Version
-from manta_operator.planning.kv_groups import Pool, Use, pool
-from manta_operator.planning.kv_widths import Widths
+from manta_operator.planning.memory import engine_version, overhead
+from manta_operator.planning.memory.engine_version import Version
+from manta_operator.planning.memory.kv_groups import Pool, Use, pool
+from manta_operator.planning.memory.kv_widths import Widths
+from manta_operator.planning.memory.weights import activation_bytes
 from manta_operator.planning.shape import Shape
-from manta_operator.planning.weights import activation_bytes
 
 _BLOCK, _LATENT_BLOCK, _CPU_BLOCK = 16, 64, 128
 _ONE_MORE_LAYER = ("mtp", "eagle", "eagle3", "dflash", "dspark")

@@ -1,18 +1,18 @@
 """The anatomy of a checkpoint as it is stored: what its `config.json` describes, quantized as it says. Pure.
 
-Joins `anatomy_config` (which weights) with `anatomy_schemes` and `anatomy_kept` (how they are stored).
+Joins `config` (which weights) with `schemes` and `kept` (how they are stored).
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from manta_operator.facts.anatomy import Anatomy
-from manta_operator.facts.anatomy_config import anatomy
-from manta_operator.facts.anatomy_fields import Uncountable
-from manta_operator.facts.anatomy_headers import Tensor
-from manta_operator.facts.anatomy_kept import dressed
-from manta_operator.facts.anatomy_schemes import scheme
-from manta_operator.facts.anatomy_tensors import best
+from manta_operator.facts.anatomy.config import anatomy
+from manta_operator.facts.anatomy.fields import Uncountable
+from manta_operator.facts.anatomy.headers import Tensor
+from manta_operator.facts.anatomy.kept import dressed
+from manta_operator.facts.anatomy.parts import Anatomy
+from manta_operator.facts.anatomy.schemes import scheme
+from manta_operator.facts.anatomy.tensors import best
 
 
 def anatomy_of(

@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from manta_operator.facts.caches import Cache
-from manta_operator.planning.kv_widths import Widths, attention_bytes, state_bytes
+from manta_operator.facts.caches.layers import Cache
+from manta_operator.planning.memory.kv_widths import Widths, attention_bytes, state_bytes
 
 _MOST_PADDING = 1.5
 """Where one kind has fewer than this times the layers of another, groups get the larger number (kv_cache_utils.py)."""

@@ -1,6 +1,6 @@
 """Which layers of a decoder attend to everything, to a window, or keep a state: from its `config.json`. Pure.
 
-`caches_read.py` asks for the kinds and then measures each layer. The ways in which configurations say it are vLLM
+`read.py` asks for the kinds and then measures each layer. The ways in which configurations say it are vLLM
 0.32's (model_executor/models/*.py) in the order of how plainly they do; a word that is not known here makes the
 answer a sentence, for a wrong number would refuse a model that serves.
 """

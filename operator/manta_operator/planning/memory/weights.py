@@ -1,11 +1,11 @@
 """How many bytes the weights take on each rank once the engine has loaded them. Pure; the fit's first term.
 
     rank = the fullest of the pipeline stages: its layers, what is outside of them, what the engine makes of them
-                                                                                        planning/weights_rank.py
-         + room for LoRA adapters + what guesses tokens                                 planning/weights_more.py
+                                                                                        planning/memory/weights_rank.py
+         + room for LoRA adapters + what guesses tokens                                 planning/memory/weights_more.py
 
 The weights are those of the checkpoint's headers where they are seen, else of the anatomy that its config.json
-describes (facts/anatomy_*.py). What is not quantized is loaded in the engine's dtype; auto takes float32 down to 16
+describes (facts/anatomy/). What is not quantized is loaded in the engine's dtype; auto takes float32 down to 16
 bits, as vLLM does. Where neither says enough, the answer is a sentence instead of a number.
 
 Where only the sum of the bytes is known:
@@ -24,13 +24,13 @@ from dataclasses import replace
 
 from manta_operator.api.adapters import LoraSpec
 from manta_operator.api.models import EngineSpec
-from manta_operator.facts.anatomy import Anatomy
-from manta_operator.facts.anatomy_schemes import while_loading
+from manta_operator.facts.anatomy.parts import Anatomy
+from manta_operator.facts.anatomy.schemes import while_loading
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.estimate import Estimate
+from manta_operator.planning.memory.weights_more import guessing, room_for_adapters
+from manta_operator.planning.memory.weights_rank import Loading, Padding, per_stage
 from manta_operator.planning.shape import Shape
-from manta_operator.planning.weights_more import guessing, room_for_adapters
-from manta_operator.planning.weights_rank import Loading, Padding, per_stage
 
 DTYPE_BYTES = {"bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
 _LOADED_AS = {

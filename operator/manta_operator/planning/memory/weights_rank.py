@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from manta_operator.facts.anatomy import Anatomy, Stored, Weight
-from manta_operator.facts.anatomy_formats import MXFP4, NVFP4
-from manta_operator.facts.anatomy_schemes import Scheme
+from manta_operator.facts.anatomy.formats import MXFP4, NVFP4
+from manta_operator.facts.anatomy.parts import Anatomy, Stored, Weight
+from manta_operator.facts.anatomy.schemes import Scheme
 from manta_operator.planning.shape import Shape
 
 _OWN = {"float32": 4.0, "int32": 4.0, "int64": 8.0, "uint8": 1.0, "float8": 1.0, "bfloat16": 2.0, "float16": 2.0}

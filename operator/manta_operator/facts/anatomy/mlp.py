@@ -6,9 +6,9 @@ that chooses them is on every rank, and so are the projections into a narrower w
 
 from collections.abc import Iterator
 
-from manta_operator.facts.anatomy import Weight, sliced, vector
-from manta_operator.facts.anatomy_fields import Fields
-from manta_operator.facts.anatomy_traits import Traits
+from manta_operator.facts.anatomy.fields import Fields
+from manta_operator.facts.anatomy.parts import Weight, sliced, vector
+from manta_operator.facts.anatomy.traits import Traits
 
 _PLAIN_STEP = 128
 """What vLLM rounds a slice of an expert without a gate up to (quantization/utils/flashinfer_utils.py)."""

@@ -6,7 +6,7 @@ a scale for each block a part that ends within a block (quantization/utils/fp8_u
 
 from collections.abc import Iterator
 
-from manta_operator.facts.anatomy import Weight
+from manta_operator.facts.anatomy.parts import Weight
 from manta_operator.facts.models import ModelFacts
 
 _VOCABULARY_STEP = 64

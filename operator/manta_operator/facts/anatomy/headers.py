@@ -1,6 +1,6 @@
 """The tensors of a checkpoint, from the headers of its safetensors files: names, types and shapes. Reads a disk.
 
-`models.read` calls it; the weights themselves are never read. `anatomy_tensors` makes an anatomy of what is found.
+`models.read` calls it; the weights themselves are never read. `tensors` makes an anatomy of what is found.
 """
 
 import json

@@ -2,16 +2,15 @@
 
 Read from `quantization_config` as vLLM reads it (model_executor/layers/quantization): a method, numbers of it, and a
 list of what it leaves out. Where there is no such list, the usual is taken to be left out: routers, towers, and of
-4-bit checkpoints with latent attention that attention (`anatomy_kept`). A method that is not known is told by its name.
+4-bit checkpoints with latent attention that attention (`kept`). A method that is not known is told by its name.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from manta_operator.facts.anatomy import Stored
-from manta_operator.facts.anatomy_fields import Uncountable
-from manta_operator.facts.anatomy_formats import (
+from manta_operator.facts.anatomy.fields import Uncountable
+from manta_operator.facts.anatomy.formats import (
     FP8_BLOCK,
     FP8_CHANNEL,
     FP8_TENSOR,
@@ -24,6 +23,7 @@ from manta_operator.facts.anatomy_formats import (
     left_out,
     words,
 )
+from manta_operator.facts.anatomy.parts import Stored
 
 _ONLINE: Mapping[str, tuple[Stored, bool]] = {
     "fp8": (FP8_TENSOR, False),

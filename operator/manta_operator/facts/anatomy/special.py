@@ -1,4 +1,4 @@
-"""Families whose layers do not follow from kinds of mixers and feeds alone. Pure; `anatomy_config` asks here first.
+"""Families whose layers do not follow from kinds of mixers and feeds alone. Pure; `config` asks here first.
 
 Gemma 4        full layers with other heads than windowed ones, shared keys, embeddings of every layer
 Llama 4        counted by kinds; only its table of positions is its own
@@ -8,10 +8,10 @@ DeepSeek-V4    compressed latent attention, hyper-connections between layers
 from collections.abc import Iterator
 from dataclasses import replace
 
-from manta_operator.facts import anatomy_attention, anatomy_mlp
-from manta_operator.facts.anatomy import Weight, vector
-from manta_operator.facts.anatomy_fields import Fields, Uncountable
-from manta_operator.facts.anatomy_traits import Traits
+from manta_operator.facts.anatomy import attention, mlp
+from manta_operator.facts.anatomy.fields import Fields, Uncountable
+from manta_operator.facts.anatomy.parts import Weight, vector
+from manta_operator.facts.anatomy.traits import Traits
 
 Layer = tuple[Weight, ...]
 
@@ -68,14 +68,14 @@ def _gemma4_layer(fields: Fields, found: Traits, kind: str, shares: bool, own: F
     if same:
         heads = fields.number("num_global_key_value_heads", "num_key_value_heads")
     yield vector("norms", (7 if experts else 4) * fields.hidden)
-    for weight in anatomy_attention.grouped(fields, found, kv_heads=heads, head_dim=size):
+    for weight in attention.grouped(fields, found, kv_heads=heads, head_dim=size):
         if shares and ("k_proj" in weight.name or "v_proj" in weight.name or "k_norm" in weight.name):
             continue
         yield replace(weight, made=True) if same and weight.name == "self_attn.v_proj" else weight
     wide = 2 if shares and fields.flag("use_double_wide_mlp") else 1
-    yield from anatomy_mlp.dense(fields, found, wide * fields.number("intermediate_size"))
+    yield from mlp.dense(fields, found, wide * fields.number("intermediate_size"))
     if experts:
-        for weight in anatomy_mlp.experts(fields, found):
+        for weight in mlp.experts(fields, found):
             yield replace(weight, name=weight.name.removeprefix("mlp."))  # beside the dense block, not within
         yield vector("router.scales", fields.hidden + fields.experts)
     if size := fields.number("hidden_size_per_layer_input", default=0):
@@ -113,8 +113,8 @@ def _deepseek_v4_layer(fields: Fields, found: Traits, ratio: int, hashed: bool) 
     yield vector("norms", 2 * hidden)
     yield Weight("hyper_connections", 2 * mixes, many * hidden, split="none", linear=False, dtype="float32")
     yield vector("hyper_connections.base", 2 * (mixes + 3), "float32")
-    yield from anatomy_attention.compressed(fields, ratio)
-    yield from anatomy_mlp.experts(fields, found)
+    yield from attention.compressed(fields, ratio)
+    yield from mlp.experts(fields, found)
     if hashed:
         chosen = fields.number("num_experts_per_tok")
         yield Weight("gate.tid2eid", fields.number("vocab_size"), chosen, split="none", linear=False, dtype="int32")

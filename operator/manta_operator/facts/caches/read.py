@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from manta_operator.facts import caches_kinds, caches_states
-from manta_operator.facts.caches import Cache
+from manta_operator.facts.caches import kinds as patterns
+from manta_operator.facts.caches import states
+from manta_operator.facts.caches.layers import Cache
 
 _NOT_COUNTED = {
     "compress_ratios": "caches that are compressed along the context (compress_ratios)",
@@ -35,7 +36,7 @@ def read(config: Mapping[str, Any]) -> tuple[Cache, ...] | str:
         return refused
     if isinstance(config.get("block_configs"), list):
         return _searched(config, config["block_configs"])
-    kinds = caches_kinds.kinds(config, layers)
+    kinds = patterns.kinds(config, layers)
     if isinstance(kinds, str):
         return kinds
     if not {"recurrent", "both"} & set(kinds) and (hint := _recurrent_hint(config)):
@@ -69,7 +70,7 @@ def _cache(config: Mapping[str, Any], kind: str) -> Cache | str:
     """Measure a layer of this kind."""
     if kind == "none":
         return Cache("none")
-    state = caches_states.read(config) if kind in ("recurrent", "both") else None
+    state = states.read(config) if kind in ("recurrent", "both") else None
     if kind in ("recurrent", "both") and state is None:
         return f"the state of recurrent layers ({config.get('model_type') or 'no model_type'})"
     if kind == "recurrent":

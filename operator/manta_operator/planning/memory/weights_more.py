@@ -9,9 +9,9 @@ import math
 from collections.abc import Iterable
 
 from manta_operator.api.adapters import LoraSpec
-from manta_operator.facts.anatomy import Anatomy, Weight
+from manta_operator.facts.anatomy.parts import Anatomy, Weight
+from manta_operator.planning.memory.weights_rank import Loading, total
 from manta_operator.planning.shape import Shape
-from manta_operator.planning.weights_rank import Loading, total
 
 _VOCABULARY = ("embed_tokens", "lm_head")
 _KEPT = ("visual", "audio", "multi_modal", "eh_proj")

@@ -6,7 +6,7 @@ names are those of their configurations, the meaning that of vLLM's models.
 
 from typing import Literal
 
-from manta_operator.facts.anatomy_fields import Fields, Uncountable
+from manta_operator.facts.anatomy.fields import Fields, Uncountable
 
 Mixer = Literal["full", "latent", "follower", "delta", "kimi", "mamba1", "mamba2", "conv", "both", "none"]
 """A follower is latent attention that takes the choice of an earlier layer's indexer (GLM-5.2)."""

@@ -8,7 +8,7 @@ as the convolution, which has the type of the activations.
 from collections.abc import Mapping
 from typing import Any
 
-from manta_operator.facts.caches import State
+from manta_operator.facts.caches.layers import State
 
 _WIDTHS = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0}
 _FLOAT32 = ("nemotron_h", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text")

@@ -1,12 +1,12 @@
 """What brings the output of a tower to the width of the decoder: a merger, a projector, an adapter. Pure.
 
-A part of `anatomy_vision`, as transformers builds it for each kind of tower and model.
+A part of `vision`, as transformers builds it for each kind of tower and model.
 """
 
 from collections.abc import Iterator
 
-from manta_operator.facts.anatomy import Weight
-from manta_operator.facts.anatomy_fields import Fields
+from manta_operator.facts.anatomy.fields import Fields
+from manta_operator.facts.anatomy.parts import Weight
 
 
 def whole(name: str, rows: int, columns: int = 1) -> Weight:

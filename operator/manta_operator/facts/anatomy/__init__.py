@@ -1,0 +1,1 @@
+"""Which weights a model is made of, from its `config.json` and the headers of its checkpoint."""

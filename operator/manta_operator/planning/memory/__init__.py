@@ -1,0 +1,1 @@
+"""What a rank holds: weights, KV cache and the overhead of vLLM."""
