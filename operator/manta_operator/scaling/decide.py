@@ -112,5 +112,5 @@ def _with_hold(settings: Settings, state: State, now: float, cold_start: float) 
     fresh = state.held_at is not None and 0 <= now - state.held_at < hindsight.EVERY_SECONDS
     if state.hold is not None and fresh:
         return state
-    chosen = hindsight.choose(state.bins, _scale(settings, state, cold_start))
+    chosen = hindsight.choose(state.bins, _scale(settings, state, cold_start), predicts=settings.predict)
     return replace(state, hold=chosen.hold, window=chosen.window, held_at=now)

@@ -39,7 +39,7 @@ class Choice:
     cost: float = 0.0
 
 
-def choose(bins: Sequence[Bin], scale: Scale) -> Choice:
+def choose(bins: Sequence[Bin], scale: Scale, *, predicts: bool) -> Choice:
     """Return what the past would have wanted; a default as long as there is too little of it."""
     first = min(HOLDS[-1], max(300.0, _STARTS * scale.cold_start))
     if not bins:
@@ -47,7 +47,7 @@ def choose(bins: Sequence[Bin], scale: Scale) -> Choice:
     load = [scale.least(each.rate) for each in bins]
     tried = []
     for window in WINDOWS:
-        need = [math.ceil(scale.need(rate)) for rate in smoothed(bins, window)]
+        need = [math.ceil(scale.need(rate)) for rate in ahead(smoothed(bins, window), scale.cold_start, predicts)]
         tried += [judge(load, need, Choice(hold, window), scale) for hold in HOLDS]
     budget = (1 - scale.target.objective) / 2
     allowed = max(budget, min(each.late for each in tried) + budget)
@@ -55,6 +55,21 @@ def choose(bins: Sequence[Bin], scale: Scale) -> Choice:
     if len(bins) * BIN_SECONDS < ENOUGH_SECONDS:
         return Choice(max(best.hold, first), WINDOWS[-1], best.late, best.cost)
     return best
+
+
+def ahead(rates: Sequence[float], cold_start: float, predicts: bool) -> list[float]:
+    """Return the rates with the trend as it will have been seen, roughly: by how much they grew in the last two starts.
+
+    Two starts are what `demand.trend` looks at; half of their growth is what one start brings.
+    """
+    reach = max(20, round(2 * cold_start / BIN_SECONDS))
+    if not predicts:
+        return list(rates)
+    found = []
+    for index, rate in enumerate(rates):
+        grown = rate - rates[max(0, index - reach)]
+        found.append(rate + max(0.0, grown) * cold_start / (reach * BIN_SECONDS))
+    return found
 
 
 def judge(load: Sequence[float], need: Sequence[float], choice: Choice, scale: Scale) -> Choice:
