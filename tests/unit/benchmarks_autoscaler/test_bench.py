@@ -1,0 +1,85 @@
+"""The comparison of autoscaling policies: traces are found and scaled, rows are complete, pictures are drawn."""
+
+import gzip
+import json
+
+import pytest
+from autoscaler import main as bench
+from autoscaler.compare import compare
+from autoscaler.report import verdict
+from autoscaler.scene import find, made_up, make, read
+from click.testing import CliRunner
+
+from manta_operator.scaling.simulation.fleet import Setup
+from manta_operator.scaling.simulation.model import EngineModel
+from manta_operator.scaling.simulation.outcome import Slo
+from manta_operator.scaling.simulation.trace import TraceError, rates
+
+MODEL = EngineModel(speed=0.25, step_tokens=2048)
+KEYS = {"slo_attainment", "gpu_hours", "gpu_hours_over_oracle", "reaction_s"}
+
+
+def written(tmp_path, seconds=600):
+    path = tmp_path / "some.csv.gz"
+    rows = [f"2026-01-01 00:{at // 60:02}:{at % 60:02}.0000000,1500,{20 + at % 7}" for at in range(0, seconds, 2)]
+    path.write_bytes(gzip.compress("\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *rows]).encode()))
+    return path
+
+
+def test_a_scene_fills_what_was_asked_for(tmp_path):
+    path = written(tmp_path)
+    assert find("some", [tmp_path]) == path
+    scene = make("some", read(path), MODEL, peak=6.0, past=120.0, seed=1)
+    assert scene.begin == 120.0
+    load = rates(scene.trace, MODEL.work, 60.0, scene.trace[-1].at)
+    assert max(load) == pytest.approx(6.0, rel=0.25)
+    assert scene.mean == pytest.approx(6.0, rel=0.25)
+
+
+def test_what_cannot_be_found_or_held_is_said(tmp_path):
+    with pytest.raises(TraceError, match="no trace at nowhere"):
+        find("nowhere", [tmp_path])
+    (tmp_path / "broken.gz").write_bytes(b"\x1f\x8bnothing")
+    with pytest.raises(TraceError, match="cannot be read"):
+        read(tmp_path / "broken.gz")
+    with pytest.raises(TraceError, match="no request fits"):
+        make("x", read(written(tmp_path)), EngineModel(kv_tokens=100), peak=1.0, past=0.0, seed=1)
+
+
+def test_every_row_is_held_against_the_oracle():
+    trace = made_up("ramp", MODEL, peak=3.0, seed=2, seconds=600)
+    scene = make("ramp", trace, MODEL, peak=3.0, past=120.0, seed=1)
+    found = compare(scene, Setup(MODEL, cold_start=30.0, most=8), Slo(), ("manta", "kubeai"))
+    assert list(found.rows) == ["oracle", "manta", "kubeai"]
+    assert all(set(row) >= KEYS for row in found.rows.values())
+    assert found.rows["oracle"]["gpu_hours_over_oracle"] == 1.0
+    assert found.rows["manta"]["gpu_hours"] >= found.bound * 0.99
+    assert "% in time" in verdict(found.rows, 120.0)
+
+
+def test_the_command_writes_numbers_and_pictures(tmp_path):
+    out = tmp_path / "out" / "autoscaler.json"
+    words = [
+        "--trace",
+        str(written(tmp_path)),
+        "--cold-start",
+        "30",
+        "--peak",
+        "3",
+        "--past",
+        "60",
+        "--policy",
+        "kubeai",
+    ]
+    ended = CliRunner().invoke(bench.main, [*words, "--max-replicas", "8", "--out", str(out)])
+    assert ended.exit_code == 0, ended.output
+    document = json.loads(out.read_text())
+    assert set(document["some"]["30"]) == {"oracle", "manta", "kubeai"}
+    assert set(document["some"]["30"]["manta"]) >= KEYS
+    assert (tmp_path / "out" / "autoscaler-some-30s.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_trace_that_is_not_there_ends_in_a_sentence(tmp_path):
+    ended = CliRunner().invoke(bench.main, ["--trace", "nowhere", "--out", str(tmp_path / "x.json")])
+    assert ended.exit_code == 1
+    assert "Error: no trace at nowhere" in ended.output
