@@ -3,13 +3,14 @@
     served     = work of the tokens (demand.py), a second and replica                                 1: as estimated
     pressure   = share of the engines in which requests waited at both of two looks
     full       = what these engines served
-    speed     += weight x (full - speed);  weight: 0 up to a pressure of 1/50, from 1/2 on all of it in 45 s
+    speed     += weight x (full - speed);  weight: 0 up to a pressure of 1/50, from 1/4 on all of it in 45 s
     speed     >= served
 
 An engine that has requests waiting is at its limit, and its throughput is its capacity; where only some have, the
-capacity lies between that and what is believed. One that has none shows a lower bound. So a wrong estimate costs one
-queue, or some idle replicas until the load has risen once, and no more. What was estimated is begun with a fifth off: a
-queue is dearer than an idle replica, and rooflines promise too much.
+capacity lies between that and what is believed. One that has none shows a lower bound. What was estimated is begun with
+a fifth off: a queue is dearer than an idle replica, and rooflines promise too much. It never drifts up by itself to see
+whether more can be had: with long answers, too full shows in slow tokens before anything waits. So an estimate that is
+too high is dear until queues have shown it, and one that is too low costs idle replicas (docs/benchmarks.md: how much).
 """
 
 from collections.abc import Mapping
@@ -18,10 +19,10 @@ from dataclasses import dataclass
 from manta_operator.scaling.settings import Estimate
 from manta_operator.scaling.signals import EngineSignals
 
-_CALM, _FULL = 0.02, 0.5
+_CALM, _FULL = 0.02, 0.25
 """Pressure below which queues are chance, and above which the replicas are full."""
 
-_FULL_SECONDS, _SERVED_SECONDS = 45.0, 60.0
+_FULL_SECONDS, _PRESSURE_SECONDS, _SERVED_SECONDS = 45.0, 60.0, 180.0
 """Over how long queues show the capacity, and what is served without them its lower bound."""
 
 _RANGE = (0.1, 10.0)
@@ -29,7 +30,7 @@ _RANGE = (0.1, 10.0)
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What is known: `speed`, the factor; `served` and `pressure`, their means of the last minute."""
+    """What is known: `speed`, the factor; `served` and `pressure`: means of the last minutes."""
 
     speed: float = 0.8
     served: float = 0.0
@@ -72,7 +73,7 @@ def learn(
     mean = sum(rate for rate, _ in seen) / len(seen)
     served = known.served + share * (mean - known.served)
     full = [rate for rate, waits in seen if waits]
-    pressure = known.pressure + share * (len(full) / len(seen) - known.pressure)
+    pressure = known.pressure + min(1.0, seconds / _PRESSURE_SECONDS) * (len(full) / len(seen) - known.pressure)
     weight = min(1.0, max(0.0, pressure - _CALM) / (_FULL - _CALM)) * min(1.0, seconds / _FULL_SECONDS)
     speed = max(served, known.speed + weight * (sum(full) / len(full) - known.speed) if full else known.speed)
     return Capacity(min(_RANGE[1], max(_RANGE[0], speed)), served, pressure)

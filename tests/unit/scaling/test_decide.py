@@ -201,7 +201,7 @@ def test_queues_teach_what_a_replica_can_do():
 
 def test_what_is_served_without_queues_is_what_can_be_served():
     state, now, served = State(), 0.0, 0.0
-    for _ in range(120):
+    for _ in range(240):
         now += 5
         served += 100.0  # twice as fast as estimated
         decision, state = look(state, PLAIN, now=now, requests=served, asked=1, engines={"r1": engine(requests=served)})
