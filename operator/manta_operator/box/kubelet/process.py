@@ -9,9 +9,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from manta_operator.box.kubelet.reaper import MARKER, kill_marked
 
@@ -113,5 +114,17 @@ async def run_to_end(launch: Launch, seconds: float) -> int | None:
         return None
     finally:
         if process.running:
-            # Also when cancelled: the caller must not clean up under a command that still runs.
-            await asyncio.shield(process.kill_and_wait())
+            await _whatever_cancels(process.kill_and_wait())
+
+
+async def _whatever_cancels(ending: Coroutine[Any, Any, Any]) -> None:
+    """Wait to the end, also when cancelled meanwhile: the caller must not clean up under a command that still runs."""
+    task, cancelled = asyncio.ensure_future(ending), False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError
