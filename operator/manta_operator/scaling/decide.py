@@ -53,6 +53,7 @@ def decide(settings: Settings, state: State, signals: Signals) -> tuple[Decision
         "margin": seen.margin,
         "hold": seen.hold or 0.0,
         "window": seen.window,
+        "share": seen.share,
         "coldStart": cold_start,
         "asked": float(signals.replicas.asked),
         "ready": float(signals.replicas.ready),
@@ -86,7 +87,7 @@ def _look(settings: Settings, state: State, signals: Signals) -> State:
 
 def _scale(settings: Settings, state: State, cold_start: float) -> Scale:
     grain = demand.grain(state.ticks)
-    return Scale(settings.target, state.capacity.speed, grain, state.margin, cold_start, state.window)
+    return Scale(settings.target, state.capacity.speed, grain, state.margin, cold_start, state.window, state.share)
 
 
 def _needs(settings: Settings, state: State, signals: Signals, scale: Scale) -> tuple[float, float]:
@@ -102,7 +103,7 @@ def _needs(settings: Settings, state: State, signals: Signals, scale: Scale) -> 
     first = signals.now - (count + reach) * BIN_SECONDS
     known = [each for each in state.bins[-count - reach :] if each.at >= first]
     window = smoothed(known, scale.window)[-count:]
-    return now, max((scale.need(each) for each in window), default=0.0)
+    return now, max((scale.kept(each) for each in window), default=0.0)
 
 
 def _with_hold(settings: Settings, state: State, now: float, cold_start: float) -> State:
@@ -113,4 +114,4 @@ def _with_hold(settings: Settings, state: State, now: float, cold_start: float) 
     if state.hold is not None and fresh:
         return state
     chosen = hindsight.choose(state.bins, _scale(settings, state, cold_start), predicts=settings.predict)
-    return replace(state, hold=chosen.hold, window=chosen.window, held_at=now)
+    return replace(state, hold=chosen.hold, window=chosen.window, share=chosen.share, held_at=now)

@@ -1,28 +1,31 @@
 """How long to keep the highest need, and of how short a rush: what would have been cheapest in the past. Pure.
 
-    asked(t)    = the highest need of the last H seconds, of rates averaged over w seconds
+    asked(t)    = the highest need of the last H seconds, of rates averaged over w seconds,
+                  with a share of the spread
     capacity(t) = the least asked for in the last cold start: what was given up is not back sooner
     queue      += least - capacity, least = the work and half of its spread (need.py)
     late        : what comes while the queue takes longer than a first token may
     late, cost  = share of late work; mean of asked(t)
-    H, w        = the cheapest with late <= (1 - objective) / 2, or within that of the best that can be had
+    H, w, share = the cheapest with late <= (1 - objective) / 5, or within that of the best that can be had
 
 A replica that was given up too early costs a cold start and late requests; one that is kept costs itself. Which is
 dearer depends on how demand comes and goes here, and the last hours say it. Until there are enough of them, the window
 is at least five starts.
 """
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from manta_operator.scaling.need import Scale, smoothed
 from manta_operator.scaling.state import BIN_SECONDS, Bin
 
 HOLDS = (60.0, 180.0, 600.0, 1800.0, 3600.0)
 WINDOWS = (60.0, 15.0)
-"""What there is to choose from (s)."""
+SHARES = (0.5, 1.0)
+"""What there is to choose from (s, s, of the spread)."""
 
 EVERY_SECONDS = 120.0
 ENOUGH_SECONDS = 1800.0
@@ -31,10 +34,11 @@ _STARTS = 5
 
 @dataclass(frozen=True)
 class Choice:
-    """`hold` and `window` in seconds; `late`: the share of the past's work that would have come late with them."""
+    """`hold` and `window` in seconds, `share` of the spread; `late`: of the past's work; `cost`: mean replicas."""
 
     hold: float
     window: float
+    share: float = 1.0
     late: float = 0.0
     cost: float = 0.0
 
@@ -43,17 +47,18 @@ def choose(bins: Sequence[Bin], scale: Scale, *, predicts: bool) -> Choice:
     """Return what the past would have wanted; a default as long as there is too little of it."""
     first = min(HOLDS[-1], max(300.0, _STARTS * scale.cold_start))
     if not bins:
-        return Choice(first, WINDOWS[-1])
+        return Choice(first, WINDOWS[-1], SHARES[0])
     load = [scale.least(each.rate) for each in bins]
     tried = []
-    for window in WINDOWS:
-        need = [math.ceil(scale.need(rate)) for rate in ahead(smoothed(bins, window), scale.cold_start, predicts)]
-        tried += [judge(load, need, Choice(hold, window), scale) for hold in HOLDS]
-    budget = (1 - scale.target.objective) / 2
+    for window, share in itertools.product(WINDOWS, SHARES):
+        rates = ahead(smoothed(bins, window), scale.cold_start, predicts)
+        need = [math.ceil(replace(scale, share=share).kept(rate)) for rate in rates]
+        tried += [judge(load, need, Choice(hold, window, share), scale) for hold in HOLDS]
+    budget = (1 - scale.target.objective) / 5
     allowed = max(budget, min(each.late for each in tried) + budget)
     best = min((each for each in tried if each.late <= allowed), key=lambda each: each.cost)
     if len(bins) * BIN_SECONDS < ENOUGH_SECONDS:
-        return Choice(max(best.hold, first), WINDOWS[-1], best.late, best.cost)
+        return Choice(max(best.hold, first), WINDOWS[-1], SHARES[0], best.late, best.cost)
     return best
 
 
@@ -92,7 +97,7 @@ def judge(load: Sequence[float], need: Sequence[float], choice: Choice, scale: S
         total += work
         if queue > patience * has:
             missed += work
-    return Choice(choice.hold, choice.window, missed / total if total else 0.0, sum(asked) / len(asked))
+    return Choice(choice.hold, choice.window, choice.share, missed / total if total else 0.0, sum(asked) / len(asked))
 
 
 def _extreme(values: Sequence[float], length: int, *, largest: bool) -> list[float]:

@@ -25,7 +25,11 @@ _LEAST_DRAIN = 60.0
 
 @dataclass(frozen=True)
 class Scale:
-    """What turns work into replicas. `speed`, `grain`, `margin`: as learned; `cold_start` and `window` in seconds."""
+    """What turns work into replicas.
+
+    `speed`, `grain`, `margin`: as learned; `cold_start` and `window` in seconds. `share` of the spread is kept free
+    beyond the highest of past rates.
+    """
 
     target: Target
     speed: float
@@ -33,6 +37,7 @@ class Scale:
     margin: float
     cold_start: float
     window: float = BIN_SECONDS
+    share: float = 1.0
 
     def load(self, rate: float) -> float:
         """Return the replicas that this much work a second fills entirely."""
@@ -41,6 +46,11 @@ class Scale:
     def need(self, rate: float) -> float:
         """Return the replicas that should be there for it; never less for a higher rate."""
         return self.margin * (self.load(rate) / self.target.utilisation + self.target.spread * self.chance(rate))
+
+    def kept(self, rate: float) -> float:
+        """Return the replicas to keep for the highest of many rates: a part of its chance is in it already."""
+        spread = self.share * self.target.spread
+        return self.margin * (self.load(rate) / self.target.utilisation + spread * self.chance(rate))
 
     def least(self, rate: float) -> float:
         """Return the replicas without which some requests come late."""

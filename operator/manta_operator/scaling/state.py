@@ -28,9 +28,9 @@ class State:
 
     `now`: of the last look at the demand. `since`: since when there was no gap between looks. `bins`: the work that
     came, in order. `ticks`: work of the last looks, for how it fluctuates. `per_answer`: tokens of a mean answer.
-    `engines`: as seen at `engines_at`. `capacity`: what a replica can do.
-    `margin`: a factor on the need, above 1 after the objective was missed. `hold`: the stabilisation window in use,
-    and `window`, over which rates are averaged, chosen at `held_at`. `lowered_at`: when a step down began, from
+    `engines`: as seen at `engines_at`. `capacity`: what a replica can do. `margin`: a factor on the need, above 1 after
+    the objective was missed. `hold`: the stabilisation window in use, `window`, over which rates are averaged, and
+    `share` of the spread that is kept in it, chosen at `held_at`. `lowered_at`: when a step down began, from
     `lowered_from` replicas. `idle_since`: since when there has been nothing to do.
     """
 
@@ -46,6 +46,7 @@ class State:
     margin: float = 1.0
     hold: float | None = None
     window: float = BIN_SECONDS
+    share: float = 1.0
     held_at: float | None = None
     lowered_at: float | None = None
     lowered_from: int = 0

@@ -1,0 +1,64 @@
+"""What the past teaches: a window as long as the gaps between rushes, and none that demand does not ask for."""
+
+import pytest
+
+from manta_operator.scaling import demand, hindsight
+from manta_operator.scaling.need import Scale, smoothed
+from manta_operator.scaling.settings import Target
+from manta_operator.scaling.state import BIN_SECONDS, Bin
+
+SCALE = Scale(Target(), speed=1.0, grain=0.3, margin=1.0, cold_start=120.0)
+
+
+def past(rate, minutes=120):
+    return tuple(Bin(i * BIN_SECONDS, rate(i * BIN_SECONDS), BIN_SECONDS) for i in range(minutes * 4))
+
+
+def choose(rate, scale=SCALE, minutes=120):
+    return hindsight.choose(past(rate, minutes), scale, predicts=True)
+
+
+def test_steady_demand_needs_no_window():
+    assert choose(lambda _: 10.0).hold == hindsight.HOLDS[0]
+
+
+@pytest.mark.parametrize(("gap", "hold"), [(300.0, 600.0), (1200.0, 1800.0)])
+def test_rushes_that_come_again_are_waited_for(gap, hold):
+    found = choose(lambda at: 10.0 if at % gap < 90 else 0.5)
+    assert found.hold == hold
+    assert found.late < 0.05
+
+
+def test_little_past_is_no_reason_for_a_short_window():
+    assert choose(lambda _: 10.0, minutes=10).hold >= 5 * SCALE.cold_start
+
+
+def test_late_is_what_comes_while_the_queue_is_too_long():
+    load = [1.0] * 20 + [5.0] * 20
+    short = hindsight.judge(load, [1] * 40, hindsight.Choice(60.0, 60.0), SCALE)
+    enough = hindsight.judge(load, [5] * 40, hindsight.Choice(60.0, 60.0), SCALE)
+    assert short.late == pytest.approx(100 / (12 + 100))
+    assert (enough.late, enough.cost) == (0.0, 5.0)
+
+
+def test_rates_are_averaged_over_the_window():
+    bins = past(lambda at: at, minutes=2)
+    assert smoothed(bins, 15.0) == [each.rate for each in bins]
+    assert smoothed(bins, 60.0)[-1] == pytest.approx(sum(each.rate for each in bins[-4:]) / 4)
+
+
+def test_the_grain_is_the_size_of_requests_and_rushes_are_not_chance():
+    # 0, 1 or 2 requests of 3 s each: as random as they come; a rush in the middle changes little.
+    ticks = [3.0 * ((7 * i * i + i // 3) % 3) for i in range(60)]
+    calm = demand.grain(ticks)
+    assert 1.5 < calm < 5
+    assert demand.grain([*ticks[:30], *(each + 200 for each in ticks[:2]), *ticks[30:58]]) < 2 * calm
+    assert demand.grain([]) == 0.0
+
+
+def test_the_trend_is_taken_only_where_it_is_certain():
+    grows = past(lambda at: 1.0 + at / 600, minutes=20)
+    assert demand.trend(grows, 120.0) == pytest.approx(0.2, rel=0.01)
+    assert demand.trend(past(lambda at: 5.0 - at / 600, minutes=20), 120.0) == 0.0
+    assert demand.trend(past(lambda at: 5.0 + (at // 15 * 7 % 5), minutes=20), 120.0) == 0.0
+    assert demand.trend((), 120.0) == 0.0
