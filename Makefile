@@ -13,6 +13,8 @@ CRD := crds/manta.dev_llmdeployments.yaml
 SOURCES := operator runtime tools tests benchmarks
 # In this order: the files with few, long tests are none of the last, so that no process waits for the other.
 FAST := --numprocesses=2 --dist=loadfile --no-loadscope-reorder tests/unit tests/golden tests/contract
+# What asks vLLM and Transformers themselves: their imports alone take a quarter of a minute.
+ENGINES := tests/contract/engine
 # These tests mostly wait, so that two cores carry four processes; tests/integration/conftest.py orders the files.
 INTEGRATION := --numprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=10 tests/integration
 # Any Python from 3.9 on can run the installer; it looks for 3.11 itself and says how to get it.
@@ -100,8 +102,8 @@ type: install-dev ## mypy, strict
 	$(BIN)/mypy
 
 .PHONY: unit
-unit: install-dev ## Unit, golden and contract tests
-	$(BIN)/pytest -q $(FAST)
+unit: install-dev ## Unit, golden and contract tests, but those that ask vLLM itself
+	$(BIN)/pytest -q --ignore=$(ENGINES) $(FAST)
 
 .PHONY: golden-update
 golden-update: install-dev ## Rewrite the golden files from what the code renders now (then read the diff)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from importlib import import_module, resources, util
+from importlib import resources, util
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,6 @@ BY_SHAPE = {
     for entry in reversed(ENTRIES.values())
 }
 """One entry of each shape: quantized variants have the parameters of what they were made from."""
-CLASSES = {"KimiK25ForConditionalGeneration": "Kimi_K25ForConditionalGeneration"}
-"""Where Transformers calls a class otherwise than the checkpoint's config.json does."""
-UNCOUNTED = {"DeciLMForCausalLM", "KimiK3ForConditionalGeneration"}
-"""Architectures that Transformers has no class of."""
-UNTIED = {"mistralai/Mistral-Small-3.1-24B-Instruct-2503"}
-"""Nothing is said of tie_word_embeddings, which Transformers 5 takes for true; the checkpoint has a head of its own."""
 SIZE = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)B(?![a-z])")
 ROUNDED = 0.25
 """How far the size in a name may be from the truth: embeddings are often left out."""
@@ -67,28 +61,6 @@ def test_parameters_agree_with_the_name(entry: Entry) -> None:
     if not sizes or entry.parameters is None or any(word in entry.name for word in NAMED_OTHERWISE):
         return
     assert entry.parameters == pytest.approx(float(sizes[0]) * 1e9, rel=ROUNDED)
-
-
-@pytest.mark.skipif(util.find_spec("transformers") is None, reason="Transformers is not installed")
-@pytest.mark.parametrize("entry", BY_SHAPE.values(), ids=lambda entry: entry.name)
-def test_parameters_agree_with_transformers(entry: Entry) -> None:
-    if entry.config["architectures"][0] in UNCOUNTED:
-        assert entry.parameters is None
-        return
-    assert counted(entry) == pytest.approx(entry.parameters, rel=0.01)
-
-
-def counted(entry: Entry) -> int:
-    """How many parameters Transformers makes of the config, on the device that has no memory."""
-    torch, transformers = import_module("torch"), import_module("transformers")
-    name = entry.config["architectures"][0]
-    model_class = getattr(transformers, CLASSES.get(name, name))
-    untied = {"tie_word_embeddings": False} if entry.name in UNTIED else {}
-    said = {key: value for key, value in entry.config.items() if key not in ("architectures", "quantization_config")}
-    with torch.device("meta"):
-        model = model_class(model_class.config_class.from_dict(said | untied))
-    model.tie_weights()
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def test_vllm_has_the_architectures() -> None:
