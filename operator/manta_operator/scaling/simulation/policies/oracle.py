@@ -3,7 +3,8 @@
     need(t)   = mean work that arrives in [t - w, t + w], in replicas / use; its ceiling: levels of replicas
     level j   is on while need > j - 1; it stays on over a gap shorter than the cold start, as a new start costs more;
               it is asked for one cold start before it is needed
-    the least = over windows w, by bisection, the highest use with which the simulation still meets the objective
+    the least = over windows w, by bisection, the highest use with which the simulation still meets the objective;
+                or the fewest replicas that meet it if they are kept all the time, where that is less
 
 What it finds is a timetable that was played, so the GPU-hours can be reached: an upper bound of the optimum, and a
 heuristic. `bound` is from below: the same levels of the work alone, at a use of 1, averaged over a minute.
@@ -79,10 +80,26 @@ def best(trace: Trace, setup: Setup, slo: Slo, begin: float) -> Found:
                 found = played
             if found is not played and played.hours > found.hours * 1.2:
                 break
+    kept = _constant(trace, work, setup, slo, begin)
+    if kept is not None and (found is None or kept.hours < found.hours):
+        found = kept
     chosen = found or fallback
     if chosen is None:
         raise ValueError("the oracle tries at least one timetable")
     return chosen
+
+
+def _constant(trace: Trace, work: Sequence[float], setup: Setup, slo: Slo, begin: float) -> Found | None:
+    """Return the fewest replicas that meet the objective without ever changing; None if the most do not."""
+    low, high, found = max(0, math.ceil(sum(work) / max(1, len(work))) - 1), setup.most, None
+    while low + 1 < high or (found is None and low < high):
+        count = (low + high) // 2 if low + 1 < high else high
+        played = _play(trace, (count,) * max(1, len(work)), setup, begin, 1.0, 0.0)
+        if played.outcome.attainment(slo, setup.model) >= slo.objective:
+            high, found = count, played
+        else:
+            low = count
+    return found
 
 
 def _play(trace: Trace, asked: tuple[int, ...], setup: Setup, begin: float, use: float, half_window: float) -> Found:
