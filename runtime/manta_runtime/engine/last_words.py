@@ -1,8 +1,9 @@
-"""The termination message of a container whose log is JSON: the end of the log in plain words. Effects, at the end.
+"""The last words of a container: the end of its log, and the errors that count. Effects, at the end.
 
 Kubernetes takes a container's last words from a file, or else from the end of its log, 2 KiB of it. In JSON those would
-be few lines, and no words for the condition that shows them; so the launcher writes the file itself. There is room for
-more, too: the latest errors, which with vLLM are often far above the end, behind the tracebacks of its other processes.
+be few lines, and no words for the condition that shows them; so the launcher writes the file itself. As text it is the
+log that counts. The latest errors are in both: with vLLM they are often far above the end, behind the tracebacks of its
+other processes; the file has room for them, and the log has them once more at its end.
 """
 
 from __future__ import annotations
@@ -39,6 +40,14 @@ class LastWords:
 
     def text(self) -> str:
         """Return the latest errors and the end of what was heard: whole lines, at most 4 KiB."""
+        return "\n".join([*self.above(), *self._end()])
+
+    def above(self) -> list[str]:
+        """Return the latest errors that are too far above the end of the log to be seen there."""
+        end = self._end()
+        return [error for error in self._errors if error not in end]
+
+    def _end(self) -> list[str]:
         kept: list[str] = []
         size = 0
         for line in reversed(self._lines):
@@ -46,8 +55,7 @@ class LastWords:
             if size > _MOST_BYTES:
                 break
             kept.append(line)
-        kept.reverse()
-        return "\n".join([*(error for error in self._errors if error not in kept), *kept])
+        return kept[::-1]
 
     def leave(self, path: Path = TERMINATION_LOG) -> None:
         """Write them where the kubelet looks. Does nothing where there is no such file: nobody asked for it."""

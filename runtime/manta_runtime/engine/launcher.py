@@ -43,6 +43,8 @@ def launch(settings: EngineSettings, environ: Mapping[str, str]) -> int:
     try:
         return asyncio.run(_run(settings, environ, journal))
     except (SettingsError, EngineFailure) as error:
+        for cause in output.last_words.above() if settings.log_format == "text" else ():
+            log.error("%s", cause)  # noqa: TRY400 - once more, where the kubelet looks
         log.error("%s", error)  # noqa: TRY400 - people read this line; a traceback would hide it
         note_end(settings.state_folder, settings.pod_name, str(error))
         if settings.log_format == "json":

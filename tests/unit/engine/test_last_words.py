@@ -1,5 +1,12 @@
 """The termination message is the end of the log in plain words, and goes only where a kubelet has put a file."""
 
+import os
+import subprocess
+import sys
+
+import pytest
+
+from manta_operator.planning.last_words import last_words
 from manta_runtime.engine.last_words import LastWords
 
 
@@ -72,3 +79,36 @@ def test_many_long_errors_leave_room_for_the_end():
     words.hear("the end", "info")
     assert len(words.text().encode()) <= 4096
     assert words.text().endswith("the end")
+
+
+ENGINE = """
+import os, sys
+from pathlib import Path
+from stand_in import settings_of_a_head
+from manta_runtime.engine import launcher
+from manta_runtime.engine.failure import EngineFailure
+
+async def run(settings, environ, journal):
+    hear = journal.listener("vllm")
+    hear("(EngineCore pid=9) ERROR 11-21 14:06:38 [core.py:9] ValueError: Failed to find a kernel")
+    for number in range(200):
+        hear(f"  File x.py, line {number}")
+    raise EngineFailure("vLLM ended by itself with code 1; its own last words are above", code=1)
+
+launcher._run = run
+times = {"startup_seconds": 10, "drain_seconds": 1}
+settings = settings_of_a_head(Path(sys.argv[1]), 1, log_format=sys.argv[2], **times)
+sys.exit(launcher.launch(settings, dict(os.environ)))
+"""
+
+
+@pytest.mark.parametrize(("log_format", "times"), [("text", 2), ("json", 1)])
+def test_the_end_of_a_log_of_text_tells_the_cause_again(log_format, times, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-c", ENGINE, str(tmp_path), log_format]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert ended.returncode == 1, ended.stderr
+    log = ended.stdout + ended.stderr
+    assert log.count("Failed to find a kernel") == times
+    if log_format == "text":
+        assert "ValueError: Failed to find a kernel" in last_words(log[-2048:])
