@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from fit.records import number_of
 from manta_operator.facts.accelerators import Accelerator, catalog
 
 if TYPE_CHECKING:
@@ -106,11 +107,11 @@ def _total(said: Mapping[str, Any]) -> float | None:
     memory = said.get("from_memory")
     for holder in (said, memory if isinstance(memory, dict) else {}):
         value = holder.get("vllm_total_gib")
-        value = value[0] if isinstance(value, list) and value else value
-        if isinstance(value, (int, float)):
-            return float(value)
-    smi = said.get("nvidia_smi_mib")
-    return smi / 1024 * _VISIBLE if isinstance(smi, (int, float)) else None
+        total = number_of(value[0] if isinstance(value, list) and value else value)
+        if total and total > 0:
+            return total
+    smi = number_of(said.get("nvidia_smi_mib"))
+    return smi / 1024 * _VISIBLE if smi and smi > 0 else None
 
 
 def _written(name: str) -> float | None:

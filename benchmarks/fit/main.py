@@ -57,7 +57,14 @@ def main(records: Path, models_file: Path, gpus_file: Path, out: Path, quiet: bo
 
 
 def _row(record: Record, known: dict[str, Any], cards: dict[str, Any], timings: list[float]) -> Row:
-    """Predict one record; a row that says why where that cannot be done."""
+    """Predict one record; a row that says why where that cannot be done, whatever its line or its files say."""
+    try:
+        return _predicted(record, known, cards, timings)
+    except Exception as error:  # noqa: BLE001 - one line of somebody's file must not take the others' figures away
+        return skipped(record, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", broken=True)
+
+
+def _predicted(record: Record, known: dict[str, Any], cards: dict[str, Any], timings: list[float]) -> Row:
     on, facts = gpus.find(record, cards), models.find(record, known)
     refused = next((each for each in (on, facts) if isinstance(each, str)), uncountable(record))
     if refused or isinstance(on, str) or isinstance(facts, str):

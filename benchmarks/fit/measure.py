@@ -49,6 +49,8 @@ class Row:
     fits_logged: bool | None = None
     message: str = ""
     not_measured: str = ""
+    unread: tuple[str, ...] = ()
+    broken: bool = False
 
 
 def measure(predicted: Predicted, total: float) -> Row:
@@ -83,12 +85,12 @@ def measure(predicted: Predicted, total: float) -> Row:
     )
 
 
-def skipped(record: Record, why: str) -> Row:
-    """Return the row of a record that could not be predicted."""
-    return Row(**_names(record), not_measured=why)
+def skipped(record: Record, why: str, *, broken: bool = False) -> Row:
+    """Return the row of a record that could not be predicted; `broken`: as the prediction itself failed."""
+    return Row(**_names(record), not_measured=why, broken=broken)
 
 
-def _names(record: Record) -> dict[str, str]:
+def _names(record: Record) -> dict[str, Any]:
     version = ".".join(map(str, record.version))
     return {
         "id": record.id,
@@ -96,6 +98,7 @@ def _names(record: Record) -> dict[str, str]:
         "gpu": record.gpu or "?",
         "shape": f"tp{record.tp} pp{record.pp}",
         "version": version,
+        "unread": record.unread,
     }
 
 
@@ -162,6 +165,8 @@ def summary(rows: Sequence[Row], goal: tuple[float, float] = (0.5, 0.9)) -> dict
         },
         "wrong_decisions": [row.id for row in judged if row.fits != row.fits_logged],
         "not_measured": {row.id: row.not_measured for row in rows if row.not_measured},
+        "broken": sum(row.broken for row in rows),
+        "unread": {row.id: list(row.unread) for row in rows if row.unread},
         "rows": [asdict(row) for row in rows],
     }
 

@@ -74,6 +74,9 @@ def sentences(figures: Mapping[str, Any]) -> list[str]:
     said.append(f"one shape of one spec is judged in {figures['milliseconds_a_fit']:.2f} ms")
     said.extend(f"wrong decision: {each}" for each in figures["wrong_decisions"])
     said.extend(f"not measured: {name}: {why}" for name, why in figures["not_measured"].items())
+    said.extend(f"not read: {name}: {', '.join(fields)}" for name, fields in figures["unread"].items())
+    if figures["broken"]:
+        said.append(f"{figures['broken']} records could not be predicted: an error of this benchmark, or of the files")
     return said
 
 

@@ -1,71 +1,14 @@
 """The benchmark of the fit: what it makes of records, names of GPUs and files of other people."""
 
-import json
 from dataclasses import replace
 
 import pytest
-from click.testing import CliRunner
 from fit import gpus, models
 from fit.holdout import leave_one_model_out
-from fit.main import main
-from fit.measure import measure, quantile, summary
-from fit.predict import predict, spec_of
-from fit.records import UNTOLD, Record, RecordsError, read, version_of
-
-GIB = 2**30
-CARDS = {
-    "_about": "words",
-    "H100-80": {"vllm_total_gib": [79.18, 79.19]},
-    "A100-80": {"vllm_total_gib": [79.32]},
-    "A100-40": {"vllm_total_gib": [39.49]},
-    "B200": {"vllm_total_gib": None, "from_memory": {"vllm_total_gib": 178.35}},
-    "RTX 5070 Ti": {"nvidia_smi_mib": 16303},
-    "RTX PRO 6000 Blackwell 96GB": {"vllm_total_gib": [94.97]},
-}
-SAID = {
-    "id": "one",
-    "model": "org/Llama-9-8B",
-    "gpu": "H100-80",
-    "vllm_version": "0.18.0+rhai",
-    "tp": 1,
-    "max_model_len": 8192,
-    "gpu_memory_utilization": 0.9,
-    "weights_gib_per_gpu": 14.99,
-    "kv_cache_gib_per_gpu": 53.5,
-    "kv_cache_tokens": 438_272,
-    "max_concurrency": 53.5,
-    "oom": False,
-}
-FACTS = {
-    "hidden_size": 4096,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "intermediate_size": 14_336,
-    "vocab_size": 128_256,
-    "max_position_embeddings": 131_072,
-}
-
-
-def record(tmp_path, **change) -> Record:
-    path = tmp_path / "records.jsonl"
-    path.write_text(json.dumps(SAID | change) + "\n\n")
-    [found] = read(path)
-    return found
-
-
-def bench(tmp_path, records, known, cards=CARDS):
-    lines = [json.dumps(each) for each in records]
-    (tmp_path / "records.jsonl").write_text("\n".join(lines))
-    (tmp_path / "models.json").write_text(json.dumps(known))
-    (tmp_path / "gpus.json").write_text(json.dumps(cards))
-    arguments = [f"--{name}={tmp_path / file}" for name, file in (
-        ("records", "records.jsonl"), ("models", "models.json"), ("gpus", "gpus.json"), ("out", "fit.json"),
-    )]  # fmt: skip
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == 0, result.output
-    return json.loads((tmp_path / "fit.json").read_text()), result.output
+from fit.measure import quantile, summary
+from fit.predict import spec_of
+from fit.records import UNTOLD, version_of
+from fit_files import CARDS, FACTS, GIB, SAID, measured, record
 
 
 @pytest.mark.parametrize(
@@ -171,14 +114,6 @@ def test_notes_say_what_a_spec_says(tmp_path):
     assert (engine.speculative.tokens, engine.lora.max_loaded, engine.gpu_memory_utilization) == (3, 2, 92)
 
 
-def measured(tmp_path, facts=FACTS, **change):
-    asked = record(tmp_path, **change)
-    known, on = models.find(asked, {SAID["model"]: {"facts": facts}}), gpus.find(asked, CARDS)
-    assert not isinstance(known, str)
-    assert not isinstance(on, str)
-    return measure(predict(asked, known, on), (on.memory_bytes or 0) / GIB)
-
-
 def test_a_plain_model_is_compared_by_tokens(tmp_path):
     row = measured(tmp_path)
     assert (row.kv_compared, row.fits, row.fits_logged) == ("tokens", True, True)
@@ -208,55 +143,6 @@ def test_a_failed_start_is_a_decision(tmp_path):
     assert (row.fits, row.fits_logged) == (False, False)
     assert summary([row])["decision_accuracy"] == 1.0
     assert summary([replace(row, fits=True)])["wrong_decisions"] == ["one"]
-
-
-def test_files_of_other_people_are_counted_as_far_as_they_go(tmp_path):
-    odd = [
-        SAID,
-        {},
-        {"id": "no gpu", "model": SAID["model"]},
-        {"id": "no model", "gpu": "H100-80"},
-        {"id": "odd types", "model": 7, "gpu": ["H100"], "tp": "8", "kv_cache_tokens": "many", "notes": None},
-        {"id": "no facts", "model": "org/nothing", "gpu": "H100-80"},
-        {"id": "odd facts", "model": "org/odd", "gpu": "H100-80"},
-        {"id": "offloaded", "model": SAID["model"], "gpu": "H100-80", "notes": "cpu_offload_gb=30"},
-    ]
-    known = {SAID["model"]: {"facts": FACTS}, "org/nothing": {}, "org/odd": {"facts": {"hidden_size": "wide"}}}
-    found, said = bench(tmp_path, odd, known)
-    assert found["records"] == 8
-    assert found["measured"]["kv"] == 1
-    assert set(found["not_measured"]) == {
-        "line 2",
-        "no gpu",
-        "no model",
-        "odd types",
-        "no facts",
-        "odd facts",
-        "offloaded",
-    }
-    assert "not measured: offloaded: weights are held in host memory" in said
-    assert found["decision_accuracy"] == 1.0
-
-
-def test_nothing_measured_is_no_crash(tmp_path):
-    found, said = bench(tmp_path, [], {}, {})
-    assert found["records"] == 0
-    assert found["weights_err_median"] is None
-    assert "KV cache, median: not measured" in said
-
-
-def test_what_is_missing_is_asked_for(tmp_path):
-    result = CliRunner().invoke(main, [f"--records={tmp_path}/none.jsonl"])
-    assert result.exit_code == 2
-    assert "make bench-fit RECORDS=" in result.stderr
-
-
-@pytest.mark.parametrize("text", ["{", "[1]"])
-def test_a_broken_line_is_told_with_its_number(tmp_path, text):
-    path = tmp_path / "records.jsonl"
-    path.write_text("{}\n" + text)
-    with pytest.raises(RecordsError, match=r"records\.jsonl:2: not "):
-        read(path)
 
 
 def test_constants_are_held_out_by_model(tmp_path):
