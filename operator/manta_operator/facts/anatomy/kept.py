@@ -7,10 +7,12 @@ without a number says the same of all layers of a kind; only those with one are 
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from manta_operator.facts.anatomy.fields import Uncountable
 from manta_operator.facts.anatomy.formats import FP8_CHANNEL
+from manta_operator.facts.anatomy.names import Names, is_expression
 from manta_operator.facts.anatomy.parts import Anatomy, Stored, Weight
 from manta_operator.facts.anatomy.schemes import Scheme
 
@@ -40,19 +42,19 @@ _ALONE = 5
 
 
 def dressed(anatomy: Anatomy, scheme: Scheme) -> Anatomy:
-    """Return the anatomy with what every matrix is stored as."""
-    entries = _Entries(scheme)
+    """Return the anatomy with what every matrix is stored as. Raises Uncountable where that would take too long."""
+    entries = _Entries(scheme, len(anatomy.layers))
     built: dict[tuple[int, _Said], Layer] = {}
     equal: dict[Layer, Layer] = {}
     layers = []
     for index, layer in enumerate(anatomy.layers):
         said = entries.of(index)
         if (id(layer), said) not in built:
-            dress = _Dress(scheme, said)
+            dress = _Dress(scheme, entries.general, said)
             made = tuple(dress.weight(weight, layer) for weight in layer)
             built[id(layer), said] = equal.setdefault(made, made)
         layers.append(built[id(layer), said])
-    dress = _Dress(scheme, entries.of(len(anatomy.layers)))
+    dress = _Dress(scheme, entries.general, entries.of(len(anatomy.layers)))
     outside = tuple(dress.alone(weight) for weight in anatomy.outside)
     guesses = tuple(dress.weight(weight, anatomy.guesses) for weight in anatomy.guesses)
     spread = anatomy.spread if scheme.listed else max(anatomy.spread, _UNLISTED)
@@ -63,9 +65,15 @@ _UNLISTED = 0.02
 """How far the bytes may be off where a checkpoint does not list what it leaves as it is."""
 
 
+_EXPRESSIONS = 4096
+"""Expressions of one checkpoint, those of single layers included; of the catalog's models none has more than 123."""
+_COST = 200_000
+"""Instructions of expressions, times the layers that they are asked about one by one."""
+
+
 @dataclass(frozen=True)
 class _Said:
-    """What is said of one layer; its number stands as # in the entries, so that equal layers are said equally.
+    """What is said of one layer alone; its number stands as # in the entries, so that equal layers are said equally.
 
     `index` is its number where an expression may ask for it, else None.
     """
@@ -75,25 +83,48 @@ class _Said:
     index: int | None
 
 
-class _Entries:
-    """The entries of a scheme, by the layer that they name."""
+class _List:
+    """What entries leave out, and what they make of others."""
 
-    def __init__(self, scheme: Scheme) -> None:
-        self._ignored: dict[int | None, list[str]] = defaultdict(list)
-        self._groups: dict[int | None, list[tuple[str, Stored | None]]] = defaultdict(list)
+    def __init__(self, ignored: Iterable[str], groups: Sequence[tuple[str, Stored | None]]) -> None:
+        self._ignored, self._groups = Names(ignored), Names(entry for entry, _ in groups)
+        self._stored = [stored for _, stored in groups]
+        self.size = self._ignored.size + self._groups.size
+
+    def leaves_out(self, names: Sequence[str]) -> bool:
+        """Whether one of these names of a module is left out."""
+        return self._ignored.last(names) is not None
+
+    def stored(self, names: Sequence[str], otherwise: Stored | None) -> Stored | None:
+        """Return what the last group that has one of these names makes of it."""
+        found = self._groups.last(names)
+        return otherwise if found is None else self._stored[found]
+
+
+class _Entries:
+    """The entries of a scheme, by the layer that they name; `general`: those that name none."""
+
+    def __init__(self, scheme: Scheme, layers: int) -> None:
+        ignored: dict[int | None, list[str]] = defaultdict(list)
+        groups: dict[int | None, list[tuple[str, Stored | None]]] = defaultdict(list)
         for entry in scheme.ignored:
             number, general = _numbered(entry)
-            self._ignored[number].append(general)
+            ignored[number].append(general)
         for entry, stored in scheme.groups:
             number, general = _numbered(entry)
-            self._groups[number].append((general, stored))
-        every = (*self._ignored[None], *(entry for entry, _ in self._groups[None]))
+            groups[number].append((general, stored))
+        every = (*ignored[None], *(entry for entry, _ in groups[None]))
         self._single = any(entry.startswith("re:") and _DIGITS.search(entry) for entry in every)
+        self.general = _List(dict.fromkeys(ignored.pop(None)), groups.pop(None))
+        self._ignored = {number: frozenset(said) for number, said in ignored.items()}
+        self._groups = {number: tuple(said) for number, said in groups.items()}
+        many = sum(map(is_expression, (*scheme.ignored, *(entry for entry, _ in scheme.groups))))
+        if many > _EXPRESSIONS or self.general.size * (layers if self._single else 1) > _COST:
+            raise Uncountable(f"config.json: quantization_config has {many} expressions, too many to be counted")
 
     def of(self, index: int) -> _Said:
-        """Return what is said of the layer `index`, and of all."""
-        ignored = frozenset((*self._ignored[None], *self._ignored[index]))
-        groups = (*self._groups[None], *self._groups[index])
+        """Return what is said of the layer `index` alone."""
+        ignored, groups = self._ignored.get(index, frozenset()), self._groups.get(index, ())
         return _Said(ignored, groups, index if self._single else None)
 
 
@@ -110,21 +141,16 @@ def _numbered(entry: str) -> tuple[int | None, str]:
 class _Dress:
     """A scheme for the layers of which the same is said."""
 
-    def __init__(self, scheme: Scheme, said: _Said) -> None:
+    def __init__(self, scheme: Scheme, general: _List, said: _Said) -> None:
         self._scheme, self._index = scheme, said.index
-        self._named = {entry for entry in said.ignored if not _is_pattern(entry)}
-        self._patterns = [_compiled(entry) for entry in said.ignored if _is_pattern(entry)]
-        self._groups = [(_compiled(entry), stored) for entry, stored in said.groups]
+        self._lists = (general, _List(sorted(said.ignored), said.groups))
 
     def weight(self, weight: Weight, layer: Layer) -> Weight:
         """Return a weight of a layer as it is stored."""
         if not weight.linear:
             return weight
         names = list(_names(weight.name, self._index))
-        stored = self._of_kind(weight, layer)
-        for pattern, grouped in self._groups:
-            if any(pattern.match(name) for name in names):
-                stored = grouped
+        stored = self._grouped(names, self._of_kind(weight, layer))
         if stored is None or self._left_out(names):
             return weight
         return replace(weight, stored=stored)
@@ -133,8 +159,13 @@ class _Dress:
         """Return a weight outside of the layers: only what a group names is quantized there."""
         if weight.name not in ("lm_head", "embed_tokens"):
             return weight
-        found = [stored for pattern, stored in self._groups if pattern.match(weight.name)]
-        return replace(weight, stored=found[-1]) if found and not self._left_out([weight.name]) else weight
+        stored = self._grouped([weight.name], None)
+        return weight if stored is None or self._left_out([weight.name]) else replace(weight, stored=stored)
+
+    def _grouped(self, names: Sequence[str], otherwise: Stored | None) -> Stored | None:
+        for each in self._lists:
+            otherwise = each.stored(names, otherwise)
+        return otherwise
 
     def _of_kind(self, weight: Weight, layer: Layer) -> Stored | None:
         stored = self._scheme.experts if weight.split == "experts" else self._scheme.linear
@@ -148,26 +179,8 @@ class _Dress:
         attention = weight.name in _LATENT_4BIT or weight.name in ("self_attn.o_proj", "self_attn.indexer.wq_b")
         return None if latent and attention and stored.bits < _BYTE else stored
 
-    def _left_out(self, names: list[str]) -> bool:
-        if any(part in self._named for name in names for part in _parts(name)):
-            return True
-        return any(pattern.match(name) for pattern in self._patterns for name in names)
-
-
-def _is_pattern(entry: str) -> bool:
-    return entry.startswith("re:") or "*" in entry
-
-
-def _compiled(entry: str) -> re.Pattern[str]:
-    """Return an entry as an expression that is compared from the start of a name."""
-    if entry.startswith("re:"):
-        try:
-            return re.compile(entry[3:])
-        except re.error:
-            return re.compile(r"(?!)")  # vLLM would refuse the checkpoint; here nothing matches
-    if "*" in entry:
-        return re.compile(re.escape(entry).replace(r"\*", ".*") + r"$")
-    return re.compile(rf"(.*\.)?{re.escape(entry)}(\..*)?$")
+    def _left_out(self, names: Sequence[str]) -> bool:
+        return any(each.leaves_out(names) for each in self._lists)
 
 
 def _names(name: str, index: int | None) -> Iterator[str]:
@@ -181,9 +194,3 @@ def _names(name: str, index: int | None) -> Iterator[str]:
             yield f"{prefix}layers.#.{other}"
             if index is not None:
                 yield f"{prefix}layers.{index}.{other}"
-
-
-def _parts(name: str) -> Iterable[str]:
-    """Return every run of whole words of a dotted name."""
-    words = name.split(".")
-    return (".".join(words[start:end]) for start in range(len(words)) for end in range(start + 1, len(words) + 1))
