@@ -9,9 +9,9 @@
     tokens         = data x requests x maxModelLen                           every data rank has a cache of its own
     fits           = the blocks of one data rank hold at least one request, and a state for each of maxNumSeqs
 
-Weights and overhead are estimates with bounds. True: it fits by the point estimate. False: it fails even where both
-are at their lowest, for False deploys nothing. Between, and where the checkpoint cannot be seen or holds what is not
-counted, the fit is Unknown and says why.
+Weights and overhead are estimates with bounds. True: it fits by the point estimate. False: it fails even with the
+least that both can be (overhead.at_least), for False deploys nothing. Between, and where the checkpoint cannot be seen
+or holds what is not counted, the fit is Unknown and says why.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from manta_operator.planning.fit_words import GIB, gib
 from manta_operator.planning.memory import kv_of
 from manta_operator.planning.memory.engine_version import CURRENT, Version, whole_model_is_checked
 from manta_operator.planning.memory.kv_groups import Pool
-from manta_operator.planning.memory.overhead import overhead, requests_of_step
+from manta_operator.planning.memory.overhead import at_least, overhead, requests_of_step
 from manta_operator.planning.memory.weights import on_rank
 from manta_operator.planning.shape import Shape
 
@@ -67,6 +67,8 @@ class Fit:
     """Bytes that one more token of a long request takes on one rank."""
     concurrency: float | None = None
     """How many requests of maxModelLen tokens a replica holds at once."""
+    at_most: float | None = None
+    """How many of these it can hold with the least overhead that there is: what a refusal has to be held against."""
     margin_per_rank: int | None = None
     """Bytes of KV cache beyond what one request of maxModelLen tokens needs; negative: what is missing."""
     basis: str = ""
@@ -98,8 +100,9 @@ def judge(
     if accelerator.memory_bytes is None and not accelerator.is_cpu:
         message = fit_words.unsized(accelerator, size)
         return Fit("Unknown", message, size, None, None, length, basis=facts.basis)
-    beside = _NONE if accelerator.is_cpu else overhead(spec, facts, shape, accelerator, length or 1, version)
+    beside, least = _beside(_Asked(spec, shape, accelerator, facts, version), length or 1)
     cache = _kv_cache(spec.engine, accelerator, weights + beside)
+    most = _kv_cache(spec.engine, accelerator, Estimate.within(weights.low + least, 0)).value
     counted = Fit(
         fits="Unknown",
         message="",
@@ -111,15 +114,15 @@ def judge(
         kv_cache=cache,
         basis=facts.basis,
     )
-    if facts.unmodelled and cache.high > 0:
+    if facts.unmodelled and most > 0:
         message = fit_words.unmodelled(facts.unmodelled, size, cache)
         return replace(counted, message=message)
-    if cache.high <= 0 or facts.unmodelled:
+    if most <= 0 or facts.unmodelled:
         return replace(counted, fits="False", message=fit_words.no_room(size, cache, accelerator))
     pool = kv_of.pool_of(spec, facts, shape, accelerator, length or 1, version)
     if pool is None:
         return replace(counted, fits="True", message=fit_words.stateless(size, accelerator))
-    return _verdict(counted, pool, _Asked(spec, shape, accelerator, facts, version))
+    return _verdict(counted, pool, _Asked(spec, shape, accelerator, facts, version), most)
 
 
 @dataclass(frozen=True)
@@ -145,15 +148,23 @@ class _Asked:
         return self.shape.pipeline if whole_model_is_checked(self.version) else 1
 
 
-def _verdict(counted: Fit, pool: Pool, asked: _Asked) -> Fit:
-    """Compare the blocks that there are with those that are needed, at the point estimate and at both bounds."""
+def _beside(asked: _Asked, length: int) -> tuple[Estimate, float]:
+    """Return what a rank takes beside weights and KV cache, and what it takes of that for certain."""
+    if asked.accelerator.is_cpu:
+        return _NONE, 0.0
+    about = (asked.spec, asked.facts, asked.shape, asked.accelerator, length, asked.version)
+    return overhead(*about), at_least(*about)
+
+
+def _verdict(counted: Fit, pool: Pool, asked: _Asked, most: float) -> Fit:
+    """Compare the blocks that there are with those that are needed: by the estimate, and by the `most` bytes."""
     cache, length = counted.kv_cache or _NONE, counted.max_model_len
     needed = max(pool.request_blocks * asked.stages, asked.states if pool.states else 1)
-    blocks = Estimate(*(float(max(0, size) // pool.bytes_per_block) for size in (cache.value, cache.low, cache.high)))
+    blocks = Estimate(*(_blocks(size, pool) for size in (cache.value, cache.low, cache.high)))
     fits: Literal["True", "False", "Unknown"] = "Unknown"
     if blocks.value >= needed:
         fits = "True"
-    elif blocks.high < needed:
+    elif _blocks(most, pool) < needed:
         fits = "False"
     concurrency = asked.shape.data * blocks.value / pool.request_blocks
     tokens = blocks.times(asked.shape.data * (length or 1) / pool.request_blocks)
@@ -164,11 +175,18 @@ def _verdict(counted: Fit, pool: Pool, asked: _Asked) -> Fit:
         tokens=tokens,
         kv_bytes_per_token=round(pool.token_bytes),
         concurrency=round(concurrency, 2),
+        at_most=asked.shape.data * _blocks(most, pool) / pool.request_blocks,
         margin_per_rank=int(cache.value) - pool.request_bytes * asked.stages,
     )
     share = 0 if kv_cache_setting(asked.spec.engine, asked.accelerator) else asked.spec.engine.gpu_memory_utilization
-    said = fit_words.Told(judged, asked.accelerator, asked.shape.data, pool, int(blocks.value), asked.states, share)
+    said = fit_words.Told(
+        judged, asked.accelerator, asked.shape.data, pool, int(blocks.value), asked.states, share, most
+    )
     return replace(judged, message=fit_words.sentence(said))
+
+
+def _blocks(size: float, pool: Pool) -> float:
+    return float(max(0, size) // pool.bytes_per_block)
 
 
 def kv_bytes_per_token(engine: EngineSpec, shape: Shape, facts: ModelFacts) -> float:

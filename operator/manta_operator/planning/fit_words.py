@@ -26,7 +26,7 @@ class Told:
     """What a verdict's sentence is made of.
 
     `states`: the sequences that recurrent layers need a block for; `share` of the memory that is asked for, in percent,
-    0 where the cache has a size of its own.
+    0 where the cache has a size of its own; `most`: the bytes of KV cache that there are with the least overhead.
     """
 
     fit: "Fit"
@@ -36,6 +36,7 @@ class Told:
     blocks: int
     states: int
     share: int
+    most: float
 
 
 def sentence(told: Told) -> str:
@@ -57,9 +58,10 @@ def _doubt(told: Told) -> str:
     """Why this is not a plain yes."""
     fit, pool = told.fit, told.pool
     if fit.fits == "Unknown":
-        error = _spread(fit.kv_cache)
+        low = fit.kv_cache.low if fit.kv_cache else 0.0
         return (
-            f"; too close to call: it would just not fit, by {gib(-_margin(told))}, but that is certain to {error} only"
+            f"; too close to call: it would just not fit, by {gib(-_margin(told))}, and the KV cache is certain to "
+            f"{gib(low)} to {gib(told.most)} only"
         )
     if fit.fits == "False" and pool.states and pool.request_blocks <= told.blocks < told.states:
         return (

@@ -59,7 +59,7 @@ def walk(
             tried.append(Rejected(shape, refused[0].message))
             problem = problem or refused[0]
             continue
-        fit = _asked(spec, judge(spec, shape, accelerator, facts))
+        fit = _asked(spec, shape, accelerator, facts)
         choice = Choice(shape, fit, advice(shape, facts), tuple(tried))
         if fit.fits == "True" or (fit.fits == "Unknown" and _says_all(fit)):
             return choice
@@ -77,7 +77,7 @@ def walk(
 def at_widest(spec: LLMDeploymentSpec, facts: ModelFacts, accelerator: Accelerator) -> str:
     """Return the verdict on the widest shape, "" where no engine can run it: a short way to know how a walk ends."""
     shape = max(candidates(spec, facts), key=_size)
-    return "" if problems(spec, shape, facts) else _asked(spec, judge(spec, shape, accelerator, facts)).fits
+    return "" if problems(spec, shape, facts) else _asked(spec, shape, accelerator, facts).fits
 
 
 def _says_all(fit: Fit) -> bool:
@@ -95,24 +95,26 @@ def _size(shape: Shape) -> tuple[int, ...]:
     return (shape.ranks, shape.pipeline, shape.pods, shape.data, shape.tensor)
 
 
-def _asked(spec: LLMDeploymentSpec, fit: Fit) -> Fit:
-    """Hold the verdict to the requests that the spec wants at once: of a fit that has the tokens for one."""
-    wanted, length = spec.fit.concurrency, fit.max_model_len
-    if wanted == 1 or fit.fits == "False" or not length or fit.kv_cache_tokens is None:
+def _asked(spec: LLMDeploymentSpec, shape: Shape, accelerator: Accelerator, facts: ModelFacts | None) -> Fit:
+    """Judge, and hold the verdict to the requests that the spec wants at once where there is room for any."""
+    fit = judge(spec, shape, accelerator, facts)
+    wanted, length, data = spec.fit.concurrency, fit.max_model_len, shape.data
+    if wanted == 1 or fit.fits == "False" or not length or fit.tokens is None:
         return fit
-    holds = fit.kv_cache_tokens / length if fit.concurrency is None else fit.concurrency
+    holds = round(fit.tokens.value / length, 6)
     if holds >= wanted:
         return fit
-    cache = fit.kv_cache_per_rank or 0
-    missing = min(-1, int(cache - cache * wanted / holds)) if holds else -1
+    missing = min(-1, _left_over(fit, wanted, data))
     said = f"{fit.message}; {wanted} requests are asked for at once (spec.fit.concurrency)"
-    if holds * _optimism(fit) >= wanted:
+    if (fit.at_most or 0) >= wanted:
         return replace(
             fit, fits="Unknown", message=f"{said}: too close to call, but rather not", margin_per_rank=missing
         )
     return replace(fit, fits="False", message=said, margin_per_rank=missing)
 
 
-def _optimism(fit: Fit) -> float:
-    """Return how many times as many tokens there may be as the arithmetic says."""
-    return fit.tokens.high / fit.tokens.value if fit.tokens is not None and fit.tokens.value > 0 else 1.0
+def _left_over(fit: Fit, wanted: int, data: int) -> int:
+    """Return the bytes of KV cache of a rank that so many requests leave, shared out over the data ranks."""
+    cache = int(fit.kv_cache.value) if fit.kv_cache is not None else 0
+    one = cache - (fit.margin_per_rank or 0)
+    return cache - one * -(-wanted // data)

@@ -83,7 +83,7 @@ IMPOSSIBLE = [
     ),
     pytest.param(
         LLAMA_8B,
-        ONE_L4 | {"engine": {"maxModelLen": 40960}},
+        ONE_L4 | {"engine": {"maxModelLen": 49152}},
         ["spec.parallelism.tensor: 2", "spec.engine.kvCacheDtype: fp8", "spec.engine.quantization: fp8_per_channel"],
         id="a context that is too long for one L4",
     ),
