@@ -1,5 +1,6 @@
 """The admission webhook for tests: a server over HTTPS, who asks it as an API server would, and its configuration."""
 
+import asyncio
 import base64
 import io
 import json
@@ -44,10 +45,13 @@ def trusting(authority):
 
 
 @asynccontextmanager
-async def webhook(known):
-    """Yields a function that posts a body (text, or anything as JSON), and returns the status and JSON or text."""
+async def webhook(known, stop=None):
+    """Yields a function that posts a body (text, or anything as JSON), and returns the status and JSON or text.
+
+    Its `connect` opens a connection to say anything else on it.
+    """
     certificate = webhook_certificates.make((SERVICE,), time.time())
-    server = serving(known, webhook_certificates.context_of(certificate), "127.0.0.1", 0)
+    server = serving(known, webhook_certificates.context_of(certificate), "127.0.0.1", 0, stop)
     async with server as port, aiohttp.ClientSession() as session:
 
         async def post(body, content_type="application/json", path=PATH, method="POST"):
@@ -60,6 +64,12 @@ async def webhook(known):
                 text = await answer.text()
                 return answer.status, json.loads(text) if answer.content_type == "application/json" else text
 
+        def connect():
+            return asyncio.open_connection(
+                "127.0.0.1", port, ssl=trusting(certificate.authority), server_hostname=SERVICE
+            )
+
+        post.connect = connect
         yield post
 
 

@@ -52,7 +52,7 @@ async def _run(settings: Settings) -> int:
         to = await stack.enter_async_context(link())
         if settings.webhook is not None:  # also while another replica leads
             known = await stack.enter_async_context(evidence(to, settings))
-            await stack.enter_async_context(admission(settings.webhook, to, known, progress))
+            await stack.enter_async_context(admission(settings.webhook, to, known, progress, stop))
         if not await _unless(stop, reach(to)):
             return 0
         if settings.lease is None:

@@ -20,8 +20,10 @@ from manta_operator.controller.webhook_server import Known, serving
 
 
 @asynccontextmanager
-async def admission(settings: WebhookSettings, to: Link, known: Known, progress: Progress) -> AsyncIterator[int]:
-    """Serve the webhook, and keep it trusted; `/readyz` waits for that. Yields the port.
+async def admission(
+    settings: WebhookSettings, to: Link, known: Known, progress: Progress, stop: asyncio.Event
+) -> AsyncIterator[int]:
+    """Serve the webhook until `stop`, and keep it trusted; `/readyz` waits for that. Yields the port.
 
     Raises:
         CannotStart: the port is taken, or the folder has no certificate.
@@ -35,7 +37,7 @@ async def admission(settings: WebhookSettings, to: Link, known: Known, progress:
         ) from error
     progress.also_waits(keeper.trouble)
     try:
-        server = serving(known, keeper.context, settings.host, settings.port)
+        server = serving(known, keeper.context, settings.host, settings.port, stop)
         port = await server.__aenter__()
     except OSError as error:
         raise CannotStart(f"cannot serve the webhook on {settings.host}:{settings.port}: {error}") from error

@@ -42,6 +42,8 @@ def read_review(document: Any) -> Review:
     for name in ("object", "oldObject"):
         if not isinstance(request.get(name), Mapping | None):
             raise NoReview(f"request.{name} is no object")
+        if not isinstance((request.get(name) or {}).get("metadata"), Mapping | None):
+            raise NoReview(f"request.{name}.metadata is no object")
     return Review(request["uid"], str(request.get("namespace") or ""), request.get("object"), request.get("oldObject"))
 
 

@@ -213,7 +213,7 @@ async def test_the_whole_of_it_is_ready_once_it_is_trusted():
     settings = WebhookSettings("127.0.0.1", 0, "manta-webhook", "manta-system")
     async with (
         api(configurations) as (session, server),
-        admission(settings, Link(session, server), nothing_known, progress) as port,
+        admission(settings, Link(session, server), nothing_known, progress, asyncio.Event()) as port,
     ):
         await until(lambda: progress.unready() == ())
         assert await shown(port, configurations.authorities()[0])
@@ -222,6 +222,6 @@ async def test_the_whole_of_it_is_ready_once_it_is_trusted():
 async def test_a_folder_without_a_certificate_ends_the_start(tmp_path):
     settings = WebhookSettings("127.0.0.1", 0, "manta-webhook", "manta-system", tmp_path)
     async with aiohttp.ClientSession() as session:
-        starting = admission(settings, Link(session, "http://127.0.0.1:1"), nothing_known, Progress())
+        starting = admission(settings, Link(session, "http://127.0.0.1:1"), nothing_known, Progress(), asyncio.Event())
         with pytest.raises(CannotStart, match=r"tls\.crt"):
             await starting.__aenter__()

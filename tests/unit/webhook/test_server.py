@@ -59,7 +59,8 @@ async def test_a_deletion_and_what_is_being_deleted_are_let_through():
     [
         (b"\xff\xfe", "application/json", 400),
         ("{", "application/json", 400),
-        ("[" * 100_000, "application/json", 400),
+        ("[" * 10_000, "application/json", 400),
+        ("[" * 100_000, "application/json", 413),
         ("null", "application/json", 400),
         ("[]", "application/json", 400),
         ("{}", "application/json", 400),
@@ -67,9 +68,12 @@ async def test_a_deletion_and_what_is_being_deleted_are_let_through():
         (review(llmdeployment()) | {"request": None}, "application/json", 400),
         (review(llmdeployment()) | {"request": {"uid": ""}}, "application/json", 400),
         (review("text"), "application/json", 400),
+        (review(llmdeployment() | {"metadata": [1]}), "application/json", 400),
+        (review(llmdeployment(), {"metadata": "x"}), "application/json", 400),
         (review(llmdeployment()), "application/yaml", 415),
         (review(llmdeployment()), "text/plain", 415),
-        ('{"x": "' + "x" * (9 * 2**20) + '"}', "application/json", 413),
+        ('{"x": "' + "x" * (4 * 2**20) + '"}', "application/json", 413),
+        ("[" + "[]," * 40_000 + "[]]", "application/json", 413),
     ],
 )
 async def test_what_is_no_review_is_refused_as_a_request(body, content_type, expected):
