@@ -9,6 +9,7 @@ from manta_operator.facts.models import ModelFacts, from_config
 from manta_operator.planning.fit import Fit, accelerator_of, judge
 from manta_operator.planning.search import Choice, decide
 from manta_operator.planning.shape import Shape
+from manta_operator.planning.walk import walk
 
 GIB = 2**30
 ONE = Shape(1, 1, 1, "uni")
@@ -16,6 +17,9 @@ ONE = Shape(1, 1, 1, "uni")
 
 def known(name: str) -> ModelFacts:
     return from_config(catalog.entries()[name].config)
+
+
+QWEN_14B = known("Qwen/Qwen3-14B")
 
 
 def asked(memory: int, **more):
@@ -29,8 +33,7 @@ def verdict(facts: ModelFacts, memory: int, concurrency: int, **engine) -> Fit |
 
 
 def test_two_requests_that_may_fit_are_not_refused_where_no_token_is_likely():
-    facts = known("Qwen/Qwen3-14B")
-    one, two, many = (verdict(facts, 32 * 1024, wanted, maxModelLen=1024) for wanted in (1, 2, 1000))
+    one, two, many = (verdict(QWEN_14B, 32 * 1024, wanted, maxModelLen=1024) for wanted in (1, 2, 1000))
     assert one is not None
     assert (one.fits, one.kv_cache_tokens) == ("Unknown", 0)
     assert two is not None
@@ -44,14 +47,15 @@ def test_two_requests_that_may_fit_are_not_refused_where_no_token_is_likely():
 @given(st.integers(26 * 1024, 40 * 1024), st.integers(2, 64))
 @settings(deadline=None)
 def test_only_what_fails_with_the_least_overhead_is_refused(memory, wanted):
-    facts, spec = known("Qwen/Qwen3-14B"), asked(memory, engine={"maxModelLen": 1024})
-    one, found = judge(spec, ONE, accelerator_of(spec), facts), verdict(facts, memory, wanted, maxModelLen=1024)
-    if one.fits == "False":
-        assert found is None
-    elif found is None:
+    engine = {"maxModelLen": 1024}
+    spec = asked(memory, engine=engine, fit={"concurrency": wanted})
+    on = accelerator_of(spec)
+    one, found = judge(spec, ONE, on, QWEN_14B), walk(spec, QWEN_14B, on)
+    if not isinstance(found, Choice):
         assert (one.at_most or 0) < wanted
     else:
-        assert (found.fits == "True") == ((one.kv_cache_tokens or 0) >= wanted * 1024)
+        assert (one.at_most or 0) >= wanted
+        assert (found.fit.fits == "True") == ((one.concurrency or 0) >= wanted)
 
 
 def test_what_has_started_is_not_refused():
