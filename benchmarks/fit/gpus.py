@@ -28,6 +28,7 @@ _CAPABILITIES = {
 _SIZES = (5, 6, 8, 12, 16, 24, 32, 40, 48, 64, 80, 94, 96, 141, 144, 180, 192, 256, 288)
 _WORD = re.compile(r"[a-z0-9]+")
 _GIB_SAID = re.compile(r"(\d+\.\d+)\s*GiB", re.IGNORECASE)
+_SM = re.compile(r"\bsm_?(\d{2,3})\b", re.IGNORECASE)
 _MIB = re.compile(r"(\d{4,6})\s*MiB", re.IGNORECASE)
 
 
@@ -50,15 +51,20 @@ def _one(name: str, record: Record, gpus: Mapping[str, Any]) -> Accelerator | st
     total = total or _said(name) or _listed(words, gpus) or _written(name) or _listed(words, _ours())
     if total is None:
         return f"the memory of {name} is not known"
-    family = next((word for word in _CAPABILITIES if word in words), None)
     rocm = any(re.fullmatch(r"mi\d{3}x?", word) for word in words)
     return Accelerator(
         type="-".join(_WORD.findall(name.lower())),
         resource="amd.com/gpu" if rocm else "nvidia.com/gpu",
         memory_bytes=int(total * _GIB),
         products=(),
-        capability=None if family is None else _CAPABILITIES[family],
+        capability=_capability(name, words),
     )
+
+
+def _capability(name: str, words: set[str]) -> int | None:
+    """By the chip's name; else as it is said ("sm80")."""
+    family, said = next((word for word in _CAPABILITIES if word in words), None), _SM.search(name)
+    return _CAPABILITIES[family] if family else int(said.group(1)) if said else None
 
 
 def _ours() -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 import statistics
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -17,10 +17,14 @@ from fit.measure import Row, measure, skipped, summary
 from fit.predict import predict, uncountable
 from fit.records import Record, RecordsError, read
 from fit.report import sentences, table
+from fit.split import bare, split
+
+if TYPE_CHECKING:
+    from manta_operator.facts.accelerators import Accelerator
+    from manta_operator.facts.models import ModelFacts
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
-_GIB = 2**30
 _A_PATH = click.Path(path_type=Path)
 
 
@@ -44,8 +48,9 @@ def main(records: Path, models_file: Path, gpus_file: Path, out: Path, quiet: bo
         raise click.ClickException(str(error)) from error
     timings: list[float] = []
     rows = [_row(record, known, cards, timings) for record in started]
-    figures = summary(rows)
+    figures = summary(rows) | split(rows)
     figures["holdout"] = leave_one_model_out(rows)
+    figures["without_catalog"] = bare(summary([_row(each, known, cards, [], with_catalog=False) for each in started]))
     figures["milliseconds_a_fit"] = round(1000 * statistics.median(timings), 3) if timings else 0.0
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(figures, indent=2) + "\n")
@@ -56,22 +61,24 @@ def main(records: Path, models_file: Path, gpus_file: Path, out: Path, quiet: bo
     click.echo(str(out))
 
 
-def _row(record: Record, known: dict[str, Any], cards: dict[str, Any], timings: list[float]) -> Row:
+def _row(
+    record: Record, known: dict[str, Any], cards: dict[str, Any], timings: list[float], *, with_catalog: bool = True
+) -> Row:
     """Predict one record; a row that says why where that cannot be done, whatever its line or its files say."""
     try:
-        return _predicted(record, known, cards, timings)
+        on, facts = gpus.find(record, cards), models.find(record, known, with_catalog=with_catalog)
+        return _predicted(record, on, facts, timings)
     except Exception as error:  # noqa: BLE001 - one line of somebody's file must not take the others' figures away
         return skipped(record, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", broken=True)
 
 
-def _predicted(record: Record, known: dict[str, Any], cards: dict[str, Any], timings: list[float]) -> Row:
-    on, facts = gpus.find(record, cards), models.find(record, known)
+def _predicted(record: Record, on: Accelerator | str, facts: ModelFacts | str, timings: list[float]) -> Row:
     refused = next((each for each in (on, facts) if isinstance(each, str)), uncountable(record))
     if refused or isinstance(on, str) or isinstance(facts, str):
         return skipped(record, refused)
     predicted = predict(record, facts, on)
     timings.append(predicted.seconds)
-    return measure(predicted, (on.memory_bytes or 0) / _GIB)
+    return measure(predicted, on)
 
 
 def _mapping(path: Path) -> dict[str, Any]:

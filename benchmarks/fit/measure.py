@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from fit.predict import Predicted
     from fit.records import Record
+    from manta_operator.facts.accelerators import Accelerator
 
 _GIB = 2**30
 _TOKENS_ARE_REQUESTS = (0, 21)
@@ -26,13 +27,17 @@ _TOKENS_ARE_REQUESTS = (0, 21)
 
 @dataclass(frozen=True)
 class Row:
-    """One record beside its prediction. Errors are shares of what was logged, signed: + is more than was logged."""
+    """One record beside its prediction. Errors are shares of what was logged, signed: + is more than was logged.
+
+    `kind` is the accelerator's: its compute capability ("9.0"), or "ROCm".
+    """
 
     id: str
     model: str
     gpu: str
     shape: str
     version: str
+    kind: str = "capability not known"
     weights: float | None = None
     weights_logged: float | None = None
     weights_err: float | None = None
@@ -53,9 +58,10 @@ class Row:
     broken: bool = False
 
 
-def measure(predicted: Predicted, total: float) -> Row:
-    """Compare one prediction with what was logged; `total`: GiB of the GPU."""
+def measure(predicted: Predicted, on: Accelerator) -> Row:
+    """Compare one prediction with what was logged; `on`: with the whole memory of the GPU."""
     record, fit = predicted.record, predicted.fit
+    total = (on.memory_bytes or 0) / _GIB
     weights = None if fit.weights_per_rank is None else fit.weights_per_rank / _GIB
     compared, kv, logged = _kv(predicted)
     budget = total * (record.utilization or 0)
@@ -66,6 +72,7 @@ def measure(predicted: Predicted, total: float) -> Row:
     within = None if logged is None or bounds is None else bounds.low <= logged * scale <= bounds.high
     return Row(
         **_names(record),
+        kind=_kind(on),
         weights=weights,
         weights_logged=record.weights,
         weights_err=_error(weights, record.weights),
@@ -100,6 +107,12 @@ def _names(record: Record) -> dict[str, Any]:
         "version": version,
         "unread": record.unread,
     }
+
+
+def _kind(on: Accelerator) -> str:
+    if on.is_rocm:
+        return "ROCm"
+    return "capability not known" if on.capability is None else f"{on.capability // 10}.{on.capability % 10}"
 
 
 def _kv(predicted: Predicted) -> tuple[str, float | None, float | None]:
@@ -142,23 +155,22 @@ def _error(value: float | None, logged: float | None) -> float | None:
     return None if value is None or not logged else value / logged - 1
 
 
-def summary(rows: Sequence[Row], goal: tuple[float, float] = (0.5, 0.9)) -> dict[str, Any]:
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
     """Return the figures of `fit.json`: medians and 90th percentiles of the absolute errors, and the decisions."""
     weights = [abs(row.weights_err) for row in rows if row.weights_err is not None]
     kv = [abs(row.kv_err) for row in rows if row.kv_err is not None]
     requests = [abs(row.request_err) for row in rows if row.request_err is not None]
     judged = [row for row in rows if row.fits is not None and row.fits_logged is not None]
-    median, high = goal
     return {
-        "weights_err_median": quantile(weights, median),
-        "weights_err_p90": quantile(weights, high),
-        "kv_err_median": quantile(kv, median),
-        "kv_err_p90": quantile(kv, high),
+        "weights_err_median": quantile(weights, 0.5),
+        "weights_err_p90": quantile(weights, 0.9),
+        "kv_err_median": quantile(kv, 0.5),
+        "kv_err_p90": quantile(kv, 0.9),
         "decision_accuracy": _share(row.fits == row.fits_logged for row in judged),
         "records": len(rows),
         "measured": {"weights": len(weights), "kv": len(kv), "requests": len(requests), "decisions": len(judged)},
-        "kv_bytes_err_median": quantile(requests, median),
-        "kv_bytes_err_p90": quantile(requests, high),
+        "kv_bytes_err_median": quantile(requests, 0.5),
+        "kv_bytes_err_p90": quantile(requests, 0.9),
         "within_bounds": {
             "overhead": _share(row.overhead_within for row in rows if row.overhead_within is not None),
             "kv": _share(row.kv_within for row in rows if row.kv_within is not None),

@@ -2,8 +2,9 @@
 
 The file of models is like a config.json, but says some things in prose (`layer_pattern`) or not at all
 (`model_type`, towers). Where Manta's catalog has the same model by its name, with the same layers and width, its
-config.json is taken; else the file's words are turned by rules about families, never about one model. What no rule
-reads stays unknown.
+config.json is taken, unless any number that both have differs; else the file's words are turned by rules about families
+(`families.py`), never about one model. What no rule reads stays unknown. Without the catalog all models are read so, as
+those are that it does not have.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from fit.families import family_of, left_out
+from fit.records import number_of
 from manta_operator.facts import catalog
 from manta_operator.facts.caches.kinds import LAYER_KINDS, kinds
 from manta_operator.facts.models import FactsError, ModelFacts, from_config
@@ -20,40 +23,17 @@ if TYPE_CHECKING:
 
     from fit.records import Record
 
-_FAMILIES = (
-    (r"qwen-?3\.[5-9].*a\d+b|qwen-?3\.[5-9].*moe", "qwen3_5_moe_text"),
-    (r"qwen-?3\.[5-9]", "qwen3_5_text"),
-    (r"qwen-?3-(coder-)?next", "qwen3_next"),
-    (r"qwen-?3-vl.*a\d+b", "qwen3_vl_moe_text"),
-    (r"qwen-?3-vl", "qwen3_vl_text"),
-    (r"qwen-?3.*a\d+b", "qwen3_moe"),
-    (r"qwen-?3", "qwen3"),
-    (r"qwen-?2|distill-qwen", "qwen2"),
-    (r"llama-?4", "llama4_text"),
-    (r"codellama|llama", "llama"),
-    (r"mixtral", "mixtral"),
-    (r"ministral-?3", "ministral3"),
-    (r"mistral|ministral", "mistral"),
-    (r"gemma-?4", "gemma4_text"),
-    (r"gemma-?3n", "gemma3n_text"),
-    (r"gemma-?3", "gemma3_text"),
-    (r"gemma-?2", "gemma2"),
-    (r"gpt-oss", "gpt_oss"),
-    (r"deepseek-v3\.2", "deepseek_v32"),
-    (r"deepseek-(v3|r1)", "deepseek_v3"),
-    (r"deepseek-(v2|coder-v2)", "deepseek_v2"),
-    (r"kimi-k2", "kimi_k2"),
-    (r"glm-?4\.[5-9]", "glm4_moe"),
-    (r"minimax-?m2", "minimax_m2"),
-    (r"nemotron-3|nemotron-h", "nemotron_h"),
-    (r"phi-?3", "phi3"),
-    (r"phi-?4", "phi3"),
-)
-_PIXTRAL = {"model_type": "pixtral", "hidden_size": 1024, "num_hidden_layers": 24, "intermediate_size": 4096}
-"""What transformers' PixtralVisionConfig is by default, and Mistral's towers are."""
-_ARCHITECTURES = {"gpt_oss": "GptOssForCausalLM", "llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
 _TREATED = re.compile(r"[-_](fp8([-_]dynamic|[-_]block)?|nvfp4|int4|int8|awq|gptq|w4a16|w8a8|bf16|bnb-4bit)$")
 _SHAPE = ("hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads", "intermediate_size")
+_CALLED = {
+    "num_experts": ("n_routed_experts", "num_local_experts", "moe_num_experts"),
+    "shared_experts": ("n_shared_experts",),
+    "num_experts_per_tok": ("moe_topk", "top_k_experts", "num_experts_per_token"),
+}
+"""Fields of the file that configurations have under other names."""
+_LENGTH = "max_position_embeddings"
+"""No part of the architecture: checkpoints of one shape are published for several lengths."""
+_LAYERS_LIMIT = 4096
 _EVERY = re.compile(
     r"full(?:[ -]attention)? every (\d+)(?:st|nd|rd|th)?|every (\d+)(?:st|nd|rd|th)(?: layer)?(?: is)? full"
 )
@@ -69,12 +49,14 @@ _WORDS = (
 _SIZE = re.compile(r"(?:sliding|window|local|swa)[^()\d]*\(?(\d{2,6})\b")
 
 
-def find(record: Record, models: Mapping[str, Any]) -> ModelFacts | str:
+def find(record: Record, models: Mapping[str, Any], *, with_catalog: bool = True) -> ModelFacts | str:
     """Return the facts of a record's model; why not, where neither the file nor the catalog has it."""
     entry = models.get(record.model)
     facts = entry.get("facts") if isinstance(entry, dict) else None
-    said = facts if isinstance(facts, dict) else {}
-    config = _known(record, said) or (config_of(record, said) if said.get("hidden_size") else None)
+    said = {key: _plain(value) for key, value in facts.items()} if isinstance(facts, dict) else {}
+    config = _known(record, said) if with_catalog else None
+    if config is None:
+        config = config_of(record, said) if said.get("hidden_size") else None
     if config is None:
         return f"nothing is known of {record.model or 'its model'}"
     try:
@@ -83,30 +65,56 @@ def find(record: Record, models: Mapping[str, Any]) -> ModelFacts | str:
         return str(error)
 
 
+def _plain(value: object) -> object:
+    """A number, where a text says one."""
+    number = number_of(value) if isinstance(value, str) else None
+    return value if number is None else int(number) if number.is_integer() else number
+
+
 def _known(record: Record, facts: Mapping[str, Any]) -> dict[str, Any] | None:
     """The catalog's configuration of this model, quantized as the record says; None where it has none that agrees."""
     entries, name = catalog.entries(), record.model.partition(" (")[0]
     named = [entries[key] for key in entries if key == name or _bare(key) == _bare(name)]
-    alike = [each for each in entries.values() if _family(each.name) == _family(name) and _is_shaped(each, facts)]
+    alike = [each for each in entries.values() if family_of(each.name) == family_of(name) and _is_shaped(each, facts)]
     entry = next((each for each in (*named, *alike) if _agrees(each, facts)), None)
     if entry is None:
         return None
-    if entry.name == record.model:
-        return dict(entry.config)
-    plain = {key: value for key, value in entry.config.items() if key not in ("quantization_config", "text_config")}
-    text = entry.config.get("text_config") or {}
-    inner = {key: value for key, value in text.items() if key != "quantization_config"}
-    nested = {"text_config": inner} if inner else {}
-    return plain | nested | {"quantization_config": _quantization(record, facts)}
+    config = dict(entry.config)
+    inner = dict(config.get("text_config") or {})
+    own = config.get("quantization_config") or inner.get("quantization_config")
+    if entry.name != record.model or not own:
+        inner.pop("quantization_config", None)
+        config["quantization_config"] = _quantization(record, facts)
+    if facts.get(_LENGTH) is not None:
+        (inner or config)[_LENGTH] = facts[_LENGTH]
+    return config | ({"text_config": inner} if inner else {})
 
 
 def _agrees(entry: catalog.Entry, facts: Mapping[str, Any]) -> bool:
-    """Whether nothing that the file says of the shape contradicts the entry."""
+    """Whether nothing that the file says of the architecture contradicts the entry."""
     text = entry.config.get("text_config") or entry.config
     if any(facts.get(key) not in (None, text.get(key)) for key in _SHAPE):
         return False
-    said = [LAYER_KINDS.get(kind) for kind in _kinds(str(facts.get("layer_pattern") or ""), dict(text))]
+    if any(_differs(value, _said_of(key, entry.config, text)) for key, value in facts.items()):
+        return False
+    pattern = str(facts.get("layer_pattern") or "")
+    said = [LAYER_KINDS.get(kind) for kind in _kinds(pattern, dict(text))]
     return not said or None in said or tuple(said) == kinds(text, len(said))
+
+
+def _said_of(key: str, config: Mapping[str, Any], text: Mapping[str, Any]) -> object:
+    """What a configuration says of a field of the file, under whatever name; None where it says nothing."""
+    if key == _LENGTH:
+        return None
+    if key == "head_dim" and text.get(key) is None and not text.get("qk_rope_head_dim"):
+        return text["hidden_size"] // text["num_attention_heads"]
+    names = (key, *_CALLED.get(key, ()))
+    return next((each[name] for each in (text, config) for name in names if each.get(name) is not None), None)
+
+
+def _differs(value: object, known: object) -> bool:
+    """Whether both are numbers, or flags, and not the same."""
+    return isinstance(value, int | float) and isinstance(known, int | float) and value != known
 
 
 def _is_shaped(entry: catalog.Entry, facts: Mapping[str, Any]) -> bool:
@@ -126,11 +134,8 @@ def config_of(record: Record, facts: Mapping[str, Any]) -> dict[str, Any]:
     config = {
         key: value for key, value in facts.items() if value is not None and key not in ("layer_pattern", "vision")
     }
-    config.setdefault("model_type", _family(record.model))
-    config.setdefault("architectures", [_ARCHITECTURES.get(config["model_type"], f"{config['model_type']}")])
-    config.setdefault("torch_dtype", "bfloat16")
-    if "pixtral" in str(facts.get("vision") or ""):
-        config["vision_config"] = dict(_PIXTRAL)
+    config.setdefault("model_type", family_of(record.model))
+    config |= left_out(str(config["model_type"]), facts)
     config.setdefault("n_shared_experts", facts.get("shared_experts") or 0)
     if "layer_types" not in config and (kinds := _kinds(str(facts.get("layer_pattern") or ""), config)):
         config["layer_types"] = kinds
@@ -139,14 +144,9 @@ def config_of(record: Record, facts: Mapping[str, Any]) -> dict[str, Any]:
     return config | {"quantization_config": _quantization(record, facts)}
 
 
-def _family(name: str) -> str:
-    short = name.rpartition("/")[2].lower()
-    return next((family for pattern, family in _FAMILIES if re.search(pattern, short)), "unknown")
-
-
 def _kinds(pattern: str, config: Mapping[str, Any]) -> list[str]:
     """The kinds of layers that a pattern in prose says; its own words for each where no rule reads it."""
-    layers, said = int(config.get("num_hidden_layers") or 0), pattern.lower()
+    layers, said = _layers(config), pattern.lower()
     other = next((kind for word, kind in reversed(_WORDS) if re.search(word, said)), None)
     if "chunk" in said:
         other = "chunked_attention"
@@ -162,6 +162,12 @@ def _kinds(pattern: str, config: Mapping[str, Any]) -> list[str]:
         if step
         else [pattern] * layers
     )
+
+
+def _layers(config: Mapping[str, Any]) -> int:
+    """How many layers there are; 0 where no number says it, and the facts tell what is wrong with it."""
+    layers = number_of(config.get("num_hidden_layers")) or 0
+    return int(layers) if 0 < layers <= _LAYERS_LIMIT else 0
 
 
 def _step(said: str, layers: int) -> tuple[int, int]:

@@ -51,19 +51,15 @@ def table(rows: Sequence[Row]) -> Table:
 
 def sentences(figures: Mapping[str, Any]) -> list[str]:
     """Say which goals are met, how wide the bounds are, what was not measured and why."""
-    said = []
-    for words, key, goal, way in _GOALS:
-        value = figures[key]
-        if value is None:
-            said.append(f"{words}: not measured")
-            continue
-        met = "met" if (value <= goal if way == "at most" else value >= goal) else "MISSED"
-        said.append(f"{words}: {value:.2%} (goal: {way} {goal:.0%}), {met}")
-    counted, bounds, holdout = figures["measured"], figures["within_bounds"], figures["holdout"]
-    said.append(
-        f"of {figures['records']} records: weights of {counted['weights']}, KV cache of {counted['kv']}, "
-        f"decision of {counted['decisions']} measured"
-    )
+    said = [_goal(figures, *goal) for goal in _GOALS]
+    without = figures["without_catalog"]
+    said.append(f"the same without the catalog, as for a model that it does not have ({_counted(without)}):")
+    said.extend(f"  {_goal(without, *goal)}" for goal in _GOALS)
+    bounds, holdout = figures["within_bounds"], figures["holdout"]
+    said.append(f"of {figures['records']} records measured: {_counted(figures)}")
+    said.append(f"KV cache, each model once: {_spread(figures['by_model'])}")
+    said.extend(f"KV cache, {_kind(name)}: {_spread(each)}" for name, each in figures["by_kind"].items())
+    said.extend(f"KV cache, vLLM {name}: {_spread(each)}" for name, each in figures["by_version"].items())
     said.append(f"within the bounds (meant: 90 %): overhead {_share(bounds['overhead'])}, KV {_share(bounds['kv'])}")
     if holdout["records"]:
         said.append(
@@ -78,6 +74,29 @@ def sentences(figures: Mapping[str, Any]) -> list[str]:
     if figures["broken"]:
         said.append(f"{figures['broken']} records could not be predicted: an error of this benchmark, or of the files")
     return said
+
+
+def _goal(figures: Mapping[str, Any], words: str, key: str, goal: float, way: str) -> str:
+    value = figures[key]
+    if value is None:
+        return f"{words}: not measured"
+    met = "met" if (value <= goal if way == "at most" else value >= goal) else "MISSED"
+    return f"{words}: {value:.2%} (goal: {way} {goal:.0%}), {met}"
+
+
+def _counted(figures: Mapping[str, Any]) -> str:
+    counted = figures["measured"]
+    return f"weights of {counted['weights']}, KV cache of {counted['kv']}, decision of {counted['decisions']}"
+
+
+def _spread(figures: Mapping[str, Any]) -> str:
+    if not figures["count"]:
+        return "not measured"
+    return f"{figures['kv_err_median']:.1%} median, {figures['kv_err_p90']:.1%} p90 of {figures['count']}"
+
+
+def _kind(name: str) -> str:
+    return f"compute capability {name}" if name[0].isdigit() else name
 
 
 def _gib(holdout: Mapping[str, Any], key: str) -> str:

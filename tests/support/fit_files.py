@@ -77,4 +77,4 @@ def measured(tmp_path: Path, facts: dict[str, Any] = FACTS, **change: Any) -> Ro
     known, on = models.find(asked, {SAID["model"]: {"facts": facts}}), gpus.find(asked, CARDS)
     assert not isinstance(known, str)
     assert not isinstance(on, str)
-    return measure(predict(asked, known, on), (on.memory_bytes or 0) / GIB)
+    return measure(predict(asked, known, on), on)

@@ -8,7 +8,11 @@ from fit.holdout import leave_one_model_out
 from fit.measure import quantile, summary
 from fit.predict import spec_of
 from fit.records import UNTOLD, version_of
+from fit.split import split
 from fit_files import CARDS, FACTS, GIB, SAID, measured, record
+
+from manta_operator.facts import catalog
+from manta_operator.facts.models import from_config
 
 
 @pytest.mark.parametrize(
@@ -44,7 +48,7 @@ def test_the_version_of_a_record(said, expected):
         ("RTX PRO 6000 Blackwell Max-Q 96GB", 94.97, 120),
         ("RTX 5070 Ti (16303 MiB) + H100-80", 16303 / 1024 * 0.987, 120),
         ("RTX 3050 6GB", 6 * 0.97, 86),
-        ("CMP 170HX 64GB (sm80, 65536 MiB)", 64 * 0.987, None),
+        ("CMP 170HX 64GB (sm80, 65536 MiB)", 64 * 0.987, 80),
     ],
 )
 def test_a_gpu_by_any_of_its_names(tmp_path, name, gib, capability):
@@ -102,6 +106,60 @@ def test_a_model_of_the_catalog_is_taken_from_there_where_the_file_does_not_cont
     assert models.find(record(tmp_path, model="org/nobody-knows"), {}) == "nothing is known of org/nobody-knows"
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("Qwen/Qwen3-8B", {"num_key_value_heads": 32}),
+        ("Qwen/Qwen3-8B", {"head_dim": 256}),
+        ("Qwen/Qwen3-8B", {"tie_word_embeddings": True}),
+        ("Qwen/Qwen2.5-14B", {"head_dim": 64}),
+        ("Qwen/Qwen3-30B-A3B", {"moe_intermediate_size": 999}),
+        ("deepseek-ai/DeepSeek-R1-0528", {"num_experts": 7}),
+        ("deepseek-ai/DeepSeek-R1-0528", {"n_shared_experts": 3}),
+        ("deepseek-ai/DeepSeek-R1-0528", {"kv_lora_rank": 64}),
+    ],
+)
+def test_the_catalog_is_not_taken_where_any_number_of_the_file_differs(tmp_path, name, change):
+    asked, entry = record(tmp_path, model=name), catalog.entries()[name].config
+    agreed, differing = {name: {"facts": entry}}, {name: {"facts": dict(entry) | change}}
+    assert models.find(asked, agreed) == from_config(entry)
+    assert models.find(asked, differing) == models.find(asked, differing, with_catalog=False)
+    assert models.find(asked, differing) != from_config(entry)
+
+
+def test_the_length_that_the_file_says_is_the_models(tmp_path):
+    asked = record(tmp_path, model="Qwen/Qwen3-8B")
+    found = models.find(asked, {asked.model: {"facts": {"max_position_embeddings": 12_345}}})
+    assert not isinstance(found, str)
+    assert (found.layers, found.max_positions) == (36, 12_345)
+
+
+def test_the_catalog_can_be_left_out(tmp_path):
+    asked = record(tmp_path, model="Qwen/Qwen3-8B")
+    assert not isinstance(models.find(asked, {}), str)
+    assert models.find(asked, {}, with_catalog=False) == "nothing is known of Qwen/Qwen3-8B"
+
+
+@pytest.mark.parametrize("name", ["Qwen/Qwen3.5-9B", "Qwen/Qwen3.5-35B-A3B", "google/gemma-3-27b-it"])
+def test_what_a_file_leaves_out_of_a_family_weighs_what_it_does_in_the_catalog(tmp_path, name):
+    asked, text = record(tmp_path, model=name), catalog.entries()[name].config["text_config"]
+    left_out = ("mtp_num_hidden_layers", "quantization_config", "model_type")
+    said = {key: value for key, value in text.items() if key not in left_out}
+    said["tie_word_embeddings"] = bool(catalog.entries()[name].config.get("tie_word_embeddings", "gemma" in name))
+    known = {name: {"facts": said}}
+    whole, bare = models.find(asked, known), models.find(asked, known, with_catalog=False)
+    assert not isinstance(whole, str)
+    assert not isinstance(bare, str)
+    assert whole.anatomy is not None
+    assert bare.anatomy is not None
+    assert visual(bare) == visual(whole) > 0
+    assert bool(bare.anatomy.guesses) == bool(whole.anatomy.guesses)
+
+
+def visual(facts):
+    return sum(each.rows * each.columns * each.count for each in facts.anatomy.outside if "visual" in each.name)
+
+
 def test_notes_say_what_a_spec_says(tmp_path):
     notes = (
         "prefix caching off; enable_expert_parallel; MTP num_speculative_tokens=3; language-model-only; "
@@ -155,3 +213,16 @@ def test_constants_are_held_out_by_model(tmp_path):
 def test_quantiles():
     assert (quantile([], 0.5), quantile([3.0], 0.9)) == (None, 3.0)
     assert quantile([float(number) for number in range(101)], 0.9) == pytest.approx(90)
+
+
+def test_the_error_is_told_by_model_kind_and_version(tmp_path):
+    row = measured(tmp_path)
+    rows = [replace(row, kv_err=error, model=model, kind=kind, version=version) for error, model, kind, version in (
+        (0.1, "a", "9.0", "0.11"), (-0.3, "a", "9.0", "0.24"), (0.2, "a", "9.0", "0.9"), (0.6, "b", "12.0", "1.0"),
+    )]  # fmt: skip
+    found = split([*rows, replace(row, kv_err=None, model="c", kind="ROCm")])
+    assert found["by_model"]["count"] == 2
+    assert found["by_model"]["kv_err_median"] == pytest.approx(0.4)
+    assert list(found["by_kind"]) == ["9.0", "12.0"]
+    assert found["by_kind"]["9.0"]["kv_err_median"] == pytest.approx(0.2)
+    assert found["by_version"]["since 0.24"]["kv_err_median"] == pytest.approx(0.45)

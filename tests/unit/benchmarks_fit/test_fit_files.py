@@ -127,3 +127,12 @@ def test_a_broken_line_is_told_with_its_number(tmp_path, text):
     path.write_text("{}\n" + text)
     with pytest.raises(RecordsError, match=r"records\.jsonl:2: not "):
         read(path)
+
+
+def test_figures_are_told_with_and_without_the_catalog(tmp_path):
+    known = SAID | {"id": "known", "model": "meta-llama/Llama-3.1-8B-Instruct"}
+    found, said = bench(tmp_path, [SAID, known], {SAID["model"]: {"facts": FACTS}})
+    assert (found["measured"]["kv"], found["without_catalog"]["measured"]["kv"]) == (2, 1)
+    assert found["without_catalog"]["not_measured"] == {"known": "nothing is known of meta-llama/Llama-3.1-8B-Instruct"}
+    assert "without the catalog, as for a model that it does not have (weights of 1, KV cache of 1" in said
+    assert "KV cache, compute capability 9.0: " in said
