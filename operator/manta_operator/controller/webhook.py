@@ -5,7 +5,6 @@ but its own authority into the caBundle of its configuration. docs/admission.md,
 """
 
 import asyncio
-import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,26 +14,30 @@ from manta_operator.controller.probes import Progress
 from manta_operator.controller.run_startup import CannotStart, Link
 from manta_operator.controller.settings import WebhookSettings
 from manta_operator.controller.webhook_bundle import Bundle
-from manta_operator.controller.webhook_keeper import Keeper
+from manta_operator.controller.webhook_keeper import Keeper, Pauses
 from manta_operator.controller.webhook_server import Known, serving
 
 
 @asynccontextmanager
 async def admission(
-    settings: WebhookSettings, to: Link, known: Known, progress: Progress, stop: asyncio.Event
+    settings: WebhookSettings,
+    to: Link,
+    known: Known,
+    progress: Progress,
+    stop: asyncio.Event,
+    pauses: Pauses | None = None,
 ) -> AsyncIterator[int]:
     """Serve the webhook until `stop`, and keep it trusted; `/readyz` waits for that. Yields the port.
 
     Raises:
-        CannotStart: the port is taken, or the folder has no certificate.
+        CannotStart: the port is taken, or there is no folder for the certificate.
     """
-    try:
-        keeper = _keeper(settings, to)
-    except (OSError, ssl.SSLError) as error:
+    if settings.certificates is not None and not settings.certificates.is_dir():
         raise CannotStart(
-            f"the webhook's certificate cannot be read: {error}; {settings.certificates} must have "
+            f"{settings.certificates} is no folder; the webhook's certificate belongs there, as "
             f"{webhook_certificates.CERTIFICATE} and {webhook_certificates.KEY}"
-        ) from error
+        )
+    keeper = _keeper(settings, to, pauses or Pauses())
     progress.also_waits(keeper.trouble)
     try:
         server = serving(known, keeper.context, settings.host, settings.port, stop)
@@ -50,8 +53,10 @@ async def admission(
         await server.__aexit__(None, None, None)
 
 
-def _keeper(settings: WebhookSettings, to: Link) -> Keeper:
+def _keeper(settings: WebhookSettings, to: Link, pauses: Pauses) -> Keeper:
     if settings.certificates is not None:
-        return Keeper(folder=settings.certificates)
+        return Keeper(folder=settings.certificates, pauses=pauses)
     bundle = Bundle(to.session, to.server, settings.name)
-    return Keeper(bundle=bundle, make=lambda: webhook_certificates.make(settings.server_names, time.time()))
+    return Keeper(
+        bundle=bundle, make=lambda: webhook_certificates.make(settings.server_names, time.time()), pauses=pauses
+    )

@@ -59,20 +59,30 @@ def read(folder: Path) -> Certificate:
     return Certificate((folder / CERTIFICATE).read_bytes(), (folder / KEY).read_bytes())
 
 
-def context_of(certificate: Certificate) -> ssl.SSLContext:
-    """Return a server's context. Raises ssl.SSLError: certificate and key do not belong together, or are none."""
+def empty_context() -> ssl.SSLContext:
+    """Return a server's context that has no certificate yet: no handshake succeeds."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def context_of(certificate: Certificate) -> ssl.SSLContext:
+    """Return a server's context. Raises ssl.SSLError: certificate and key do not belong together, or are none."""
+    context = empty_context()
     replace(context, certificate)
     return context
 
 
 def replace(context: ssl.SSLContext, certificate: Certificate) -> None:
-    """Have new connections see another certificate; those that are open go on. Raises ssl.SSLError.
+    """Have new connections see another certificate; those that are open go on.
 
     OpenSSL takes files alone: the key is in one, which only we can read, for a moment.
+
+    Raises:
+        ssl.SSLError: certificate and key do not belong together, or are none; what was shown is shown on.
     """
     with tempfile.NamedTemporaryFile(prefix="manta-webhook-") as file:
         file.write(certificate.key + certificate.chain)
         file.flush()
+        empty_context().load_cert_chain(file.name)  # a context that has refused a key has lost the one it had
         context.load_cert_chain(file.name)

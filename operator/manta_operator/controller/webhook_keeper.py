@@ -31,7 +31,10 @@ class Pauses:
 
 
 class Keeper:
-    """The certificate of one server, and where it comes from: `bundle` and `make`, or a folder."""
+    """The certificate of one server, and where it comes from: `bundle` and `make`, or a folder.
+
+    A folder without a good certificate is waited for: cert-manager may be slower than we are.
+    """
 
     def __init__(
         self,
@@ -42,15 +45,18 @@ class Keeper:
         pauses: Pauses = Pauses(),
     ) -> None:
         self._bundle, self._make, self._folder, self._pauses = bundle, make, folder, pauses
-        self._now = self._new()
+        self._now = self._new() if folder is None else None
         self._gone: frozenset[str] = frozenset()
-        self.context: ssl.SSLContext = webhook_certificates.context_of(self._now)
-        self._ready = bundle is None
+        self.context: ssl.SSLContext = (
+            webhook_certificates.context_of(self._now) if self._now else webhook_certificates.empty_context()
+        )
+        self._ready = False
         self._told = ""
 
     def trouble(self) -> str:
         """Return why no API server would trust the server yet; empty once they do."""
-        return "" if self._ready else f"the webhook's certificate is not published: {self._told or 'not tried yet'}"
+        what = "published" if self._folder is None else "there"
+        return "" if self._ready else f"the webhook's certificate is not {what}: {self._told or 'not tried yet'}"
 
     async def run(self) -> None:
         """Keep it so for ever."""
@@ -58,7 +64,7 @@ class Keeper:
             try:
                 await self._look()
             except (ClusterError, OSError, ssl.SSLError) as error:
-                self._tell(str(error))
+                self._tell(str(error) or type(error).__name__)
                 await asyncio.sleep(self._pauses.retry)
             else:
                 self._tell("")
@@ -66,12 +72,12 @@ class Keeper:
 
     async def _look(self) -> None:
         """Publish what is shown, or what is to be shown next. Raises ClusterError, OSError, ssl.SSLError."""
-        if self._bundle is None:
+        if self._bundle is None or self._now is None:
             found = self._new()
             if found != self._now:
                 webhook_certificates.replace(self.context, found)
-                self._now = found
-                log.info("the webhook's certificate has been read again")
+                log.info("the webhook's certificate has been read%s", " again" if self._now else "")
+                self._now, self._ready = found, True
             return
         await self._bundle.trust(self._now.authority, self._gone)
         self._ready = True

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from helm import render
+from helm import Refused, render
 
 from manta_operator.cli.main import main
 from manta_operator.controller.settings import Settings, WebhookSettings
@@ -72,6 +72,9 @@ def test_the_webhook_leads_to_every_replica_and_lets_writes_go_on_without_one(ow
     [configuration] = every("ValidatingWebhookConfiguration", objects)
     [hook] = configuration["webhooks"]
     assert (hook["failurePolicy"], hook["timeoutSeconds"], hook["sideEffects"]) == ("Ignore", 3, "None")
+    assert [each["expression"] for each in hook["matchConditions"]] == [
+        "oldObject == null || object.spec != oldObject.spec"
+    ]
     assert hook["rules"][0]["resources"] == ["llmdeployments"], "not the status, not the scale"
     service = next(body for body in every("Service", objects))
     reference = hook["clientConfig"]["service"]
@@ -87,6 +90,9 @@ def test_the_webhook_leads_to_every_replica_and_lets_writes_go_on_without_one(ow
     assert arguments["webhook-name"] == service["metadata"]["name"]
     assert ("webhook-certificates" in arguments) is not own
     assert bool(every("Certificate", objects)) is not own
+    [certificates] = [each["secret"] for each in template["spec"]["volumes"] if "secret" in each] or [None]
+    assert (certificates is None) is own
+    assert own or certificates["optional"], "the operator does not wait for cert-manager"
     assert ("annotations" in configuration["metadata"]) is not own
 
 
@@ -96,3 +102,17 @@ def test_only_the_namespaces_that_are_served_are_asked_about() -> None:
     )
     [selected] = configuration["webhooks"][0]["namespaceSelector"]["matchExpressions"]
     assert (selected["key"], selected["values"]) == ("kubernetes.io/metadata.name", NAMESPACES)
+
+
+def test_who_reaches_the_webhook_can_be_narrowed() -> None:
+    servers = [{"ipBlock": {"cidr": "10.0.0.0/28"}}]
+    for given, expected in (({}, None), ({"webhookFrom": servers}, servers)):
+        values = {"webhook.enabled": True, "networkPolicy": {"enabled": True, **given}}
+        [policy] = every("NetworkPolicy", render(values))
+        [rule] = [each for each in policy["spec"]["ingress"] if each["ports"][0]["port"] == "webhook"]
+        assert rule.get("from") == expected
+
+
+def test_an_api_server_waits_longer_than_the_operator_waits_for_facts() -> None:
+    with pytest.raises(Refused, match="timeoutSeconds"):
+        render({"webhook": {"enabled": True, "timeoutSeconds": 1}})

@@ -177,13 +177,16 @@ async def test_files_are_read_again_when_they_change(tmp_path):
     one, two = (make((SERVICE,), time.time()) for _ in range(2))
     files(tmp_path, one)
     keeper = Keeper(folder=tmp_path, pauses=QUICK)
-    assert keeper.trouble() == ""
     async with listening(keeper.context) as port:
-        first = await shown(port, one.authority)
         task = asyncio.create_task(keeper.run())
+        await until(lambda: not keeper.trouble())
+        first = await shown(port, one.authority)
         (tmp_path / "tls.crt").write_bytes(b"half a file")
         await asyncio.sleep(0.05)
         assert await shown(port, one.authority) == first, "what is broken is not shown"
+        (tmp_path / "tls.crt").write_bytes(two.chain)  # the kubelet is between the two files
+        await asyncio.sleep(0.05)
+        assert await shown(port, one.authority) == first, "nor is a certificate without its key"
         files(tmp_path, two)
         async with asyncio.timeout(60):
             while True:
@@ -219,9 +222,25 @@ async def test_the_whole_of_it_is_ready_once_it_is_trusted():
         assert await shown(port, configurations.authorities()[0])
 
 
-async def test_a_folder_without_a_certificate_ends_the_start(tmp_path):
+async def test_a_certificate_that_is_not_there_yet_is_waited_for(tmp_path):
+    progress, certificate = Progress(), make((SERVICE,), time.time())
+    progress.waits = str
     settings = WebhookSettings("127.0.0.1", 0, "manta-webhook", "manta-system", tmp_path)
+    async with (
+        aiohttp.ClientSession() as session,
+        admission(
+            settings, Link(session, "http://127.0.0.1:1"), nothing_known, progress, asyncio.Event(), QUICK
+        ) as port,
+    ):
+        await until(lambda: "tls.crt" in "".join(progress.unready()))
+        files(tmp_path, certificate)
+        await until(lambda: progress.unready() == ())
+        assert await shown(port, certificate.authority)
+
+
+async def test_a_folder_that_is_not_there_ends_the_start(tmp_path):
+    settings = WebhookSettings("127.0.0.1", 0, "manta-webhook", "manta-system", tmp_path / "none")
     async with aiohttp.ClientSession() as session:
         starting = admission(settings, Link(session, "http://127.0.0.1:1"), nothing_known, Progress(), asyncio.Event())
-        with pytest.raises(CannotStart, match=r"tls\.crt"):
+        with pytest.raises(CannotStart, match=r"none is no folder.* tls\.crt"):
             await starting.__aenter__()
