@@ -12,11 +12,13 @@ from typing import Any
 
 from manta_operator.api.printable import printable
 from manta_operator.facts import context, kv_cache, steps
+from manta_operator.facts.anatomy.fields import LAYERS_LIMIT
 from manta_operator.facts.anatomy.headers import FactsError, Tensor, sums, tensors
 from manta_operator.facts.anatomy.parts import Anatomy
 from manta_operator.facts.anatomy.stored import anatomy_of
 from manta_operator.facts.caches.layers import Cache
 from manta_operator.facts.caches.read import read as read_caches
+from manta_operator.facts.plausible import plausible
 from manta_operator.facts.steps import NO_STEP, Step
 
 __all__ = ["FactsError", "ModelFacts", "from_config", "read"]
@@ -93,14 +95,33 @@ def from_config(
     """Read the facts from a Hugging Face `config.json`, and from the tensors that are `found` beside it.
 
     Raises:
-        FactsError: a field that the arithmetic needs is missing or not a number.
+        FactsError: a field that the arithmetic needs is missing or not a number, or it is no model's configuration.
     """
+    try:
+        return _facts(plausible(config), weights_bytes, parameters, expert_share, found)
+    except FactsError:
+        raise
+    except _STRANGE as error:
+        raise FactsError(f"config.json cannot be read: {_word(f'{type(error).__name__}: {error}')}") from error
+
+
+_STRANGE = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
+"""What a field of another kind than models have ends in: the file is a stranger's, and facts are never needed."""
+
+
+def _facts(
+    config: Mapping[str, Any],
+    weights_bytes: int | None,
+    parameters: int | None,
+    expert_share: float,
+    found: tuple[Tensor, ...],
+) -> ModelFacts:
     text, caches = _decoder(config)
     hidden, heads, kv_heads, head_dim = _widths(text, caches)
     quantization = _quantization(config)
     facts = ModelFacts(
         architecture=_architecture(config),
-        layers=_integer(text, "num_hidden_layers"),
+        layers=_layers(text),
         hidden_size=hidden,
         attention_heads=heads,
         kv_heads=kv_heads,
@@ -141,6 +162,13 @@ def _with_anatomy(facts: ModelFacts, config: Mapping[str, Any], found: tuple[Ten
 def _scaling(text: Mapping[str, Any]) -> str | None:
     scaling = context.own_scaling(text)
     return None if scaling is None else _word(scaling)
+
+
+def _layers(text: Mapping[str, Any]) -> int:
+    layers = _integer(text, "num_hidden_layers")
+    if layers > LAYERS_LIMIT:
+        raise FactsError(f"config.json: num_hidden_layers is {layers}, and no model has more than {LAYERS_LIMIT:,}")
+    return layers
 
 
 def _latent(text: Mapping[str, Any]) -> int | None:
@@ -188,7 +216,7 @@ def read(folder: Path) -> ModelFacts | None:
         config = json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise FactsError(f"{path}: {error}") from error
     if not isinstance(config, dict):
         raise FactsError(f"{path}: not a JSON object")
@@ -202,7 +230,7 @@ def read(folder: Path) -> ModelFacts | None:
 def _mapping(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = config.get(key) or {}
     if not isinstance(value, Mapping):
-        raise FactsError(f"config.json: {key} should be an object, it is {value!r}")
+        raise FactsError(f"config.json: {key} should be an object, it is {_word(repr(value))}")
     return value
 
 
@@ -226,5 +254,5 @@ def _integer(config: Mapping[str, Any], key: str, default: int | None = None) ->
     if value is None and default is not None:
         return default
     if isinstance(value, bool) or not isinstance(value, int) or value < 0 or (value == 0 and default is None):
-        raise FactsError(f"config.json: {key} should be a positive integer, it is {value!r}")
+        raise FactsError(f"config.json: {key} should be a positive integer, it is {_word(repr(value))}")
     return value

@@ -185,7 +185,9 @@ def _turned(fields: Fields) -> int:
         share = parameters.get("partial_rotary_factor")
     if share is None and fields.get("linear_num_value_heads") is not None:
         share = 0.25  # Qwen3NextConfig
-    return int(size * share) if isinstance(share, int | float) else size
+    if share is not None and not isinstance(share, int | float):
+        raise Uncountable(f"config.json: partial_rotary_factor should be a number, it is {share!r}")
+    return size if share is None else int(size * share)
 
 
 def _guesses(fields: Fields, layers: tuple[Layer, ...]) -> Iterator[Weight]:

@@ -6,6 +6,11 @@ The anatomy is counted from these; a field that is missing or is no number ends 
 from collections.abc import Mapping
 from typing import Any
 
+LAYERS_LIMIT = 2000
+"""Decoder layers of one model; the most that the catalog has are 126."""
+_ENTRIES_LIMIT = 4096
+"""Entries of a list: each says something of a layer, or names one."""
+
 
 class Uncountable(ValueError):
     """The weights of this model cannot be counted from its configuration; the message says why."""
@@ -51,6 +56,8 @@ class Fields:
         for name in names:
             value = self.get(name)
             if isinstance(value, list) and value:
+                if len(value) > _ENTRIES_LIMIT:
+                    raise Uncountable(f"config.json: {name} has {len(value)} entries, more than any model has layers")
                 return value
         return []
 
@@ -67,7 +74,10 @@ class Fields:
     @property
     def layers(self) -> int:
         """Decoder layers."""
-        return self.number("num_hidden_layers", "n_layer", "n_layers")
+        count = self.number("num_hidden_layers", "n_layer", "n_layers")
+        if count > LAYERS_LIMIT:
+            raise Uncountable(f"config.json: it has {count} layers, and no model has more than {LAYERS_LIMIT:,}")
+        return count
 
     @property
     def heads(self) -> int:

@@ -16,6 +16,9 @@ _OTHER_BYTES = {"I64": 8, "I32": 4, "U32": 4, "I16": 2, "U16": 2}
 _EXPERT_TENSORS = ".experts."
 _HEADER_LIMIT = 100 * 2**20  # the safetensors format refuses longer headers
 
+_DIMENSIONS = 16
+_LARGEST = 2**53
+
 
 class FactsError(ValueError):
     """A checkpoint is there but cannot be understood; the message says which file and what is wrong with it."""
@@ -76,7 +79,7 @@ def _read(path: Path) -> list[Tensor]:
         return [_tensor(name, entry) for name, entry in entries.items()]
     except FactsError:
         raise
-    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ArithmeticError, AttributeError, LookupError, OSError, struct.error, TypeError, ValueError) as error:
         raise FactsError(f"{path}: not a readable safetensors file: {error}") from error
 
 
@@ -84,6 +87,8 @@ def _tensor(name: str, entry: Any) -> Tensor:
     """Return one entry of a header; a shape that does not make its bytes is taken for a row of them."""
     start, end = entry["data_offsets"][:2]
     size, kind, shape = int(end - start), str(entry["dtype"]), tuple(int(length) for length in entry.get("shape") or ())
+    if size < 0 or len(shape) > _DIMENSIONS or any(not 0 <= number <= _LARGEST for number in (size, *shape)):
+        raise ValueError(f"{name[:80]} has a shape or a place that no tensor has")
     width = _TENSOR_BYTES.get(kind) or _OTHER_BYTES.get(kind, 1)
     return Tensor(name, kind, shape if math.prod(shape) * width == size else (size // width,), size)
 

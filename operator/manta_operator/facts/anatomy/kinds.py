@@ -50,6 +50,8 @@ def kinds(fields: Fields) -> tuple[tuple[Mixer, Feed], ...]:
         unknown = set(letters) - set(_LETTERS)
         if unknown:
             raise Uncountable(f"config.json: hybrid_override_pattern has {sorted(unknown)}, which are not known")
+        if len(letters) != fields.layers:
+            raise Uncountable(f"config.json: hybrid_override_pattern is of {len(letters)} layers, not {fields.layers}")
         return tuple(_LETTERS[letter] for letter in letters)
     mixers, indexers = _mixers(fields, fields.layers), fields.listed("indexer_types")
     follows = [kind == "shared" for kind in indexers] + [False] * (len(mixers) - len(indexers))

@@ -13,12 +13,16 @@ Split = Literal["tensor", "kv", "experts", "vocab", "none"]
 the vocabulary, padded to 64; or every rank has all of it."""
 
 
+_BITS = 64
+
+
 @dataclass(frozen=True)
 class Stored:
     """How a quantized matrix is stored.
 
     `bits` of one parameter; one scale of `scale` bytes for each block of `rows` x `columns` parameters (0: as many as
     there are), and `zero` bits more for its zero point. `at_load`: the engine quantizes it, no checkpoint has it so.
+    Raises ValueError for bits and blocks that no matrix has.
     """
 
     bits: int
@@ -27,6 +31,10 @@ class Stored:
     columns: int = 0
     zero: int = 0
     at_load: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.bits <= _BITS or min(self.scale, self.rows, self.columns, self.zero) < 0:
+            raise ValueError(f"{self.bits} bits a parameter in blocks of {self.rows} x {self.columns}")
 
     def size(self, rows: float, columns: float) -> float:
         """Bytes of a matrix of `rows` x `columns`; they may be shares of whole ones."""

@@ -127,10 +127,9 @@ def _patches(fields: Fields, kind: Kind, width: int, blocks: int) -> Iterator[We
         yield whole("visual.positions", 2 * fields.number("position_embedding_size", default=10240), width)
         yield whole("visual.head_norms", 2 * fields.number("head_dim", default=64), blocks)
     elif not name.startswith("qwen"):
-        image = fields.get("image_size")
-        side = image[0] if isinstance(image, list) and image else image if isinstance(image, int) else 336
+        side = fields.number("image_size", default=336)
         extra = 1 if name in ("llama4", "clip", "intern") else 0
-        yield whole("visual.positions", (side // size) ** 2 + extra, width)
+        yield whole("visual.positions", (side // max(1, size)) ** 2 + extra, width)
         yield whole("visual.class_and_norms", {"intern": 1, "siglip": 2, "glm4v": 2}.get(name, 5) * width)
 
 

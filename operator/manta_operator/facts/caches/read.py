@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from manta_operator.facts.anatomy.fields import LAYERS_LIMIT
 from manta_operator.facts.caches import kinds as patterns
 from manta_operator.facts.caches import states
 from manta_operator.facts.caches.layers import Cache
@@ -24,18 +25,17 @@ _HEADS = ("n_head_kv", "num_kv_heads", "num_key_value_heads", "multi_query_group
 """Where vLLM looks for the KV heads, in its order (transformers_utils/model_arch_config_convertor.py)."""
 _WINDOWS = ("sliding_window", "sliding_window_size", "attention_window_size")
 _RECURRENT = ("mamba", "ssm", "rwkv", "linear_attn", "linear_key_head_dim", "linear_num_", "hybrid_override_pattern")
-_LAYERS_LIMIT = 4096
 
 
 def read(config: Mapping[str, Any]) -> tuple[Cache, ...] | str:
     """Return what each layer of this decoder keeps, or what of it is not counted, in words."""
     layers = config.get("num_hidden_layers")
-    if not isinstance(layers, int) or not 0 < layers <= _LAYERS_LIMIT:
+    if not isinstance(layers, int) or not 0 < layers <= LAYERS_LIMIT:
         return "a number of layers that is not known"
     if refused := _refused(config):
         return refused
     if isinstance(config.get("block_configs"), list):
-        return _searched(config, config["block_configs"])
+        return _searched(config, config["block_configs"][: layers + 1])
     kinds = patterns.kinds(config, layers)
     if isinstance(kinds, str):
         return kinds
@@ -119,6 +119,8 @@ def _latent(config: Mapping[str, Any], kind: str) -> Cache | str:
     if kind != "full" or not isinstance(rank, int) or not isinstance(rotary, int):
         return f"latent attention of {kind} layers"
     size = config.get("index_head_dim") or 128
+    if not isinstance(size, int):
+        return f"an indexer of {size!r} (index_head_dim)"
     indexer = size + size // 128 * 4 if config.get("index_topk") else 0
     return Cache("latent", 1, latent=rank + rotary, indexer=indexer)
 
@@ -156,7 +158,7 @@ def _searched(config: Mapping[str, Any], blocks: list[Any]) -> tuple[Cache, ...]
             found.append(Cache("full", queries // share, size, size))
         else:
             return "layers that an architecture search has chosen (block_configs)"
-    return tuple(found)
+    return tuple(found) if len(found) == config["num_hidden_layers"] else "as many block_configs as layers"
 
 
 def _shared(config: Mapping[str, Any], caches: tuple[Cache, ...]) -> tuple[Cache, ...]:

@@ -39,14 +39,15 @@ def _delta(config: Mapping[str, Any]) -> State | None:
     """Gated delta net: Qwen3-Next, Qwen3.5 and later, OLMo hybrid."""
     if not config.get("linear_num_value_heads"):
         return None
-    keys = config["linear_num_key_heads"] * config["linear_key_head_dim"]
-    heads, value = config["linear_num_value_heads"], config["linear_value_head_dim"]
+    size = _whole(config, "linear_key_head_dim")
+    keys = _whole(config, "linear_num_key_heads") * size
+    heads, value = _whole(config, "linear_num_value_heads"), _whole(config, "linear_value_head_dim")
     return State(
         "delta",
         channels=2 * keys + heads * value,
-        length=(config.get("linear_conv_kernel_dim") or 4) - 1,
+        length=_whole(config, "linear_conv_kernel_dim", 4) - 1,
         heads=heads,
-        per_head=value * config["linear_key_head_dim"],
+        per_head=value * size,
         width=_width(config),
     )
 
@@ -56,8 +57,8 @@ def _kda(config: Mapping[str, Any]) -> State | None:
     said = config.get("linear_attn_config")
     if not isinstance(said, Mapping):
         return None
-    heads, size = said["num_heads"], said["head_dim"]
-    length = (said.get("short_conv_kernel_size") or 4) - 1
+    heads, size = _whole(said, "num_heads"), _whole(said, "head_dim")
+    length = _whole(said, "short_conv_kernel_size", 4) - 1
     return State("kda", 3 * heads * size, length, heads, size * size, 4.0)
 
 
@@ -65,7 +66,7 @@ def _mamba2(config: Mapping[str, Any]) -> State | None:
     """Nemotron-H, Falcon-H1, Bamba, Granite 4, Zamba2, Mamba2: each with its own names."""
     heads = _first(config, "mamba_num_heads", "mamba_n_heads", "n_mamba_heads")
     if heads is None and config.get("model_type") == "mamba2":
-        heads = config["num_heads"]
+        heads = _whole(config, "num_heads")
     if heads is None:
         return None
     size = _first(config, "mamba_head_dim", "mamba_d_head", "mamba_headdim", "head_dim")
@@ -74,7 +75,7 @@ def _mamba2(config: Mapping[str, Any]) -> State | None:
     kernel = _first(config, "mamba_d_conv", "conv_kernel") or 4
     if not isinstance(size, int) or state is None:
         return None
-    inner = config.get("mamba_d_ssm") or heads * size
+    inner = _whole(config, "mamba_d_ssm", heads * size)
     channels = inner + 2 * groups * state
     return State("mamba2", channels, kernel - 1, heads, size * state, _width(config), None, groups, 2 * state)
 
@@ -85,8 +86,8 @@ def _mamba1(config: Mapping[str, Any]) -> State | None:
     if state is None:
         return None
     expand = _first(config, "mamba_expand", "expand") or 2
-    own = config.get("intermediate_size") if "mamba_d_state" not in config else None
-    inner = own or int(expand * config["hidden_size"])
+    own = _first(config, "intermediate_size") if "mamba_d_state" not in config else None
+    inner = own or expand * _whole(config, "hidden_size")
     kernel = _first(config, "mamba_d_conv", "conv_kernel") or 4
     return State("mamba1", inner, kernel - 1, inner, state, _width(config))
 
@@ -94,16 +95,25 @@ def _mamba1(config: Mapping[str, Any]) -> State | None:
 def _short_convolution(config: Mapping[str, Any]) -> State | None:
     if not config.get("conv_L_cache"):
         return None
-    return State("short-conv", config.get("conv_dim") or config["hidden_size"], config["conv_L_cache"] - 1)
+    channels = _first(config, "conv_dim") or _whole(config, "hidden_size")
+    return State("short-conv", channels, _whole(config, "conv_L_cache") - 1)
 
 
 def _linear(config: Mapping[str, Any]) -> State | None:
     """MiniMax-Text-01 and Bailing: one matrix a head."""
     if not isinstance(config.get("attn_type_list"), list):
         return None
-    heads = config["num_attention_heads"]
-    size = config.get("head_dim") or config["hidden_size"] // heads
+    heads = _whole(config, "num_attention_heads")
+    size = _first(config, "head_dim") or _whole(config, "hidden_size") // heads
     return State("linear", 0, 0, heads, size * size, 4.0)
+
+
+def _whole(config: Mapping[str, Any], name: str, default: int | None = None) -> int:
+    """Return the number under `name`, the default where there is none. Raises ValueError for anything else."""
+    said = config.get(name) or default
+    if isinstance(said, bool) or not isinstance(said, int) or said < 1:
+        raise ValueError(f"{name} should be a whole number, it is {said!r}")
+    return said
 
 
 def _first(config: Mapping[str, Any], *names: str) -> int | None:
