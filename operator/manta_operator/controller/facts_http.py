@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
@@ -20,15 +21,27 @@ _TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SEC
 
 
 class Refused(Exception):
-    """What was asked for did not come; `status` is that of HTTP, None where nobody answered as a hub would."""
+    """What was asked for did not come.
 
-    def __init__(self, message: str, status: int | None = None, retry_after: float | None = None) -> None:
+    Attributes:
+        status: That of HTTP; None where nobody answered as a hub would.
+        retry_after: Seconds that the host wants to be left alone.
+        passing: It may come later, without anybody's doing.
+    """
+
+    def __init__(
+        self, message: str, status: int | None = None, retry_after: float | None = None, *, passing: bool = False
+    ) -> None:
         super().__init__(message)
         self.status, self.retry_after = status, retry_after
+        self.passing = passing or status == 429 or (status or 0) >= 500
 
 
 class Away(Refused):
-    """The host could not be reached: it would not answer other questions either."""
+    """No connection to the host that was asked: it would not answer other questions either."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, passing=True)
 
 
 @dataclass(frozen=True)
@@ -41,18 +54,22 @@ class Answer:
 
 
 def session() -> aiohttp.ClientSession:
-    """Return a session for `get`: proxies as the environment says, nothing unpacked that may be a bomb, no cookies."""
-    return aiohttp.ClientSession(
-        trust_env=True, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), timeout=_TIMEOUT
-    )
+    """Return a session for `get`: nothing unpacked that may be a bomb, no cookies.
+
+    It does not trust the environment: aiohttp would send the passwords of a ~/.netrc along, in place of tokens.
+    """
+    return aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), timeout=_TIMEOUT)
 
 
 async def get(client: aiohttp.ClientSession, url: str, token: str, limit: int, start: int | None = None) -> Answer:
     """Return the first `limit` bytes from `start`, or of the whole; the token goes to the host of `url` alone.
 
+    Proxies are those of the environment (HTTPS_PROXY, NO_PROXY …).
+
     Raises:
-        Away: the host cannot be reached.
-        Refused: it answers with an error, with other bytes than asked for, or not in time.
+        Away: the host of `url` cannot be reached.
+        Refused: it answers with an error, with other bytes than asked for, or not in time; or it sends readers on
+            to a host that cannot be reached.
     """
     headers, origin = {"Accept-Encoding": "identity"}, _origin(url)
     if start is not None:
@@ -61,16 +78,19 @@ async def get(client: aiohttp.ClientSession, url: str, token: str, limit: int, s
     for _ in range(_REDIRECTS):
         secret = {"Authorization": f"Bearer {token}"} if token and _origin(url) == origin else {}
         try:
-            async with client.get(url, headers=headers | secret, allow_redirects=False) as answer:
+            async with client.get(url, headers=headers | secret, allow_redirects=False, proxy=_proxy(url)) as answer:
                 seen = {name.lower(): value for name, value in answer.headers.items()} | seen
                 if answer.status in (301, 302, 303, 307, 308):
                     url = _next(url, answer.headers.get("Location", ""))
                     continue
                 return await _take(answer, start, limit, seen)
-        except (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError, ConnectionError) as error:
-            raise Away(f"{_host(url)} cannot be reached: {_reason(error)}") from error
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            said = f"{_host(url)} cannot be reached: {_reason(error)}"
+            raise (Away(said) if _origin(url) == origin else Refused(said, passing=True)) from error
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
+            raise Refused(f"{_host(url)} breaks off: {_reason(error)}", passing=True) from error
         except TimeoutError as error:
-            raise Away(f"{_host(url)} does not answer in time") from error
+            raise Refused(f"{_host(url)} does not answer in time", passing=True) from error
         except (aiohttp.ClientError, ValueError, OSError) as error:
             raise Refused(f"{_host(url)} answers something else than HTTP: {type(error).__name__}") from error
     raise Refused(f"{_host(url)} sends readers on for ever")
@@ -119,6 +139,11 @@ def _next(url: str, location: str) -> str:
     if not location or scheme not in ("http", "https") or (scheme == "http" and url.startswith("https:")):
         raise Refused(f"{_host(url)} sends readers on to where nobody should follow")
     return found
+
+
+def _proxy(url: str) -> str | None:
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
 def _origin(url: str) -> tuple[str, str]:

@@ -27,8 +27,8 @@ INDEX_BYTES = 24 * 2**20
 """The index of the largest models has 14 MB; as Python's values it is a few times as large."""
 HEADER_BYTES = 8 * 2**20
 ALL_BYTES = 28 * 2**20
-"""Of all headers of a model. They are in a scratch folder for a moment: the chart's has 64 MiB, and webhook and loop
-read one model each at a time."""
+"""Of all headers of a model. They are in a scratch folder for a moment: the chart's has 256 MiB, and webhook and loop
+read four models each at a time."""
 MOST_FILES = 1000
 FIRST_BYTES = 64 * 1024
 """Of a file whose header may be longer: most are not."""
@@ -77,7 +77,8 @@ async def ask(client: aiohttp.ClientSession, about: Question, token: str = "") -
         async with asyncio.timeout(READ_SECONDS):
             return await _Reading(client, about, token).run()
     except TimeoutError as error:
-        raise Away(f"reading it from {about.endpoint} takes longer than {READ_SECONDS:g} s") from error
+        said = f"reading it from {about.endpoint} takes longer than {READ_SECONDS:g} s"
+        raise Refused(said, passing=True) from error
 
 
 class _Reading:
@@ -98,7 +99,7 @@ class _Reading:
         try:
             heads = await self._heads()
         except Refused as error:
-            if isinstance(error, Away) or error.status == 429 or (error.status or 0) >= 500:
+            if error.passing:
                 raise  # they may come later
             note = "it has no safetensors files, or not all of them" if error.status == 404 else str(error)
         return Found(await asyncio.to_thread(_facts, answer.body, heads), commit, note)
@@ -116,7 +117,7 @@ class _Reading:
             async with asyncio.TaskGroup() as group:
                 tasks = {name: group.create_task(one(name)) for name in names}
         except ExceptionGroup as errors:
-            raise next((each for each in errors.exceptions if isinstance(each, Away)), errors.exceptions[0]) from None
+            raise max(errors.exceptions, key=_weight) from None
         return {name: task.result() for name, task in tasks.items()}
 
     async def _files(self) -> set[str]:
@@ -153,6 +154,11 @@ class _Reading:
     def _url(self, path: str) -> str:
         about = self._about
         return f"{about.endpoint}/{about.repository}/resolve/{quote(self._revision, safe='')}/{path}"
+
+
+def _weight(error: Exception) -> tuple[bool, bool]:
+    """Of several errors the one counts that is about the hub, then one that passes."""
+    return isinstance(error, Away), isinstance(error, Refused) and error.passing
 
 
 def _facts(config: bytes, heads: Mapping[str, bytes]) -> ModelFacts:

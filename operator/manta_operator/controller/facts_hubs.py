@@ -2,10 +2,11 @@
 
     read       of a commit: good for as long as the process runs; of a branch: read again after some hours
     refused    asked again after minutes, then hours: licences get accepted, tokens repaired
-    away       the host as a whole is left alone for a while, whatever the model: without a way out it stays quiet
+    away       nobody can connect to the hub: it is left alone for a while, whatever the model
 
-One task for each model, one read at a time. Only hubs that somebody has allowed are asked: `spec.model.endpoint` is a
-user's, and the operator reaches hosts that users do not.
+A model that is slow, or whose files are where nobody can get them, is refused: its hub is not to blame. One task for
+each model, a few reads at a time. Only hubs that somebody has allowed are asked: `spec.model.endpoint` is a user's, and
+the operator reaches hosts that users do not.
 """
 
 import asyncio
@@ -36,6 +37,9 @@ AGAIN_SECONDS = 6 * 3600.0
 UNWANTED_SECONDS = 3 * 3600.0
 """After so long without a pass that asks, a model is forgotten."""
 MOST = 1000
+EVICTED_SECONDS = 900.0
+"""If there are so many, one for which nobody has asked for so long makes room: passes ask each ten minutes."""
+READS_AT_ONCE = 4
 
 TokenOf = Callable[[str, str], Awaitable[str]]
 """From a namespace and the name of a Secret to the token in it; raises Refused."""
@@ -78,7 +82,7 @@ class Hubs:
         self._models: dict[tuple[Question, str, str | None], _Model] = {}
         self._away: dict[str, tuple[float, int, str]] = {}
         """By address: until when it is left alone, how often in a row it was away, and what was said."""
-        self._turn = asyncio.Semaphore(1)
+        self._turn = asyncio.Semaphore(READS_AT_ONCE)
 
     async def read(self, asked: Asked, key: Key) -> None:
         """See to it that a model is asked about, and wait for the first answer for a little while."""
@@ -120,7 +124,7 @@ class Hubs:
             return None
         found = self._models.get(_id(about, asked))
         if found is None:
-            if len(self._models) >= MOST:
+            if len(self._models) >= MOST and not self._evict(now):
                 return None
             found = self._models[_id(about, asked)] = _Model(about, asked, now, now)
             found.task = asyncio.create_task(self._keep(found))
@@ -128,6 +132,16 @@ class Hubs:
         if key:
             found.waiting.add(key)
         return found
+
+    def _evict(self, now: float) -> bool:
+        """Forget the model that nobody has asked about for the longest time; return whether there is room now."""
+        last = min(self._models.values(), key=lambda model: model.wanted)
+        if now - last.wanted < EVICTED_SECONDS:
+            return False
+        del self._models[_id(last.about, last.asked)]
+        if last.task:
+            last.task.cancel()
+        return True
 
     async def _keep(self, model: _Model) -> None:
         """Ask, and ask again when it is due, until nobody wants to know."""
@@ -141,7 +155,8 @@ class Hubs:
                     self._tell(model)
                 await asyncio.sleep(pause * random.uniform(1.0, 1.2))  # noqa: S311 - spreads load
         finally:
-            self._models.pop(_id(model.about, model.asked), None)
+            if self._models.get(_id(model.about, model.asked)) is model:  # and not one that came after it
+                del self._models[_id(model.about, model.asked)]
 
     def _tell(self, model: _Model) -> None:
         waiting, model.waiting = model.waiting, set()
@@ -159,7 +174,7 @@ class Hubs:
             metrics.hub_read("away" if isinstance(error, Away) else "refused")
             if model.known.facts is None:  # else what was read once stands
                 model.known = known
-            first = SOON_SECONDS if _passing(error) else REFUSED_SECONDS
+            first = SOON_SECONDS if error.passing else REFUSED_SECONDS
             pause = min(first * 2.0 ** min(failures, 8), LONGEST_SECONDS)
             return failures + 1, max(pause, error.retry_after or 0.0, self._left(about.endpoint))
         except Exception:
@@ -174,7 +189,7 @@ class Hubs:
 
     async def _ask(self, model: _Model) -> facts_hub.Found:
         endpoint = model.about.endpoint
-        until, times, said = self._away.get(endpoint, (0.0, 0, ""))
+        until, _, said = self._away.get(endpoint, (0.0, 0, ""))
         if time.monotonic() < until:
             raise Away(said)
         token = ""
@@ -183,6 +198,9 @@ class Hubs:
         try:
             found = await facts_hub.ask(self._client, model.about, token)
         except Away as error:
+            until, times, _ = self._away.get(endpoint, (0.0, 0, ""))
+            if time.monotonic() < until:
+                raise  # another read has found out meanwhile
             pause = min(SOON_SECONDS * 2.0 ** min(times, 8), LONGEST_SECONDS)
             self._away[endpoint] = (time.monotonic() + pause, times + 1, str(error))
             if not times:
@@ -205,10 +223,6 @@ class Hubs:
 def _id(about: Question, asked: Asked) -> tuple[Question, str, str | None]:
     """Tell models apart; what one namespace may read with its token is nothing for the others."""
     return (about, asked.namespace if asked.secret else "", asked.secret)
-
-
-def _passing(error: Refused) -> bool:
-    return isinstance(error, Away) or error.status == 429 or (error.status or 0) >= 500
 
 
 def _refusal(asked: Asked, about: Question, error: Refused, *, reads_secrets: bool) -> Known:

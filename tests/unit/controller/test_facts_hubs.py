@@ -86,13 +86,23 @@ async def test_who_did_not_wait_is_woken_and_nobody_waits_twice(hubs, network, m
     assert hubs.known(MODEL).facts == TINY
 
 
-async def test_a_model_that_hangs_does_not_keep_passes_of_others_waiting(hubs, network, monkeypatch):
+async def test_models_that_hang_do_not_keep_passes_of_others_waiting(hubs, network, monkeypatch):
     monkeypatch.setattr(facts_hubs, "PATIENCE_SECONDS", 0.05)
-    network.hold.add("org/model")
-    async with asyncio.timeout(5):
-        await hubs.read(MODEL, A)
+    network.hold |= {f"org/model-{number}" for number in range(facts_hubs.READS_AT_ONCE)}
+    async with asyncio.timeout(60):
+        for name in network.hold:
+            await hubs.read(replace(MODEL, uri=f"hf://{name}"), A)
         await hubs.read(replace(MODEL, uri="hf://org/other"), B)
-    assert network.now == 1, "one read at a time"
+    assert network.now == facts_hubs.READS_AT_ONCE
+
+
+async def test_a_model_that_is_slow_is_no_fault_of_its_hub(hubs, network):
+    network.says["org/slow"] = Refused("reading it takes longer than 120 s", passing=True)
+    slow = hubs._model(replace(MODEL, uri="hf://org/slow"), A)
+    slow.task.cancel()
+    assert await hubs._try(slow, 0) == (1, facts_hubs.SOON_SECONDS)
+    await hubs.read(MODEL, B)
+    assert hubs.known(MODEL).facts == TINY
 
 
 @pytest.mark.parametrize(
@@ -244,3 +254,13 @@ async def test_a_flood_of_models_has_an_end(hubs, network, monkeypatch):
         await hubs.read(replace(MODEL, uri=f"hf://org/model-{number}"), A)
     assert len(hubs._models) == 3
     assert hubs.known(replace(MODEL, uri="hf://org/model-4"), A).why
+
+
+async def test_when_there_are_too_many_what_nobody_asks_about_any_more_makes_room(hubs, network, monkeypatch):
+    monkeypatch.setattr(facts_hubs, "MOST", 3)
+    models = [replace(MODEL, uri=f"hf://org/model-{number}") for number in range(4)]
+    for model in models[:3]:
+        await hubs.read(model, A)
+    hubs._model(models[1], A).wanted -= facts_hubs.EVICTED_SECONDS
+    await hubs.read(models[3], A)
+    assert [hubs.known(model).facts is not None for model in models] == [True, False, True, True]
