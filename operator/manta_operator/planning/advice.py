@@ -159,8 +159,6 @@ def _context(case: _Case, before: Patch) -> Iterator[Patch]:
     """Find the longest context that fits, rounded down."""
     asked = context.length(case.spec.engine, case.facts)
     allowed = context.allowed_length(case.spec.engine, case.facts)
-    if asked is None:
-        return
     top = min(asked, allowed or asked)
     for floor, step in _STEPS:
         if top < floor:

@@ -2,7 +2,7 @@
 
     without ropeScaling    what the model was made for                       facts/context.py
     with it                original length x factor, where `original` is the model's own unless the spec names one
-    nothing asked          that; of longrope, the length that it extends
+    nothing asked          that; of longrope, the length that it extends; 2,048 where the model does not say one
 
 vLLM refuses a longer maxModelLen when it starts, and without chunkedPrefill a step that is shorter than the longest
 prompt; here both are refused before.
@@ -16,6 +16,8 @@ from manta_operator.facts.context import SEVERAL
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.problems import Problem
 
+UNSAID = 2048
+"""What vLLM takes where config.json says no length (config/model.py, _get_and_verify_max_len)."""
 _ALLOW_LONG = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
 _ENGINE = "engine"
 """The container that vLLM runs in."""
@@ -31,8 +33,12 @@ def allowed_length(engine: EngineSpec, facts: ModelFacts) -> int | None:
     return None if original is None else int(original * scaling.factor)
 
 
-def length(engine: EngineSpec, facts: ModelFacts) -> int | None:
-    """Return the longest prompt plus answer that the engine takes, in tokens; None where that is not known."""
+def length(engine: EngineSpec, facts: ModelFacts) -> int:
+    """Return the longest prompt plus answer that the engine takes, in tokens; UNSAID where nothing says it."""
+    return _known(engine, facts) or UNSAID
+
+
+def _known(engine: EngineSpec, facts: ModelFacts) -> int | None:
     if engine.max_model_len is not None:
         return engine.max_model_len
     own = facts.default_positions if engine.rope_scaling is None else None
@@ -70,7 +76,7 @@ def _too_long(engine: EngineSpec, facts: ModelFacts) -> Problem | None:
 
 
 def _whole_prompts(engine: EngineSpec, facts: ModelFacts) -> Problem | None:
-    step, longest = engine.max_num_batched_tokens, length(engine, facts)
+    step, longest = engine.max_num_batched_tokens, _known(engine, facts)
     if engine.chunked_prefill is not False or step is None or longest is None or step >= longest:
         return None
     return Problem(

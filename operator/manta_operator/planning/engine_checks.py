@@ -4,12 +4,14 @@ said_twice.py      fields whose flags are in spec.engine.args, too
 context.py         maxModelLen and ropeScaling against the model
 quantization.py    the method against checkpoint, model and accelerator
 kernels.py         attention backend and type of the KV cache against the accelerator
+dtypes.py          the type of what is not quantized against model and accelerator
 """
 
 from manta_operator.api.models import LLMDeploymentSpec
 from manta_operator.facts.accelerators import Accelerator
 from manta_operator.facts.models import ModelFacts
-from manta_operator.planning import context, kernels, quantization, said_twice
+from manta_operator.planning import context, dtypes, kernels, quantization, said_twice
+from manta_operator.planning.memory import drafts
 from manta_operator.planning.problems import Problem
 from manta_operator.planning.rollout_words import Decision
 
@@ -20,7 +22,8 @@ def problems(spec: LLMDeploymentSpec, facts: ModelFacts | None, accelerator: Acc
         *said_twice.problems(spec),
         *context.problems(spec, facts),
         *quantization.problems(spec, facts, accelerator),
-        *kernels.problems(spec, accelerator),
+        *dtypes.problems(spec, facts, accelerator),
+        *kernels.problems(spec, facts, accelerator),
     )
 
 
@@ -31,7 +34,5 @@ def decisions(spec: LLMDeploymentSpec, facts: ModelFacts | None, accelerator: Ac
 
 
 def _draft(spec: LLMDeploymentSpec) -> tuple[str, ...]:
-    speculative = spec.engine.speculative
-    if speculative is None or speculative.model is None:
-        return ()
-    return (f"speculative {speculative.method}: its weights and their KV cache are not counted in status.fit",)
+    speculative, why = spec.engine.speculative, drafts.uncounted(spec.engine)
+    return () if speculative is None or why is None else (f"speculative {speculative.method}: {why}",)

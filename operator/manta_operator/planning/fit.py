@@ -26,7 +26,7 @@ from manta_operator.facts.models import ModelFacts
 from manta_operator.planning import context, fit_words
 from manta_operator.planning.estimate import Estimate
 from manta_operator.planning.fit_words import GIB, gib
-from manta_operator.planning.memory import kv_of
+from manta_operator.planning.memory import drafts, kv_of
 from manta_operator.planning.memory.engine_version import CURRENT, Version, whole_model_is_checked
 from manta_operator.planning.memory.kv_groups import Pool
 from manta_operator.planning.memory.overhead import at_least, overhead, requests_of_step
@@ -89,18 +89,30 @@ def judge(
     facts: ModelFacts | None,
     version: Version = CURRENT,
 ) -> Fit:
-    """Say whether the model fits in this shape on this accelerator."""
+    """Say whether the model fits in this shape on this accelerator, and a draft beside it."""
     if facts is None:
         return Fit("Unknown", fit_words.unseen(spec))
+    fit, why = _judged(spec, shape, accelerator, facts, version), drafts.uncounted(spec.engine)
+    if fit.fits != "True" or why is None:
+        return fit
+    uncounted = replace(fit, kv_cache_tokens=None, tokens=None, concurrency=None, at_most=None, margin_per_rank=None)
+    return replace(uncounted, fits="Unknown", message=f"{why}; without that, {fit.message}")
+
+
+def _judged(
+    spec: LLMDeploymentSpec, shape: Shape, accelerator: Accelerator, facts: ModelFacts, version: Version
+) -> Fit:
     room_for_adapters = spec.engine.lora or (LoraSpec() if spec.model.adapters else None)
-    weights = on_rank(spec.engine, facts, shape, lora=room_for_adapters, rocm=accelerator.is_rocm)
+    weights = on_rank(
+        spec.engine, facts, shape, lora=room_for_adapters, draft=drafts.known(spec.engine), on=accelerator
+    )
     if isinstance(weights, str):
         return Fit("Unknown", weights, basis=facts.basis)
     length, size = context.length(spec.engine, facts), int(weights.value)
     if accelerator.memory_bytes is None and not accelerator.is_cpu:
         message = fit_words.unsized(accelerator, size)
         return Fit("Unknown", message, size, None, None, length, basis=facts.basis)
-    beside, least = _beside(_Asked(spec, shape, accelerator, facts, version), length or 1)
+    beside, least = _beside(_Asked(spec, shape, accelerator, facts, version), length)
     cache = _kv_cache(spec.engine, accelerator, weights + beside)
     most = _kv_cache(spec.engine, accelerator, Estimate.within(weights.low + least, 0)).value
     counted = Fit(
@@ -114,12 +126,17 @@ def judge(
         kv_cache=cache,
         basis=facts.basis,
     )
+    fixed = kv_cache_setting(spec.engine, accelerator)
     if facts.unmodelled and most > 0:
         message = fit_words.unmodelled(facts.unmodelled, size, cache)
         return replace(counted, message=message)
     if most <= 0 or facts.unmodelled:
-        return replace(counted, fits="False", message=fit_words.no_room(size, cache, accelerator))
-    pool = kv_of.pool_of(spec, facts, shape, accelerator, length or 1, version)
+        return replace(
+            counted,
+            fits="False",
+            message=fit_words.no_room(counted, accelerator, 0 if fixed else spec.engine.gpu_memory_utilization, fixed),
+        )
+    pool = kv_of.pool_of(spec, facts, shape, accelerator, length, version)
     if pool is None:
         return replace(counted, fits="True", message=fit_words.stateless(size, accelerator))
     return _verdict(counted, pool, _Asked(spec, shape, accelerator, facts, version), most)
@@ -158,7 +175,7 @@ def _beside(asked: _Asked, length: int) -> tuple[Estimate, float]:
 
 def _verdict(counted: Fit, pool: Pool, asked: _Asked, most: float) -> Fit:
     """Compare the blocks that there are with those that are needed: by the estimate, and by the `most` bytes."""
-    cache, length = counted.kv_cache or _NONE, counted.max_model_len
+    cache, length = counted.kv_cache or _NONE, counted.max_model_len or 1
     needed = max(pool.request_blocks * asked.stages, asked.states if pool.states else 1)
     blocks = Estimate(*(_blocks(size, pool) for size in (cache.value, cache.low, cache.high)))
     fits: Literal["True", "False", "Unknown"] = "Unknown"
@@ -167,7 +184,7 @@ def _verdict(counted: Fit, pool: Pool, asked: _Asked, most: float) -> Fit:
     elif _blocks(most, pool) < needed:
         fits = "False"
     concurrency = asked.shape.data * blocks.value / pool.request_blocks
-    tokens = blocks.times(asked.shape.data * (length or 1) / pool.request_blocks)
+    tokens = blocks.times(asked.shape.data * length / pool.request_blocks)
     judged = replace(
         counted,
         fits=fits,
@@ -178,9 +195,10 @@ def _verdict(counted: Fit, pool: Pool, asked: _Asked, most: float) -> Fit:
         at_most=asked.shape.data * _blocks(most, pool) / pool.request_blocks,
         margin_per_rank=int(cache.value) - pool.request_bytes * asked.stages,
     )
-    share = 0 if kv_cache_setting(asked.spec.engine, asked.accelerator) else asked.spec.engine.gpu_memory_utilization
+    fixed = kv_cache_setting(asked.spec.engine, asked.accelerator)
+    share = 0 if fixed else asked.spec.engine.gpu_memory_utilization
     said = fit_words.Told(
-        judged, asked.accelerator, asked.shape.data, pool, int(blocks.value), asked.states, share, most
+        judged, asked.accelerator, asked.shape.data, pool, int(blocks.value), asked.states, share, most, fixed
     )
     return replace(judged, message=fit_words.sentence(said))
 

@@ -26,7 +26,8 @@ class Told:
     """What a verdict's sentence is made of.
 
     `states`: the sequences that recurrent layers need a block for; `share` of the memory that is asked for, in percent,
-    0 where the cache has a size of its own; `most`: the bytes of KV cache that there are with the least overhead.
+    0 where the cache has a size of its own; `most`: the bytes of KV cache that there are with the least overhead;
+    `fixed`: what kvCacheMemory asks for.
     """
 
     fit: "Fit"
@@ -37,6 +38,7 @@ class Told:
     states: int
     share: int
     most: float
+    fixed: int | None = None
 
 
 def sentence(told: Told) -> str:
@@ -44,7 +46,7 @@ def sentence(told: Told) -> str:
     fit, cache = told.fit, told.fit.kv_cache or Estimate(0.0, 0.0, 0.0)
     weights, length = fit.weights_per_rank or 0, fit.max_model_len
     if cache.value <= 0:
-        return no_room(weights, cache, told.accelerator) + _doubt(told)
+        return no_room(fit, told.accelerator, told.share, told.fixed) + _doubt(told)
     requests = f", {(fit.concurrency or 0) / told.data:.1f} requests of {length} tokens" if length else ""
     each = f", in each of {told.data} data ranks" if told.data > 1 else ""
     tokens = int((fit.kv_cache_tokens or 0) / told.data)
@@ -88,10 +90,14 @@ def _spread(cache: Estimate | None) -> str:
     return "nothing" if cache is None else f"{gib(cache.low)} to {gib(cache.high)}"
 
 
-def no_room(weights: int, cache: Estimate, accelerator: Accelerator) -> str:
-    """Say how much is missing before there is any KV cache."""
-    short = gib(-cache.value)
-    return f"per rank {gib(weights)} of weights{_where(accelerator)} leave no room for a KV cache (short of {short})"
+def no_room(fit: "Fit", accelerator: Accelerator, share: int, fixed: int | None) -> str:
+    """Say how much of the `share` in percent is missing before there is a KV cache, or for one of a `fixed` size."""
+    beside, cache = fit.overhead_per_rank, fit.kv_cache or Estimate(0.0, 0.0, 0.0)
+    taken = f"{gib(fit.weights_per_rank or 0)} of weights"
+    taken += "" if beside is None else f" and {gib(beside.value)} of activations, CUDA graphs and buffers"
+    wanted = "" if fixed is None else f" of {gib(fixed)} (kvCacheMemory)"
+    where = _where(accelerator, f"{share} % of " if share else "")
+    return f"per rank {taken}{where} leave no room for a KV cache{wanted} (short of {gib(-cache.value)})"
 
 
 def stateless(weights: int, accelerator: Accelerator) -> str:
@@ -121,6 +127,6 @@ def unsized(accelerator: Accelerator, weights: int) -> str:
     )
 
 
-def _where(accelerator: Accelerator) -> str:
+def _where(accelerator: Accelerator, share: str = "") -> str:
     name = accelerator.resource if accelerator.type == OTHER else accelerator.type
-    return "" if accelerator.memory_bytes is None else f" of {gib(accelerator.memory_bytes)} on {name}"
+    return "" if accelerator.memory_bytes is None else f" of {share}{gib(accelerator.memory_bytes)} on {name}"

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from manta_operator.api.models import LLMDeploymentSpec
 from manta_operator.facts.accelerators import Accelerator
+from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.problems import Problem
 
 CAPABILITIES: Mapping[str, tuple[int, int]] = MappingProxyType(
@@ -26,6 +27,9 @@ CAPABILITIES: Mapping[str, tuple[int, int]] = MappingProxyType(
 )
 """Least and greatest compute capability x 10 of the backends that ask for one, on NVIDIA."""
 
+SPARSE = (9, 10, 12)
+"""Major capabilities with a kernel for sparse latent attention (v1/attention/backends/mla, *sparse*.py)."""
+
 ON_CPU = ("CPU_ATTN", "CPU_MLA")
 _NVIDIA_ALONE = ("CUTLASS_MLA", "FLASHINFER", "FLASHINFER_MLA", "FLASHINFER_MLA_SPARSE", "FLASHMLA", "FLASHMLA_SPARSE")
 FP8_OF_TRITON = 89
@@ -34,9 +38,11 @@ FP8_OF_FLASH_ATTN = (9, 10)
 """Major capabilities with which FLASH_ATTN does: FlashAttention 3 on 9.x, 4 on 10.x, no later one (fa_utils.py)."""
 
 
-def problems(spec: LLMDeploymentSpec, accelerator: Accelerator) -> tuple[Problem, ...]:
-    """Return why vLLM would refuse the backend, or take another one instead."""
+def problems(spec: LLMDeploymentSpec, facts: ModelFacts | None, accelerator: Accelerator) -> tuple[Problem, ...]:
+    """Return why vLLM would refuse the backend, take another one instead, or have none for the model."""
     backend = spec.engine.attention_backend
+    if facts is not None and (found := _sparse(facts, accelerator)):
+        return (found,)
     if backend == "auto":
         return ()
     if (said := _elsewhere(backend, accelerator)) is not None:
@@ -50,6 +56,19 @@ def problems(spec: LLMDeploymentSpec, accelerator: Accelerator) -> tuple[Problem
         said = f"{backend} needs compute capability {needs}, and {accelerator.type} has {has / 10:.1f}"
         return (_problem(said, _remedy(accelerator)),)
     return _cache(backend, spec.engine.kv_cache_dtype, has, accelerator)
+
+
+def _sparse(facts: ModelFacts, accelerator: Accelerator) -> Problem | None:
+    """Latent attention made sparse by an indexer has kernels for few capabilities, whatever backend is asked for."""
+    has = accelerator.capability
+    if has is None or has // 10 in SPARSE or not any(cache.latent and cache.indexer for cache in facts.caches):
+        return None
+    return Problem(
+        "spec.accelerator.type",
+        f"vLLM has no kernel for the sparse latent attention of {facts.architecture} on {accelerator.type} "
+        f"(compute capability {has / 10:.1f})",
+        "use an accelerator of compute capability 9.x, 10.x or 12.x",
+    )
 
 
 def _elsewhere(backend: str, accelerator: Accelerator) -> str | None:

@@ -91,7 +91,7 @@ def problems(spec: LLMDeploymentSpec, facts: ModelFacts | None, accelerator: Acc
         said = f"none refuses a quantized checkpoint, and this one is quantized with {facts.quantization}"
         return (_problem(said, "use auto, or name a checkpoint that is not quantized"),)
     if asked in ("auto", "none"):
-        return ()
+        return _against_minimum(facts, accelerator)
     found = (
         _against_checkpoint(asked, facts),
         _against_experts(asked, facts),
@@ -108,6 +108,32 @@ def _against_checkpoint(asked: str, facts: ModelFacts | None) -> Problem | None:
         f"{asked} is asked for, and this checkpoint is quantized with {has} already: vLLM refuses that",
         f"use auto, or name a checkpoint that is not quantized, or is with {asked}",
     )
+
+
+def _against_minimum(facts: ModelFacts | None, accelerator: Accelerator) -> tuple[Problem, ...]:
+    """Hold the checkpoint's own method to the accelerator (config/vllm.py, _get_quantization_config)."""
+    method, has = (facts.quantization or "") if facts else "", accelerator.capability
+    each = [MINIMUM[name] for name in (method, *PARTICULAR.get(method, ())) if name in MINIMUM]
+    if facts is None or has is None or not each:
+        return ()
+    minimum = MINIMUM[method] if _in_8_bits(facts) and method in MINIMUM else min(each)
+    if has >= minimum:
+        return ()
+    said = f"this checkpoint is quantized with {method}, which needs compute capability {minimum / 10:.1f}"
+    return (
+        Problem(
+            "spec.accelerator.type",
+            f"{said}, and {accelerator.type} has {has / 10:.1f}",
+            "use another accelerator, or a checkpoint that is quantized otherwise or not at all",
+        ),
+    )
+
+
+def _in_8_bits(facts: ModelFacts) -> bool:
+    """Whether it is certain that nothing of the checkpoint is in fewer than 8 bits, nor in blocks with small scales."""
+    layers = {id(layer): layer for layer in (facts.anatomy.layers if facts.anatomy else ())}.values()
+    stored = {weight.stored for layer in layers for weight in layer if weight.stored}
+    return bool(stored) and all(each.bits == 8 and each.scale == 4 for each in stored)
 
 
 def _against_experts(asked: str, facts: ModelFacts | None) -> Problem | None:

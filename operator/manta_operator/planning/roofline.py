@@ -9,7 +9,7 @@ CACM 52(4), 2009); both at a share of the data sheet's figures.
     alone    = 1 / (pipeline x step of one request)
     at once  = requests x answer / (answer x step + requests x first)     prompts and answers share the machine
 
-The shares are fits to 30 published measurements with vLLM 0.11, and the bounds hold nine in ten of these: which ones,
+The shares are fits to 29 published measurements with vLLM 0.11, and the bounds hold nine in ten of these: which ones,
 and how far off the estimate is, stands in docs/performance.md.
 """
 
@@ -121,7 +121,7 @@ def estimate(
 def _machine(
     spec: LLMDeploymentSpec, shape: Shape, accelerator: Accelerator, facts: ModelFacts, fit: Fit
 ) -> _Machine | None:
-    loaded = weights.on_rank(spec.engine, facts, shape)
+    loaded = weights.on_rank(spec.engine, facts, shape, on=accelerator)
     operations = _operations(spec, accelerator, facts)
     if isinstance(loaded, str) or operations is None or accelerator.bandwidth is None:
         return None

@@ -118,11 +118,13 @@ def test_what_is_told_beforehand(case, facts, accelerator, engine, words):
     assert words in decision.message
 
 
-def test_a_draft_is_not_counted_and_that_is_told():
+def test_a_draft_that_nobody_knows_is_not_counted_and_that_is_told():
     drafts = {"method": "draft_model", "tokens": 3, "model": {"uri": "hf://o/small"}}
     spec = deployment(engine={"speculative": drafts}).spec
     [decision] = decisions(spec, LLAMA_8B, accelerator_of(spec))
-    assert decision.message.startswith("speculative draft_model: its weights")
+    assert decision.message.startswith(
+        "speculative draft_model: not counted: the weights and the KV cache of hf://o/small"
+    )
 
 
 @pytest.mark.parametrize(("facts", "accelerator"), [(LLAMA_8B, CPU), (has("fp8"), L4), (has("awq"), A100)])

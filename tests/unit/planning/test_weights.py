@@ -7,6 +7,7 @@ import pytest
 
 from manta_operator.api.adapters import LoraSpec
 from manta_operator.api.models import EngineSpec
+from manta_operator.facts.accelerators import catalog as accelerators
 from manta_operator.facts.anatomy.formats import FP8_BLOCK, FP8_CHANNEL, MXFP4, NVFP4
 from manta_operator.facts.anatomy.parts import Anatomy, Weight
 from manta_operator.facts.models import ModelFacts, from_config
@@ -17,6 +18,7 @@ from manta_operator.planning.memory.weights_rank import on_rank as of_one
 from manta_operator.planning.shape import Shape
 
 BF16 = Loading(2.0)
+MI300X = accelerators()["amd-mi300x"]
 LLAMA: dict[str, Any] = {
     "model_type": "llama",
     "architectures": ["LlamaForCausalLM"],
@@ -215,7 +217,7 @@ def test_bounds_are_those_of_the_kernels_that_round_experts_up_least_and_most() 
 
 
 def test_rocm_may_keep_more() -> None:
-    cuda, rocm = on_rank(EngineSpec(), facts(), shape()), on_rank(EngineSpec(), facts(), shape(), rocm=True)
+    cuda, rocm = on_rank(EngineSpec(), facts(), shape()), on_rank(EngineSpec(), facts(), shape(), on=MI300X)
     assert isinstance(cuda, Estimate)
     assert isinstance(rocm, Estimate)
     assert (rocm.value, rocm.low) == (cuda.value, cuda.low)

@@ -6,6 +6,7 @@ A part of `schemes`. The numbers are those of vLLM's methods (model_executor/lay
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from manta_operator.facts.anatomy.fields import Uncountable
 from manta_operator.facts.anatomy.parts import Stored
 
 FP8_TENSOR = Stored(8, 4, 0, 0)
@@ -28,6 +29,10 @@ _LEFT_OUT = (
     "llm_int8_skip_modules",
     "exclude",
 )
+_COUNTED = ("auto_awq", "auto_gptq", "awq", "awq_marlin", "gptq", "gptq_marlin")
+"""Methods whose configuration has to name the bits (auto_awq.py, auto_gptq.py)."""
+_NAMES = ("quant_algo", "scheme", "format", "note", "quant_type")
+"""Where words name a format."""
 _WHOLE = 16
 """Bits of what is not quantized."""
 
@@ -56,7 +61,11 @@ def _excepted(said: Mapping[str, Any]) -> Iterator[str]:
 
 
 def by_numbers(method: str, said: Mapping[str, Any]) -> Stored | None:
-    """Return what a method makes of a matrix, from its numbers; None where they are not there."""
+    """Return what a method makes of a matrix, from its numbers; None where they are not there.
+
+    Raises:
+        Uncountable: vLLM asks for the bits, and they are missing or no number.
+    """
     block, bits, group = said.get("weight_block_size"), said.get("bits") or said.get("w_bit"), said.get("group_size")
     if isinstance(block, list) and len(block) == 2:
         return Stored(8, 4, int(block[0]), int(block[1]))
@@ -68,6 +77,10 @@ def by_numbers(method: str, said: Mapping[str, Any]) -> Stored | None:
         if said.get("load_in_8bit"):
             return INT8_CHANNEL
         return NF4_TWICE if said.get("bnb_4bit_use_double_quant", True) else NF4
+    if bits is None and method in _COUNTED and not any(said.get(key) for key in _NAMES):
+        raise Uncountable(f"config.json: quantization_config of {method} does not say its bits")
+    if bits is not None and (isinstance(bits, bool) or not isinstance(bits, int)):
+        raise Uncountable(f"config.json: quantization_config.bits should be an integer, it is {bits!r}")
     if isinstance(bits, int):
         across = group if isinstance(group, int) and group > 0 else 0
         awq = method in ("awq", "auto_awq", "awq_marlin")
@@ -97,8 +110,7 @@ def _quark(said: Mapping[str, Any]) -> Stored | None:
 
 def words(said: Mapping[str, Any]) -> str:
     """Return what a configuration says in words where it has no numbers."""
-    keys = ("quant_algo", "scheme", "format", "note", "quant_method", "quant_type")
-    return " ".join(str(said[key]) for key in keys if said.get(key)).lower()
+    return " ".join(str(said[key]) for key in (*_NAMES, "quant_method") if said.get(key)).lower()
 
 
 def by_words(method: str, said: Mapping[str, Any]) -> Stored | None:

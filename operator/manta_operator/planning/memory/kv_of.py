@@ -8,11 +8,11 @@ from manta_operator.api.models import EngineSpec, LLMDeploymentSpec
 from manta_operator.facts.accelerators import Accelerator
 from manta_operator.facts.caches.layers import Cache
 from manta_operator.facts.models import ModelFacts
-from manta_operator.planning.memory import engine_version, overhead
+from manta_operator.planning import dtypes
+from manta_operator.planning.memory import drafts, engine_version, overhead
 from manta_operator.planning.memory.engine_version import Version
 from manta_operator.planning.memory.kv_groups import Pool, Use, pool
 from manta_operator.planning.memory.kv_widths import Widths
-from manta_operator.planning.memory.weights import activation_bytes
 from manta_operator.planning.shape import Shape
 
 _BLOCK, _LATENT_BLOCK, _CPU_BLOCK = 16, 64, 128
@@ -50,11 +50,11 @@ def pool_of(
 
 
 def layers(engine: EngineSpec, facts: ModelFacts) -> tuple[Cache, ...]:
-    """Return what each layer keeps, and the layer that guesses."""
+    """Return what each layer keeps, and the layers that guess."""
     one = Cache("full", facts.kv_heads, facts.head_dim, facts.head_dim)
     if facts.latent_dim:
         one = Cache("latent", 1, latent=facts.latent_dim)
-    caches = facts.caches or (one,) * facts.layers
+    caches = (*(facts.caches or (one,) * facts.layers), *drafts.caches(engine))
     attending = [cache for cache in caches if cache.kind in ("full", "latent")]
     if engine.speculative is None or engine.speculative.method not in _ONE_MORE_LAYER or not attending:
         return caches
@@ -66,7 +66,7 @@ def widths(engine: EngineSpec, facts: ModelFacts, shape: Shape, on: Accelerator)
     dtype = (facts.kv_cache_dtype or "auto") if engine.kv_cache_dtype == "auto" else engine.kv_cache_dtype
     if dtype == "auto" and facts.architecture == _SPARSE_FP8 and on.capability in _BLACKWELL:
         dtype = "fp8_e4m3"
-    return Widths(shape.tensor, dtype, activation_bytes(engine, facts), _block(engine, facts, on), on.capability)
+    return Widths(shape.tensor, dtype, dtypes.width(engine, facts, on), _block(engine, facts, on), on.capability)
 
 
 def _block(engine: EngineSpec, facts: ModelFacts, on: Accelerator) -> int:

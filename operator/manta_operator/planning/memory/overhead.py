@@ -3,6 +3,7 @@
     overhead = context + peak of a step + CUDA graphs
 
     context  the CUDA context and libraries, NCCL and the buffers of collectives       by ranks, generation and version
+             (ranks: that share layers, pass them on, or share experts)
     peak     the largest of what the profiling run does one after the other:
         forward    tokens x 2 bytes x (3 x intermediate / tensor + 3 x hidden), and for experts their workspaces
         sampling   requests x vocabulary x bytes of a logit                            engine_version.sampler_bytes
@@ -21,6 +22,7 @@ from manta_operator.api.models import LLMDeploymentSpec
 from manta_operator.facts.accelerators import Accelerator
 from manta_operator.facts.models import ModelFacts
 from manta_operator.facts.steps import Tower
+from manta_operator.planning import dtypes
 from manta_operator.planning.estimate import Estimate
 from manta_operator.planning.memory import engine_version
 from manta_operator.planning.memory.engine_version import Version
@@ -28,7 +30,7 @@ from manta_operator.planning.shape import Shape
 
 _GIB = 2**30
 _WIDTH = 2
-"""Bytes of an activation: 16 bit, whatever the weights are."""
+"""Bytes of an activation: 16 bit, whatever the weights are, unless all is float32."""
 _HOPPER = 90
 _CAPTURED = 51
 """Sizes that vLLM captures for 256 requests and more: 1, 2, 4, then in steps of 8 and of 16 to 512."""
@@ -56,11 +58,11 @@ def overhead(
     tokens = tokens_of_step(spec, shape, on, length, version)
     requests = requests_of_step(spec, shape, on, version)
     sampling = requests * facts.step.vocabulary * engine_version.sampler_bytes(version)
-    forward = float(tokens * _token_bytes(facts, shape) + _experts_bytes(facts, shape, on, tokens))
+    forward = _forward(spec, facts, shape, on, tokens)
     peak = _largest(Estimate.within(sampling, 0.1), Estimate(forward, 0.7 * forward, 1.5 * forward))
     if facts.step.tower is not None and not any(flag.startswith(_NO_TOWER) for flag in spec.engine.args):
         peak = _largest(peak, _tower(facts.step.tower, tokens, shape))
-    return _context(shape, on, version) + peak + _graphs(spec, facts, on, requests, version)
+    return _context(facts, shape, on, version) + peak + _graphs(spec, facts, on, requests, version)
 
 
 def at_least(
@@ -73,13 +75,18 @@ def at_least(
     """
     tokens, requests = tokens_of_step(spec, shape, on, length, version), requests_of_step(spec, shape, on, version)
     sampling = requests * facts.step.vocabulary * engine_version.sampler_bytes(version)
-    forward = tokens * _token_bytes(facts, shape) + _experts_bytes(facts, shape, on, tokens)
-    return max(sampling, forward) / 3
+    return max(sampling, _forward(spec, facts, shape, on, tokens)) / 3
 
 
 def _largest(one: Estimate, other: Estimate) -> Estimate:
     """The peak of what is done one after the other."""
     return Estimate(max(one.value, other.value), max(one.low, other.low), max(one.high, other.high))
+
+
+def _forward(spec: LLMDeploymentSpec, facts: ModelFacts, shape: Shape, on: Accelerator, tokens: int) -> float:
+    """Activations of a step; twice as wide where values are float32."""
+    wide = max(1.0, dtypes.width(spec.engine, facts, on) / _WIDTH)
+    return wide * (tokens * _token_bytes(facts, shape) + _experts_bytes(facts, shape, on, tokens))
 
 
 def _token_bytes(facts: ModelFacts, shape: Shape) -> float:
@@ -111,20 +118,22 @@ def _tower(tower: Tower, tokens: int, shape: Shape) -> Estimate:
     return Estimate(0.5 * layer, 0.2 * layer, 2.2 * layer)
 
 
-def _context(shape: Shape, on: Accelerator, version: Version) -> Estimate:
+def _context(facts: ModelFacts, shape: Shape, on: Accelerator, version: Version) -> Estimate:
     """Context, libraries and the buffers of collectives.
 
     One rank: median 0.2 GiB. More: 0.3 GiB + 0.25 GiB x log2(ranks); since 0.17 2.1 GiB where ranks share memory over
-    NVLink (all-reduce fused with the norms: capability 9.0 and 10.0). ROCm adds 2.4 GiB.
+    NVLink (all-reduce fused with the norms: capability 9.0 and 10.0). ROCm adds 2.4 GiB. Ranks are those that talk to
+    each other: tensor x pipeline, and all data ranks of a model with experts, which they share.
     """
     if on.is_rocm:
         return Estimate(2.6, 1.0, 5.5).times(_GIB)
-    if shape.tensor == 1:
+    ranks = shape.ranks if facts.experts else shape.width
+    if ranks == 1:
         value = Estimate(0.2, 0.05, 0.8)
-    elif version >= (0, 17) and on.capability in (_HOPPER, 100, 103):
+    elif shape.tensor > 1 and version >= (0, 17) and on.capability in (_HOPPER, 100, 103):
         value = Estimate(2.1, 1.6, 3.0)
     else:
-        common = 0.3 + 0.25 * math.log2(shape.tensor)
+        common = 0.3 + 0.25 * math.log2(ranks)
         value = Estimate(common, 0.5 * common, common + 1.7)
     return value.times(_GIB)
 

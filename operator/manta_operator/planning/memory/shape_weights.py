@@ -1,22 +1,28 @@
 """Can the weights of a model be cut into so many equal parts? Pure; a part of what makes a shape impossible.
 
-vLLM refuses an MLP that does not divide (distributed/utils.py, divide; fused_moe/config.py), and of weights in fp8 with
-a scale for each block a part that ends within a block (quantization/utils/fp8_utils.py, validate_fp8_block_shape).
+vLLM refuses an MLP that does not divide (distributed/utils.py, divide; fused_moe/config.py), of weights in fp8 with a
+scale for each block a part that ends within a block (quantization/utils/fp8_utils.py, validate_fp8_block_shape), and of
+weights in 4 bits one that ends within a group (auto_awq.py; kernels/linear/mixed_precision/marlin.py).
 """
 
 from collections.abc import Iterator
 
+from manta_operator.facts.anatomy.formats import MXFP4, NVFP4
 from manta_operator.facts.anatomy.parts import Weight
 from manta_operator.facts.models import ModelFacts
 
 _VOCABULARY_STEP = 64
 """Rows of a vocabulary are padded to a multiple of this before they are cut (vocab_parallel_embedding.py)."""
 _MLP = "mlp."
-_BLOCKS_OF_BITS = 8
+_OUTPUT = "self_attn.o_proj"
+"""Of attention, the only one that is cut by its inputs. In fp8 models may let their heads end within a block."""
+_BYTE = 8
+_ROUNDED = (MXFP4, NVFP4)
+"""Kernels for these round parts up themselves."""
 
 
 def uncut(facts: ModelFacts, tensor: int, experts: int) -> str | None:
-    """Return why the MLPs cannot be cut, where that is certain; None where they can, or are not known.
+    """Return why weights cannot be cut, where that is certain; None where they can, or are not known.
 
     Args:
         facts: The model.
@@ -25,15 +31,18 @@ def uncut(facts: ModelFacts, tensor: int, experts: int) -> str | None:
     """
     for weight in _of_layers(facts):
         ways = experts if weight.split == "experts" else tensor
-        if _MLP not in weight.name or weight.split not in ("tensor", "experts") or ways == 1 or weight.columns == 1:
+        whole = weight.split not in ("tensor", "experts") or weight.columns == 1
+        if ways == 1 or whole or not (_MLP in weight.name or weight.name == _OUTPUT):
             continue
         size = weight.columns if weight.inner else weight.rows
         what = f"the {size} {'inputs' if weight.inner else 'outputs'} of {weight.name}"
-        if size % ways:
+        if size % ways and _MLP in weight.name:
             return f"{what} cannot be cut into {ways} equal parts"
         block = _block(weight)
-        if block and size // ways % block:
-            return f"{what} make parts of {size // ways} for {ways} ranks, which end within a block of {block} (fp8)"
+        if block and size % (ways * block):
+            kind = "a block" if weight.stored and weight.stored.bits == _BYTE else "a group"
+            bits = "fp8" if kind == "a block" else "4 bits"
+            return f"{what} make parts of {size // ways} for {ways} ranks, which end within {kind} of {block} ({bits})"
     return None
 
 
@@ -52,8 +61,13 @@ def _of_layers(facts: ModelFacts) -> Iterator[Weight]:
 
 
 def _block(weight: Weight) -> int:
+    """Return of how many values a part must be a multiple: a block of fp8, or a group of inputs in fewer bits."""
     stored = weight.stored
-    if stored is None or stored.bits != _BLOCKS_OF_BITS or stored.rows <= 1 or stored.columns <= 1:
+    if stored is None or stored.columns <= 1:
+        return 0
+    if stored.bits < _BYTE and weight.inner and weight.split == "tensor" and stored not in _ROUNDED:
+        return stored.columns if stored.columns < weight.columns else 0
+    if stored.bits != _BYTE or stored.rows <= 1 or _MLP not in weight.name:
         return 0
     return stored.columns if weight.inner else stored.rows
 

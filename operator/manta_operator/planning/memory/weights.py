@@ -24,15 +24,16 @@ from dataclasses import replace
 
 from manta_operator.api.adapters import LoraSpec
 from manta_operator.api.models import EngineSpec
+from manta_operator.facts.accelerators import Accelerator
 from manta_operator.facts.anatomy.parts import Anatomy
 from manta_operator.facts.anatomy.schemes import while_loading
 from manta_operator.facts.models import ModelFacts
+from manta_operator.planning import dtypes
 from manta_operator.planning.estimate import Estimate
 from manta_operator.planning.memory.weights_more import guessing, room_for_adapters
 from manta_operator.planning.memory.weights_rank import Loading, Padding, per_stage
 from manta_operator.planning.shape import Shape
 
-DTYPE_BYTES = {"bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
 _LOADED_AS = {
     "fp8": 1.0,
     "fp8_per_block": 1.0,
@@ -56,26 +57,36 @@ def on_rank(
     *,
     lora: LoraSpec | None = None,
     draft: ModelFacts | None = None,
-    rocm: bool = False,
+    on: Accelerator | None = None,
 ) -> Estimate | str:
     """Return the bytes of weights on the fullest rank, or why they cannot be counted.
 
     `lora`: what is kept free for adapters where the engine's spec does not say it; `draft`: the model that guesses,
-    where its checkpoint is seen; `rocm`: the accelerator is AMD's, whose kernels keep more than CUDA's.
+    where it is known; `on`: what it computes on, on which the type of values depends; AMD's kernels keep more.
     """
-    loading = _loading(engine, facts)
+    found = _of_model(engine, facts, shape, lora, on)
+    if draft is None or isinstance(found, str):
+        return found
+    beside = on_rank(_unguessed(engine), draft, Shape(shape.tensor, 1, 1, "mp"), on=on)
+    return beside if isinstance(beside, str) else found + beside
+
+
+def _of_model(
+    engine: EngineSpec, facts: ModelFacts, shape: Shape, lora: LoraSpec | None, on: Accelerator | None
+) -> Estimate | str:
+    width = dtypes.width(engine, facts, on)
+    loading = _loading(engine, facts, width)
     if isinstance(loading, str):
         return loading
     if facts.anatomy is None:
-        loaded = loaded_bytes(engine, facts)
+        loaded = loaded_bytes(engine, facts, width)
         if isinstance(loaded, str):
             return facts.uncounted or loaded
         return Estimate.within(bytes_per_rank(loaded, shape, facts), _SUMMED)
     found = _counted(engine, facts.anatomy, loading, shape, lora or engine.lora)
-    if rocm:
+    if on is not None and on.is_rocm:
         found = Estimate(found.value, found.low, found.high * (1 + _ROCM))
-    beside = on_rank(_unguessed(engine), draft, Shape(shape.tensor, 1, 1, "mp")) if draft is not None else None
-    return found + beside if isinstance(beside, Estimate) else beside or found
+    return found
 
 
 def _counted(engine: EngineSpec, anatomy: Anatomy, loading: Loading, shape: Shape, lora: LoraSpec | None) -> Estimate:
@@ -100,8 +111,8 @@ def _unguessed(engine: EngineSpec) -> EngineSpec:
     return engine.model_copy(update={"speculative": None, "lora": None, "quantization": "auto"})
 
 
-def _loading(engine: EngineSpec, facts: ModelFacts) -> Loading | str:
-    asked, width = engine.quantization, activation_bytes(engine, facts)
+def _loading(engine: EngineSpec, facts: ModelFacts, width: float) -> Loading | str:
+    asked = engine.quantization
     if facts.quantization or asked in ("auto", "none"):
         return Loading(width)
     if (online := while_loading(asked)) is None:
@@ -109,17 +120,18 @@ def _loading(engine: EngineSpec, facts: ModelFacts) -> Loading | str:
     return Loading(width, online)
 
 
-def loaded_bytes(engine: EngineSpec, facts: ModelFacts) -> int | str:
-    """Return the bytes of the weights of one engine over all its ranks, or why they cannot be counted."""
+def loaded_bytes(engine: EngineSpec, facts: ModelFacts, width: float) -> int | str:
+    """Return the bytes of the weights of one engine over all its ranks, or why they cannot be counted.
+
+    `width`: bytes of a value that nothing quantizes.
+    """
     if facts.weights_bytes is None:
         return "the checkpoint has no safetensors files: its weights cannot be counted"
     if facts.quantization:
         return facts.weights_bytes
-    if engine.quantization in ("auto", "none"):
-        width = activation_bytes(engine, facts)
-    elif engine.quantization in _LOADED_AS:
+    if engine.quantization in _LOADED_AS:
         width = _LOADED_AS[engine.quantization]
-    else:
+    elif engine.quantization not in ("auto", "none"):
         return f"not modelled yet: quantization {engine.quantization} of a checkpoint that is not quantized"
     parameters = facts.parameters or facts.weights_bytes / facts.dtype_bytes
     return math.ceil(parameters * width)
@@ -132,8 +144,3 @@ def bytes_per_rank(loaded: int, shape: Shape, facts: ModelFacts) -> int:
     if shape.expert and facts.experts:
         share = math.ceil(facts.experts / shape.expert_ranks) / facts.experts
     return math.ceil((loaded - experts) / shape.width + experts / shape.pipeline * share)
-
-
-def activation_bytes(engine: EngineSpec, facts: ModelFacts) -> float:
-    """Return the bytes of one value that is not quantized."""
-    return DTYPE_BYTES.get(engine.dtype) or min(2.0, facts.dtype_bytes)
