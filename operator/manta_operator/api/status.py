@@ -80,6 +80,15 @@ class Fit(Frozen):
     """What the engines report; of several replicas the least."""
 
 
+class Devices(Frozen):
+    """What engine pods ask nodes for, as the catalog of accelerators said it when they were planned."""
+
+    resource: Word | None = None
+    """Extended resource. Omitted: none, they run on cpu."""
+    products: Annotated[tuple[Word, ...], Field(max_length=256)] = ()
+    """Values of the label nvidia.com/gpu.product that a node must have one of. Omitted: any node will do."""
+
+
 class Shape(Frozen):
     """How one replica was cut. Kept, so that a checkpoint that cannot be seen for a while changes nothing."""
 
@@ -99,6 +108,12 @@ class Shape(Frozen):
     """Bytes of host memory each engine pod asks for where spec.engine.resources does not say; only on cpu."""
     spec_hash: Annotated[str, Field(min_length=1, max_length=64)]
     """Hash of the fields of the spec that this was decided from."""
+    fit_hash: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """Hash of those, and of all others of the spec that the fit depends on."""
+    devices: Devices | None = None
+    """What its pods ask nodes for. A catalog that changes, or is gone, does not change them."""
+    started: bool | None = None
+    """Whether pods were made of it: then it stands whatever is known later. Omitted: none yet."""
 
 
 class EngineEnd(Frozen):

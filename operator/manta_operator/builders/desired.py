@@ -21,6 +21,7 @@ from manta_operator.planning.adapters import lora_of
 from manta_operator.planning.mode_change import Routers
 from manta_operator.planning.observe import Observed
 from manta_operator.planning.plan import Circumstances, Deadlines, Decision, Plan, Wish, plan
+from manta_operator.planning.previous import accelerators, stands
 from manta_operator.planning.problems import Problem
 from manta_operator.planning.rollout import NOTHING_ELSE
 
@@ -41,6 +42,8 @@ class Desired:
     """Nothing that leads requests is to be pruned: the routers of another mode serve until the new ones do."""
     again_in: float | None = None
     """Seconds until the routers are worth another look; None: when something happens."""
+    doubts: tuple[Problem, ...] = ()
+    """What is known now would rule out the shape, of which there are pods already."""
 
 
 def desire(
@@ -59,18 +62,19 @@ def desire(
         deployment: What is asked for.
         facts: What the checkpoint says; None if it cannot be seen.
         observed: What there is.
-        previous: What was decided before from the same spec: it stands where there are no facts, and where it serves.
+        previous: What was decided before from the same spec: it stands once pods were made of it.
         circumstances: What an earlier call `wants` to know.
         unseen: Why there are no facts, where somebody could say it.
         extra: Accelerators of a user's own, by type.
     """
-    decided, doubts = _decide(deployment.spec, facts, observed, previous, extra)
+    started = previous if stands(previous, observed) else None
+    decided, doubts = _decide(deployment.spec, facts, started, previous, extra)
     misshapen = pod_template.problems(deployment.spec.pod_template)
     if not isinstance(decided, search.Choice):
         return (*decided, *misshapen)
     if misshapen:
         return misshapen
-    accelerator = fit.accelerator_of(deployment.spec, extra)
+    accelerator = decided.accelerator or fit.accelerator_of(deployment.spec, extra)
     if facts is None:
         decided = _explained(decided, deployment.spec, accelerator, unseen)
     template = engine_template(deployment, decided, accelerator)
@@ -81,22 +85,32 @@ def desire(
     decision = replace(decision, decisions=(*decision.decisions, *told), performance=speed)
     change = changing(deployment, observed)
     objects = tuple(_objects(deployment, decision, template, change, observed.operator_namespace))
-    return Desired(decision, objects, template, keep=change.keep, again_in=change.again_in)
+    return Desired(decision, objects, template, keep=change.keep, again_in=change.again_in, doubts=doubts)
 
 
 def _decide(
     spec: LLMDeploymentSpec,
     facts: ModelFacts | None,
-    observed: Observed,
+    started: search.Choice | None,
     previous: search.Choice | None,
     extra: Mapping[str, Accelerator] | None,
 ) -> tuple[search.Choice | tuple[Problem, ...], tuple[Problem, ...]]:
-    """Return the shape, or what rules every one out; and what facts have against a shape that serves all the same."""
-    serving = bool(observed.ready_groups()) or (previous is not None and previous.measured)
-    decided = search.decide(spec, facts, previous, serving=serving, extra=extra)
-    if isinstance(decided, search.Choice) or previous is None or not serving:
-        return decided, ()
-    return search.decide(spec, None, previous, serving=True, extra=extra), decided
+    """Return the shape and what its pods ask for, or what rules every one out; and what speaks against one started.
+
+    Of what was `started` the pods stay what they are, whatever is known now; a catalog says where others may run.
+    """
+    decided = search.decide(spec, facts, previous, stands=started is not None, extra=extra)
+    doubts: tuple[Problem, ...] = ()
+    if not isinstance(decided, search.Choice):
+        if started is None:
+            return decided, ()
+        decided, doubts = started, decided
+    accelerator = fit.accelerator_of(spec, accelerators(spec, started, extra))
+    if started is None:
+        return replace(decided, accelerator=accelerator), ()
+    if then := started.accelerator:
+        accelerator = replace(accelerator, resource=then.resource, products=then.products)
+    return replace(decided, accelerator=accelerator, measured=started.measured, started=True), doubts
 
 
 def _plan(
@@ -115,8 +129,8 @@ def _plan(
 
 
 def _doubt(problem: Problem) -> Decision:
-    """Tell of facts that speak against what serves: they came later, and what serves is the better witness."""
-    return Decision("Doubted", f"{problem}; as replicas serve with this spec, it stands")
+    """Tell of facts that speak against what there is: they came later."""
+    return Decision("Doubted", f"{problem}; as its replicas were started before this was known, they stand")
 
 
 def _explained(choice: search.Choice, spec: LLMDeploymentSpec, accelerator: Accelerator, why: str) -> search.Choice:

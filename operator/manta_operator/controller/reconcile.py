@@ -257,6 +257,7 @@ class Reconciler:
             integrations=tuple(done.integrations),
             router=router_workload(deployment),
             policy=deployment.spec.fit.policy,
+            doubts=planned.doubts if planned else (),
             engines=report(deployment.spec, done.observed, told(memory.engines), planned.plan if planned else None),
             adapters=standings(
                 deployment.spec, done.observed, memory.adapters, planned.plan.revision if planned else ""

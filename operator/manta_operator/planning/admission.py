@@ -1,13 +1,15 @@
 """What the admission webhook answers about a write of an LLMDeployment: the planner's verdict beforehand. Pure.
 
     refused    spec.fit.policy is enforce, and the spec cannot be served: the same sentence as in the condition Planned
-    warned     it is not known, too close to call, or started all the same
-    neither    it is being deleted; the spec is as before; what was decided of it stands; it was as bad before
+    warned     it is not known, too close to call, or started all the same; it was as bad before, or worse; it asks
+               for no replica; its kind of accelerator may be in a catalog that has not been read
+    neither    it is being deleted; the spec is as before; what was decided of it stands
 
 An edit is never refused for what it does not change: a deployment that serves although it is predicted not to fit, or
 one that was stored while nobody looked, can still be scaled, annotated and deleted.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,10 +18,11 @@ import pydantic
 
 from manta_operator.api.models import LLMDeployment, parse
 from manta_operator.api.printable import printable
-from manta_operator.facts.accelerators import Accelerator
+from manta_operator.facts.accelerators import Accelerator, catalog
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.choice import Choice
-from manta_operator.planning.planned import GOES_ON, chosen, refused
+from manta_operator.planning.fit import Fit
+from manta_operator.planning.planned import GOES_ON, chosen, kept, refused
 from manta_operator.planning.previous import recall
 from manta_operator.planning.problems import Problem
 from manta_operator.planning.search import decide
@@ -47,6 +50,8 @@ class Evidence:
     why: str = ""
     """Why there are no facts, as far as that is worth a sentence."""
     accelerators: Mapping[str, Accelerator] = field(default_factory=dict)
+    unread: str = ""
+    """Why the user's catalog has not been read yet, so that there may be more accelerators."""
 
 
 def wanted(body: Mapping[str, Any], namespace: str = "default") -> LLMDeployment | str:
@@ -83,10 +88,13 @@ def judge(deployment: LLMDeployment, old: Mapping[str, Any] | None, known: Evide
         )
     decided, condition = _decided(deployment, old, known)
     if isinstance(decided, Choice):
-        said = condition.reason in GOES_ON or condition.reason == "ServesAllTheSame"
+        said = condition.status == "False" or condition.reason in GOES_ON or condition.reason == "ServesAllTheSame"
         why = known.why if condition.reason == "FitUnknown" else ""
         return Answer(True, warnings=_warnings(condition.message if said else "", why, decided.advice))
-    if deployment.spec.fit.policy == "warn" or _was_as_bad(deployment, old, known, condition):
+    if known.unread and deployment.spec.accelerator.type not in catalog(known.accelerators):
+        return Answer(True, warnings=_warnings(f"{known.unread}; {condition.message}"))
+    idle = condition.reason == "DoesNotFit" and deployment.spec.replicas == 0
+    if idle or deployment.spec.fit.policy == "warn" or _was_as_bad(deployment, old, known, condition):
         return Answer(True, warnings=_warnings(condition.message))
     return Answer(False, condition.message)
 
@@ -96,22 +104,54 @@ def _decided(
 ) -> tuple[Choice | tuple[Problem, ...], Condition]:
     status = (old or {}).get("status") or {}
     previous = recall(deployment.spec, status)
-    ready = int(status.get("readyReplicas") or 0) if previous is not None else 0
-    serving = bool(ready) or (previous is not None and previous.measured)
-    decided = decide(deployment.spec, known.facts, previous, serving=serving, extra=known.accelerators)
-    if isinstance(decided, Choice):
-        return decided, chosen(decided.shape, decided.fit, ready, deployment.spec.fit.policy)
-    return decided, refused(decided)
+    there = bool(status.get("replicas") or status.get("readyReplicas"))
+    standing = (
+        previous if previous and previous.unchanged and (there or previous.started or previous.measured) else None
+    )
+    decided = decide(deployment.spec, known.facts, previous, stands=standing is not None, extra=known.accelerators)
+    if not isinstance(decided, Choice):
+        return standing or decided, kept(refused(decided)) if standing else refused(decided)
+    ready = int(status.get("readyReplicas") or 0) if standing else 0
+    served = standing is not None and standing.measured
+    return decided, chosen(decided.shape, decided.fit, ready, deployment.spec.fit.policy, served=served)
 
 
 def _was_as_bad(
     deployment: LLMDeployment, old: Mapping[str, Any] | None, known: Evidence, condition: Condition
 ) -> bool:
-    """Whether the object that stands is refused in the same words, so that this write makes nothing worse."""
+    """Whether the object that stands is refused for the same, or lacks no less memory: this makes nothing worse."""
     before = wanted(old) if old is not None else ""
     if isinstance(before, str) or before.spec.model.uri != deployment.spec.model.uri:
         return False  # the facts are of another model
-    return _decided(before, old, known)[1].message == condition.message
+    stood, judged = _decided(before, old, known)
+    if isinstance(stood, Choice):
+        return False
+    if judged.message == condition.message:
+        return True
+    return judged.reason == condition.reason == "DoesNotFit" and _lacks_no_more(deployment, before, known)
+
+
+def _lacks_no_more(deployment: LLMDeployment, before: LLMDeployment, known: Evidence) -> bool:
+    """Whether the best shape lacks no more memory than that of the spec before, and no more tokens are asked for."""
+    now, then = _best(deployment, known), _best(before, known)
+    if now is None or then is None:
+        return False
+    lacks_no_more = _left(now) >= _left(then)
+    return lacks_no_more and (now.max_model_len or 0) <= (then.max_model_len or 0)
+
+
+def _best(deployment: LLMDeployment, known: Evidence) -> Fit | None:
+    spec = deployment.spec
+    started = spec.model_copy(update={"fit": spec.fit.model_copy(update={"policy": "warn"})})
+    decided = decide(started, known.facts, extra=known.accelerators)
+    return decided.fit if isinstance(decided, Choice) else None
+
+
+def _left(fit: Fit) -> float:
+    """Return the bytes of a rank beyond what is needed, where there is room for a cache; negative: what lacks."""
+    if fit.margin_per_rank is not None:
+        return fit.margin_per_rank
+    return fit.kv_cache.value if fit.kv_cache is not None else -math.inf
 
 
 def _warnings(*sentences: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from manta_operator.facts.accelerators import Accelerator
 from manta_operator.planning.fit import Fit
 from manta_operator.planning.shape import Shape
 
@@ -29,3 +30,11 @@ class Choice:
     """What was tried before, smallest first."""
     measured: bool = False
     """Remembered: an engine of this choice has reported what it holds, so it fits whatever is predicted now."""
+    accelerator: Accelerator | None = None
+    """What its pods ask for."""
+    revision: str = ""
+    """Remembered: the revision of the pods that were made of it, or would have been."""
+    started: bool = False
+    """Remembered: pods were made of it."""
+    unchanged: bool = True
+    """Remembered: nothing of the spec that the fit depends on has changed since."""

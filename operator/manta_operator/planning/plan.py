@@ -10,10 +10,11 @@ It keeps no state: the same observation gives the same plan, and a plan interrup
 Observations must show the operator's own writes: a group applied exists, a group pruned is gone.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from manta_operator.api import names
+from manta_operator.facts.accelerators import Accelerator
 from manta_operator.planning import health, rollout
 from manta_operator.planning.choice import Choice, Rejected
 from manta_operator.planning.fit import Fit
@@ -76,6 +77,12 @@ class Plan:
     """Shapes that were tried before this one, and why they are not taken."""
     performance: Performance | None = None
     """How fast a replica is, by estimate."""
+    accelerator: Accelerator | None = None
+    """What the pods ask for."""
+    measured: bool = False
+    """An engine of this choice has reported what it holds."""
+    started: bool = False
+    """Pods were made of this choice, now or before."""
 
 
 def plan(
@@ -97,7 +104,7 @@ def plan(
         wants.add("room")
     if steps.wants_loads and circumstances.loads is None:
         wants.add("loads")
-    return Plan(
+    made = Plan(
         shape=choice.shape,
         fit=choice.fit,
         revision=revision,
@@ -117,6 +124,13 @@ def plan(
         troubles=steps.troubles,
         rejected=choice.rejected,
     )
+    return _with_memory(made, choice, observed)
+
+
+def _with_memory(made: Plan, choice: Choice, observed: Observed) -> Plan:
+    """Add what the status is to remember of the choice."""
+    started = choice.started or any(group.revision == made.revision for group in observed.groups)
+    return replace(made, accelerator=choice.accelerator, measured=choice.measured, started=started)
 
 
 def _groups(name: str, revision: str, steps: Steps, observed: Observed) -> tuple[GroupPlan, ...]:

@@ -35,7 +35,7 @@ def decide(
     facts: ModelFacts | None,
     previous: Choice | None = None,
     *,
-    serving: bool = False,
+    stands: bool = False,
     extra: Mapping[str, Accelerator] | None = None,
 ) -> Choice | tuple[Problem, ...]:
     """Return the smallest shape that fits with its verdict, or the problems that rule out every shape.
@@ -46,9 +46,9 @@ def decide(
     Args:
         spec: What is asked for.
         facts: What the checkpoint says; None if it cannot be seen.
-        previous: The choice made before from the same fields of the spec. It stands, unless it is certain that it
-            cannot fit; where there are no facts, its verdict does, too.
-        serving: Replicas serve as `previous` says: then it stands whatever the arithmetic says.
+        previous: The choice made before from the same fields of the spec. It is kept, unless it is certain that it
+            cannot fit; where there are no facts, its verdict is, too, as long as nothing has changed.
+        stands: Pods were made of `previous`: then it is kept whatever the arithmetic says.
         extra: Accelerators of a user's own, by type.
     """
     try:
@@ -57,11 +57,11 @@ def decide(
         return (_unknown_accelerator(spec.accelerator.type, extra or {}),)
     if refused := engine_checks.problems(spec, facts, accelerator):
         return refused
-    if facts is None and previous is not None:
+    if facts is None and previous is not None and previous.unchanged:
         return previous
     if previous is not None:
         kept = _judged_anew(spec, facts, accelerator, previous)
-        if kept.fit.fits != "False" or serving:
+        if kept.fit.fits != "False" or stands:
             return kept
     found = walk(spec, facts, accelerator)
     if isinstance(found, Choice):

@@ -31,6 +31,7 @@ class Situation:
         integrations: The objects of optional kinds that are asked for, and what became of them.
         adapters: How each adapter that is wanted is on each replica.
         policy: What becomes of a spec that does not fit.
+        doubts: What would rule out the plan if there were no pods of it yet.
         engines: What those of the newest revision say that they chose; None while none has said anything.
     """
 
@@ -48,6 +49,7 @@ class Situation:
     router: str = ""
     engines: EngineReport | None = None
     policy: Literal["enforce", "warn"] = "enforce"
+    doubts: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)

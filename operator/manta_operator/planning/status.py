@@ -50,7 +50,7 @@ def status(deployment: LLMDeployment, situation: Situation, before: Mapping[str,
     else:
         result["revision"] = plan.revision
         result["plan"] = str(plan.shape)
-        result["shape"] = remember(deployment.spec, plan.shape, plan.fit)
+        result["shape"] = remember(deployment.spec, plan.shape, plan.fit, plan.accelerator, started=plan.started)
         result["fit"] = _fit(deployment, situation, plan, before)
         result["decisions"] = _decisions(plan.decisions)
     return result

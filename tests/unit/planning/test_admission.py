@@ -134,3 +134,42 @@ def test_what_an_api_server_sends_is_read():
     found = wanted(body(deployment(accelerator={"type": "cpu"})))
     assert not isinstance(found, str)
     assert judge(found, None, Evidence(TINY)).allowed
+
+
+@pytest.mark.parametrize("engine", [{"maxModelLen": 39000}, {"maxNumSeqs": 8}], ids=str)
+def test_an_edit_that_makes_it_better_is_let_through_although_it_is_not_enough(engine):
+    before = asked(engine={"maxModelLen": 40960})
+    answer = judge(asked(engine={"maxModelLen": 40960} | engine), stored(before, HUGE), Evidence(HUGE))
+    assert answer.allowed
+    assert "does not fit" in answer.warnings[0]
+    worse = judge(asked(engine={"maxModelLen": 65536}), stored(before, HUGE), Evidence(HUGE))
+    assert not worse.allowed
+
+
+def test_what_asks_for_no_replica_is_stored():
+    assert judge(asked(replicas=0), None, Evidence(HUGE)).allowed
+    assert not judge(asked(accelerator={"type": "nvidia-h1000"}, replicas=0), None, Evidence()).allowed
+
+
+def test_an_edit_of_the_fit_is_judged_although_the_former_spec_serves():
+    pinned = {"engine": {"maxNumBatchedTokens": 1048576}}
+    running = stored(asked(), None, readyReplicas=1, replicas=1)
+    assert judge(asked(), running, Evidence(HUGE)).allowed
+    assert not judge(asked(**pinned), running, Evidence(HUGE)).allowed
+
+
+def test_of_a_catalog_that_was_not_read_nothing_is_certain():
+    own = asked(accelerator={"type": "acme-npu"}, parallelism={})
+    answer = judge(own, None, Evidence(unread="ConfigMap a/b has not been read"))
+    assert answer.allowed
+    assert "has not been read" in answer.warnings[0]
+
+
+def test_what_loads_is_not_locked_out_by_a_check_that_is_new():
+    about = asked(engine={"quantization": "none"})
+    loading = stored(about, None, replicas=1)
+    answer = judge(
+        asked(engine={"quantization": "none"}, replicas=2), loading, Evidence(replace(LLAMA_8B, quantization="awq"))
+    )
+    assert answer.allowed
+    assert "quantization" in answer.warnings[0]

@@ -22,8 +22,8 @@ BIG = replace(LLAMA_8B, attention_heads=128, kv_heads=8, layers=126, hidden_size
 """Of the size of Llama 405B in 16 bits."""
 
 
-def choice(facts, previous=None, *, serving=False, **spec) -> Choice:
-    decided = decide(deployment(**spec).spec, facts, previous, serving=serving)
+def choice(facts, previous=None, *, stands=False, **spec) -> Choice:
+    decided = decide(deployment(**spec).spec, facts, previous, stands=stands)
     assert isinstance(decided, Choice), decided
     return decided
 
@@ -169,7 +169,7 @@ def test_what_was_decided_goes_where_it_cannot_fit_unless_it_serves():
     narrow = Choice(Shape(1, 1, 1, "uni"), replace(choice(None).fit, memory_per_pod=7))
     cramped = {"accelerator": {"type": "nvidia-l4"}, "engine": {"maxModelLen": 131072}}
     assert choice(LLAMA_8B, narrow, **cramped).shape.tensor == 2
-    kept = choice(LLAMA_8B, narrow, serving=True, **cramped)
+    kept = choice(LLAMA_8B, narrow, stands=True, **cramped)
     assert (kept.shape, kept.fit.fits, kept.fit.memory_per_pod) == (narrow.shape, "False", 7)
 
 
