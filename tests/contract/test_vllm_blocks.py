@@ -26,6 +26,10 @@ SPARSE = Cache("latent", 1, latent=576, indexer=132)
 DELTA = Cache("recurrent", state=State("delta", 8192, 3, 32, 128 * 128, 4.0))
 MAMBA = Cache("recurrent", state=State("mamba2", 6144, 3, 64, 64 * 128, 4.0, None, 8, 256))
 WHOLE = Cache("full", 2, 256, 256)
+BOTH = Cache("full", 2, 128, 128, state=State("mamba2", 6144, 3, 64, 64 * 128, 4.0, None, 8, 256))
+UNEVEN = Cache("full", 4, 192, 128)
+UNEVEN_WINDOW = Cache("window", 4, 192, 128, 128)
+KDA = Cache("recurrent", state=State("kda", 12288, 3, 32, 128 * 128, 4.0))
 
 MODELS: dict[str, tuple[Cache, ...]] = {
     "all full": (FULL,) * 32,
@@ -43,50 +47,66 @@ MODELS: dict[str, tuple[Cache, ...]] = {
     "Mamba-2 among experts": (MAMBA, Cache("none"), MAMBA, Cache("none"), WHOLE) * 6,
     "two windows": (WINDOW, NARROW, FULL) * 4,
     "shared at the end": ((WINDOW, FULL) * 6) + (Cache("none"),) * 4,
+    "attention and a state in every layer": (BOTH,) * 24,
+    "values narrower than keys": tuple(UNEVEN if n % 6 == 5 else UNEVEN_WINDOW for n in range(48)),
+    "latent with states": tuple(LATENT if n % 4 == 3 else KDA for n in range(27)),
 }
 
 
-def specs(caches: tuple[Cache, ...], widths: Widths, use: Use, block: int) -> dict[str, Any]:
-    """The layers as vLLM's models describe them, on one rank."""
-    torch = pytest.importorskip("torch")
-    kv = pytest.importorskip("vllm.v1.kv_cache_interface")
-    found: dict[str, Any] = {}
+def specs(caches: tuple[Cache, ...], widths: Widths, use: Use, block: int) -> dict[int, dict[str, Any]]:
+    """The layers as vLLM's models describe them, on one rank, by the layer's number."""
+    found: dict[int, dict[str, Any]] = {}
     for number, cache in enumerate(caches):
-        common = {
-            "block_size": block,
-            "num_kv_heads": max(1, -(-cache.heads // widths.tensor)),
-            "dtype": torch.bfloat16,
-        }
-        if cache.kind == "latent":
-            found[f"{number}.mla"] = kv.MLAAttentionSpec(**common, head_size=cache.latent)
-            if cache.indexer:
-                narrow = {"num_kv_heads": 1, "dtype": torch.uint8}
-                found[f"{number}.indexer"] = kv.MLAAttentionSpec(**common | narrow, head_size=cache.indexer)
-        elif cache.kind == "full":
-            found[str(number)] = kv.FullAttentionSpec(**common, head_size=cache.head_dim)
-        elif cache.kind == "window":
-            found[str(number)] = kv.SlidingWindowSpec(
-                **common, head_size=cache.head_dim, sliding_window=cache.window, dcp_sharded=False
-            )
-        elif cache.kind == "chunked":
-            found[str(number)] = kv.ChunkedLocalAttentionSpec(
-                **common, head_size=cache.head_dim, attention_chunk_size=cache.window
-            )
-        elif cache.state is not None:
-            size = state_bytes(cache.state, widths, use.guessed)
-            page = max((attention_bytes(each, widths) * block for each in caches if each.heads), default=size)
-            found[str(number)] = kv.MambaSpec(
-                block_size=use.length,
-                shapes=((size,),),
-                dtypes=(torch.uint8,),
-                page_size_padded=int(page),
-                num_speculative_blocks=use.guessed,
-            )
+        found[number] = attention(number, cache, widths, block)
+        if cache.state is not None:
+            found[number][f"{number}.mamba"] = state(cache.state, caches, widths, use, block)
     return found
 
 
-def of_vllm(caches: tuple[Cache, ...], widths: Widths, use: Use, block: int, memory: int) -> tuple[int, float]:
-    """Blocks and concurrency by vLLM's allocator."""
+def attention(number: int, cache: Cache, widths: Widths, block: int) -> dict[str, Any]:
+    torch = pytest.importorskip("torch")
+    kv = pytest.importorskip("vllm.v1.kv_cache_interface")
+    common = {
+        "block_size": block,
+        "num_kv_heads": max(1, -(-cache.heads // widths.tensor)),
+        "dtype": torch.bfloat16 if widths.dtype == "auto" else torch.uint8,
+    }
+    if cache.kind == "latent":
+        found = {f"{number}.mla": kv.MLAAttentionSpec(**common, head_size=cache.latent)}
+        if cache.indexer:
+            narrow = {"num_kv_heads": 1, "dtype": torch.uint8}
+            found[f"{number}.indexer"] = kv.MLAAttentionSpec(**common | narrow, head_size=cache.indexer)
+        return found
+    sizes = {"head_size": cache.head_dim, "head_size_v": cache.value_dim}
+    if cache.kind == "full":
+        return {str(number): kv.FullAttentionSpec(**common, **sizes)}
+    if cache.kind == "window":
+        window = {"sliding_window": cache.window, "dcp_sharded": False}
+        return {str(number): kv.SlidingWindowSpec(**common, **sizes, **window)}
+    if cache.kind == "chunked":
+        return {str(number): kv.ChunkedLocalAttentionSpec(**common, **sizes, attention_chunk_size=cache.window)}
+    return {}
+
+
+def state(own: State, caches: tuple[Cache, ...], widths: Widths, use: Use, block: int) -> Any:
+    """The state of a layer: padded to the page of attention, where there is any (platforms/interface.py)."""
+    torch = pytest.importorskip("torch")
+    kv = pytest.importorskip("vllm.v1.kv_cache_interface")
+    size = state_bytes(own, widths, use.guessed)
+    page = max((attention_bytes(each, widths) * block for each in caches if each.heads), default=size)
+    return kv.MambaSpec(
+        block_size=use.length,
+        shapes=((size,),),
+        dtypes=(torch.uint8,),
+        page_size_padded=int(page),
+        num_speculative_blocks=use.guessed,
+    )
+
+
+def of_vllm(
+    caches: tuple[Cache, ...], widths: Widths, use: Use, block: int, memory: int, stages: int = 1
+) -> tuple[int, float]:
+    """Blocks and concurrency by vLLM's allocator, of the stage that has fewest."""
     utils = pytest.importorskip("vllm.v1.core.kv_cache_utils")
     layouts = pytest.importorskip("vllm.v1.kv_cache_layout")
     config = SimpleNamespace(
@@ -97,20 +117,32 @@ def of_vllm(caches: tuple[Cache, ...], widths: Widths, use: Use, block: int, mem
             kv_cache_layout="LBNHC",
             get_resolved_kv_cache_layout=lambda: layouts.KVCacheLayout.LBNHC,
         ),
-        model_config=SimpleNamespace(max_model_len=use.length),
+        model_config=SimpleNamespace(max_model_len=use.length, original_max_model_len=use.length),
         scheduler_config=SimpleNamespace(disable_hybrid_kv_cache_manager=not use.hybrid),
-        parallel_config=SimpleNamespace(decode_context_parallel_size=1),
+        parallel_config=SimpleNamespace(decode_context_parallel_size=1, tensor_parallel_size=widths.tensor),
         attention_config=SimpleNamespace(hisparse_config=None),
         speculative_config=None,
         max_in_flight_tokens=use.in_flight,
+        num_prefill_lookahead_tokens=0,
     )
-    groups = utils.get_kv_cache_groups(config, specs(caches, widths, use, block))
-    found = utils.get_kv_cache_config_from_groups(config, groups, memory)
-    return found.num_blocks, utils.get_max_concurrency_for_kv_cache_config(config, found)
+    layers = specs(caches, widths, use, block)
+    workers = [
+        {name: spec for number in range(low, high) for name, spec in layers[number].items()}
+        for low, high in (stage_of(len(caches), rank, stages) for rank in range(stages))
+    ]
+    found = utils.get_kv_cache_configs(config, workers, [memory] * stages)
+    blocks = min(each.num_blocks for each in found)
+    return blocks, min(utils.get_max_concurrency_for_kv_cache_config(config, each) for each in found)
 
 
-def ours(caches: tuple[Cache, ...], widths: Widths, use: Use) -> Pool:
-    found = pool(caches, widths, use)
+def stage_of(layers: int, rank: int, stages: int) -> tuple[int, int]:
+    """The first layer of a stage and the one after its last."""
+    distributed = pytest.importorskip("vllm.distributed.utils")
+    return distributed.get_pp_indices(layers, rank, stages)
+
+
+def ours(caches: tuple[Cache, ...], widths: Widths, use: Use, stages: int = 1) -> Pool:
+    found = pool(caches, widths, use, stages)
     assert found is not None
     return found
 
@@ -121,7 +153,8 @@ def block_of(caches: tuple[Cache, ...], widths: Widths, use: Use) -> int:
     if not states:
         return widths.block
     token = min(attention_bytes(cache, widths) for cache in caches if cache.heads)
-    return widths.block * -(-max(states) // int(widths.block * token))
+    step = max(128, widths.block) if any(cache.latent for cache in caches) else widths.block
+    return step * -(-max(states) // int(step * token))
 
 
 @pytest.mark.parametrize("length", [1000, 131_072])
@@ -138,7 +171,26 @@ def test_blocks_are_those_of_vllm(model, tensor, length):
 
 def test_without_the_hybrid_allocator_all_layers_keep_everything():
     caches, widths, use = MODELS["chunks"], Widths(1, "auto", 2.0, 16), Use(131_072, 8192, hybrid=False)
-    blocks, concurrency = of_vllm(caches, widths, use, 16, 20 * GIB)
+    blocks, concurrency = of_vllm(caches, widths, use, 16, 30 * GIB)
     found = ours(caches, widths, use)
-    assert (20 * GIB // found.bytes_per_block, found.groups) == (blocks, 1)
+    assert (30 * GIB // found.bytes_per_block, found.groups) == (blocks, 1)
+    assert blocks / found.request_blocks == pytest.approx(concurrency)
+
+
+@pytest.mark.parametrize("model", [name for name in MODELS if name != "latent with an indexer"])  # that is packed
+def test_blocks_of_a_cache_in_8_bits_are_those_of_vllm(model):
+    caches, widths, use = MODELS[model], Widths(2, "fp8", 2.0, 16), Use(8192, 2 * 8192)
+    blocks, concurrency = of_vllm(caches, widths, use, block_of(caches, widths, use), 20 * GIB)
+    found = ours(caches, widths, use)
+    assert 20 * GIB // found.bytes_per_block == blocks
+    assert blocks / found.request_blocks == pytest.approx(concurrency)
+
+
+@pytest.mark.parametrize("stages", [2, 3, 4])
+@pytest.mark.parametrize("model", [name for name in MODELS if name != "shared at the end"])  # never across stages
+def test_blocks_of_a_pipeline_are_those_of_vllm(model, stages):
+    caches, widths, use = MODELS[model], Widths(1, "auto", 2.0, 16), Use(8192, 2 * 8192)
+    blocks, concurrency = of_vllm(caches, widths, use, block_of(caches, widths, use), 20 * GIB, stages)
+    found = ours(caches, widths, use, stages)
+    assert 20 * GIB // found.bytes_per_block == blocks
     assert blocks / found.request_blocks == pytest.approx(concurrency)
