@@ -23,6 +23,7 @@ from kubernetes.aio import config as kube_config
 from manta_operator.api import names
 from manta_operator.controller.credentials import Credentials
 from manta_operator.controller.probes import progress
+from manta_operator.controller.run_crd import lacking
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ async def link() -> AsyncIterator[Link]:
 
 
 async def reach(to: Link) -> None:
-    """Wait until the API server answers, and serves LLMDeployments.
+    """Wait until the API server answers, and serves LLMDeployments as this version of Manta knows them.
 
     Raises:
         CannotStart: it does not accept who we are, or is not who it should be.
@@ -107,7 +108,14 @@ async def _try(to: Link) -> str:
         return _REFUSED
     if status == 404:
         return f"{names.PLURAL}.{names.GROUP} {names.VERSION} is not served: install the CRD"
-    return f"HTTP {status}" if status >= 500 or status == 429 else ""
+    if status >= 500 or status == 429:
+        return f"HTTP {status}"
+    if field := await lacking(to.session, to.server):
+        return (
+            f"the CRD {names.PLURAL}.{names.GROUP} is of another version of Manta, it has no {field}: apply the one of "
+            "this version (crds/)"
+        )
+    return ""
 
 
 def _place() -> str:

@@ -1,14 +1,17 @@
 """What the operator says before it runs: one line where a person is needed, patience where not."""
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 from click.testing import CliRunner
 from kubernetes.aio.config import kube_config
 
+from manta_operator.api.crd import custom_resource_definition
 from manta_operator.cli.main import main
 from manta_operator.controller import run_startup
 from manta_operator.controller.probes import Progress
@@ -39,11 +42,12 @@ class Server:
         self.statuses = [200]
         self.asked: list[str] = []
         self.port = 0
+        self.document: Any = {}
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append(request.path)
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
-        return web.json_response({}, status=status)
+        return web.json_response(self.document, status=status)
 
 
 @pytest.fixture
@@ -66,7 +70,27 @@ async def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterat
 async def test_reach_asks_for_our_kind(server: Server) -> None:
     async with link() as to:
         await asyncio.wait_for(reach(to), 5)
-    assert server.asked == ["/apis/manta.dev/v1alpha1"]
+    assert server.asked == ["/apis/manta.dev/v1alpha1", "/openapi/v3/apis/manta.dev/v1alpha1"]
+
+
+async def test_a_crd_of_an_older_version_is_waited_for(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    schema = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    old = copy.deepcopy(schema)
+    del old["properties"]["status"]["properties"]["fit"]["properties"]["predicted"]
+    server.document = {"components": {"schemas": {"dev.manta.v1alpha1.LLMDeployment": old}}}
+    async with link() as to:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reach(to), 0.5)
+        assert "has no status.fit.predicted: apply the one of this version" in caplog.text
+        server.document = {"components": {"schemas": {"dev.manta.v1alpha1.LLMDeployment": schema}}}
+        await asyncio.wait_for(reach(to), 60)
+
+
+@pytest.mark.parametrize("document", [[], {"components": None}, {"components": {"schemas": {"a.LLMDeployment": {}}}}])
+async def test_without_a_schema_the_operator_starts(server: Server, document: Any) -> None:
+    server.document = document
+    async with link() as to:
+        await asyncio.wait_for(reach(to), 60)
 
 
 @pytest.mark.parametrize("status", [404, 429, 500, 503])
@@ -76,7 +100,7 @@ async def test_what_passes_is_waited_for_and_said_once(
     server.statuses = [status, status, status, 200]
     async with link() as to:
         await asyncio.wait_for(reach(to), 5)
-    assert len(server.asked) == 4
+    assert server.asked.count("/apis/manta.dev/v1alpha1") == 4
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 1
     assert ("install the CRD" if status == 404 else f"HTTP {status}") in warnings[0]
