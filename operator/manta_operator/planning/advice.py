@@ -19,6 +19,7 @@ from manta_operator.facts.models import ModelFacts
 from manta_operator.planning import context, engine_checks, kernels, quantization
 from manta_operator.planning.choice import Choice
 from manta_operator.planning.fit import accelerator_of
+from manta_operator.planning.memory.engine_version import CURRENT, most_requests, most_tokens
 from manta_operator.planning.patches import Patch, in_words, merged, patched
 from manta_operator.planning.walk import at_widest, walk
 
@@ -177,19 +178,15 @@ def _context(case: _Case, before: Patch) -> Iterator[Patch]:
 def _at_once(case: _Case, before: Patch) -> Iterator[Patch]:
     """Ask for fewer requests at once: those that the cache must hold, and those that are computed."""
     del before
-    wanted, seqs, step = (
-        case.spec.fit.concurrency,
-        case.spec.engine.max_num_seqs,
-        case.spec.engine.max_num_batched_tokens,
-    )
+    wanted, engine, on = case.spec.fit.concurrency, case.spec.engine, accelerator_of(case.spec, case.extra)
     if wanted > 1 and (choice := _fits(case, {"fit": {"concurrency": 1}})) is not None:
         fit = choice.fit
         holds = fit.concurrency or (fit.kv_cache_tokens or 0) / (fit.max_model_len or 1)
         if 1 <= holds < wanted:
             yield {"fit": {"concurrency": int(holds)}}
-    for number in _halves(seqs or 256):
+    for number in _halves(engine.max_num_seqs or most_requests(CURRENT, on, 1)):
         yield {"engine": {"maxNumSeqs": number}}
-    for number in _halves(step or 8192):
+    for number in _halves(engine.max_num_batched_tokens or most_tokens(CURRENT, on, 1, 1)):
         yield {"engine": {"maxNumBatchedTokens": number}}
 
 

@@ -15,6 +15,21 @@ from manta_operator.planning.memory import drafts
 from manta_operator.planning.problems import Problem
 from manta_operator.planning.rollout_words import Decision
 
+WITHOUT_MTP = (
+    "Gemma2ForCausalLM",
+    "Gemma3ForCausalLM",
+    "Gemma3ForConditionalGeneration",
+    "GptOssForCausalLM",
+    "LlamaForCausalLM",
+    "MistralForCausalLM",
+    "MixtralForCausalLM",
+    "Phi3ForCausalLM",
+    "Qwen2ForCausalLM",
+    "Qwen3ForCausalLM",
+    "Qwen3MoeForCausalLM",
+)
+"""Architectures that vLLM has no MTP for (config/speculative.py): "Unsupported speculative method: mtp"."""
+
 
 def problems(spec: LLMDeploymentSpec, facts: ModelFacts | None, accelerator: Accelerator) -> tuple[Problem, ...]:
     """Return everything that is certain to stop the engine, or to make it another one than asked for."""
@@ -24,7 +39,16 @@ def problems(spec: LLMDeploymentSpec, facts: ModelFacts | None, accelerator: Acc
         *quantization.problems(spec, facts, accelerator),
         *dtypes.problems(spec, facts, accelerator),
         *kernels.problems(spec, facts, accelerator),
+        *_without_mtp(spec, facts),
     )
+
+
+def _without_mtp(spec: LLMDeploymentSpec, facts: ModelFacts | None) -> tuple[Problem, ...]:
+    speculative = spec.engine.speculative
+    if speculative is None or speculative.method != "mtp" or facts is None or facts.architecture not in WITHOUT_MTP:
+        return ()
+    said = f"mtp guesses with layers of the model itself, and {facts.architecture} has none: vLLM refuses that"
+    return (Problem("spec.engine.speculative.method", said, "use ngram, or draft_model with a smaller model"),)
 
 
 def decisions(spec: LLMDeploymentSpec, facts: ModelFacts | None, accelerator: Accelerator) -> tuple[Decision, ...]:

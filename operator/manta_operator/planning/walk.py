@@ -9,6 +9,7 @@ search.py decides with it, advice.py asks it what would fit, compare.py asks it 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from manta_operator.api.models import LLMDeploymentSpec
 from manta_operator.facts.accelerators import Accelerator
@@ -19,6 +20,8 @@ from manta_operator.planning.problems import DOES_NOT_FIT, Problem
 from manta_operator.planning.shape import DEVICES_PER_NODE, Shape, candidates
 from manta_operator.planning.shape_problems import advice, problems
 
+_LOOKED = 2
+"""So many of the next shapes are held to be certain where the one that is taken is close."""
 _NO_SHAPE = Problem("spec.parallelism", "there is no shape to try", "name spec.parallelism.tensor")
 _REMEDY = "choose another spec.accelerator.type, a smaller model, or a checkpoint that is quantized"
 
@@ -54,13 +57,16 @@ def walk(
     aside: Choice | None = None
     best = last = None
     problem: Problem | None = None
-    for shape in sorted(candidates(spec, facts, node) if shapes is None else shapes, key=_size):
+    ordered = sorted(candidates(spec, facts, node) if shapes is None else shapes, key=_size)
+    for index, shape in enumerate(ordered):
         if refused := problems(spec, shape, facts):
             tried.append(Rejected(shape, refused[0].message))
             problem = problem or refused[0]
             continue
         fit = _asked(spec, shape, accelerator, facts)
         choice = Choice(shape, fit, advice(shape, facts), tuple(tried))
+        if fit.fits == "True" and facts is not None and _is_close(fit):
+            return _with_certain(choice, spec, facts, accelerator, ordered[index + 1 :])
         if fit.fits == "True" or (fit.fits == "Unknown" and _says_all(fit)):
             return choice
         tried.append(Rejected(shape, fit.message))
@@ -78,6 +84,25 @@ def at_widest(spec: LLMDeploymentSpec, facts: ModelFacts, accelerator: Accelerat
     """Return the verdict on the widest shape, "" where no engine can run it: a short way to know how a walk ends."""
     shape = max(candidates(spec, facts), key=_size)
     return "" if problems(spec, shape, facts) else _asked(spec, shape, accelerator, facts).fits
+
+
+def _is_close(fit: Fit) -> bool:
+    """Whether it fits by the point estimate, and not by the lower bound."""
+    if fit.kv_cache is None or fit.margin_per_rank is None:
+        return False
+    return fit.kv_cache.low < fit.kv_cache.value - fit.margin_per_rank
+
+
+def _with_certain(
+    choice: Choice, spec: LLMDeploymentSpec, facts: ModelFacts, accelerator: Accelerator, wider: Iterable[Shape]
+) -> Choice:
+    """Say which of the next shapes is certain to fit, where the chosen one is close."""
+    for shape in islice((each for each in wider if not problems(spec, each, facts)), _LOOKED):
+        fit = _asked(spec, shape, accelerator, facts)
+        if fit.fits == "True" and not _is_close(fit):
+            sure = f"it is close, and {shape.cut} is certain to fit"
+            return replace(choice, advice=f"{choice.advice}; {sure}" if choice.advice else sure)
+    return choice
 
 
 def _says_all(fit: Fit) -> bool:

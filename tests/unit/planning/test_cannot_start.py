@@ -11,6 +11,8 @@ from manta_operator.planning.search import Choice, decide
 
 GROUPS = {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False, "sym": True}
 
+MTP = {"method": "mtp", "tokens": 1}
+
 
 def decided(name: str, kind: str, changed: dict[str, Any] | None = None, **spec: Any) -> str:
     """Return the shape that is chosen, or the path of the first problem and what it says."""
@@ -29,9 +31,16 @@ def decided(name: str, kind: str, changed: dict[str, Any] | None = None, **spec:
         ("nvidia/Llama-3.1-70B-Instruct-FP8", "nvidia-t4", {}, "spec.accelerator.type", "modelopt, which needs"),
         ("Qwen/Qwen3-8B", "nvidia-t4", {"dtype": "bfloat16"}, "spec.engine.dtype", "needs compute capability 8.0"),
         ("google/gemma-3-27b-it", "nvidia-h200", {"dtype": "float16"}, "spec.engine.dtype", "not stable"),
+        (
+            "Qwen/Qwen3-8B",
+            "nvidia-h200",
+            {"speculative": MTP},
+            "spec.engine.speculative.method",
+            "has none: vLLM refuses",
+        ),
     ],
 )
-def test_what_an_accelerator_has_not_is_refused(name, kind, engine, path, words):
+def test_what_an_accelerator_or_a_model_has_not_is_refused(name, kind, engine, path, words):
     said = decided(name, kind, engine=engine)
     assert said.startswith(f"{path}: ")
     assert words in said
@@ -42,6 +51,7 @@ def test_what_an_accelerator_has_not_is_refused(name, kind, engine, path, words)
     [
         ("deepseek-ai/DeepSeek-V3.2", "nvidia-h200", {}),
         ("deepseek-ai/DeepSeek-V3.2", "nvidia-b200", {}),
+        ("deepseek-ai/DeepSeek-V3.2", "nvidia-b200", {"speculative": MTP}),
         ("openai/gpt-oss-20b", "nvidia-l4", {}),
         ("Qwen/Qwen3-32B-FP8", "nvidia-l4", {"maxModelLen": 8192}),
         ("Qwen/Qwen3-8B", "nvidia-v100-32gb", {"dtype": "float16", "maxModelLen": 8192}),
@@ -50,6 +60,14 @@ def test_what_an_accelerator_has_not_is_refused(name, kind, engine, path, words)
 )
 def test_what_it_has_is_not(name, kind, engine):
     assert decided(name, kind, engine=engine).startswith("tensor ")
+
+
+def test_where_it_is_close_the_next_shape_that_is_certain_is_told():
+    facts = from_config(catalog.entries()["Qwen/Qwen3-Next-80B-A3B-Instruct"].config)
+    found = decide(deployment(accelerator={"type": "amd-mi300x"}, engine={"maxModelLen": None}).spec, facts)
+    assert isinstance(found, Choice)
+    assert "; close: the KV cache is certain to" in found.fit.message
+    assert found.advice == "it is close, and tensor 2 x pipeline 1 is certain to fit"
 
 
 def test_four_bits_are_not_cut_within_a_group():
