@@ -5,6 +5,8 @@ import asyncio
 import pytest
 from operator_world import RESYNC_SECONDS, World
 
+from manta_operator.api.crd import custom_resource_definition
+
 pytestmark = pytest.mark.integration
 
 
@@ -101,6 +103,23 @@ async def test_started_before_its_kind_exists_it_waits_for_it(tmp_path):
         await asyncio.sleep(2)
         world.install()
         world.make("demo")
+        await world.serving("demo")
+    finally:
+        await world.stop()
+
+
+async def test_with_a_crd_of_an_older_version_it_waits_until_that_is_applied(tmp_path):
+    crd = custom_resource_definition()
+    status = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+    del status["properties"]["fit"]["properties"]["predicted"]
+    world = World(tmp_path / "world", with_kind=False)
+    try:
+        world.cluster.create(crd)
+        await world.start()
+        await world.until("it says so", lambda: "has no status.fit.predicted" in world.log)
+        world.make("demo")
+        stored = world.cluster.get("CustomResourceDefinition", None, crd["metadata"]["name"])
+        world.cluster.update({**stored, "spec": custom_resource_definition()["spec"]})
         await world.serving("demo")
     finally:
         await world.stop()
