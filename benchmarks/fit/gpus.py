@@ -19,13 +19,16 @@ _VISIBLE = 0.987
 _OF_NOMINAL = 0.97
 """What torch sees of the size on the box, where nothing better is known."""
 _CAPABILITIES = {
-    "v100": 70, "t4": 75, "a100": 80, "a800": 80, "a30": 80, "a10": 86, "a10g": 86, "a40": 86, "a6000": 86, "3090": 86,
-    "3080": 86, "3060": 86, "3050": 86, "l4": 89, "l40": 89, "l40s": 89, "4090": 89, "4080": 89, "4070": 89, "h20": 90,
-    "h100": 90, "h200": 90, "h800": 90, "gh200": 90, "b200": 100, "gb200": 100, "b300": 103, "gb300": 103, "5090": 120,
-    "5090d": 120, "5080": 120, "5070": 120, "6000": 120, "gb10": 121,
+    "ada": 89, "v100": 70, "t4": 75, "2080": 75, "a100": 80, "a800": 80, "a30": 80, "a10": 86, "a10g": 86, "a40": 86,
+    "a6000": 86, "3090": 86, "3080": 86, "3070": 86, "3060": 86, "3050": 86, "l4": 89, "l40": 89, "l40s": 89,
+    "4090": 89, "4080": 89, "4070": 89, "4060": 89, "h20": 90, "h100": 90, "h200": 90, "h800": 90, "gh200": 90,
+    "b200": 100, "gb200": 100, "b300": 103, "gb300": 103, "5090": 120, "5090d": 120, "5080": 120, "5070": 120,
+    "5060": 120, "6000": 120, "gb10": 121,
 }  # fmt: skip
 """NVIDIA's compute capability x 10 (developer.nvidia.com/cuda-gpus)."""
 _SIZES = (5, 6, 8, 12, 16, 24, 32, 40, 48, 64, 80, 94, 96, 141, 144, 180, 192, 256, 288)
+_NVL = 94
+"""GB of an H100 NVL, whose name does not say it."""
 _WORD = re.compile(r"[a-z0-9]+")
 _GIB_SAID = re.compile(r"(\d+\.\d+)\s*GiB", re.IGNORECASE)
 _SM = re.compile(r"\bsm_?(\d{2,3})\b", re.IGNORECASE)
@@ -98,7 +101,7 @@ def _family(words: set[str]) -> frozenset[str]:
     """The words that name a chip: letters and digits, without sizes, forms and memories."""
     chips = {word for word in words if any(char.isdigit() for char in word) and _size({word}) is None}
     chips = {word for word in chips if not re.fullmatch(r"sxm\d?|hbm\d?e?|sm\d+|\d+mib|\d{5,}", word)}
-    return frozenset(chips | (words & {"ti", "super"}))
+    return frozenset(chips | (words & {"ti", "super", "ada"}))
 
 
 def _size(words: set[str]) -> int | None:
@@ -106,7 +109,7 @@ def _size(words: set[str]) -> int | None:
         digits = word.removesuffix("gb").removesuffix("gib").removesuffix("g")
         if digits.isdecimal() and int(digits) in _SIZES:
             return int(digits)
-    return None
+    return _NVL if words >= {"h100", "nvl"} else None
 
 
 def _total(said: Mapping[str, Any]) -> float | None:

@@ -27,6 +27,7 @@ _LARGEST = 2**53
 """Above it a float has no whole numbers any more, and nothing that is counted here is as large."""
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "none": False, "": False}
 _UNIT = re.compile(r"\s*(?:%|GiB|x)?\s*$", re.IGNORECASE)
+_TIMES = re.compile(r"^\s*(\d{1,4})\s*[x\u00d7]\s*|\s+[x\u00d7]\s*(\d{1,4})\s*$", re.IGNORECASE)
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 _IN_NOTES = re.compile(r"~\s*(0\.\d+)")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -94,12 +95,13 @@ def read(path: Path) -> list[Record]:
 def _record(said: Mapping[str, Any], number: int) -> Record:
     fields = _Fields(said)
     stages = fields.count("pp") or 1
+    gpu, counted = _gpu(str(said.get("gpu") or ""))
     return Record(
         id=str(said.get("id") or f"line {number}"),
         model=str(said.get("model") or ""),
-        gpu=str(said.get("gpu") or ""),
+        gpu=gpu,
         version=version_of(said),
-        tp=fields.count("tp") or max(1, (fields.count("gpu_count") or 1) // stages),
+        tp=fields.count("tp") or max(1, (fields.count("gpu_count") or counted) // stages),
         pp=stages,
         dtype=str(said.get("dtype") or "auto"),
         quantization=None if said.get("quantization") is None else str(said["quantization"]),
@@ -119,6 +121,14 @@ def _record(said: Mapping[str, Any], number: int) -> Record:
         notes=str(said.get("notes") or ""),
         unread=tuple(fields.unread),
     )
+
+
+def _gpu(said: str) -> tuple[str, int]:
+    """The name of a GPU without how many there are ("8x H100", "H200 x8"), and that number; 1 where none is said."""
+    found = _TIMES.search(said)
+    if found is None or " + " in said:
+        return said, 1
+    return _TIMES.sub("", said).strip(), int(found.group(1) or found.group(2))
 
 
 class _Fields:

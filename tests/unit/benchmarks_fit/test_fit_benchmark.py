@@ -12,6 +12,7 @@ from fit.split import split
 from fit_files import CARDS, FACTS, GIB, SAID, measured, record
 
 from manta_operator.facts import catalog
+from manta_operator.facts.accelerators import catalog as accelerators
 from manta_operator.facts.models import from_config
 
 
@@ -48,6 +49,11 @@ def test_the_version_of_a_record(said, expected):
         ("RTX PRO 6000 Blackwell Max-Q 96GB", 94.97, 120),
         ("RTX 5070 Ti (16303 MiB) + H100-80", 16303 / 1024 * 0.987, 120),
         ("RTX 3050 6GB", 6 * 0.97, 86),
+        ("8xH100", 79.18, 90),
+        ("8x NVIDIA H100 80GB HBM3", 79.18, 90),
+        ("A100-40 x4", 39.49, 80),
+        ("NVIDIA H100 NVL", accelerators()["nvidia-h100-nvl"].memory_bytes / GIB, 90),
+        ("NVIDIA RTX 6000 Ada Generation 48GB", 48 * 0.97, 89),
         ("CMP 170HX 64GB (sm80, 65536 MiB)", 64 * 0.987, 80),
     ],
 )

@@ -72,6 +72,8 @@ def test_what_cannot_be_read_is_told(tmp_path):
         ({"tp": None, "pp": 4, "gpu_count": 2}, "tp1 pp4"),
         ({"tp": None}, "tp1 pp1"),
         ({"tp": 2, "gpu_count": 8}, "tp2 pp1"),
+        ({"tp": None, "gpu": "8x H100-80"}, "tp8 pp1"),
+        ({"tp": None, "pp": 2, "gpu": "H100-80 x 4"}, "tp2 pp2"),
     ],
 )
 def test_ranks_that_are_not_told_are_the_gpus(tmp_path, change, shape):
