@@ -4,17 +4,13 @@ Not through `KubeClient`: it applies, and an apply cannot say "only if nobody el
 election needs neither discovery nor the operator's patience.
 """
 
-import json
-from typing import Any
-
 import aiohttp
 
 from manta_operator.api import names
-from manta_operator.controller import metrics
-from manta_operator.controller.errors import Missing, classify
+from manta_operator.controller.errors import Missing
 from manta_operator.controller.leader import Terms
+from manta_operator.controller.requests import Object, request
 
-Object = dict[str, Any]
 LABELS = {names.LABEL_NAME: "manta", names.LABEL_COMPONENT: "operator"}
 """By these the command line finds an operator, whatever its Lease is called."""
 
@@ -48,18 +44,5 @@ class KubeLeases:
         return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
 
     async def _request(self, method: str, url: str, verb: str, body: Object | None = None) -> Object:
-        what = f"{verb} Lease {self._terms.namespace}/{self._terms.name}"
-        try:
-            async with self._session.request(method, url, json=body) as response:
-                text = await response.text()
-                metrics.requested(verb, "Lease", response.status)
-        except (aiohttp.ClientError, OSError) as error:
-            metrics.requested(verb, "Lease", None)
-            raise classify(None, str(error) or type(error).__name__, what) from error
-        try:
-            answer: Object = json.loads(text)
-        except ValueError:
-            answer = {"message": text[:300]}
-        if response.status >= 400:
-            raise classify(response.status, str(answer.get("message") or response.reason), what)
-        return answer
+        name = f"{self._terms.namespace}/{self._terms.name}"
+        return await request(self._session, method, url, verb, "Lease", name, json=body)

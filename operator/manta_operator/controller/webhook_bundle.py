@@ -9,19 +9,18 @@ import base64
 import binascii
 import json
 import re
-from typing import Any
 
 import aiohttp
 
-from manta_operator.controller import metrics
-from manta_operator.controller.errors import InvalidObject, classify
+from manta_operator.controller.errors import InvalidObject
+from manta_operator.controller.requests import Object, request
 
 KIND = "ValidatingWebhookConfiguration"
 MOST = 16
 """Authorities that are kept, the newest: pods come and go, and nobody tells whose pod has gone."""
 _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?")
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
-Object = dict[str, Any]
+_PATCH = {"Content-Type": "application/json-patch+json"}
 
 
 def with_authority(bundle: str, authority: str, gone: frozenset[str] = frozenset()) -> str:
@@ -71,22 +70,5 @@ class Bundle:
             await self._request("PATCH", "patch", patch)
 
     async def _request(self, method: str, verb: str, body: list[Object] | None = None) -> Object:
-        what = f"{verb} {KIND} {self._name}"
-        headers = {"Content-Type": "application/json-patch+json"} if body is not None else {}
-        data = None if body is None else json.dumps(body)
-        try:
-            async with self._session.request(
-                method, self._url, data=data, headers=headers, timeout=_TIMEOUT
-            ) as response:
-                text = await response.text()
-                metrics.requested(verb, KIND, response.status)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            metrics.requested(verb, KIND, None)
-            raise classify(None, str(error) or type(error).__name__, what) from error
-        try:
-            answer: Object = json.loads(text)
-        except ValueError:
-            answer = {"message": text[:300]}
-        if response.status >= 400:
-            raise classify(response.status, str(answer.get("message") or response.reason), what)
-        return answer
+        given = {} if body is None else {"data": json.dumps(body), "headers": _PATCH}
+        return await request(self._session, method, self._url, verb, KIND, self._name, timeout=_TIMEOUT, **given)
