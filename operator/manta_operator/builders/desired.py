@@ -100,17 +100,15 @@ def _decide(
     Of what was `started` the pods stay what they are, whatever is known now; a catalog says where others may run.
     """
     decided = search.decide(spec, facts, previous, stands=started is not None, extra=extra)
-    doubts: tuple[Problem, ...] = ()
-    if not isinstance(decided, search.Choice):
-        if started is None:
-            return decided, ()
-        decided, doubts = started, decided
-    accelerator = fit.accelerator_of(spec, accelerators(spec, started, extra))
     if started is None:
-        return replace(decided, accelerator=accelerator), ()
+        if not isinstance(decided, search.Choice):
+            return decided, ()
+        return replace(decided, accelerator=fit.accelerator_of(spec, extra)), ()
+    choice, doubts = (decided, ()) if isinstance(decided, search.Choice) else (started, decided)
+    accelerator = fit.accelerator_of(spec, accelerators(spec, started, extra))
     if then := started.accelerator:
         accelerator = replace(accelerator, resource=then.resource, products=then.products)
-    return replace(decided, accelerator=accelerator, measured=started.measured, started=True), doubts
+    return replace(choice, accelerator=accelerator, measured=started.measured, started=True), doubts
 
 
 def _plan(

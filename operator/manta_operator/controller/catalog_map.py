@@ -1,8 +1,8 @@
 """A user's own catalog: a ConfigMap in the operator's namespace, looked at now and then. Its parser is facts/extension.
 
-One object that changes once a month: it is read every half minute instead of watched. When it cannot be read, what was
-read last stays in force. Entries that are wrong are told in the log, as an event of the ConfigMap and as a metric; no
-LLMDeployment is to blame for them.
+One object that changes once a month: it is read every half minute instead of watched. When it cannot be read, or says
+what is wrong, what was read last stays in force. Entries that are wrong are told in the log, as an event of the
+ConfigMap and as a metric; no LLMDeployment is to blame for them.
 """
 
 import asyncio
@@ -38,9 +38,14 @@ class CatalogMap:
     ) -> None:
         self._client, self._namespace, self._name, self._changed = client, namespace, name, changed
         self._version, self._trouble = "", ""
-        self._looked = asyncio.Event()
+        self._looked, self._read = asyncio.Event(), False
         self.extension = Extension()
         self.where = f"ConfigMap {namespace}/{name}"
+
+    @property
+    def unread(self) -> str:
+        """Why nothing is known of it yet; empty once it was read, or was not there."""
+        return "" if self._read else self._trouble or f"{self.where} has not been read yet"
 
     async def run(self) -> None:
         """Look at it until cancelled."""
@@ -64,15 +69,17 @@ class CatalogMap:
             body = await self._client.get("v1", "ConfigMap", self._namespace, self._name)
         except ClusterError as error:
             if error.message != self._trouble:
-                log.warning("%s; what was read of it last stays in force", error.message)
+                stays = "what was read of it last stays in force" if self._read else "replicas stay what they are"
+                log.warning("%s; %s", error.message, stays)
             self._trouble = error.message
             return
         self._trouble = ""
         version = "" if body is None else str(body["metadata"].get("resourceVersion", ""))
+        self._read = True
         if version == self._version:
             return
         # In a thread: a megabyte of YAML takes its time.
-        new = await asyncio.to_thread(extend, body.get("data") or {}) if body else Extension()
+        new = await asyncio.to_thread(extend, body.get("data") or {}, self.extension) if body else Extension()
         self._version = version
         metrics.catalog(len(new.models), len(new.accelerators), len(new.problems))
         if new == self.extension:

@@ -63,7 +63,7 @@ class Sources:
                 said = self._hubs.known(asked, key)
                 why = "; ".join(part for part in (found.why, said.why) if part)
                 found = said if said.facts else replace(said, why=why)
-        return replace(found, accelerators=own.accelerators)
+        return replace(found, accelerators=own.accelerators, unread=self._own.unread if self._own else "")
 
 
 @asynccontextmanager

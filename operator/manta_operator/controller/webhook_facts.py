@@ -41,7 +41,7 @@ class Evidences:
             task.add_done_callback(self._done)
             await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
         found = self._sources.known(asked)
-        return Evidence(found.facts, found.trouble, found.why, found.accelerators)
+        return Evidence(found.facts, found.trouble, found.why, found.accelerators, found.unread)
 
     def _done(self, task: "asyncio.Task[object]") -> None:
         self._reading.discard(task)

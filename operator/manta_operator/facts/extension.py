@@ -3,7 +3,8 @@
     models.yaml        organisation/name: {config: {...}, parameters: ..., source: ..., read: ...}
     accelerators.yaml  type: {resource: ..., memoryGiB: ..., perHour: ...}, or what differs from one that Manta ships
 
-An entry that is wrong is left out and said. The good ones stay in force: a typo in one does not take away the others.
+An entry that is wrong is said, and the one that was read last under its name stays in force; a key that is no YAML
+takes away none of its entries. So a typo takes nothing away; only what is no longer there is gone.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,37 +38,51 @@ class Extension:
     problems: tuple[str, ...] = ()
 
 
-def extend(data: Mapping[str, str]) -> Extension:
-    """Return what the data of a ConfigMap adds to the catalog."""
+def extend(data: Mapping[str, str], last: Extension | None = None) -> Extension:
+    """Return what the data of a ConfigMap adds to the catalog.
+
+    Args:
+        data: Of the ConfigMap.
+        last: What was in force before: where something is wrong now, that stays.
+    """
+    before = last or Extension()
     problems = [
         f"{printable(key, _NAME_LIMIT)}: not a key that Manta reads; use {' or '.join(_KEYS)}"
         for key in sorted(set(data) - set(_KEYS))
     ]
     return Extension(
-        models=_entries(data, MODELS, _model, problems),
-        accelerators=_entries(data, ACCELERATORS, _accelerator, problems),
+        models=_entries(data, MODELS, _model, problems, before.models),
+        accelerators=_entries(data, ACCELERATORS, _accelerator, problems, before.accelerators),
         problems=tuple(problems),
     )
 
 
 def _entries(
-    data: Mapping[str, str], key: str, read: Callable[[str, Any], _Read], problems: list[str]
+    data: Mapping[str, str],
+    key: str,
+    read: Callable[[str, Any], _Read],
+    problems: list[str],
+    last: Mapping[str, _Read],
 ) -> dict[str, _Read]:
-    """Read the entries of one key, all that can be read; what is wrong with the others goes to `problems`."""
+    """Read the entries of one key; what is wrong with some goes to `problems`, and these stay as they were `last`."""
     found: dict[str, _Read] = {}
     try:
         documents = [document for document in parse_documents(data.get(key, "")) if document is not None]
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        problems.append(f"{key}: {_not_yaml(error)}; nothing of {key} is in force until that is put right")
-        return found
+        stays = "what was read of it last stays in force" if last else f"nothing of {key} is in force"
+        problems.append(f"{key}: {_not_yaml(error)}; {stays} until that is put right")
+        return dict(last)
     for document in documents:
         if not isinstance(document, Mapping):
             problems.append(f"{key}: should map names to entries, it is {type(document).__name__}; see docs/catalog.md")
+            found |= last
             continue
         for name, said in document.items():
+            both = (name, *_also(said))
             try:
-                found |= {each: read(each, said) for each in (name, *_also(said))}
+                found |= {each: read(each, said) for each in both}
             except (catalog.CatalogError, FactsError, accelerators.AcceleratorError) as error:
+                found |= {each: last[each] for each in both if each in last}
                 problems.append(printable(f"{key}: {printable(name, _NAME_LIMIT)}: {error}", _WORDS_LIMIT))
     return found
 

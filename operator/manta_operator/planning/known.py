@@ -58,6 +58,8 @@ class Known:
     trouble: str = ""
     """What is wrong with the checkpoint, where it can be seen: nothing would come of serving it."""
     accelerators: Mapping[str, Accelerator] = field(default_factory=dict)
+    unread: str = ""
+    """Why the user's catalog has not been read yet: it may have more of both."""
 
     @property
     def read(self) -> bool:

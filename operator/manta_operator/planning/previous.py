@@ -143,8 +143,10 @@ def _known(model: type[pydantic.BaseModel], said: Any) -> Any:
 
 def _devices(accelerator: Accelerator | None) -> Devices | None:
     """Return what pods ask for, as far as a status can hold it."""
+    if accelerator is None:
+        return None
     try:
-        return accelerator and Devices(resource=accelerator.resource, products=accelerator.products)
+        return Devices(resource=accelerator.resource, products=accelerator.products)
     except pydantic.ValidationError:
         return None
 

@@ -142,3 +142,30 @@ async def test_an_api_server_that_is_silent_is_waited_for_a_moment(scene, monkey
     monkeypatch.setattr(catalog_map, "FIRST_SECONDS", 0.01)
     async with asyncio.timeout(60):
         await scene.map.first()
+
+
+async def test_a_typo_takes_nothing_out_of_force(scene):
+    scene.put(GOOD)
+    await scene.map.look()
+    scene.put({"models.yaml": ": : ["})
+    await scene.map.look()
+    assert list(scene.map.extension.models) == ["org/model"]
+    assert len(scene.map.extension.problems) == 1
+
+
+async def test_it_says_so_until_it_was_read_or_was_not_there(scene):
+    get = scene.client.get
+
+    async def refuse(*_):
+        raise Forbidden("get ConfigMap: no")
+
+    assert "has not been read yet" in scene.map.unread
+    scene.client.get = refuse
+    await scene.map.look()
+    assert scene.map.unread == "get ConfigMap: no"
+    scene.client.get = get
+    await scene.map.look()
+    assert scene.map.unread == ""
+    scene.client.get = refuse
+    await scene.map.look()
+    assert scene.map.unread == ""

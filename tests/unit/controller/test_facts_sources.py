@@ -24,6 +24,7 @@ class Own:
     """A user's catalog that says what it is told to."""
 
     where = "ConfigMap manta-system/manta-catalog"
+    unread = ""
 
     def __init__(self, extension=EMPTY):
         self.extension = extension

@@ -124,6 +124,31 @@ def test_what_is_wrong_is_told(case: str, key: str, text: str, said: str) -> Non
     assert "nvidia-l40s" in added.accelerators
 
 
+@pytest.mark.parametrize(
+    ("key", "text", "gone"),
+    [
+        ("accelerators.yaml", "nvidia-l4: {products: [A]\n acme: {resource", ()),
+        ("accelerators.yaml", "[nvidia-l4]", ()),
+        ("accelerators.yaml", "nvidia-l4: {prducts: [A]}\nacme: {resource: a.b/c, memoryGiB: 2}", ()),
+        ("accelerators.yaml", "nvidia-l4: {prducts: [A]}", ("acme",)),
+        ("models.yaml", f"acme/llm: {{config: {CONFIG}, parameters: 8B, also: [acme/chat]}}", ()),
+        ("models.yaml", "acme/llm: {config: {}}", ("acme/chat",)),
+    ],
+)
+def test_a_typo_takes_nothing_away(key: str, text: str, gone: tuple[str, ...]) -> None:
+    good = {
+        "models.yaml": f"acme/llm: {{config: {CONFIG}, also: [acme/chat]}}",
+        "accelerators.yaml": "nvidia-l4: {products: [A, B]}\nacme: {resource: a.b/c, memoryGiB: 1}",
+    }
+    last = extend(good)
+    now = extend(good | {key: text}, last)
+    assert len(now.problems) == 1
+    assert now.models == {name: each for name, each in last.models.items() if name not in gone}
+    assert set(now.accelerators) == set(last.accelerators) - set(gone)
+    assert now.accelerators["nvidia-l4"] == last.accelerators["nvidia-l4"]
+    assert extend({}, now).accelerators == {}
+
+
 def test_what_is_told_can_be_printed() -> None:
     [problem] = extend({"models.yaml": '"a/\\e[31mb": {config: {}}'}).problems
     assert problem.isprintable()
