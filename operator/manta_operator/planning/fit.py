@@ -128,8 +128,7 @@ def _judged(
     )
     fixed = kv_cache_setting(spec.engine, accelerator)
     if facts.unmodelled and most > 0:
-        message = fit_words.unmodelled(facts.unmodelled, size, cache)
-        return replace(counted, message=message)
+        return replace(counted, message=fit_words.unmodelled(facts.unmodelled, size, cache))
     if most <= 0 or facts.unmodelled:
         return replace(
             counted,

@@ -54,21 +54,18 @@ def walk(
         node: Accelerators of one node.
     """
     tried: list[Rejected] = []
-    aside: Choice | None = None
-    best = last = None
+    aside = best = last = None
     problem: Problem | None = None
-    ordered = sorted(candidates(spec, facts, node) if shapes is None else shapes, key=_size)
-    for index, shape in enumerate(ordered):
+    left = iter(sorted(candidates(spec, facts, node) if shapes is None else shapes, key=_size))
+    for shape in left:
         if refused := problems(spec, shape, facts):
             tried.append(Rejected(shape, refused[0].message))
             problem = problem or refused[0]
             continue
         fit = _asked(spec, shape, accelerator, facts)
         choice = Choice(shape, fit, advice(shape, facts), tuple(tried))
-        if fit.fits == "True" and facts is not None and _is_close(fit):
-            return _with_certain(choice, spec, facts, accelerator, ordered[index + 1 :])
         if fit.fits == "True" or (fit.fits == "Unknown" and _says_all(fit)):
-            return choice
+            return _with_certain(choice, spec, facts, accelerator, left)
         tried.append(Rejected(shape, fit.message))
         aside = aside or (choice if fit.fits == "Unknown" else None)
         last = choice
@@ -94,9 +91,11 @@ def _is_close(fit: Fit) -> bool:
 
 
 def _with_certain(
-    choice: Choice, spec: LLMDeploymentSpec, facts: ModelFacts, accelerator: Accelerator, wider: Iterable[Shape]
+    choice: Choice, spec: LLMDeploymentSpec, facts: ModelFacts | None, accelerator: Accelerator, wider: Iterable[Shape]
 ) -> Choice:
     """Say which of the next shapes is certain to fit, where the chosen one is close."""
+    if not _is_close(choice.fit):
+        return choice
     for shape in islice((each for each in wider if not problems(spec, each, facts)), _LOOKED):
         fit = _asked(spec, shape, accelerator, facts)
         if fit.fits == "True" and not _is_close(fit):
