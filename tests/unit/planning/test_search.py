@@ -11,6 +11,7 @@ from make import LLAMA_8B, TINY, deployment
 
 from manta_operator.facts.accelerators import catalog
 from manta_operator.facts.anatomy.parts import Anatomy, Stored, Weight
+from manta_operator.facts.catalog import entries
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning.fit import accelerator_of, judge
 from manta_operator.planning.search import Choice, decide
@@ -221,6 +222,18 @@ def test_the_largest_model_is_planned_at_once(largest: ModelFacts):
     began = time.process_time()
     decide(spec, largest)
     assert time.process_time() - began < 0.5, "under 0.1 s on a quiet machine: all shapes, and the advice"
+
+
+def test_every_model_of_the_catalog_is_planned_at_once():
+    """Less than 100 ms, as the planner promises: 96 at most are measured, and a busy machine has twice that."""
+    took = {}
+    for name, entry in entries().items():
+        spec = deployment(accelerator={"type": "nvidia-l4"}, engine={"lora": {"maxLoaded": 8}}).spec
+        facts, began = entry.facts(), time.process_time()
+        decide(spec, facts)
+        took[name] = time.process_time() - began
+    slowest = max(took, key=lambda name: took[name])
+    assert took[slowest] < 0.2, slowest
 
 
 @pytest.fixture(name="largest")

@@ -18,13 +18,13 @@ v1/kv_cache_interface.py (max_memory_usage_bytes of each spec), platforms/interf
 """
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from manta_operator.facts.caches.layers import Cache
 from manta_operator.planning.memory.kv_widths import Widths, attention_bytes, state_bytes
+from manta_operator.planning.memory.weights_rank import partitions
 
 _MOST_PADDING = 1.5
 """Where one kind has fewer than this times the layers of another, groups get the larger number (kv_cache_utils.py)."""
@@ -177,12 +177,5 @@ def _token_bytes(layer: _Layer, per_block: float) -> float:
 
 
 def _bounds(layers: int, stages: int) -> list[tuple[int, int]]:
-    """First and last layer of each stage: of the layers left over, all but the last stages get one (get_pp_indices).
-
-    vLLM gives none of them to the last stage, and begins with the one before it (distributed/utils.py).
-    """
-    counts = Counter(dict.fromkeys(range(stages), layers // stages))
-    for left in range(layers % stages):
-        counts[stages - 2 - left] += 1
-    ends = [sum(counts[stage] for stage in range(end)) for end in range(stages + 1)]
-    return list(pairwise(ends))
+    """First and last layer of each stage."""
+    return list(pairwise(accumulate(partitions(layers, stages), initial=0)))

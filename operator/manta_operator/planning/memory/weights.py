@@ -21,6 +21,7 @@ Data ranks share the experts in both cases: vLLM's FusedMoEParallelConfig splits
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 from manta_operator.api.adapters import LoraSpec
 from manta_operator.api.models import EngineSpec
@@ -83,27 +84,44 @@ def _of_model(
         if isinstance(loaded, str):
             return facts.uncounted or loaded
         return Estimate.within(bytes_per_rank(loaded, shape, facts), _SUMMED)
-    found = _counted(engine, facts.anatomy, loading, shape, lora or engine.lora)
+    found = _counted(_Same(facts.anatomy), loading, shape, lora or engine.lora, _guesses(engine))
     if on is not None and on.is_rocm:
         found = Estimate(found.value, found.low, found.high * (1 + _ROCM))
     return found
 
 
-def _counted(engine: EngineSpec, anatomy: Anatomy, loading: Loading, shape: Shape, lora: LoraSpec | None) -> Estimate:
+class _Same:
+    """An anatomy that is equal to itself alone: to compare two of them takes as long as to count one."""
+
+    def __init__(self, anatomy: Anatomy) -> None:
+        self.anatomy = anatomy
+
+    def __hash__(self) -> int:
+        return id(self.anatomy)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.anatomy is other.anatomy
+
+
+@lru_cache(maxsize=512)  # advice asks again for every length of the context, on which no weight depends
+def _counted(same: _Same, loading: Loading, shape: Shape, lora: LoraSpec | None, guesses: bool) -> Estimate:
     """Count with the usual kernels; the bounds are those of the kernels that round up least and most."""
+    anatomy = same.anatomy
+    room = room_for_adapters(anatomy, lora, loading, shape) if lora is not None else 0.0
 
     def size(padding: Padding) -> float:
         how = replace(loading, padding=padding)
-        total = max(per_stage(anatomy, how, shape))
-        if lora is not None:
-            total += room_for_adapters(anatomy, lora, how, shape)
-        speculative = engine.speculative
-        if speculative is not None and speculative.model is None and speculative.method == "mtp":
-            total += guessing(anatomy, how, shape)
-        return float(math.ceil(total))
+        beside = room + (guessing(anatomy, how, shape) if guesses else 0.0)
+        return float(math.ceil(max(per_stage(anatomy, how, shape)) + beside))
 
     spread = anatomy.spread
     return Estimate(size("usual"), size("none") * (1 - spread), size("most") * (1 + spread))
+
+
+def _guesses(engine: EngineSpec) -> bool:
+    """Whether the model guesses tokens with layers of its own."""
+    speculative = engine.speculative
+    return speculative is not None and speculative.model is None and speculative.method == "mtp"
 
 
 def _unguessed(engine: EngineSpec) -> EngineSpec:

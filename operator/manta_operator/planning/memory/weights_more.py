@@ -21,9 +21,8 @@ def room_for_adapters(anatomy: Anatomy, lora: LoraSpec, loading: Loading, shape:
     """Return the bytes on one rank of the stage with most layers."""
     stage = math.ceil(len(anatomy.layers) / shape.pipeline)
     distinct = {id(layer): layer for layer in anatomy.layers}
-    most = sum(_numbers(layer, lora, shape) for layer in anatomy.layers[:stage]) if len(distinct) > 1 else 0.0
-    if len(distinct) == 1:
-        most = stage * _numbers(anatomy.layers[0], lora, shape)
+    numbers = {each: _numbers(layer, lora, shape) for each, layer in distinct.items()}
+    most = sum(numbers[id(layer)] for layer in anatomy.layers[:stage])
     ends = [weight for weight in anatomy.outside if weight.name in _VOCABULARY]
     outside = (*anatomy.outside, *(ends if len(ends) == 1 else ()))  # a tied head has room of its own
     return (most + _numbers(outside, lora, shape)) * lora.max_loaded * min(2.0, loading.width)
