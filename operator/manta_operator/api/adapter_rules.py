@@ -25,7 +25,7 @@ SERVED_NAME_RULES = (
     Rule(
         "!self.adapters.exists(a, a.name in self.servedNames)",
         "an adapter must not have a name of the model: clients could ask for only one of the two",
-        "'adapter ' + self.adapters.filter(a, a.name in self.servedNames)[0].name + "
+        "'adapter ' + self.servedNames.filter(n, self.adapters.exists(a, a.name == n))[0] + "
         "' has a name of the model: clients could ask for only one of the two'",
         field_path=".adapters",
     ),

@@ -38,9 +38,8 @@ class AdapterSpec(Frozen):
     region: Annotated[str, Field(pattern=REGION_PATTERN, max_length=64)] | None = None
     """Region of the bucket, for example eu-central-1; s3:// only. Omitted: us-east-1."""
     credentials_secret: ObjectName | None = None
-    """Name of a Secret in the same namespace, with the keys of spec.model.credentialsSecret. Only what fetches the
-    adapter sees it. A Secret that nothing else here names is a rollout. Omitted: the model's, where the scheme of the
-    uri and the endpoint are the model's, too; otherwise nothing secret, or the identity of the pod."""
+    """Name of a Secret in the same namespace, with the keys of spec.model.credentialsSecret. A Secret that nothing else
+    here names is a rollout. Omitted: the model's, where scheme and endpoint are the model's, too; else none."""
 
 
 class LoraSpec(Frozen):

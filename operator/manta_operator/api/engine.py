@@ -94,18 +94,17 @@ class EngineSpec(Frozen):
     """Room for LoRA adapters. Set, engines take spec.model.adapters at any time without a rollout. Omitted: room by
     the defaults as soon as there is an adapter, which starts them anew."""
     args: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...], Field(max_length=64)] = ()
-    """More flags for vLLM, one flag an item, for example --seed=7.
-    Flags that Manta sets itself, and their beginnings, are refused: use the field that the message names.
-    A second model of the hub (--tokenizer) is not fetched before, and the engine asks no hub
-    unless spec.engine.env has HF_HUB_OFFLINE=0; podTemplate can give it the HF_TOKEN of a gated one."""
+    """More flags for vLLM, one flag an item, for example --seed=7. Flags that Manta sets itself, and their
+    beginnings, are refused: use the field that the message names. A second model of the hub (--tokenizer) is
+    not fetched before; the engine asks the hub only with HF_HUB_OFFLINE=0 in spec.engine.env."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
     """More environment variables for the engine container, and for the one that fetches the model before it
     (HTTPS_PROXY, NO_PROXY)."""
     resources: Resources = Field(default_factory=Resources)
     """CPU and memory requested for every engine pod. Accelerators are requested by spec.accelerator."""
     startup_seconds: Annotated[int, Field(ge=30, le=86400)] = 1800
-    """Seconds that a replica may take until it serves, counted from when its weights are there.
-    A replica that does not serve by then is restarted. What fetches the weights is not: it gives up by itself."""
+    """Seconds that a replica may take until it serves, counted from when its weights are there. Then it is
+    restarted."""
     hang_seconds: Annotated[int, Field(ge=60, le=86400)] = 300
     """Seconds that requests may wait without a step of the engine before it counts as hung and its replica starts
     again. After 60 s already it gets no new requests. More only where one step may take that long."""

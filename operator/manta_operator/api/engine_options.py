@@ -53,7 +53,7 @@ class RopeScaling(Frozen):
     """How many times as long. 4 makes 131072 tokens of 32768."""
     original_max_position_embeddings: Annotated[int, Field(ge=1, le=2_000_000_000)] | None = None
     """Length that the factor counts from, in tokens. Omitted: max_position_embeddings of the model's config.json.
-    A model that scales its positions already needs it: this scaling takes the place of its own."""
+    A model that scales its positions already needs it."""
 
 
 class StructuredOutputs(Frozen):

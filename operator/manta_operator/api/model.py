@@ -62,6 +62,5 @@ class ModelSpec(Frozen):
     adapters: Annotated[
         tuple[AdapterSpec, ...], Field(max_length=MOST_ADAPTERS, json_schema_extra=list_map("name"))
     ] = ()
-    """LoRA adapters that every replica loads, and unloads again, while it serves: a change of the list is no rollout.
-    The first one is, and taking the last one away, unless spec.engine.lora is set: engines are started with room for
-    adapters, or without."""
+    """LoRA adapters that every replica loads, and unloads again, while it serves: a change of the list is no
+    rollout, but for the first one and the last one unless spec.engine.lora is set."""

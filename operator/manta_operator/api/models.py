@@ -70,9 +70,9 @@ class RolloutSpec(Frozen):
     """Replicas that a rollout may take out of service before their successors serve.
     auto: 0 where it surges; otherwise 1, but 0 of a single replica: then it waits and says what it waits for."""
     progress_deadline_seconds: Annotated[int, Field(ge=31, le=172_800)] | None = None
-    """Seconds from the creation of a new replica until it must serve, the wait for a node, the pull of the image and
-    the fetch of the weights included. One that does not pauses the rollout, and is reported. More than
-    spec.engine.startupSeconds. Omitted: startupSeconds + 600. The former spec, applied again, rolls back."""
+    """Seconds from the creation of a new replica until it must serve, the wait for a node, the pull of the image
+    and the fetch of the weights included. One that does not pauses the rollout; the former spec, applied again,
+    rolls back. More than spec.engine.startupSeconds. Omitted: that + 600."""
     drain_seconds: Annotated[int, Field(ge=0, le=86400)] = 60
     """Seconds that a replica on its way out may use to finish the requests it is answering."""
 

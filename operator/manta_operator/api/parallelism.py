@@ -21,9 +21,8 @@ class ParallelismSpec(Frozen):
     """Pipeline parallel: the layers are split into this many stages, one after the other.
     Omitted: 1; without tensor, as many nodes as it takes."""
     data: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Data parallel: this many engines inside one replica, each of tensor x pipeline ranks, with attention weights
-    and a KV cache of its own; they share the experts of a mixture-of-experts model, which are split over all of
-    them. For models without experts spec.replicas does the same better. Omitted: 1."""
+    """Data parallel: this many engines inside one replica, each of tensor x pipeline ranks with a KV cache of its
+    own; they share the model's experts. Without experts spec.replicas does the same better. Omitted: 1."""
     expert: bool = False
     """Expert parallel: each of the data x tensor ranks holds whole experts instead of a slice of every expert.
     Only for mixture-of-experts models, and not on cpu."""

@@ -27,24 +27,24 @@ class RouterSpec(Frozen):
     """The load balancer in front of the replicas: pods of Envoy and an endpoint picker, and a Service."""
 
     mode: RouterMode = "envoy"
-    """Who moves the bytes. envoy: Envoy in the router pods. inference-pool: a gateway of the Gateway API with the
-    Inference Extension, which asks the endpoint picker in the router pods; Manta makes an InferencePool, and an
-    HTTPRoute to it where spec.gateway names one."""
+    """Who moves the bytes. envoy: Envoy in the router pods. inference-pool: a gateway with the Inference
+    Extension, which asks the router pods; Manta makes an InferencePool, and an HTTPRoute where spec.gateway
+    names one."""
     replicas: Annotated[int, Field(ge=1, le=100)] = 2
     """Router pods. Two or more survive the loss of a node."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     """Port of the Service that clients talk to. The Service has the name of the LLMDeployment."""
     policy: RouterPolicy = "prefix"
-    """How a replica is chosen for a request. prefix: the one that is expected to answer first, which knows the
-    beginning of the prompt already or has little to do. least-load: the one with the fewest requests in flight.
-    round-robin: one after the other. session: one for every session, see session.header."""
+    """How a replica is chosen for a request. prefix: the one expected to answer first: it knows the prompt's
+    beginning, or has little to do. least-load: the one with the fewest requests in flight. round-robin: one
+    after the other. session: one for every session, see session.header."""
     session: SessionSpec = Field(default_factory=SessionSpec)
     """What makes requests one session."""
     auth: AuthSpec | None = None
     """API keys of the clients. Omitted: everybody who reaches the Service is served, as tenant anonymous."""
     tenants: Annotated[tuple[TenantSpec, ...], Field(max_length=256, json_schema_extra=list_map("name"))] = ()
-    """What tenants may use. One that is not listed has no limits. A change restarts nothing, and is in force within
-    a second of its arrival in the pods, which takes Kubernetes up to two minutes."""
+    """What tenants may use. One that is not listed has no limits. A change restarts nothing; it takes Kubernetes
+    up to two minutes."""
     hold: HoldSpec = Field(default_factory=HoldSpec)
     """Requests that wait while no replica can take them. Gateways of mode inference-pool wait as long as they are
     set to."""

@@ -31,9 +31,8 @@ class AuthSpec(Frozen):
 
     secret: ObjectName
     """Secret of the same namespace. Each of its entries is a tenant: the name is the tenant's, the value has one
-    sha256:<64 hexadecimal digits> of a key a line; `manta keys` writes them. Several lines let keys overlap while they
-    are changed. A change is in force within a second of its arrival in the pods, which takes Kubernetes up to two
-    minutes. While there is no such Secret every request is answered with 401."""
+    sha256:<64 hexadecimal digits> of a key a line; `manta keys` writes them. A change takes Kubernetes up to two
+    minutes. Without the Secret every request gets 401."""
 
 
 class TenantSpec(Frozen):

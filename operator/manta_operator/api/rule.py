@@ -11,7 +11,8 @@ class Rule:
         rule: CEL over `self`, true if the value is fine.
         message: What is wrong and what to do, for the user.
         message_expression: CEL that makes a better message from the value; `message` is used where it fails. It may
-            hold texts of the value, but no string(number): API servers take that for unbounded, and refuse the CRD.
+            hold texts of the value, but no string(number) and no field of an object that was filtered out of a list:
+            API servers take these for unbounded, and refuse the CRD.
         field_path: The field below `self` that the message is about, for example `.uri`.
     """
 
