@@ -27,16 +27,26 @@ FIRST_SECONDS = 5.0
 """How long the first passes wait for it."""
 _MESSAGE_LIMIT = 1024
 _EVENTS = 5
-"""Wrong entries of which each has an event; the log has all of them."""
+"""Wrong entries of which each has an event; the log has all that the extension tells of."""
 
 
 class CatalogMap:
-    """The ConfigMap `name`; `changed` is called when what it says is not what it said before."""
+    """The ConfigMap `name`; `changed` is called when what it says is not what it said before.
+
+    Where not `tells`, what is wrong with it is somebody else's to say: the webhook has one in every replica.
+    """
 
     def __init__(
-        self, client: KubeClient, namespace: str, name: str, changed: Callable[[], None] = lambda: None
+        self,
+        client: KubeClient,
+        namespace: str,
+        name: str,
+        changed: Callable[[], None] = lambda: None,
+        *,
+        tells: bool = True,
     ) -> None:
         self._client, self._namespace, self._name, self._changed = client, namespace, name, changed
+        self._tells = tells
         self._version, self._trouble = "", ""
         self._looked, self._read = asyncio.Event(), False
         self.extension = Extension()
@@ -68,7 +78,7 @@ class CatalogMap:
         try:
             body = await self._client.get("v1", "ConfigMap", self._namespace, self._name)
         except ClusterError as error:
-            if error.message != self._trouble:
+            if self._tells and error.message != self._trouble:
                 stays = "what was read of it last stays in force" if self._read else "replicas stay what they are"
                 log.warning("%s; %s", error.message, stays)
             self._trouble = error.message
@@ -81,12 +91,15 @@ class CatalogMap:
         # In a thread: a megabyte of YAML takes its time.
         new = await asyncio.to_thread(extend, body.get("data") or {}, self.extension) if body else Extension()
         self._version = version
-        metrics.catalog(len(new.models), len(new.accelerators), len(new.problems))
+        if self._tells:
+            metrics.catalog(len(new.models), len(new.accelerators), len(new.problems))
         if new == self.extension:
             return
         said, self.extension = set(self.extension.problems), new
-        log.info("%s: %d models, %d accelerators", self.where, len(new.models), len(new.accelerators))
         self._changed()
+        if not self._tells:
+            return
+        log.info("%s: %d models, %d accelerators", self.where, len(new.models), len(new.accelerators))
         if body:
             await self._complain(body, [problem for problem in new.problems if problem not in said])
 

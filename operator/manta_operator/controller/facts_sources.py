@@ -67,12 +67,14 @@ class Sources:
 
 
 @asynccontextmanager
-async def sourcing(client: KubeClient, settings: Settings, deployments: Deployments) -> AsyncIterator[Sources]:
+async def sourcing(
+    client: KubeClient, settings: Settings, deployments: Deployments, *, tells: bool = True
+) -> AsyncIterator[Sources]:
     """Open the sources that the settings name, for as long as the operator runs."""
     async with AsyncExitStack() as stack:
         own = hubs = None
         if settings.catalog:
-            own = CatalogMap(client, settings.namespace, settings.catalog, deployments.wake_all)
+            own = CatalogMap(client, settings.namespace, settings.catalog, deployments.wake_all, tells=tells)
             stack.callback(asyncio.create_task(own.run()).cancel)
         if settings.hubs:
             to_hubs = await stack.enter_async_context(session())

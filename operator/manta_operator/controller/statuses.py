@@ -34,7 +34,7 @@ class Statuses:
         """Write a status that differs from the present one; return False if the object is gone. Raises ClusterError."""
         before = entry.status()
         metrics.judged(entry.key, _ready(after))
-        metrics.predicted(entry.key, (after.get("fit") or {}).get("fits", "Unknown"))
+        metrics.predicted(entry.key, _fits(after))
         if after == before:
             return True
         namespace, name = entry.key
@@ -119,6 +119,14 @@ def timestamp(seconds: float | None = None) -> str:
     """Return a time in RFC 3339, UTC, seconds; now without an argument (epoch seconds)."""
     moment = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _fits(status: Object) -> str:
+    """Return the verdict about what is asked for now: `fit` stays that of the replicas where no plan can be made."""
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "Planned" and condition["reason"] == "DoesNotFit" and condition["status"] == "False":
+            return "False"
+    return str((status.get("fit") or {}).get("fits", "Unknown"))
 
 
 def _ready(status: Mapping[str, Any]) -> metrics.Judgement:

@@ -51,6 +51,9 @@ class Evidences:
 
 @asynccontextmanager
 async def evidence(to: Link, settings: Settings) -> AsyncIterator[Known]:
-    """Open sources for the webhook alone: a replica that waits for the lease has no others."""
-    async with sourcing(KubeClient(to.session, to.server), settings, Deployments()) as sources:
+    """Open sources for the webhook alone: a replica that waits for the lease has no others.
+
+    What is wrong with a catalog is told by the replica that leads, from its own.
+    """
+    async with sourcing(KubeClient(to.session, to.server), settings, Deployments(), tells=False) as sources:
         yield Evidences(sources).known

@@ -92,6 +92,20 @@ async def test_a_wrong_entry_is_told_once_and_the_good_one_is_in_force(scene, ca
     assert 'manta_catalog_entries{kind="model"} 1.0' in exposed
 
 
+async def test_who_does_not_tell_is_silent_but_knows(scene, caplog):
+    scene.put(HALF)
+    before = exposed()
+    other = catalog_map.CatalogMap(scene.client, *PLACE, tells=False)
+    await other.look()
+    assert list(other.extension.models) == ["org/model"]
+    assert (scene.client.events, caplog.text) == ([], "")
+    assert exposed() == before
+
+
+def exposed():
+    return [line for line in metrics.exposition().decode().splitlines() if line.startswith("manta_catalog")]
+
+
 async def test_garbage_is_no_catalog_and_no_end(scene):
     scene.put({"models.yaml": ": : [", "notes.txt": "hello"})
     await scene.map.look()

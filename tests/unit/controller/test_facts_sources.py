@@ -7,6 +7,7 @@ import pytest
 from make import TINY
 from one_deployment import KEY, OneDeployment
 
+from manta_operator.controller import metrics
 from manta_operator.controller.errors import Forbidden
 from manta_operator.controller.facts_http import Refused
 from manta_operator.controller.facts_reader import FactsReader
@@ -192,3 +193,14 @@ async def test_a_secret_that_may_not_be_read_says_so():
 
     with pytest.raises(Refused, match="get Secret default/s: forbidden"):
         await _tokens(SimpleNamespace(get=get))("default", "s")
+
+
+async def test_an_edit_that_cannot_fit_is_counted_so_although_the_replicas_of_before_do():
+    one = OneDeployment(facts=lambda uri: replace(TINY, weights_bytes=2**50) if "huge" in uri else TINY)
+    await one.settle()
+    assert metrics._fits[KEY] == "True"
+    one.change(model={"uri": "file:///models/huge"}, accelerator={"type": "nvidia-l4"})
+    await one.run()
+    assert one.condition("Planned")["reason"] == "DoesNotFit"
+    assert told(one)[0] == "True", "what is there goes on"
+    assert metrics._fits[KEY] == "False"
