@@ -1,11 +1,11 @@
 """The catalog of accelerators: what `spec.accelerator.type` means. Read once, from the data file beside this module."""
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
+from reprlib import repr as shown
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +19,7 @@ OTHER = "other"
 """The type of an accelerator that the spec describes itself."""
 PRODUCT_LABEL = "nvidia.com/gpu.product"
 _NAME_LIMIT = 63
+_LARGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def from_entry(name: str, said: Any, base: Accelerator | None = None) -> Acceler
             try:
                 values[attribute] = convert(said[key])
             except _Wrong as error:
-                raise AcceleratorError(f"{key}: {error}, it is {said[key]!r}") from error
+                raise AcceleratorError(f"{key}: {error}, it is {shown(said[key])}") from error
     found = replace(base or Accelerator(name, None, None, ()), **values)
     if base is None and not found.is_cpu and found.memory_bytes is None:
         raise AcceleratorError("memoryGiB: missing; say how much memory it shows to the engine, in units of 2^30 bytes")
@@ -142,8 +143,8 @@ class _Wrong(ValueError):
 
 
 def _number(value: Any, least: float = 0.0) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= least:
-        raise _Wrong("should be a number greater than 0")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least < value <= _LARGEST:
+        raise _Wrong("should be a number greater than 0, and no more than 1e15")
     return float(value)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
+from reprlib import repr as shown
 from typing import Any
 
 import yaml
@@ -72,7 +73,8 @@ def from_entry(name: str, said: Any) -> Entry:
         raise CatalogError(
             "parameters: should be how many the model has in all, for example 8030261248; or leave it out"
         )
-    return Entry(name, config, str(said.get("source", "")), str(said.get("read", "")), parameters)
+    source, read = (each if isinstance(each := said.get(key, ""), str) else shown(each) for key in ("source", "read"))
+    return Entry(name, config, source, read, parameters)
 
 
 @cache

@@ -9,6 +9,7 @@ takes away none of its entries. So a typo takes nothing away; only what is no lo
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from reprlib import repr as shown
 from typing import Any, TypeVar
 
 import yaml
@@ -24,6 +25,7 @@ ACCELERATORS = "accelerators.yaml"
 _KEYS = (MODELS, ACCELERATORS)
 _NAME_LIMIT = 200
 _WORDS_LIMIT = 500
+_PROBLEMS = 50
 _SHARE = 0.1
 """How far the parameters that are counted may be from those that are said: vLLM's tables of positions count, too."""
 _Read = TypeVar("_Read")
@@ -53,8 +55,14 @@ def extend(data: Mapping[str, str], last: Extension | None = None) -> Extension:
     return Extension(
         models=_entries(data, MODELS, _model, problems, before.models),
         accelerators=_entries(data, ACCELERATORS, _accelerator, problems, before.accelerators),
-        problems=tuple(problems),
+        problems=_first(problems),
     )
+
+
+def _first(problems: list[str]) -> tuple[str, ...]:
+    """Return as many of the problems as anybody reads: a megabyte of YAML can have a hundred thousand."""
+    more = len(problems) - _PROBLEMS
+    return (*problems[:_PROBLEMS], *([f"and {more} problems more"] if more > 0 else ()))
 
 
 def _entries(
@@ -90,7 +98,7 @@ def _entries(
 def _also(said: Any) -> list[str]:
     """Return the other names of an entry; what is wrong with them, `read` says."""
     names = said.get("also") if isinstance(said, Mapping) else None
-    return [str(name) for name in names] if isinstance(names, list) else []
+    return [name if isinstance(name, str) else shown(name) for name in names] if isinstance(names, list) else []
 
 
 def _model(name: str, said: Any) -> ModelFacts:

@@ -102,7 +102,7 @@ def test_an_accelerator_of_ones_own() -> None:
         ("no memory", "accelerators.yaml", "acme: {resource: a.b/c}", "acme: memoryGiB: missing"),
         ("no resource", "accelerators.yaml", "acme: {memoryGiB: 1}", "acme: resource: missing"),
         ("memory in words", "accelerators.yaml", "nvidia-l4: {memoryGiB: 24Gi}",
-         "nvidia-l4: memoryGiB: should be a number greater than 0, it is '24Gi'"),
+         "nvidia-l4: memoryGiB: should be a number greater than 0, and no more than 1e15, it is '24Gi'"),
         ("less than nothing", "accelerators.yaml", "nvidia-l4: {perHour: -1}", "perHour: should be a number"),
         ("no number", "accelerators.yaml", "nvidia-l4: {bandwidthGBs: .nan}", "bandwidthGBs: should be a number"),
         ("yes", "accelerators.yaml", "nvidia-l4: {capability: true}", "capability: should be a number"),
@@ -163,3 +163,34 @@ def test_the_example_of_the_docs() -> None:
     assert all(facts.anatomy is not None and facts.caches for facts in added.models.values())
     assert any(kind.per_hour for kind in added.accelerators.values())
     assert any(kind.type not in accelerators.catalog() for kind in added.accelerators.values())
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join(['*' + chr(ord(name) - 1)] * 9)}]\n" for name in "bcdefghi"
+)
+"""Nine lists of nine of the one before: half a billion words in half a kilobyte."""
+
+
+@pytest.mark.parametrize(
+    ("key", "entry"),
+    [
+        ("models.yaml", "b/m: {config: {a: *i}}"),
+        ("models.yaml", "b/m: {also: [*i], config: {}}"),
+        ("models.yaml", "b/m: {source: *i, read: *i, config: {}}"),
+        ("accelerators.yaml", "acme: {resource: *i, memoryGiB: 1}"),
+        ("accelerators.yaml", "acme: {resource: acme.com/npu, memoryGiB: 1.0e+300}"),
+        ("accelerators.yaml", "acme: {resource: acme.com/npu, memoryGiB: 1" + "0" * 400 + "}"),
+    ],
+)
+def test_an_entry_that_would_take_for_ever_is_said(key: str, entry: str) -> None:
+    found = extend({key: BOMB + entry})
+    assert not found.models
+    assert not found.accelerators
+    assert len(found.problems[-1]) < 1000
+    assert {"b/m", "acme"} & set(found.problems[-1].split(": "))
+
+
+def test_of_many_problems_the_first_are_said() -> None:
+    problems = extend({"models.yaml": "".join(f"a{number}: 1\n" for number in range(2000))}).problems
+    assert len(problems) == 51
+    assert problems[-1] == "and 1950 problems more"
