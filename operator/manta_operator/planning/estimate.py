@@ -1,7 +1,7 @@
 """A number that is not certain: what the arithmetic says, and between which bounds the truth lies. Pure.
 
-Weights, overhead and KV cache are estimates; a verdict is certain where both bounds give the same one. The bounds hold
-nine times in ten: start-ups of the same model on the same machine differ by some percent.
+Weights, overhead and KV cache are estimates. The bounds hold nine times in ten: start-ups of the same model on the same
+machine differ by some percent. That is not enough to refuse a model, which is held to a bound of its own (fit.py).
 """
 
 from dataclasses import dataclass
