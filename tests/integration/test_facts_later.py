@@ -5,6 +5,7 @@ import yaml
 from operator_world import World
 
 from manta_operator.api import names
+from manta_operator.api.crd import custom_resource_definition
 from manta_operator.box.apiserver.operations import Operations
 from manta_operator.box.cluster import ApiError
 
@@ -138,3 +139,22 @@ async def test_a_catalog_that_is_mistyped_forbidden_or_gone_changes_nothing(worl
     await world.still("l4")
     assert made(world, "l4")["l4"] == before["l4"]
     assert made(world, "own")["own"][1] == before["own"][1]
+
+
+async def test_a_crd_of_an_older_manta_is_waited_for_and_named(world):
+    await world.start()
+    world.make("demo")
+    before = await started(world, "demo")
+    await world.kill_operator()
+    crd = custom_resource_definition()
+    older = custom_resource_definition()
+    status = older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+    del status["shape"]["properties"]["started"]
+    world.cluster.patch("CustomResourceDefinition", None, crd["metadata"]["name"], {"spec": older["spec"]})
+    world.start_operator()
+    await world.until("it says what lacks", lambda: "it has no status.shape.started" in world.log)
+    assert world.operator_runs
+    world.change("demo", replicas=2)
+    world.cluster.patch("CustomResourceDefinition", None, crd["metadata"]["name"], {"spec": crd["spec"]})
+    await world.until("it works", lambda: len(world.groups("demo")) == 2)
+    assert made(world, "demo")["demo"][1] == before["demo"][1]
