@@ -96,14 +96,28 @@ async def test_facts_that_come_while_replicas_load_replace_none(world, older):
     await world.until("a new spec is planned anew", lambda: planned(world, "loads")["reason"] != "DoesNotFit")
 
 
-async def test_a_catalog_that_is_mistyped_forbidden_or_gone_changes_nothing(world, monkeypatch):
+async def unmoved(world, before, replicas):
+    """Scale what runs on a kind of the catalog's: it is done, and nothing else is."""
+    world.change("own", replicas=replicas)
+    await world.until(f"{replicas} replicas", lambda: len(world.groups("own")) == replicas)
+    await world.still("l4")
+    assert made(world, "l4")["l4"] == before["l4"]
+    assert made(world, "own")["own"][1] == before["own"][1]
+
+
+@pytest.fixture
+async def before(world):
+    """The operator is away; it has started two deployments on what a catalog says."""
     say(world, {"accelerators.yaml": KINDS})
     await world.start()
     world.make("own", accelerator={"type": "acme-npu"})
     world.make("l4", accelerator={"type": "nvidia-l4"})
-    before = await started(world, "own", "l4")
-
+    found = await started(world, "own", "l4")
     await world.kill_operator()
+    return found
+
+
+async def test_a_catalog_that_is_forbidden_changes_nothing(world, before, monkeypatch):
     read, refused = Operations.read, []
 
     def forbid(self, resource, namespace, name, *args, **kwargs):
@@ -112,33 +126,21 @@ async def test_a_catalog_that_is_mistyped_forbidden_or_gone_changes_nothing(worl
             raise ApiError(403, "Forbidden", "configmaps is forbidden")
         return read(self, resource, namespace, name, *args, **kwargs)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Operations, "read", forbid)
-        world.start_operator()
-        await world.until("it was told no", lambda: refused)
-        world.change("own", replicas=2)
-        await world.until("a replica more", lambda: len(world.groups("own")) == 2)
-        await world.still("l4")
-        assert made(world, "l4")["l4"] == before["l4"]
-        await world.kill_operator()
+    monkeypatch.setattr(Operations, "read", forbid)
+    world.start_operator()
+    await world.until("it was told no", lambda: refused)
+    await unmoved(world, before, 2)
 
+
+async def test_a_catalog_that_is_mistyped_or_gone_changes_nothing(world, before):
     say(world, {"accelerators.yaml": TYPO})
     world.start_operator()
     await world.until("the typo is told", lambda: "not valid YAML" in world.log)
-    world.change("own", replicas=3)
-    await world.until("and one more", lambda: len(world.groups("own")) == 3)
-    await world.still("l4")
-    assert made(world, "l4")["l4"] == before["l4"]
-    assert made(world, "own")["own"][1] == before["own"][1]
-
+    await unmoved(world, before, 2)
     await world.kill_operator()
     world.cluster.delete("ConfigMap", *OWN)
     world.start_operator()
-    world.change("own", replicas=1)
-    await world.until("scaled down", lambda: len(world.groups("own")) == 1)
-    await world.still("l4")
-    assert made(world, "l4")["l4"] == before["l4"]
-    assert made(world, "own")["own"][1] == before["own"][1]
+    await unmoved(world, before, 1)
 
 
 async def test_a_crd_of_an_older_manta_is_waited_for_and_named(world):
