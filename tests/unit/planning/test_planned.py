@@ -23,8 +23,9 @@ TOO_BIG = Problem("spec", "hf://a/b does not fit", "set spec.engine.maxModelLen 
 WRONG = Problem("spec.x", "is wrong", "mend it")
 
 
-def situation(fit, *, groups=(), **more):
+def situation(fit, *, groups=(), measured=False, **more):
     made = Plan(Shape(1, 1, 1, "uni"), fit, "new", (), (), (), rollout=Rollout("settled", "Settled", ""))
+    made = replace(made, measured=measured)
     return Situation(1, 0, made, (), Observed(tuple(groups), router_ready=1), **more)
 
 
@@ -47,7 +48,8 @@ def judged(given):
         ("warned", situation(MISFIT, policy="warn"), "False WarnedOnly", "spec.fit.policy is warn"),
         ("serves", situation(MISFIT, groups=[GROUP]), "True ServesAllTheSame", "1 of its replicas serve"),
         ("warned and serves", situation(MISFIT, groups=[GROUP], policy="warn"), "True ServesAllTheSame", "nothing is"),
-        ("has served", situation(MISFIT), "True ServesAllTheSame", "have served"),
+        ("has served", situation(MISFIT, measured=True), "True ServesAllTheSame", "have served"),
+        ("was started", situation(MISFIT), "False DoesNotFit", "and are left as they are"),
         ("does not fit", refused(TOO_BIG), "False DoesNotFit", "maxModelLen to 4096; or set spec.fit.policy to warn"),
         ("wrong", refused(WRONG), "False InvalidSpec", "spec.x: is wrong; mend it"),
         ("both", refused(TOO_BIG, WRONG), "False InvalidSpec", "is wrong"),
