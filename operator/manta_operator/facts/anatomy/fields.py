@@ -74,7 +74,8 @@ class Fields:
     @property
     def layers(self) -> int:
         """Decoder layers."""
-        count = self.number("num_hidden_layers", "n_layer", "n_layers")
+        said = len(self.listed("layers_block_type")) or None  # Nemotron-H, as Transformers 5 writes it
+        count = self.number("num_hidden_layers", "n_layer", "n_layers", default=said)
         if count > LAYERS_LIMIT:
             raise Uncountable(f"config.json: it has {count} layers, and no model has more than {LAYERS_LIMIT:,}")
         return count
