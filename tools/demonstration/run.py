@@ -15,6 +15,7 @@ from demonstration.failure import Load, Outcome, engine_of
 from demonstration.leftovers import left_behind, shared_now
 from demonstration.tell import DemoFailed, Story, say
 from manta_operator.box.state import BoxState
+from manta_operator.cli.facts import Lookup
 from manta_operator.cli.manifests import plan_files
 from manta_operator.cli.options import parse_maps
 from manta_operator.cli.plan_commands import print_plan
@@ -72,7 +73,7 @@ async def _tell(story: Story, options: Options, folder: Path, before: frozenset[
 
 
 def _plan() -> None:
-    for entry in plan_files(EXAMPLES, parse_maps((MODELS,)), local=True):
+    for entry in plan_files(EXAMPLES, Lookup(parse_maps((MODELS,))), local=True):
         print_plan(entry)
 
 
