@@ -43,7 +43,7 @@ def test_a_pool_that_no_gateway_can_find_is_not_ready(space):
     space.becomes("demo", "Available", "True", "Serving")
     assert space.get("Deployment", "demo-router")
     assert space.get("Service", "demo")
-    space.change("demo", router=None)
+    space.change("demo", router={"mode": "envoy"})
     space.serving("demo")
     space.until("the endpoint picker is taken away", lambda: space.get("Deployment", "demo-epp") is None)
 
