@@ -11,7 +11,10 @@ GOOD = HEAD + NAME + SPEC
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n"
 START = "start from examples/tiny.yaml"
 EMPTY = f"f.yaml: is empty; {START}: apiVersion: manta.dev/v1alpha1, kind: LLMDeployment"
-FIELDS = "accelerator, engine, fit, gateway, model, monitoring, parallelism, podTemplate, replicas, rollout, router, scheduling"
+FIELDS = (
+    "accelerator, engine, fit, gateway, model, monitoring, parallelism, podTemplate, replicas, rollout, router, "
+    "scheduling"
+)
 
 
 def spec(text: str) -> str:
