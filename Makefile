@@ -12,7 +12,7 @@ MODEL := .models/tiny
 CRD := crds/manta.dev_llmdeployments.yaml
 SOURCES := operator runtime tools tests benchmarks
 # In this order: the files with few, long tests are none of the last, so that no process waits for the other.
-FAST := --numprocesses=2 --dist=loadfile --no-loadscope-reorder tests/unit tests/golden tests/contract
+FAST := --numprocesses=3 --dist=loadfile --no-loadscope-reorder tests/unit tests/golden tests/contract
 # What asks vLLM and Transformers themselves: their imports alone take a quarter of a minute.
 ENGINES := tests/contract/engine
 # These tests mostly wait, so that two cores carry four processes; tests/integration/conftest.py orders the files.
