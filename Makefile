@@ -84,7 +84,7 @@ test: model lint type $(MOTO) checkpoints ## Run everything: lint, types, and al
 	$(BIN)/pytest -q --durations=10 tests/e2e
 
 .PHONY: check
-check: install-dev lint type unit ## Format, lint, types, import contracts, fast tests (under 60 s)
+check: install-dev lint type unit ## Format, lint, types, import contracts, fast tests (a minute)
 
 .PHONY: fmt
 fmt: install-dev ## Format the code and apply the safe fixes

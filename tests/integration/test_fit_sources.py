@@ -1,36 +1,20 @@
 """A verdict for models that nobody has mounted: from Manta's catalog, a user's, and a hub; none of them rolls out."""
 
 import json
-import struct
 
 import pytest
 import yaml
 from fetch_hub import FakeHub
 from operator_world import World
+from small_model import CONFIG, safetensors
 
 from manta_operator.api import names
 from manta_operator.facts import catalog
 
 pytestmark = pytest.mark.integration
 
-CONFIG = {
-    "architectures": ["LlamaForCausalLM"],
-    "num_attention_heads": 8,
-    "num_key_value_heads": 2,
-    "hidden_size": 256,
-    "intermediate_size": 512,
-    "num_hidden_layers": 4,
-    "vocab_size": 2048,
-    "max_position_embeddings": 2048,
-}
 SHORT = {"engine": {"maxModelLen": 2048}}
 OWN = (names.OPERATOR_NAMESPACE, names.CATALOG)
-
-
-def safetensors():
-    header = {"model.embed_tokens.weight": {"dtype": "BF16", "shape": [2048, 256], "data_offsets": [0, 1048576]}}
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + bytes(1048576)
 
 
 @pytest.fixture

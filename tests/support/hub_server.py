@@ -1,8 +1,8 @@
 """A hub in the test's own loop, for the operator's reads of facts: one model, and any answer a test can think of."""
 
 import json
-import struct
 
+import small_model
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -10,30 +10,9 @@ from manta_operator.controller.facts_http import session
 from manta_operator.controller.facts_hub import Question, ask
 
 COMMIT = "c0ffee" * 6 + "abcd"
-CONFIG = {
-    "architectures": ["LlamaForCausalLM"],
-    "num_attention_heads": 8,
-    "num_key_value_heads": 2,
-    "hidden_size": 256,
-    "intermediate_size": 512,
-    "num_hidden_layers": 4,
-    "vocab_size": 2048,
-    "max_position_embeddings": 2048,
-    "torch_dtype": "bfloat16",
-}
+CONFIG = small_model.CONFIG | {"torch_dtype": "bfloat16"}
 INDEX = "model.safetensors.index.json"
-TENSORS = {"model.embed_tokens.weight": [2048, 256], "model.layers.0.self_attn.q_proj.weight": [256, 256]}
 BYTES = 2 * (2048 * 256 + 256 * 256)
-
-
-def safetensors(tensors=TENSORS, pad=0):
-    """A whole file: header and zeros."""
-    header, at = {"__metadata__": {"pad": "x" * pad}}, 0
-    for name, (rows, columns) in tensors.items():
-        header[name] = {"dtype": "BF16", "shape": [rows, columns], "data_offsets": [at, at + 2 * rows * columns]}
-        at += 2 * rows * columns
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + bytes(at)
 
 
 class Hub:

@@ -1,36 +1,22 @@
 """Where the command line has a model's facts from, and that it says so."""
 
 import json
-import struct
 
 import pytest
+import small_model
 import yaml
 from click.testing import CliRunner
 from fetch_hub import FakeHub
+from small_model import safetensors
 
 from manta_operator.cli.main import main
 from manta_operator.facts import catalog
 
-CONFIG = {
-    "architectures": ["LlamaForCausalLM"],
-    "num_attention_heads": 8,
-    "num_key_value_heads": 2,
-    "hidden_size": 256,
-    "intermediate_size": 512,
-    "num_hidden_layers": 4,
-    "vocab_size": 2048,
-    "max_position_embeddings": 1024,
-}
+CONFIG = small_model.CONFIG | {"max_position_embeddings": 1024}
 OWN = {
     "models.yaml": yaml.safe_dump({"org/model": {"config": CONFIG}, "s3://bucket/model": {"config": CONFIG}}),
     "accelerators.yaml": yaml.safe_dump({"acme-x1": {"resource": "acme.com/x1", "memoryGiB": 32}}),
 }
-
-
-def safetensors():
-    header = {"model.embed_tokens.weight": {"dtype": "BF16", "shape": [2048, 256], "data_offsets": [0, 1048576]}}
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + bytes(1048576)
 
 
 @pytest.fixture

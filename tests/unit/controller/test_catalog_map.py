@@ -5,22 +5,13 @@ import asyncio
 import pytest
 import yaml
 from one_deployment import Direct
+from small_model import CONFIG
 
 from manta_operator.controller import catalog_map, metrics
 from manta_operator.controller.catalog_map import CatalogMap
 from manta_operator.controller.errors import Forbidden, Transient
 
 PLACE = ("manta-system", "manta-catalog")
-CONFIG = {
-    "architectures": ["LlamaForCausalLM"],
-    "num_attention_heads": 8,
-    "num_key_value_heads": 2,
-    "hidden_size": 256,
-    "intermediate_size": 512,
-    "num_hidden_layers": 4,
-    "vocab_size": 2048,
-    "max_position_embeddings": 2048,
-}
 GOOD = {"models.yaml": yaml.safe_dump({"org/model": {"config": CONFIG}})}
 HALF = {"models.yaml": yaml.safe_dump({"org/model": {"config": CONFIG}, "org/wrong": {"config": {}}})}
 

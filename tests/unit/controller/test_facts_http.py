@@ -3,7 +3,8 @@
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
-from hub_server import Hub, answering, safetensors
+from hub_server import Hub, answering
+from small_model import safetensors
 
 from manta_operator.controller.facts_http import Away, Refused, session
 from manta_operator.controller.facts_hub import Question, ask

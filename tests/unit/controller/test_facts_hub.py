@@ -6,7 +6,8 @@ import struct
 
 import pytest
 from aiohttp import web
-from hub_server import BYTES, COMMIT, CONFIG, INDEX, Hub, answering, safetensors
+from hub_server import BYTES, COMMIT, CONFIG, INDEX, Hub, answering
+from small_model import safetensors
 
 from manta_operator.controller import facts_http, facts_hub
 from manta_operator.controller.facts_http import Away, Refused, session
