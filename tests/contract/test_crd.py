@@ -22,8 +22,8 @@ def test_the_file_is_up_to_date() -> None:
 
 
 def test_the_file_is_small_enough_for_plain_kubectl_apply() -> None:
-    # kubectl apply keeps a copy in an annotation, and annotations end at 256 KiB.
-    assert len(render().encode()) < 100_000
+    # kubectl apply keeps a copy in an annotation, and annotations end at 256 KiB; the YAML is a fifth longer.
+    assert len(render().encode()) < 120_000
     assert yaml.safe_load(render()) == custom_resource_definition()
 
 

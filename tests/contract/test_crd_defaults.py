@@ -34,7 +34,14 @@ def test_the_minimal_body_gets_every_default() -> None:
 
 @pytest.mark.parametrize("holder", OPTIONAL)
 def test_an_optional_object_gets_its_defaults_when_it_is_there(holder: str) -> None:
-    below = {path.rpartition(".")[2]: default for path, default in ALL_DEFAULTS if path.startswith(f"{holder}.")}
+    below: dict[str, Any] = {}
+    for path, default in ALL_DEFAULTS:  # outer ones come first
+        if path.startswith(f"{holder}."):
+            *outer, last = path.removeprefix(f"{holder}.").split(".")
+            node = below
+            for step in outer:
+                node = node[step]
+            node[last] = dict(default) if isinstance(default, dict) else default
     assert found(admitted(body_with(holder, ITEMS[holder])), holder) == ITEMS[holder] | below
     parent, _, name = holder.rpartition(".")
     assert parent in OPTIONAL or name not in found(admitted(MINIMAL), parent)

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 from crd_cases import MINIMAL, problems
-from crd_rule_cases import CASES, Case, engine
+from crd_rule_cases import CASES as OTHER_CASES
+from crd_rule_cases import Case, engine
+from crd_scaling_cases import SCALING_CASES
 
 from manta_operator.api import names
 from manta_operator.api.crd import llmdeployment_schema
@@ -13,6 +15,8 @@ from manta_operator.api.flags import ARGS_RULES, PLANNED_FLAGS, PLUGINS
 from manta_operator.api.rules import RULES
 
 MESSAGES = {rule.message for rules in RULES.values() for rule in rules} - {rule.message for rule in ARGS_RULES[1:]}
+
+CASES = OTHER_CASES + SCALING_CASES
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

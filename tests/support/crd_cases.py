@@ -17,6 +17,7 @@ MINIMAL: dict[str, Any] = {
 }
 
 ITEMS: dict[str, Any] = {
+    "spec.autoscaling": {"maxReplicas": 1000},
     "spec.engine.env": {"name": "A"},
     "spec.engine.lora": {},
     "spec.engine.ropeScaling": {"type": "yarn", "factor": 2},
@@ -31,6 +32,13 @@ ITEMS: dict[str, Any] = {
     "spec.router.tracing": {"endpoint": "http://collector:4318"},
     "spec.scheduling.tolerations": {"key": "k", "effect": "NoExecute"},
     "status.adapters": {"name": "a", "loaded": 1},
+    "status.autoscaling": {"replicas": 1, "reason": "A"},
+    "status.autoscaling.changes": {
+        "time": "2026-01-01T00:00:00Z",
+        "fromReplicas": 1,
+        "toReplicas": 2,
+        "reason": "A",
+    },
     "status.engineEnds": {"replica": "a-0", "pod": "a-0-0", "exitCode": 10, "time": "2026-01-01T00:00:00Z"},
     "status.adapters[*].replicas": {"replica": 0, "pod": "a-0", "state": "Loaded"},
     "status.conditions": {
@@ -46,6 +54,7 @@ ITEMS: dict[str, Any] = {
 """Valid parents of fields that need one."""
 
 BESIDE: dict[str, tuple[str, Any]] = {
+    "spec.autoscaling.target.betweenTokensMilliseconds": ("spec.autoscaling.signal", "latency"),
     "spec.accelerator.memory": ("spec.accelerator", {"type": "other", "resource": "amd.com/gpu"}),
     "spec.accelerator.resource": ("spec.accelerator.type", "other"),
     "spec.engine.maxNumBatchedTokens": ("spec.engine.maxNumSeqs", 1),
@@ -125,7 +134,9 @@ def admitted(body: dict[str, Any]) -> dict[str, Any]:
 
 def at(path: str) -> str:
     """The path as errors write it, for the place where `body_with` puts a value."""
-    return path.replace("nodeSelector[*]", "nodeSelector.k").replace("[*]", "[0]")
+    for a_map in ("nodeSelector", "numbers"):
+        path = path.replace(f"{a_map}[*]", f"{a_map}.k")
+    return path.replace("[*]", "[0]")
 
 
 def _steps(path: str) -> list[str]:
@@ -143,7 +154,7 @@ def _put(node: Any, steps: list[str], value: Any, path: str) -> None:
         return
     if path not in ("metadata", "spec", "spec.model", "spec.accelerator"):
         item = copy.deepcopy(ITEMS.get(path, {}))
-        is_map = path.endswith(".nodeSelector")
+        is_map = path.endswith((".nodeSelector", ".numbers"))
         node.setdefault(step, {} if is_map else [item] if rest[0] == "[*]" else item)
         if rest == ["[*]"] and not is_map:
             node[step] = [value]

@@ -20,7 +20,7 @@ from manta_operator.schema.structural import StructuralSchema
 _COLUMNS: tuple[tuple[str, str, str, int, str], ...] = (
     ("Model", "string", ".spec.model.uri", 0, "Where the weights come from"),
     ("Ready", "integer", ".status.readyReplicas", 0, "Replicas that serve"),
-    ("Desired", "integer", ".spec.replicas", 0, "Replicas that should serve"),
+    ("Desired", "integer", ".status.desiredReplicas", 0, "Replicas that should serve"),
     ("Available", "string", ".status.conditions[?(@.type=='Available')].status", 0, "Whether requests are answered"),
     ("Endpoint", "string", ".status.endpoint", 0, "URL of the API inside the cluster"),
     ("Age", "date", ".metadata.creationTimestamp", 0, ""),

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from manta_operator.api.adapters import AdapterSpec, LoraSpec
+from manta_operator.api.autoscaling import AutoscalingSpec, ScaleBehaviourSpec, ScaleTargetSpec, ScaleToZeroSpec
 from manta_operator.api.engine import EngineSpec, EnvVar, Resources
 from manta_operator.api.fields import AutoOrCount, Frozen, ShortText
 from manta_operator.api.integrations import GatewaySpec, MonitoringSpec, ParentRef
@@ -32,6 +33,7 @@ __all__ = [
     "AcceleratorSpec",
     "AdapterSpec",
     "AuthSpec",
+    "AutoscalingSpec",
     "CacheSpec",
     "EngineSpec",
     "EnvVar",
@@ -50,6 +52,9 @@ __all__ = [
     "RolloutSpec",
     "RouterSchedulingSpec",
     "RouterSpec",
+    "ScaleBehaviourSpec",
+    "ScaleTargetSpec",
+    "ScaleToZeroSpec",
     "SchedulingSpec",
     "SessionSpec",
     "TenantSpec",
@@ -91,7 +96,10 @@ class LLMDeploymentSpec(Frozen):
     fit: FitSpec = Field(default_factory=FitSpec)
     """What has to fit, and what becomes of what does not."""
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
-    """Copies of the model. 0 keeps the router and no engine."""
+    """Copies of the model. 0 keeps the router and no engine. With spec.autoscaling only where it begins."""
+    autoscaling: AutoscalingSpec | None = None
+    """Replicas that follow the demand. Omitted: spec.replicas rules, and an HPA or KEDA may own it by the scale
+    subresource."""
     router: RouterSpec = Field(default_factory=RouterSpec)
     """The load balancer in front of the replicas."""
     rollout: RolloutSpec = Field(default_factory=RolloutSpec)

@@ -16,6 +16,7 @@ from manta_operator.api.adapter_rules import (
     OWN_NAME_RULES,
     SERVED_NAME_RULES,
 )
+from manta_operator.api.autoscaling_rules import AUTOSCALING_RULES, HOLDING_RULES
 from manta_operator.api.engine_rules import ENGINE_RULES, SPECULATIVE_RULES
 from manta_operator.api.flags import ARGS_RULES
 from manta_operator.api.model_rules import ENDPOINT_VARIABLES, MODEL_RULES, SECRET_VARIABLES
@@ -104,7 +105,9 @@ RULES: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
             *MODULES_RULES,
             *ENGINE_RULES,
             *ROUTER_RULES,
+            *HOLDING_RULES,
         ),
+        "spec.autoscaling": AUTOSCALING_RULES,
         "spec.model": (*MODEL_RULES, *SERVED_NAME_RULES),
         "spec.model.adapters[*]": ADAPTER_RULES,
         "spec.model.cache": (

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from manta_operator.api.adapters import MOST_ADAPTERS, AdapterStatus
+from manta_operator.api.autoscaling import AutoscalingStatus
 from manta_operator.api.fields import Frozen, list_map
 
 Truth = Literal["True", "False", "Unknown"]
@@ -172,6 +173,10 @@ class LLMDeploymentStatus(Frozen):
     """Replicas that exist, ready or not."""
     ready_replicas: Count | None = None
     """Replicas that serve."""
+    desired_replicas: Count | None = None
+    """Replicas that should serve: spec.replicas, or what the autoscaler asks for."""
+    autoscaling: AutoscalingStatus | None = None
+    """What the autoscaler asks for, and why."""
     selector: str | None = None
     """Label selector of the head pods, one for each replica, as text: for the scale subresource."""
     endpoint: str | None = None

@@ -12,8 +12,8 @@ POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n"
 START = "start from examples/tiny.yaml"
 EMPTY = f"f.yaml: is empty; {START}: apiVersion: manta.dev/v1alpha1, kind: LLMDeployment"
 FIELDS = (
-    "accelerator, engine, fit, gateway, model, monitoring, parallelism, podTemplate, replicas, rollout, router, "
-    "scheduling"
+    "accelerator, autoscaling, engine, fit, gateway, model, monitoring, parallelism, podTemplate, replicas, rollout, "
+    "router, scheduling"
 )
 
 
