@@ -28,11 +28,15 @@ from manta_operator.scaling.state import BIN_SECONDS, State
 
 @dataclass(frozen=True)
 class Decision:
-    """`replicas` to ask for, `reason` as a sentence, and the `numbers` it was made from (replicas, seconds, shares)."""
+    """`replicas` to ask for, `reason` as a sentence, and the `numbers` it was made from (replicas, seconds, shares).
+
+    `because`: one word for the reason, a key of words.py.
+    """
 
     replicas: int
     reason: str
     numbers: Mapping[str, float]
+    because: str
 
 
 def decide(settings: Settings, state: State, signals: Signals) -> tuple[Decision, State]:
@@ -63,7 +67,7 @@ def decide(settings: Settings, state: State, signals: Signals) -> tuple[Decision
     }
     rounded = {name: round(value, 3) for name, value in numbers.items()}
     reason = words.sentence(found, rounded, signals)
-    return Decision(found.replicas, reason, rounded), found.state
+    return Decision(found.replicas, reason, rounded, found.because), found.state
 
 
 def waiting(signals: Signals) -> int:

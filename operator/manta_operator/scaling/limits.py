@@ -39,8 +39,8 @@ def limited(settings: Settings, state: State, signals: Signals, need: float, hel
     else:
         state, idle = _idle(settings, state, signals)
         wanted, because = _wanted(settings, need, held, idle=idle)
-        if wanted < asked and not idle and not _watched(state, signals.now):
-            wanted, because = asked, "watching"
+        if wanted < asked and (kept := _kept(state, signals, idle=idle)):
+            wanted, because = asked, kept
     behaviour = settings.behaviour
     fastest = asked + max(behaviour.up_count, math.floor(asked * behaviour.up_share))
     if wanted > fastest:
@@ -63,6 +63,15 @@ def _wanted(settings: Settings, need: float, held: float, *, idle: bool) -> tupl
     return max(1, most), because
 
 
+def _kept(state: State, signals: Signals, *, idle: bool) -> str:
+    """Return why nothing may be taken away now; nothing where it may."""
+    if signals.demand is not None and signals.demand.partial:
+        return "partial"
+    if signals.rolling:
+        return "rolling"
+    return "" if idle or _watched(state, signals.now) else "watching"
+
+
 def _watched(state: State, now: float) -> bool:
     """Whether demand was seen without a gap for as long as the window."""
     return state.since is not None and state.hold is not None and now - state.since >= state.hold
@@ -71,7 +80,14 @@ def _watched(state: State, now: float) -> bool:
 def _idle(settings: Settings, state: State, signals: Signals) -> tuple[State, bool]:
     """Whether there was nothing to do for so long that zero is right; remembers since when."""
     seen = signals.demand
-    busy = seen is None or seen.in_flight > 0 or seen.held > 0 or state.bins[-1:] == () or state.ticks[-1:] != (0.0,)
+    busy = (
+        seen is None
+        or seen.partial
+        or seen.in_flight > 0
+        or seen.held > 0
+        or state.bins[-1:] == ()
+        or state.ticks[-1:] != (0.0,)
+    )
     if busy:
         return replace(state, idle_since=None), False
     since = signals.now if state.idle_since is None or state.idle_since > signals.now else state.idle_since

@@ -44,6 +44,7 @@ class Demand:
     `requests`, `tokens_in`: of requests as they came; `tokens_out`: of answers that ended, `answers` of them.
     `in_flight`: in an engine now. `held`: waiting in a router now, the oldest for `queue_age` seconds.
     `pairs`: half the squares of the prompts' tokens, what their attention costs; 0 where no router counts them.
+    `partial`: some router could not be read: there is at least this much.
     """
 
     requests: float
@@ -54,6 +55,7 @@ class Demand:
     held: int = 0
     queue_age: float = 0.0
     pairs: float = 0.0
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ class Signals:
     """Everything of one moment. `now`: seconds of a clock that may jump. `demand`: None if no router could be read.
 
     `engines`: by name of the replica, those that are ready and answered lately. `cold_start`: seconds from asking to
-    ready as this deployment's last starts took; None before the first.
+    ready as this deployment's last starts took; None before the first. `rolling`: a rollout is under way, which needs
+    what is asked for.
     """
 
     now: float
@@ -95,3 +98,4 @@ class Signals:
     demand: Demand | None
     engines: Mapping[str, EngineSignals] = field(default_factory=dict)
     cold_start: float | None = None
+    rolling: bool = False

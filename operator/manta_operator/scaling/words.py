@@ -10,6 +10,8 @@ _BECAUSE = {
     "held": "the load of now needs {need:.1f}, but {held:.1f} were needed within the last {hold:.0f} s",
     "watching": "demand has not been watched for {hold:.0f} s without a gap, and nothing is taken away before",
     "missing": "no router could be read, and missing demand is not zero demand",
+    "partial": "the load that is seen needs {need:.1f}, but some router could not be read",
+    "rolling": "the load of now needs {need:.1f}, and a rollout under way needs what was asked for",
     "blind": "no router could be read, and requests wait in every engine",
     "step": "{need:.1f} are needed, and one step goes no further up",
     "gently": "the load of now needs {need:.1f}, and one step goes no further down",
