@@ -97,6 +97,8 @@ class AutoscalingStatus(Frozen):
     """Why so many, in one CamelCase word."""
     message: Annotated[str, Field(max_length=1024)] = ""
     """Why so many, in a sentence."""
+    time: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
+    """When that was decided. It is written anew when the replicas change, and else at most once a minute."""
     numbers: Annotated[Mapping[str, float], Field(max_length=64)] = Field(default_factory=dict)
     """What it was decided from: replicas, seconds, shares."""
     cold_start_seconds: Annotated[float, Field(ge=0)] | None = None

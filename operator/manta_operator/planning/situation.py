@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from manta_operator.planning.adapters import Standing
+from manta_operator.planning.autoscale_status import Scaling
 from manta_operator.planning.engine_facts import EngineReport
 from manta_operator.planning.integrations import Integration
 from manta_operator.planning.observe import Observed
@@ -33,6 +34,7 @@ class Situation:
         policy: What becomes of a spec that does not fit.
         doubts: What would rule out the plan if there were no pods of it yet.
         engines: What those of the newest revision say that they chose; None while none has said anything.
+        scaling: How the autoscaler does; None: spec.replicas rules.
     """
 
     replicas: int
@@ -50,6 +52,7 @@ class Situation:
     engines: EngineReport | None = None
     policy: Literal["enforce", "warn"] = "enforce"
     doubts: tuple[Problem, ...] = ()
+    scaling: Scaling | None = None
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,13 @@ def status(deployment: LLMDeployment, situation: Situation, before: Mapping[str,
         "observedGeneration": deployment.generation,
         "replicas": len(situation.observed.groups),
         "readyReplicas": situation.observed.ready_groups(),
+        "desiredReplicas": situation.replicas,
         "selector": _selector(deployment.name),
         "endpoint": endpoint(deployment),
         "conditions": merge(conditions(situation), before.get("conditions") or (), deployment.generation, now),
     }
+    if situation.scaling is not None:
+        result["autoscaling"] = dict(situation.scaling.told)
     if situation.engines:
         result["engine"] = engine_status(situation.engines)
     if found := ends(situation.observed.groups, situation.observed.now):
