@@ -10,15 +10,17 @@ from typing import Any
 import click
 from rich.console import Console
 
-from autoscaler.compare import Compared, compare
-from autoscaler.plot import draw
-from autoscaler.report import OURS, table, verdict
-from autoscaler.scene import Scene, find, made_up, make, read
+from autoscaler.report import table, verdict
+from manta_operator.cli.failures import Refused
+from manta_operator.cli.simulate_plot import draw
+from manta_operator.cli.simulate_trace import SUFFIXES, read
 from manta_operator.scaling.simulation import synthetic
+from manta_operator.scaling.simulation.compare import OURS, Compared, compare
 from manta_operator.scaling.simulation.fleet import Setup
 from manta_operator.scaling.simulation.model import EngineModel
 from manta_operator.scaling.simulation.outcome import Slo
 from manta_operator.scaling.simulation.policies.catalogue import NAMES
+from manta_operator.scaling.simulation.scene import Scene, made_up, make
 from manta_operator.scaling.simulation.trace import TraceError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +45,7 @@ def main(**options: Any) -> None:
     """Simulate a deployment behind every autoscaling policy, on the same requests."""
     began, model = time.monotonic(), EngineModel(speed=options["speed"], step_tokens=options["step_tokens"])
     names = [name for name in NAMES if not options["names"] or name in (*options["names"], OURS)]
+    options["out"].parent.mkdir(parents=True, exist_ok=True)
     document: dict[str, Any] = {}
     meta: dict[str, Any] = {"slo": vars(Slo()), "seed": options["seed"], "speed": options["speed"], "traces": {}}
     try:
@@ -55,9 +58,8 @@ def main(**options: Any) -> None:
                 document.setdefault(scene.name, {})[f"{start:g}"] = dict(compared.rows)
                 _tell(scene, start, compared, options)
     except TraceError as error:
-        raise click.ClickException(str(error)) from error
+        raise Refused([str(error)]) from error
     meta["seconds"] = round(time.monotonic() - began, 1)
-    options["out"].parent.mkdir(parents=True, exist_ok=True)
     options["out"].write_text(json.dumps(document | {"meta": meta}, indent=2) + "\n")
     click.echo(f"{meta['seconds']:.0f} s; {options['out']}")
 
@@ -69,19 +71,24 @@ def _scenes(options: dict[str, Any], model: EngineModel) -> list[Scene]:
     }
     if not found:
         for name in options["traces"] or DEFAULT_TRACES:
-            path = find(name, (ROOT, DATA))
-            found[path.name.split(".")[0]] = read(path)
+            path = _find(name)
+            found[path.name.split(".")[0]] = read(path).trace
     return [
         make(name, trace, model, peak=options["peak"], past=options["past"], seed=options["seed"])
         for name, trace in found.items()
     ]
 
 
+def _find(name: str) -> Path:
+    """Return the file that `name` means: as given, or below one of the usual folders, its suffix left out or not."""
+    every = (root / f"{name}{suffix}" for root in (Path(), ROOT, DATA) for suffix in SUFFIXES)
+    return next((path for path in every if path.is_file()), Path(name))
+
+
 def _headline(scene: Scene) -> str:
-    seconds = scene.trace[-1].at - scene.begin
     return (
-        f"{scene.name}: {len(scene.trace)} requests ({scene.times:.1f} x the trace), {seconds / 60:.0f} minutes after "
-        f"{scene.begin / 60:.0f} of past; fills {scene.mean:.1f} replicas on average, {scene.peak:.1f} in a minute"
+        f"{scene.name}: {len(scene.trace)} requests ({scene.times:.1f} x the trace), {scene.seconds / 60:.0f} minutes "
+        f"after {scene.begin / 60:.0f} of past; fills {scene.mean:.1f} replicas on average, {scene.peak:.1f} in a minute"
     )
 
 

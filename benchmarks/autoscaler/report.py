@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from manta_operator.scaling.simulation.compare import OURS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from autoscaler.compare import Row
+    from manta_operator.scaling.simulation.compare import Row
 
-OURS = "manta"
 ATTAINMENT, COST, COLD_START = 0.99, 1.15, 120.0
 """The goal: at least, at most of the oracle's GPU-hours, and with which cold start (s)."""
 

@@ -16,7 +16,7 @@ from manta_operator.scaling.simulation.policies.catalogue import NAMES, policies
 from manta_operator.scaling.simulation.policies.fixed import Timetable, fixed
 from manta_operator.scaling.simulation.replica import Job, Replica
 from manta_operator.scaling.simulation.run import run
-from manta_operator.scaling.simulation.trace import Request, TraceError, copies, parse, rates, with_past
+from manta_operator.scaling.simulation.trace import Request, copies, rates, with_past
 from manta_runtime.simulator.latency import LatencyModel
 
 # One second a step and a millisecond a prompt token; contexts, sequences and attention cost nothing.
@@ -175,33 +175,6 @@ def test_reaction_is_how_long_too_little_was_asked_for():
     moments = [Moment(at, asked, asked, asked, 0) for at, asked in ((0, 1), (5, 1), (10, 3), (15, 3), (20, 1), (25, 3))]
     assert reaction(moments, [0, 2, 2, 2, 2, 2], 5.0, 0.0) == pytest.approx((5 + 5) / 2)
     assert reaction(moments, [0.5] * 6, 5.0, 0.0) == 0.0
-
-
-def test_traces_are_read_in_both_forms():
-    azure = [
-        "TIMESTAMP,ContextTokens,GeneratedTokens",
-        "2023-11-16 18:17:04.9799600,7,3",
-        "2023-11-16 18:17:03.9799600,5,0",
-    ]
-    mooncake = ['{"timestamp": 1500, "input_length": 4, "output_length": 2, "hash_ids": [1]}']
-    assert parse(azure, "a.csv") == (Request(0.0, 5, 1), Request(1.0, 7, 3))
-    assert parse(mooncake, "m.jsonl") == (Request(0.0, 4, 2),)
-
-
-@pytest.mark.parametrize(
-    ("lines", "says"),
-    [
-        ([], "has no requests"),
-        (["a,b,c", "1,2,3"], "neither JSON lines"),
-        (["TIMESTAMP,ContextTokens,GeneratedTokens", "yesterday,1,2"], "x:2"),
-        (['{"timestamp": 0, "input_length": 0, "output_length": 2}'], "x:1: 0 prompt tokens"),
-        (['{"timestamp": 0}'], "x:1"),
-        (["TIMESTAMP,ContextTokens,GeneratedTokens"], "a header and no requests"),
-    ],
-)
-def test_a_trace_that_cannot_be_used_says_where(lines, says):
-    with pytest.raises(TraceError, match=says):
-        parse(lines, "x")
 
 
 def test_copies_keep_the_shape():

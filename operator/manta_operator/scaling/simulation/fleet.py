@@ -17,6 +17,7 @@ class Setup:
     """What is simulated. `cold_start`: seconds from asking for a replica to its being ready. `initial`: ready at 0.
 
     `queue`: requests that may wait in one engine; `places`: replicas the cluster has room for, the others never start.
+    `engine`: what a replica is, for comparing this one with another.
     """
 
     model: EngineModel = field(default_factory=EngineModel)
@@ -26,6 +27,7 @@ class Setup:
     least: int = 1
     queue: int = 4
     places: int = 1_000_000
+    engine: type[Replica] = Replica
 
 
 class Fleet:
@@ -55,7 +57,7 @@ class Fleet:
                 self.unschedulable += 1
                 continue
             self._made += 1
-            replica = Replica(self._made, self.setup.model, now, now + self.setup.cold_start)
+            replica = self.setup.engine(self._made, self.setup.model, now, now + self.setup.cold_start)
             self.starting.append(replica)
             new.append(replica)
         for _ in range(len(self.serving) + len(self.starting) + self.unschedulable - wanted):

@@ -1,18 +1,14 @@
-"""Requests of a trace: reading its lines, and making it larger or smaller without changing its shape. Pure.
+"""Requests of a trace, and making it larger or smaller without changing its shape. Pure; `forms.py` reads its lines."""
 
-Two forms are known: Azure's (CSV with TIMESTAMP, ContextTokens, GeneratedTokens) and Mooncake's (one JSON object a line
-with timestamp in ms, input_length, output_length). Shared prefixes are not read: the simulation has no prefix cache.
-"""
-
-import csv
-import json
 import random
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
-_AZURE = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
+MOST_REQUESTS = 3_000_000
+"""Of a trace, copies included: so many take a gigabyte and some minutes a policy."""
+
+MOST_SECONDS = 31 * 86_400.0
 _JITTER_SECONDS = 30.0
 
 
@@ -30,24 +26,6 @@ class Request:
 
 
 Trace = tuple[Request, ...]
-
-
-def parse(lines: Iterable[str], where: str) -> Trace:
-    """Read a trace of either form, in order of time, from 0 on.
-
-    Args:
-        lines: Of the file, the first one included.
-        where: Its name, for messages.
-
-    Raises:
-        TraceError: names the line that cannot be used.
-    """
-    every = [line for line in lines if line.strip()]
-    if not every:
-        raise TraceError(f"{where} has no requests")
-    rows = _json_rows(every, where) if every[0].lstrip().startswith("{") else _csv_rows(every, where)
-    rows.sort()
-    return tuple(Request(at - rows[0][0], prompt, output) for at, prompt, output in rows)
 
 
 def copies(trace: Trace, times: float, seed: int = 1) -> Trace:
@@ -96,50 +74,3 @@ def before(trace: Trace, seconds: float) -> Trace:
 
 def _at(request: Request) -> float:
     return request.at
-
-
-def _csv_rows(lines: Sequence[str], where: str) -> list[tuple[float, int, int]]:
-    reader = csv.DictReader(lines)
-    names = reader.fieldnames or ()
-    if any(name not in names for name in _AZURE):
-        raise TraceError(
-            f"{where}:1: neither JSON lines (timestamp, input_length, output_length) nor CSV with the columns "
-            f"{', '.join(_AZURE)}; it begins with {lines[0].strip()[:60]!r}"
-        )
-    rows = []
-    for number, row in enumerate(reader, start=2):
-        try:
-            # Seven digits of a second are one more than datetime knows.
-            at = datetime.fromisoformat(row["TIMESTAMP"][:26]).timestamp()
-            rows.append(_checked(at, int(row["ContextTokens"]), int(row["GeneratedTokens"]), f"{where}:{number}"))
-        except (TypeError, ValueError) as error:
-            raise _bad(error, f"{where}:{number}") from error
-    if not rows:
-        raise TraceError(f"{where} has a header and no requests")
-    return rows
-
-
-def _json_rows(lines: Sequence[str], where: str) -> list[tuple[float, int, int]]:
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-            at, prompt, output = float(row["timestamp"]), int(row["input_length"]), int(row["output_length"])
-            rows.append(_checked(at / 1000, prompt, output, f"{where}:{number}"))
-        except (KeyError, TypeError, ValueError) as error:
-            raise _bad(error, f"{where}:{number}") from error
-    return rows
-
-
-def _checked(at: float, prompt: int, output: int, where: str) -> tuple[float, int, int]:
-    if not (at == at and abs(at) != float("inf")):
-        raise TraceError(f"{where}: the time is no number")
-    if prompt < 1 or output < 0:
-        raise TraceError(f"{where}: {prompt} prompt tokens and {output} of answer must be at least 1 and 0")
-    return at, prompt, max(1, output)
-
-
-def _bad(error: Exception, where: str) -> TraceError:
-    if isinstance(error, TraceError):
-        return error
-    return TraceError(f"{where}: wants a time, and whole numbers of prompt and answer tokens ({error!r})")

@@ -1,29 +1,28 @@
 """Every policy on one scene with one cold start, against the oracle: rows of numbers. Pure."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from manta_operator.scaling.simulation.fleet import Setup
 from manta_operator.scaling.simulation.outcome import Outcome, Slo, reaction
 from manta_operator.scaling.simulation.policies import oracle
 from manta_operator.scaling.simulation.policies.catalogue import policies
-from manta_operator.scaling.simulation.run import run
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from autoscaler.scene import Scene
-    from manta_operator.scaling.simulation.fleet import Setup
+from manta_operator.scaling.simulation.run import Make, run
+from manta_operator.scaling.simulation.scene import Scene
 
 Row = dict[str, Any]
+OURS, ORACLE = "manta", "oracle"
 _FIRST_MINUTE = 60.0
 _FULL = 0.75
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Rows and outcomes by policy, the oracle's among them; `load`: replicas that the arriving work fills, in bins."""
+    """Rows and outcomes by policy, the oracle's among them; `load`: replicas that the arriving work fills, in bins.
+
+    `bound`: GPU-hours that no policy can do with less than.
+    """
 
     rows: Mapping[str, Row]
     outcomes: Mapping[str, Outcome]
@@ -31,24 +30,46 @@ class Compared:
     bound: float
 
 
-def compare(scene: Scene, setup: Setup, slo: Slo, names: Sequence[str]) -> Compared:
-    """Run the oracle and the policies of these names."""
+def compare(
+    scene: Scene,
+    setup: Setup,
+    slo: Slo,
+    names: Sequence[str],
+    *,
+    ours: Make | None = None,
+    gpus: int = 1,
+    told: Callable[[str], None] = lambda _: None,
+) -> Compared:
+    """Run the oracle and the policies of these names.
+
+    Args:
+        scene: The requests.
+        setup: Engine, cold start and bounds; how many replicas there are at first comes from the first minute.
+        slo: What is expected of an answer.
+        names: Of the policies.
+        ours: Makes our own policy; None: with its defaults.
+        gpus: Of a replica.
+        told: Is called with the name of each run before it begins.
+    """
     load = oracle.load(scene.trace, setup)
     first = load[: round(_FIRST_MINUTE / oracle.BIN_SECONDS)]
     initial = max(setup.least, min(setup.most, round(sum(first) / len(first) / _FULL)))
     started = replace(setup, initial=max(1, initial))
-    best = oracle.best(scene.trace, started, slo, scene.begin)
-    outcomes = {"oracle": best.outcome}
-    for name, make in policies(scene.trace, started, scene.mean, scene.peak).items():
+    told(ORACLE)
+    outcomes = {ORACLE: oracle.best(scene.trace, started, slo, scene.begin).outcome}
+    makers = policies(scene.trace, started, scene.mean, scene.peak) | ({OURS: ours} if ours else {})
+    for name, make in makers.items():
         if name in names:
+            told(name)
             outcomes[name] = run(scene.trace, make, started, scene.begin)
-    rows = {name: _row(outcome, started, slo, load) for name, outcome in outcomes.items()}
+    rows = {name: _row(outcome, started, slo, load, gpus) for name, outcome in outcomes.items()}
+    best = rows[ORACLE]["gpu_hours"]
     for row in rows.values():
-        row["gpu_hours_over_oracle"] = round(row["gpu_hours"] / rows["oracle"]["gpu_hours"], 4)
+        row["gpu_hours_over_oracle"] = round(row["gpu_hours"] / best, 4) if best else None
     for name, row in rows.items():
-        others = [other for key, other in rows.items() if key not in (name, "oracle")]
+        others = [other for key, other in rows.items() if key not in (name, ORACLE)]
         row["pareto"] = not any(_dominates(other, row) for other in others)
-    return Compared(rows, outcomes, load, oracle.bound(load, started, scene.begin))
+    return Compared(rows, outcomes, load, oracle.bound(load, started, scene.begin) * gpus)
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
@@ -56,15 +77,15 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)] if ordered else 0.0
 
 
-def _row(outcome: Outcome, setup: Setup, slo: Slo, load: Sequence[float]) -> Row:
-    """GPU-hours: one GPU a replica. `waste`: the share of them that no work filled."""
+def _row(outcome: Outcome, setup: Setup, slo: Slo, load: Sequence[float], gpus: int) -> Row:
+    """GPU-hours: of all replicas. `waste`: the share of them that no work filled."""
     hours = outcome.replica_hours()
     first = sorted(job.first - job.request.at for job in outcome.jobs if job.first >= 0)
     begin = round(outcome.begin / oracle.BIN_SECONDS)
     work = sum(load[begin:]) * oracle.BIN_SECONDS / 3600
     return {
         "slo_attainment": round(outcome.attainment(slo, setup.model), 4),
-        "gpu_hours": round(hours, 3),
+        "gpu_hours": round(hours * gpus, 3),
         "reaction_s": round(reaction(outcome.moments, load, oracle.BIN_SECONDS, outcome.begin), 1),
         "waste": round(max(0.0, 1 - work / hours) if hours else 0.0, 4),
         "ttft_p50_s": round(quantile(first, 0.5), 3),

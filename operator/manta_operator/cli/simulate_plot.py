@@ -1,27 +1,35 @@
-"""One picture per trace and cold start: demand, replicas and latency for each policy. Effects: writes a PNG."""
+"""One picture of a comparison: demand, replicas and latency for each policy. Effects: writes a PNG.
 
-from __future__ import annotations
+matplotlib is large and nothing else needs it, so that it is an extra of its own (`manta[plot]`).
+"""
 
-from typing import TYPE_CHECKING, Any
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from matplotlib.figure import Figure
-
-from autoscaler.compare import quantile
+from manta_operator.cli.failures import Refused
+from manta_operator.scaling.simulation.compare import Compared, Row, quantile
+from manta_operator.scaling.simulation.outcome import Outcome
 from manta_operator.scaling.simulation.policies.oracle import BIN_SECONDS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from autoscaler.compare import Compared
-    from manta_operator.scaling.simulation.outcome import Outcome
 
 _LATENCY_BIN = 30.0
 _ROW_INCHES = 2.2
 
 
+def check(path: Path) -> None:
+    """Refuse a picture that could not be drawn, before anything is simulated. Raises Refused."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise Refused([f"--png {path}: pictures need matplotlib: pip install 'manta[plot]', or leave --png out"])
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise Refused([f"--png {path}: name a file in a folder that is there"])
+
+
 def draw(compared: Compared, title: str, path: Path) -> None:
     """Write the picture: a row for each policy, replicas and demand left, time to first token right."""
+    # Half a second that only pictures are worth.
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
     names = list(compared.outcomes)
     figure = Figure(figsize=(14, _ROW_INCHES * len(names)), layout="constrained")
     axes = figure.subplots(len(names), 2, sharex=True, squeeze=False)
@@ -29,8 +37,7 @@ def draw(compared: Compared, title: str, path: Path) -> None:
         outcome, row = compared.outcomes[name], compared.rows[name]
         _replicas(left, compared.load, outcome)
         left.set_title(
-            f"{name}: {row['slo_attainment']:.1%} in time, {row['gpu_hours']:.1f} GPU-hours "
-            f"({row['gpu_hours_over_oracle']:.2f} x the oracle)",
+            f"{name}: {row['slo_attainment']:.1%} in time, {row['gpu_hours']:.1f} GPU-hours{_of_oracle(row)}",
             loc="left",
             fontsize=9,
         )
@@ -39,8 +46,15 @@ def draw(compared: Compared, title: str, path: Path) -> None:
     for axis in axes[-1]:
         axis.set_xlabel("minutes")
     figure.suptitle(title)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=80)
+    try:
+        figure.savefig(path, dpi=80, format="png")
+    except OSError as error:
+        raise Refused([f"--png {path}: cannot be written: {error.strerror or error}"]) from error
+
+
+def _of_oracle(row: Row) -> str:
+    share = row["gpu_hours_over_oracle"]
+    return "" if share is None else f" ({share:.2f} x the oracle)"
 
 
 def _replicas(axis: Any, load: Sequence[float], outcome: Outcome) -> None:
