@@ -1,0 +1,125 @@
+"""The counters of all routers of a deployment, look after look, added up to one Demand that never decreases. Pure.
+
+A router's counters begin at 0 with its instance. One that is gone keeps what it brought; one that is new or restarted
+begins at 0; of one that was there before the first look and could not be read then, nobody knows what is new, so it
+counts from where it is first read. While a router cannot be read, the Demand is partial. What it counted meanwhile lies
+in the past when it is back: of a gap longer than WHOLE_SECONDS only the part counts that belongs to this look,
+
+    counted = gained x min(1, max(seconds of this look, WHOLE_SECONDS) / seconds of the gap)
+
+for all at once would be a rush that never was. A count may be corrected downwards (the router estimates tokens before
+engines count them): then it stands until it has caught up.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from manta_operator.scaling.reading import Counts, Document
+from manta_operator.scaling.signals import Demand
+
+WHOLE_SECONDS = 6.0
+"""Gaps up to this long count whole: less than half of what rates are averaged over."""
+SILENT_SECONDS = 60.0
+"""How long a router that is not ready is waited for: it may still have requests of before."""
+_NONE: Counts = (0.0, 0.0, 0.0, 0.0, 0.0)
+_FASTEST: Counts = (1e5, 1e9, 1e9, 1e5, 1e15)
+"""A second and router: what no router does."""
+_RESET = 0.9
+"""A count below this share of what it was is no correction: it has begun again, under the same name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A router as it was last read, or first asked, at `at` (s). `counts` None: what it had counted is not known."""
+
+    instance: str
+    counts: Counts | None
+    at: float
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What is remembered from look to look.
+
+    `total`: of all routers ever read. `sources`: by uid of the pod. `at`: when a router was last read (s).
+    """
+
+    total: Counts = _NONE
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    at: float | None = None
+
+
+def take(
+    ledger: Ledger, answers: Mapping[str, Document | None], needed: Collection[str], now: float
+) -> tuple[Ledger, Demand | None]:
+    """Take in one look at the routers of a deployment.
+
+    Args:
+        ledger: Of the look before.
+        answers: By uid of every router that is there and is to stay; None: it could not be read.
+        needed: Of these, the ones that serve: without one of them the demand is partial.
+        now: Seconds of a clock that never goes back.
+
+    Returns:
+        What to remember, and the demand; None if no router could be read.
+    """
+    look = now - ledger.at if ledger.at is not None else 0.0
+    total, sources, wrong = ledger.total, {}, False
+    for uid, document in answers.items():
+        source = ledger.sources.get(uid) or _new(ledger, now)
+        if document is not None:
+            gained, plausible = _gained(source, document, now, look, first=ledger.at is None)
+            total = _plus(total, gained)
+            wrong |= not plausible
+            source = Source(document.instance, _highest(source, document), now)
+        sources[uid] = source
+    seen = [document for document in answers.values() if document is not None]
+    if not seen:
+        return Ledger(total, sources, ledger.at), None
+    silent = (sources[uid] for uid, document in answers.items() if document is None and uid not in needed)
+    partial = (
+        wrong
+        or any(answers[uid] is None for uid in needed if uid in answers)
+        or any(source.instance and now - source.at < SILENT_SECONDS for source in silent)
+    )
+    in_flight, held = sum(each.in_flight for each in seen), sum(each.held for each in seen)
+    age = max(each.queue_age for each in seen)
+    requests, tokens_in, tokens_out, answered, pairs = total
+    return Ledger(total, sources, now), Demand(
+        requests, tokens_in, tokens_out, answered, in_flight, held, age, pairs, partial=partial
+    )
+
+
+def _new(ledger: Ledger, now: float) -> Source:
+    """Begin with a router: it was there before the first look, or it has come since."""
+    return Source("", None, now) if ledger.at is None else Source("", _NONE, ledger.at)
+
+
+def _gained(source: Source, document: Document, now: float, look: float, *, first: bool) -> tuple[Counts, bool]:
+    """Return what to count of a router now, and whether that can be; what cannot is not counted."""
+    if source.counts is None:
+        return (document.counts if first else _NONE), True
+    before = source.counts if source.instance == document.instance else _NONE
+    gap = now - source.at
+    share = min(1.0, max(look, WHOLE_SECONDS) / gap) if gap > 0 else 1.0
+    gained = [max(0.0, count - then) for count, then in zip(document.counts, before, strict=True)]
+    if any(count > most * max(1.0, gap) for count, most in zip(gained, _FASTEST, strict=True)):
+        return _NONE, False
+    requests, tokens_in, tokens_out, answers, pairs = (count * share for count in gained)
+    return (requests, tokens_in, tokens_out, answers, pairs), True
+
+
+def _highest(source: Source, document: Document) -> Counts:
+    """Return from where a router counts on: the highest it has said, unless it has begun again."""
+    if source.counts is None or source.instance != document.instance:
+        return document.counts
+    pairs = zip(document.counts, source.counts, strict=True)
+    requests, tokens_in, tokens_out, answers, squares = (
+        now if now < _RESET * then else max(now, then) for now, then in pairs
+    )
+    return requests, tokens_in, tokens_out, answers, squares
+
+
+def _plus(total: Counts, gained: Counts) -> Counts:
+    requests, tokens_in, tokens_out, answers, pairs = (a + b for a, b in zip(total, gained, strict=True))
+    return requests, tokens_in, tokens_out, answers, pairs
