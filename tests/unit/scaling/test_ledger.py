@@ -141,18 +141,21 @@ STEPS = st.lists(st.sampled_from(["go", "go", "restart", "silent", "gone"]), min
 def test_whatever_routers_do_it_never_decreases_and_never_exceeds_what_they_counted(plays, seed):
     play, chance, rates = Play(), random.Random(seed), 5
     counted, instance, total = dict.fromkeys(plays, 0), dict.fromkeys(plays, 0), 0
-    last = (0.0,) * 5
+    pods, last = dict.fromkeys(plays, 0), (0.0,) * 5
     for step in range(max(map(len, plays.values()))):
         answers = {}
         for name, steps in plays.items():
             what = steps[step] if step < len(steps) else "gone"
-            if what == "restart":
+            if what in ("restart", "gone"):
                 counted[name], instance[name] = 0, instance[name] + 1
+            pods[name] += what == "gone"  # the uid of a pod that is gone never comes back
             new = chance.randint(0, rates)
             counted[name] += new
             total += new
             if what != "gone":
-                answers[name] = None if what == "silent" else document(counted[name], instance=str(instance[name]))
+                answers[f"{name}{pods[name]}"] = (
+                    None if what == "silent" else document(counted[name], instance=str(instance[name]))
+                )
         found = play.look(**answers)
         if found is not None:
             now = (found.requests, found.tokens_in, found.tokens_out, found.answers, found.pairs)
