@@ -146,6 +146,10 @@ streams: install-dev ## Thousands of streams open at once through the router, ea
 traffic: install-dev ## Send requests while things change, and count the lost ones (RATE=40 a second; 3 minutes)
 	@PYTHONPATH=benchmarks $(BIN)/python -m traffic.main $(if $(RATE),--rate=$(RATE))
 
+.PHONY: autoscaling
+autoscaling: install-dev ## Change the load of a deployment that scales itself: does it follow, is anything lost (ROUNDS=5; 15 minutes)
+	@PYTHONPATH=benchmarks $(BIN)/python -m traffic.scaling.main $(if $(ROUNDS),--rounds=$(ROUNDS)) $(if $(ONLY),--only="$(ONLY)")
+
 .PHONY: faults
 faults: model ## Kill and freeze each kind of process of real engines under requests (ONLY="GCS", RATE=3)
 	@PYTHONPATH=benchmarks:operator $(BIN)/python -m faults.main $(if $(RATE),--rate=$(RATE)) $(if $(ONLY),--only="$(ONLY)")

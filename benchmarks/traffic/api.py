@@ -1,6 +1,8 @@
 """The little of the Kubernetes API that the traffic test needs, over HTTPS with a kubeconfig; nothing of Manta's."""
 
+import json
 import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +18,7 @@ PATHS = {
     "Pod": "api/v1/namespaces/default/pods",
     "Secret": "api/v1/namespaces/default/secrets",
     "Service": "api/v1/namespaces/default/services",
+    "StatefulSet": "apis/apps/v1/namespaces/default/statefulsets",
 }
 
 
@@ -51,6 +54,17 @@ class Api:
         async with self._session.get(PATHS[kind], params={"labelSelector": selector}) as response:
             items: list[Object] = (await response.json())["items"]
             return items
+
+    async def watch(self, kind: str, selector: str = "") -> AsyncIterator[tuple[str, Object]]:
+        """Yield (type, object) of what is there (ADDED) and of every change, until the server ends it."""
+        query = {"watch": "true", "labelSelector": selector}
+        timeout, rest = aiohttp.ClientTimeout(total=None), b""
+        async with self._session.get(PATHS[kind], params=query, timeout=timeout) as response:
+            async for part in response.content.iter_any():  # lines may be longer than aiohttp reads them
+                *lines, rest = (rest + part).split(b"\n")
+                for line in filter(None, lines):
+                    event = json.loads(line)
+                    yield event["type"], event["object"]
 
     async def create(self, kind: str, body: Object) -> None:
         """Create one object."""

@@ -46,7 +46,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a request. Times in seconds: `started` on the monotonic clock, `took` to the end of the answer."""
+    """What became of a request. Times in seconds: `started` on the monotonic clock, `took` to the end of the answer.
+
+    `first`: to the first token of a stream, None where none came. `refused`: with 429 or 503, and Retry-After.
+    """
 
     request: Request
     fate: Fate
@@ -54,6 +57,8 @@ class Outcome:
     started: float
     took: float
     replica: str = ""
+    first: float | None = None
+    refused: bool = False
 
 
 def make_request(number: int, run: str, chance: random.Random) -> Request:
@@ -62,29 +67,35 @@ def make_request(number: int, run: str, chance: random.Random) -> Request:
     return Request(f"{run}-{number}", tokens, stream=chance.random() < 0.5, fresh=chance.random() < 0.5)
 
 
-async def send(session: aiohttp.ClientSession, url: str, model: str, request: Request) -> Outcome:
-    """Send and judge. Never raises for what goes wrong on the way."""
+async def send(
+    session: aiohttp.ClientSession, url: str, model: str, request: Request, within: aiohttp.ClientTimeout = TIMEOUT
+) -> Outcome:
+    """Send, wait at most `within`, and judge. Never raises for what goes wrong on the way."""
     started, seen = time.monotonic(), _Seen()
     try:
-        async with session.post(f"{url}/v1/chat/completions", json=request.body(model), timeout=TIMEOUT) as response:
+        async with session.post(f"{url}/v1/chat/completions", json=request.body(model), timeout=within) as response:
             seen.any = True
             seen.replica = response.headers.get(REPLICA_HEADER, "")
             if response.status != 200:
+                seen.refused = response.status in (429, 503) and "Retry-After" in response.headers
                 fate, detail = _refused(response.status, await response.read())
             elif request.stream:
-                fate, detail = await _read_stream(response, request)
+                fate, detail = await _read_stream(response, request, seen)
             else:
                 fate, detail = _judge_whole(await response.read(), request)
     except _BROKEN as error:
         fate, detail = ("truncated" if seen.any else "lost"), f"{type(error).__name__}: {error}"[:160]
-    return Outcome(request, fate, detail, started, time.monotonic() - started, seen.replica)
+    first = seen.first - started if seen.first is not None else None
+    return Outcome(request, fate, detail, started, time.monotonic() - started, seen.replica, first, seen.refused)
 
 
 class _Seen:
-    """What is known of an answer when its connection breaks."""
+    """What is known of an answer when its connection breaks. `first`: when its first token came, monotonic seconds."""
 
     any = False
     replica = ""
+    refused = False
+    first: float | None = None
 
 
 def _refused(status: int, raw: bytes) -> tuple[Fate, str]:
@@ -104,7 +115,7 @@ def _judge_whole(raw: bytes, request: Request) -> tuple[Fate, str]:
     return _judge(text, reason, request)
 
 
-async def _read_stream(response: aiohttp.ClientResponse, request: Request) -> tuple[Fate, str]:
+async def _read_stream(response: aiohttp.ClientResponse, request: Request, seen: _Seen) -> tuple[Fate, str]:
     text, reason, done = "", "", False
     async for line in response.content:
         data = line.removeprefix(b"data: ").strip()
@@ -116,6 +127,7 @@ async def _read_stream(response: aiohttp.ClientResponse, request: Request) -> tu
                 return "failed", f"error event: {chunk['error'].get('message')}"[:160]
             for choice in chunk["choices"]:
                 text += choice["delta"].get("content") or ""
+                seen.first = seen.first or (time.monotonic() if text else None)
                 reason = choice["finish_reason"] or reason
     return _judge(text, reason, request) if done else ("truncated", "the stream ended without [DONE]")
 

@@ -111,9 +111,9 @@ def is_ready(pod: Object) -> bool:
     return ready and not pod["metadata"].get("deletionTimestamp")
 
 
-def manifest(folder: Path, replicas: int) -> Object:
-    """Return the LLMDeployment: small, on CPU, the simulator in vLLM's place."""
-    return {
+def manifest(folder: Path, replicas: int, changes: Object | None = None) -> Object:
+    """Return the LLMDeployment: small, on CPU, the simulator in vLLM's place; `changes`: to its spec, by field."""
+    body: Object = {
         "apiVersion": "manta.dev/v1alpha1",
         "kind": "LLMDeployment",
         "metadata": {"name": NAME},
@@ -132,15 +132,22 @@ def manifest(folder: Path, replicas: int) -> Object:
             "rollout": {"drainSeconds": 30},
         },
     }
+    for field, change in (changes or {}).items():
+        before = body["spec"].get(field)
+        body["spec"][field] = before | change if isinstance(before, dict) else change
+    return body
 
 
 @asynccontextmanager
-async def box(folder: Path, replicas: int = 2) -> AsyncIterator[World]:
-    """Run a box with the deployment in `folder` (new, or empty) for the body. Raises Stuck."""
+async def box(folder: Path, replicas: int = 2, changes: Object | None = None) -> AsyncIterator[World]:
+    """Run a box with the deployment in `folder` (new, or empty) for the body. Raises Stuck.
+
+    `changes`: to the spec of the deployment, see manifest.
+    """
     model = folder / "models" / "simulated"
     model.mkdir(parents=True)
     (model / "config.json").write_text(json.dumps(CONFIG))
-    (folder / "busy.yaml").write_text(yaml.safe_dump(manifest(folder, replicas), sort_keys=False))
+    (folder / "busy.yaml").write_text(yaml.safe_dump(manifest(folder, replicas, changes), sort_keys=False))
     state = folder / "box"
     # The shim kills the whole box when its standard input closes: when this program dies, however it dies.
     command = [sys.executable, "-I", "-S", str(shim.__file__), "--", sys.executable, "-m", "manta_operator.cli", "up"]
