@@ -7,6 +7,7 @@ room, or its time is up.
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterable
 
 import msgspec
@@ -18,11 +19,12 @@ from manta_runtime.router.picker import decision as decisions
 from manta_runtime.router.picker.choice import Choice
 from manta_runtime.router.picker.completions import End
 from manta_runtime.router.picker.core import is_flooded
-from manta_runtime.router.picker.decision import NO_REPLICA_SECONDS, Answered, Decision, Picked, Refused
+from manta_runtime.router.picker.decision import Answered, Decision, Picked, Refused
 from manta_runtime.router.picker.holding import Asked, Holding
 from manta_runtime.router.picker.http import Question
 from manta_runtime.router.picker.ledger import Placed
 from manta_runtime.router.picker.parts import Bill, Parts
+from manta_runtime.router.picker.refusals import Refusals
 from manta_runtime.router.picker.request import BadRequestError, Request, parse
 from manta_runtime.router.picker.tenants import Tenant
 from manta_runtime.router.picker.unsure import Unsure
@@ -44,10 +46,12 @@ class Decider:
         self._parts = parts
         self._ledger, self._chooser, self._access = parts.ledger, parts.chooser, parts.access
         self._metrics, self._cache, self._clock = parts.metrics, parts.cache, parts.clock
+        self._demand = parts.demand
         self._session = parts.config.session_header.lower().encode()
         self._revision: str | None = None
         self.holding = Holding(parts.config.hold)
-        self._unsure = Unsure(parts.config.hold, parts.access, self._start, self._counted)
+        self._refusals = Refusals(parts, self.holding)
+        self._unsure = Unsure(parts.config.hold, parts.access, self._start, self._refusals.counted, parts.waits)
 
     def decide(self, question: Question) -> Decision | asyncio.Future[Decision]:
         """The decision; a future for a held request: cancel it when its client leaves."""
@@ -55,13 +59,13 @@ class Decider:
             return self._decide(question)
         except Exception:
             log.exception("no decision for %s %s", question.method, question.path)
-            return self._counted(decisions.failed())
+            return self._refusals.counted(decisions.failed())
 
     def _decide(self, question: Question) -> Decision | asyncio.Future[Decision]:
         now = self._clock()
         tenant = self._access.who(question.headers)
         if isinstance(tenant, Refused):
-            return self._counted(tenant)
+            return self._refusals.counted(tenant)
         path = question.path[_PREFIX:]
         if question.method == "GET" and path.startswith(_MODELS) and path[len(_MODELS) :][:1] in ("", "/"):
             return self._describe(path[len(_MODELS) + 1 :], tenant)
@@ -69,22 +73,23 @@ class Decider:
         request_id = headers.get(b"x-request-id", b"").decode("latin-1")
         if request_id in self._ledger and (before := self._ledger.take(request_id)) is not None:
             self._access.taken_back(before.bill.charge, now)  # asked again: the answer to the first question got lost
+            self._demand.left(request_id)
         refused = self._access.early(tenant, now) if tenant.limited else None
         if refused is not None:
-            return self._counted(refused)
+            return self._refusals.counted(refused)
         content_type = headers.get(b"content-type", b"")
         session = headers.get(self._session, b"").decode("latin-1")
         try:
             request = parse(path, content_type, question.body, session, question.method)
         except BadRequestError as error:
-            return self._counted(decisions.bad_request(error.text, error.code))
+            return self._refusals.counted(decisions.bad_request(error.text, error.code))
         refused = self._access.may(tenant, request, content_type, now)
         if refused is not None:
             if self._access.is_unsure(tenant, request):
                 asked = Asked(request_id, tenant, request, now, question.subset, b"x-manta-explain" in headers, None)
                 asked.size = len(question.body)
                 return self._unsure.enter(asked)
-            return self._counted(refused)
+            return self._refusals.counted(refused)
         return self._admit(question, request_id, tenant, request, now)
 
     def _admit(
@@ -103,9 +108,20 @@ class Decider:
 
     def _start(self, asked: Asked, now: float) -> Decision | asyncio.Future[Decision]:
         asked.charge = self._access.started(asked.tenant, asked.request, now)
+        self._demand.came(asked.request_id, asked.request.prompt_tokens)
         if not len(self.holding) and (choice := self._choose(asked, now)) is not None:
             return self._place(asked, choice, now)
         return self._hold(asked, now)
+
+    @property
+    def held(self) -> int:
+        """How many wait, for whatever."""
+        return len(self.holding) + len(self._unsure)
+
+    def queue_age(self) -> float:
+        """Seconds that the one held longest has waited."""
+        since = min(self.holding.oldest(), self._unsure.oldest())
+        return max(0.0, self._clock() - since) if since < math.inf else 0.0
 
     def models_told(self) -> None:
         """A replica has told its models."""
@@ -116,7 +132,7 @@ class Decider:
             return Answered(self._parts.models.answer(tenant))
         body = self._parts.models.one(model, tenant)
         if body is None:
-            return self._counted(decisions.unknown_model(model, self._parts.models.visible(tenant)))
+            return self._refusals.counted(decisions.unknown_model(model, self._parts.models.visible(tenant)))
         return Answered(body)
 
     def _choose(self, asked: Asked, now: float) -> Choice | None:
@@ -167,17 +183,18 @@ class Decider:
         return msgspec.json.encode(told).decode("ascii", "replace")
 
     def _hold(self, asked: Asked, now: float) -> Decision | asyncio.Future[Decision]:
+        self._parts.waits()
         # The protocol of gateways: none of the allowed endpoints may be picked → 503, now.
         allowed = self._allowed(asked)
         if not self.holding.seconds or not allowed:
-            return self._turned_away(asked, self._none_free(0, allowed=allowed), now)
+            return self._refusals.turned_away(asked, self._refusals.none_free(0, now, allowed=allowed), now)
         entered, pushed = self.holding.enter(asked, now)
         if pushed is not None and pushed.item.future is not None and not pushed.item.future.done():
             share = pushed.priority == asked.tenant.priority
-            answer = self._no_place("queue_share_exceeded" if share else "queue_full", now)
-            pushed.item.future.set_result(self._turned_away(pushed.item, answer, now))
+            answer = self._refusals.no_place("queue_share_exceeded" if share else "queue_full", now)
+            pushed.item.future.set_result(self._refusals.turned_away(pushed.item, answer, now))
         if isinstance(entered, str):
-            return self._turned_away(asked, self._no_place(entered, now), now)
+            return self._refusals.turned_away(asked, self._refusals.no_place(entered, now), now)
         entered.add_done_callback(lambda future: self._left(asked) if future.cancelled() else None)
         return entered
 
@@ -187,25 +204,8 @@ class Decider:
 
     def _left(self, asked: Asked) -> None:
         self._metrics.left += 1
+        self._demand.left(asked.request_id)
         self._access.ended(asked.charge, 0, self._clock())
-
-    def _turned_away(self, asked: Asked, refused: Refused, now: float) -> Refused:
-        self._access.ended(asked.charge, 0, now)
-        return self._counted(refused)
-
-    def _no_place(self, code: str, now: float) -> Refused:
-        return decisions.no_place(code, len(self.holding), self.holding.retry_after(now))
-
-    def _none_free(self, waited: int, *, allowed: bool = True) -> Refused:
-        """All are busy, or there is none, or none that is allowed."""
-        model, members = self._parts.models.default, self._parts.members
-        after = f" after {waited} s" if waited else ""
-        if members.usable and allowed:
-            code = "hold_expired" if waited else "saturated"
-            text = f"model {model!r}: all {len(members.usable)} ready replicas are busy{after}; retry later"
-            return decisions.unavailable(text, code, self.holding.retry_after(self._clock()))
-        text = f"model {model!r}: 0 of {members.known} replicas ready{after}; retry later"
-        return decisions.unavailable(text, "no_ready_replica", NO_REPLICA_SECONDS)
 
     def wake(self) -> None:
         """Something may have made room: place those whose turn it is."""
@@ -218,13 +218,13 @@ class Decider:
                     return
             except Exception:
                 log.exception("a held request cannot be placed")
-                asked.future.set_result(self._turned_away(asked, decisions.failed(), now))
+                asked.future.set_result(self._refusals.turned_away(asked, decisions.failed(), now))
 
     def _release(self, asked: Asked, future: asyncio.Future[Decision], now: float) -> bool:
         """Place it, or turn it away; False if it has to go on waiting, and all others with it."""
         choice = self._choose(asked, now)
         if choice is None and asked.subset is not None and not self._allowed(asked):
-            future.set_result(self._turned_away(asked, self._none_free(0, allowed=False), now))
+            future.set_result(self._refusals.turned_away(asked, self._refusals.none_free(0, now, allowed=False), now))
             return True
         if choice is None or is_flooded(choice.candidate):
             return False
@@ -239,7 +239,9 @@ class Decider:
         for asked in self.holding.expired(now):
             if asked.future is not None and not asked.future.done():
                 self._metrics.held.observe(now - asked.at)
-                asked.future.set_result(self._turned_away(asked, self._none_free(self.holding.seconds), now))
+                asked.future.set_result(
+                    self._refusals.turned_away(asked, self._refusals.none_free(int(now - asked.at), now), now)
+                )
         self.wake()
         self._unsure.news(now)
 
@@ -266,6 +268,7 @@ class Decider:
             # What a stream said of itself before its client left may be less than what it had sent by then.
             tokens = end.prompt_tokens + (max(completion, end.events or 0) if "DC" in end.flags else completion)
             self._metrics.used(bill.tenant, end.prompt_tokens, completion, end.cached_tokens or 0)
+            self._demand.answered(bill.request.prompt_tokens, end.prompt_tokens, completion)
             self._chooser.learned(bill.request, end.prompt_tokens, completion)
             self._chooser.settled(bill.replica, bill.counted, end.prompt_tokens, placed.at)
         elif end.status is not None and (end.status >= _FAILURE or not end.status):
@@ -291,7 +294,3 @@ class Decider:
     def _settle(self, placed: Placed | None, tokens: int | None, now: float, sent: int | None = None) -> None:
         if placed is not None:
             self._access.ended(placed.bill.charge, tokens, now, sent)
-
-    def _counted(self, refused: Refused) -> Refused:
-        self._metrics.refusals[refused.code] += 1
-        return refused

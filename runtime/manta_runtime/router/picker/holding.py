@@ -103,6 +103,10 @@ class Holding:
         """How many wait, by tenant."""
         return self._queue.waiting()
 
+    def oldest(self) -> float:
+        """When the one came that waits longest; infinite: none waits."""
+        return self._queue.oldest()
+
     def retry_after(self, now: float) -> int:
         """Seconds until a queue as long as this one has drained, as fast as it drains."""
         rate = self._rate * math.exp(-(now - self._taken_at) / _RATE_SECONDS)

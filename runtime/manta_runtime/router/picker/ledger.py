@@ -85,6 +85,11 @@ class Ledger:
         self._refresh()
         return not all(candidate.saturated for candidate in self._candidates)
 
+    @property
+    def open(self) -> int:
+        """Our own requests in flight, those at replicas that are gone included."""
+        return len(self._open)
+
     def __contains__(self, request: str) -> bool:
         return request in self._open
 

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from manta_runtime.router.picker.demand import Demand
 from manta_runtime.router.picker.prompts import CHARS_BEFORE, CHARS_PER_TOKEN
 
 Gauge = tuple[str, str, str, Mapping[str, float]]
@@ -45,7 +46,10 @@ class Histogram:
 class Metrics:
     """What is counted on the way. `gauges` yields what is true when metrics are read, `cache` what it has counted."""
 
-    def __init__(self, gauges: Callable[[], Iterable[Gauge]], cache: Callable[[], Mapping[str, int]] = dict) -> None:
+    def __init__(
+        self, gauges: Callable[[], Iterable[Gauge]], demand: Demand, cache: Callable[[], Mapping[str, int]] = dict
+    ) -> None:
+        self._demand = demand
         self._cache = cache
         self.refusals: dict[str, int] = defaultdict(int)
         self.ejections: dict[str, int] = defaultdict(int)
@@ -99,6 +103,8 @@ class Metrics:
         yield _counter("manta_router_refusals", "Requests refused, by the code clients see.", "code", self.refusals)
         yield _counter("manta_router_ejections", "Replicas left out after a failure.", "replica", self.ejections)
         for name, text, value in (
+            ("requests", "Requests let in, those refused for want of a place included.", self._demand.requests),
+            ("prompt_tokens", "Tokens of their prompts, presumably.", self._demand.tokens_in),
             ("prompt_tokens_estimated", "Tokens of all prompts, estimated.", self._prompt_tokens),
             ("prefix_hit_tokens_estimated", "Of them, tokens expected in the replica's KV cache.", self._hit_tokens),
             ("retries", "Times that a request was tried on another replica.", self.retries),

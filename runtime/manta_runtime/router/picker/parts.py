@@ -11,6 +11,7 @@ from manta_runtime.router.config import RouterConfig
 from manta_runtime.router.membership import Members
 from manta_runtime.router.picker.access import Access
 from manta_runtime.router.picker.chooser import Chooser
+from manta_runtime.router.picker.demand import Demand
 from manta_runtime.router.picker.ledger import Ledger
 from manta_runtime.router.picker.limits import Charge
 from manta_runtime.router.picker.metrics import Metrics
@@ -20,7 +21,10 @@ from manta_runtime.router.picker.request import Request
 
 @dataclass(frozen=True)
 class Parts:
-    """The picker's parts. `eject(replica)`: a connection to it failed; `doubt(replica)`: perhaps one did."""
+    """The picker's parts. `eject(replica)`: a connection to it failed; `doubt(replica)`: perhaps one did.
+
+    `waits()`: a request has found no room.
+    """
 
     config: RouterConfig
     members: Members
@@ -29,8 +33,10 @@ class Parts:
     access: Access
     models: ModelsList
     metrics: Metrics
+    demand: Demand
     eject: Callable[[str], None]
     doubt: Callable[[str], None]
+    waits: Callable[[], None]
     cache: ResponseCache | None = None
     clock: Callable[[], float] = time.monotonic
 

@@ -6,6 +6,7 @@ No servers, no tasks but those that look at engines: `run.py` starts and ends th
 import asyncio
 import logging
 import math
+import secrets
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -23,6 +24,7 @@ from manta_runtime.router.picker.access import Access
 from manta_runtime.router.picker.answers import Picks, is_pick
 from manta_runtime.router.picker.chooser import Chooser
 from manta_runtime.router.picker.decide import Decider
+from manta_runtime.router.picker.demand import Demand, Engines, document
 from manta_runtime.router.picker.http import Answer, Question
 from manta_runtime.router.picker.keys import Keyring
 from manta_runtime.router.picker.ledger import Ledger
@@ -31,6 +33,7 @@ from manta_runtime.router.picker.looks import Looks, Seen
 from manta_runtime.router.picker.metrics import Gauge, Metrics
 from manta_runtime.router.picker.models_list import ModelsList
 from manta_runtime.router.picker.parts import Parts
+from manta_runtime.router.picker.polls import Polls
 from manta_runtime.router.picker.scrape import Look
 from manta_runtime.router.picker.tenants import Tenants
 from manta_runtime.router.pod_watch import PodWatch
@@ -59,7 +62,10 @@ class Picker:
         self.tenants = Tenants()
         self.keyring = Keyring() if config.auth else None
         self.models = ModelsList(config.served_names, int(time.time()))
-        self.metrics = Metrics(self._gauges, self._cache_results)
+        self.demand = Demand(secrets.token_hex(8))
+        self.engines = Engines()
+        self.polls = Polls(self._demand)
+        self.metrics = Metrics(self._gauges, self.demand, self._cache_results)
         self.cache = ResponseCache(config.cache.max_bytes, config.cache.ttl_seconds) if config.cache else None
         self.decider = Decider(self._parts())
         self.watch = PodWatch(self.members, config.namespace, config.selector, self._pods_changed, self._recall)
@@ -73,13 +79,19 @@ class Picker:
         self._recalled = False
         self._incarnations: dict[str, str] = {}  # replica → pod and process, of which a cache is part
         self._ticked_at = time.monotonic()
-        self._served: dict[str, Callable[[], Answer]] = {
+        self._served = self._questions()
+
+    def _questions(self) -> dict[str, Callable[[], Answer | asyncio.Future[Answer]]]:
+        return {
             "/readyz": self._ready,
             "/livez": self._live,
             "/metrics": lambda: Answer(200, self.metrics.render(), content_type=_PROMETHEUS),
             # The operator's question, before it takes the least loaded replica away.
             "/loads": lambda: Answer(200, msgspec.json.encode(self.ledger.by_group(self.members.names))),
             "/usage": lambda: Answer(200, msgspec.json.encode(self.limits.usage(time.monotonic()))),
+            # What the operator scales by, and what wakes it while there are no replicas.
+            "/demand": self._demand,
+            "/demand/held": lambda: self._demand() if self.decider.held else self.polls.wait(),
         }
 
     def _parts(self) -> Parts:
@@ -91,8 +103,10 @@ class Picker:
             access=Access(self.keyring, self.tenants, self.limits, self.models),
             models=self.models,
             metrics=self.metrics,
+            demand=self.demand,
             eject=self.eject,
             doubt=self.doubt,
+            waits=self.polls.happened,
             cache=self.cache,
         )
 
@@ -103,7 +117,7 @@ class Picker:
             found.append(partial(self.keyring.refresh, self.config.keys_dir))
         return found
 
-    def answer(self, question: Question) -> Answer:
+    def answer(self, question: Question) -> Answer | asyncio.Future[Answer]:
         """What probes, Prometheus, the operator and other routers ask, at the picker's port."""
         serve = self._served.get(question.path)
         return serve() if serve else _only(", ".join(self._served))
@@ -173,6 +187,7 @@ class Picker:
         self.ledger.keep_only(names)
         self.chooser.keep_only(names)
         self.metrics.keep_only(names)
+        self.engines.keep_only(names)
         self._incarnations = {key: told for key, told in self._incarnations.items() if key.partition(" ")[0] in names}
         self.models.keep_only(endpoint.name for endpoint in members.usable)
         self.looks.follow()
@@ -191,10 +206,12 @@ class Picker:
         if look.kv_tokens:
             self.chooser.resize(replica, look.kv_tokens)
         self.ledger.observe(replica, look, asked_at)
+        self.engines.looked(replica, look, asked_at)
         self.decider.wake()
 
     def _silent(self, replica: str) -> None:
         self.ledger.unseen(replica)
+        self.engines.silent(replica)
         self.decider.wake()
 
     def _told_models(self, replica: str, body: bytes) -> bool:
@@ -205,6 +222,18 @@ class Picker:
             self.models.tells_none(replica)
         self.decider.models_told()
         return self.models.doubts(replica)
+
+    def _demand(self) -> Answer:
+        now, usable, in_flight = time.monotonic(), self.members.usable, self.ledger.in_flight()
+        told = document(
+            self.demand,
+            self.engines.told(usable, in_flight, now),
+            in_flight=self.ledger.open,
+            held=self.decider.held,
+            queue_age=self.decider.queue_age(),
+            usable=len(usable),
+        )
+        return Answer(200, msgspec.json.encode(told))
 
     def _ready(self) -> Answer:
         if self.is_ready():

@@ -13,6 +13,7 @@ because the queue is full.
 """
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -177,6 +178,12 @@ class FairQueue(Generic[T]):
             entry = self._arrivals.popleft()
             if self.remove(entry):
                 yield entry
+
+    def oldest(self) -> float:
+        """When the one came that waits longest; infinite: none waits."""
+        while self._arrivals and self._arrivals[0].gone:
+            self._arrivals.popleft()
+        return self._arrivals[0].since if self._arrivals else math.inf
 
     def waiting(self) -> dict[str, int]:
         """How many wait, by tenant."""

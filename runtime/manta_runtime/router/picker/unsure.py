@@ -5,6 +5,7 @@ model does not exist. Part of `decide.py`; each of these requests has a future, 
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from manta_runtime.router.config import HoldConfig
@@ -20,7 +21,7 @@ Future = asyncio.Future[Decision]
 class Unsure:
     """At most as many and as large as may be held.
 
-    `start` goes on with one that may; `counted` notes a refusal, and returns it.
+    `start` goes on with one that may; `counted` notes a refusal, and returns it; `waits` hears that one more waits.
     """
 
     def __init__(
@@ -29,17 +30,23 @@ class Unsure:
         access: Access,
         start: Callable[[Asked, float], Decision | Future],
         counted: Callable[[Refused], Refused],
+        waits: Callable[[], None],
     ) -> None:
         self._most = hold.queue_size
         self._seconds = min(_SECONDS, hold.seconds)
-        self._access, self._start, self._counted = access, start, counted
+        self._access, self._start, self._counted, self._waits = access, start, counted, waits
         self._waiting: dict[Future, Asked] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def oldest(self) -> float:
+        """When the one came that waits longest; infinite: none waits."""
+        return next((asked.at for asked in self._waiting.values()), math.inf)
+
     def enter(self, asked: Asked) -> Decision | Future:
         """Let it wait, if it may."""
+        self._waits()
         held = sum(other.size for other in self._waiting.values())
         if not self._seconds or len(self._waiting) >= self._most or held + asked.size > MOST_BYTES:
             return self._counted(decisions.models_unknown(asked.request.model))
