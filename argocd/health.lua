@@ -46,7 +46,8 @@ if is("Degraded", "True") and not passing[conditions.Degraded.reason] then
 end
 
 if is("Ready", "True") then
-  if conditions.Ready.reason == "ScaledToZero" then
+  -- Zero that a person has asked for waits for one; zero of the autoscaler ends with the next request.
+  if conditions.Ready.reason == "ScaledToZero" and conditions.Autoscaled == nil then
     return health("Suspended", because("Ready"))
   end
   return health("Healthy", because("Ready"))

@@ -61,6 +61,7 @@ class Scaling:
         missing_since: RFC 3339 time of the last look at which none was missing; None: not known.
         blind: Whether no router at all could be read.
         unschedulable: Replicas that wait for a place.
+        hold_seconds: How long a request waits for a replica while there is none.
         owner: Who else writes the number of replicas (autoscale.second_owner); None: nobody.
     """
 
@@ -72,6 +73,7 @@ class Scaling:
     missing_since: str | None = None
     blind: bool = False
     unschedulable: int = 0
+    hold_seconds: int = 0
     owner: str | None = None
 
 

@@ -9,6 +9,7 @@
     Integrated      what other projects were to do is set up (only where it is asked for)
     EngineAsPlanned the engines are what was asked for, by their own word (once they have said it)
     AdaptersLoaded  every replica answers for every adapter (only where there are any; Ready does not depend on it)
+    Autoscaled      the replicas follow the demand (only with spec.autoscaling; Ready does not depend on it)
     Ready           everything asked for serves, at the newest revision
 
 Types are adjectives, reasons one CamelCase word, messages sentences with numbers (Kubernetes API conventions).
@@ -20,6 +21,7 @@ from typing import Any
 from manta_operator.api import names
 from manta_operator.planning import engine_facts
 from manta_operator.planning.adapters import verdict
+from manta_operator.planning.autoscale_condition import autoscaled, enough, held, serving, waking
 from manta_operator.planning.ends import ended
 from manta_operator.planning.fetching import fetching
 from manta_operator.planning.health import FAILING_RESTARTS
@@ -104,15 +106,21 @@ def _progressing(situation: Situation) -> Condition:
 
 
 def _available(situation: Situation) -> Condition:
-    serving, routers = situation.observed.ready_groups(), situation.observed.router_ready
-    if serving and routers:
-        return Condition(
-            "Available", "True", "Serving", f"{_count(serving, 'replica')} and {_count(routers, 'router')} serve"
-        )
-    if situation.replicas == 0 and not serving:
-        return Condition("Available", "False", "ScaledToZero", "0 replicas are asked for")
-    missing = "no replica serves" if routers else "no router serves" if serving else "no replica and no router serve"
+    serve, routers = situation.observed.ready_groups(), situation.observed.router_ready
+    if serve and routers:
+        said = f"{_count(serve, 'replica')} and {_count(routers, 'router')} serve"
+        return Condition("Available", "True", "Serving", said)
+    if situation.replicas == 0 and not serve:
+        return Condition("Available", "False", "ScaledToZero", _asleep(situation, "0 replicas are asked for"))
+    if routers and (wakes := waking(situation)):
+        message = _with_pod_problems(f"no replica serves yet; {wakes}", situation.observed)
+        return Condition("Available", "False", "Waking", message)
+    missing = "no replica serves" if routers else "no router serves" if serve else "no replica and no router serve"
     return Condition("Available", "False", "NotServing", _with_pod_problems(missing, situation.observed))
+
+
+def _asleep(situation: Situation, said: str) -> str:
+    return f"{said}; {held(situation.scaling)}" if situation.scaling else said
 
 
 def _degraded(situation: Situation) -> Condition:
@@ -122,7 +130,7 @@ def _degraded(situation: Situation) -> Condition:
         said = _some([f"replica {trouble.group}: {trouble.message}" for trouble in spent])
         remedy = f"mend the cause; to try again, delete StatefulSet {spent[0].group} or change the spec"
         return Condition("Degraded", "True", "RestartsSpent", f"{said}; {remedy}")
-    if plan and (plan.rollout.state == "paused" or plan.rollout.reason == _TOO_LATE):
+    if plan and (plan.rollout.state == "paused" or plan.rollout.reason == _TOO_LATE) and not enough(situation):
         back = ", or roll back by applying the former spec" if plan.rollout.state == "paused" else ""
         message = _with_pod_problems(plan.rollout.message, situation.observed)
         return Condition("Degraded", "True", plan.rollout.reason, f"{message}; mend what the pods say{back}")
@@ -183,6 +191,7 @@ _CHECKS: tuple[Callable[[Situation], Condition | None], ...] = (
     _integrated,
     _engine_as_planned,
     _adapters_loaded,
+    autoscaled,
 )
 
 
@@ -190,14 +199,19 @@ def _ready(situation: Situation, judged: Iterable[Condition]) -> Condition:
     """Give the first cause why not everything serves, in the words of the condition that knows it."""
     by_type = {condition.type: condition for condition in judged}
     for kind, blocks in _BLOCKS_READY:
-        if blocks(by_type[kind]):
-            return Condition("Ready", "False", by_type[kind].reason, by_type[kind].message)
+        if blocks(by_type[kind]) and not (kind == "Progressing" and enough(situation)):
+            wakes = by_type[kind].reason == "Starting" and by_type["Available"].reason == "Waking"
+            found = by_type["Available" if wakes else kind]
+            return Condition("Ready", "False", found.reason, found.message)
     if (unready := _router_unready(situation)) is not None:
         return unready
     if situation.replicas == 0:
-        return Condition("Ready", "True", "ScaledToZero", "0 replicas are asked for, and the router answers")
-    serving = f"{'all ' if situation.replicas > 1 else ''}{_count(situation.replicas, 'replica')}"
-    return Condition("Ready", "True", "AllServing", f"{serving} and the router serve")
+        said = _asleep(situation, "0 replicas are asked for, and the router answers")
+        return Condition("Ready", "True", "ScaledToZero", said)
+    if situation.scaling is not None:
+        return serving(situation)
+    every = f"{'all ' if situation.replicas > 1 else ''}{_count(situation.replicas, 'replica')}"
+    return Condition("Ready", "True", "AllServing", f"{every} and the router serve")
 
 
 def _router_unready(situation: Situation) -> Condition | None:

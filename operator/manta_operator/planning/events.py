@@ -33,6 +33,7 @@ _BAD_WHEN: Mapping[str, str] = {
     "Integrated": "False",
     "EngineAsPlanned": "False",
     "AdaptersLoaded": "False",
+    "Autoscaled": "False",
 }
 """Conditions whose turn to the worse is told, and the status that is worse."""
 _HEALED: Mapping[str, str] = {"Degraded": "Recovered", "Reconciled": "Reconciled"}
@@ -68,6 +69,7 @@ def events(before: Status, after: Status, now: float) -> tuple[Event, ...]:
         *_availability(before, after),
         *_rollout(before, after),
         *_acts(before, after),
+        *_scaled(before, after),
         *_ends(before, after, now),
     )
 
@@ -121,6 +123,8 @@ def _availability(before: Status, after: Status) -> Iterator[Event]:
         yield Event("Normal", now["reason"], now["message"])
     if now.get("status") == "False" and then.get("status") == "True":
         wanted = now["reason"] == "ScaledToZero"
+        if wanted and after.get("autoscaling"):
+            return  # that was told when it was decided
         yield Event("Normal" if wanted else "Warning", now["reason"], now["message"])
 
 
@@ -141,6 +145,21 @@ def _acts(before: Status, after: Status) -> Iterator[Event]:
     for decision in after.get("decisions") or ():
         if decision["reason"] in _ACTS and decision["message"] not in told:
             yield Event(_ACTS[decision["reason"]], decision["reason"], decision["message"])
+
+
+def _scaled(before: Status, after: Status) -> Iterator[Event]:
+    """Tell what the autoscaler has changed, in the order in which it did."""
+    then, now = before.get("autoscaling") or {}, after.get("autoscaling") or {}
+    told = [_which(change) for change in then.get("changes") or ()]
+    for change in reversed(now.get("changes") or ()):
+        if _which(change) not in told:
+            old, new = change["fromReplicas"], change["toReplicas"]
+            kind = "ScaledToZero" if not new else "Woken" if not old else "ScaledUp" if new > old else "ScaledDown"
+            yield Event("Normal", kind, change.get("message") or f"from {old} to {new} replicas")
+
+
+def _which(change: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (change["time"], change["fromReplicas"], change["toReplicas"])
 
 
 def _ends(before: Status, after: Status, now: float) -> Iterator[Event]:

@@ -6,6 +6,7 @@ from typing import Any
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment
 from manta_operator.planning.adapters import adapters_status
+from manta_operator.planning.autoscale_condition import decisions as autoscale_decisions
 from manta_operator.planning.conditions import Condition, Situation, conditions, merge
 from manta_operator.planning.ends import ends
 from manta_operator.planning.engine_facts import engine_status
@@ -55,7 +56,7 @@ def status(deployment: LLMDeployment, situation: Situation, before: Mapping[str,
         result["plan"] = str(plan.shape)
         result["shape"] = remember(deployment.spec, plan.shape, plan.fit, plan.accelerator, started=plan.started)
         result["fit"] = _fit(deployment, situation, plan, before)
-        result["decisions"] = _decisions(plan.decisions)
+        result["decisions"] = _decisions((*plan.decisions, *autoscale_decisions(situation.scaling)))
     return result
 
 

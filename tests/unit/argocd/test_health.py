@@ -7,6 +7,7 @@ from helm import ROOT
 from lupa import lua51
 from make import deployment
 
+from manta_operator.planning.autoscale import Scaling
 from manta_operator.planning.conditions import Situation
 from manta_operator.planning.fit import Fit
 from manta_operator.planning.observe import Observed, ObservedGroup, ObservedPod
@@ -64,6 +65,15 @@ CASES = {
         "Degraded", "RestartsSpent: replica demo-new-0",
     ),
     "scaled to zero": (written(replicas=0, groups=[]), "Suspended", "ScaledToZero: 0 replicas"),
+    "none, since nobody asks": (
+        written(replicas=0, groups=[], scaling=Scaling({"replicas": 0}, 0, 4)), "Healthy", "ScaledToZero: 0 replicas",
+    ),
+    "the autoscaler adds one": (
+        written(
+            replicas=2, scaling=Scaling({"replicas": 2}, 1, 4), rollout=Rollout("starting", "Starting", "1 of 2 serve")
+        ),
+        "Healthy", "ScalingUp: 1 of 2 replicas",
+    ),
     "not a valid spec": (
         written(problems=[Problem("spec.model.uri", "no such scheme", "use hf://")]),
         "Degraded", "InvalidSpec: spec.model.uri",

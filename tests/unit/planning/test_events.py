@@ -153,3 +153,45 @@ def test_events_come_in_the_order_of_what_matters():
     told = events(status(**SOUND, **SERVING), status("b", **SPENT, **DOWN, **ROLLING), NOW)
     assert [event.reason for event in told] == ["RestartsSpent", "NotServing", "RollingOut"]
     assert told[0] == Event("Warning", "RestartsSpent", "replica a: 5 restarts")
+
+
+def change(seconds, old, new, message=""):
+    return {"time": f"2026-01-01T00:00:{seconds:02}Z", "fromReplicas": old, "toReplicas": new, "message": message}
+
+
+def scaled(*changes, **conditions):
+    return status(**conditions) | {"autoscaling": {"replicas": 1, "changes": list(changes)}}
+
+
+UP, DOWN_TO_ZERO, WAKE = change(1, 1, 4, "from 1 to 4 replicas"), change(2, 4, 0), change(3, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (status(), scaled(), []),
+        (scaled(), scaled(UP), [("ScaledUp", "from 1 to 4 replicas")]),
+        (scaled(UP), scaled(UP), []),
+        (scaled(UP), scaled(change(2, 4, 3), UP), [("ScaledDown", "from 4 to 3 replicas")]),
+        (
+            scaled(UP),
+            scaled(WAKE, DOWN_TO_ZERO, UP),
+            [("ScaledToZero", "from 4 to 0 replicas"), ("Woken", "from 0 to 1 replicas")],
+        ),
+        (scaled(UP), scaled(DOWN_TO_ZERO, UP, **ZERO) | {}, [("ScaledToZero", "from 4 to 0 replicas")]),
+        (scaled(DOWN_TO_ZERO, **SERVING), scaled(DOWN_TO_ZERO, **ZERO), []),
+        (scaled(UP), status(), []),
+    ],
+    ids=["begun", "up", "told already", "down", "two at once", "to zero", "the last is gone", "turned off"],
+)
+def test_each_change_of_the_autoscaler_is_told_once(before, after, told):
+    assert [(each.type, each.reason, each.message) for each in events(before, after, NOW)] == [
+        ("Normal", reason, message) for reason, message in told
+    ]
+
+
+def test_a_second_owner_is_a_warning():
+    then = scaled(Autoscaled=("True", "Following", ""))
+    now = scaled(Autoscaled=("False", "SecondOwner", "an HPA"))
+    assert events(then, now, NOW) == (Event("Warning", "SecondOwner", "an HPA"),)
+    assert events(now, now, NOW) == ()

@@ -1,0 +1,128 @@
+"""The condition Autoscaled, and what the others say where replicas follow the demand. Pure; `conditions.py` asks.
+
+    True     Following        the replicas follow the demand
+             AtMost           more are needed than maxReplicas allows
+             Asleep           none, since nobody asks: the next request starts one
+    False    SignalsMissing   routers cannot be read
+             NoRoom           replicas wait for a place
+             SecondOwner      somebody writes spec.replicas, which is not followed
+    Unknown  Watching         nothing was decided yet
+
+Ready does not wait for replicas that the autoscaler adds or takes away, as long as minReplicas of them serve: they
+come and go by design, and nobody is to be paged for it.
+"""
+
+from typing import Any
+
+from manta_operator.planning.autoscale_status import Scaling
+from manta_operator.planning.rollout_words import Decision
+from manta_operator.planning.situation import Condition, Situation
+
+_SHOWN = 3
+_REST = "the others go on coming and going with the demand"
+_PORT = "look at these pods, and whether NetworkPolicies let the operator reach their port 9002"
+
+
+def autoscaled(situation: Situation) -> Condition | None:
+    """Judge the autoscaler; None where spec.replicas rules."""
+    scaling = situation.scaling
+    if scaling is None:
+        return None
+    if scaling.missing:
+        return Condition("Autoscaled", "False", "SignalsMissing", _missing(scaling, situation.replicas))
+    if scaling.unschedulable:
+        return Condition("Autoscaled", "False", "NoRoom", _no_room(scaling, situation))
+    if scaling.owner is not None:
+        return Condition("Autoscaled", "False", "SecondOwner", _second_owner(scaling.owner))
+    said = str(scaling.told.get("message", ""))
+    if situation.replicas == 0:
+        return Condition("Autoscaled", "True", "Asleep", f"no replica, since nobody asks: {held(scaling)}")
+    if not scaling.decided:
+        return Condition("Autoscaled", "Unknown", "Watching", f"{_count(situation.replicas)} for now; {said}")
+    if scaling.told.get("reason") == "AtMost":
+        return Condition("Autoscaled", "True", "AtMost", _at_most(scaling))
+    return Condition("Autoscaled", "True", "Following", said)
+
+
+def decisions(scaling: Scaling | None) -> tuple[Decision, ...]:
+    """Return what `status.decisions` says of the autoscaler: the sentence of status.autoscaling, which holds still."""
+    said = str(scaling.told.get("message", "")) if scaling else ""
+    return (Decision("Autoscaled", said),) if said else ()
+
+
+def waking(situation: Situation) -> str | None:
+    """Return what becomes of requests while the first replica starts again; None where it does not."""
+    scaling, groups = situation.scaling, situation.observed.groups
+    if scaling is None or not situation.replicas or any(group.ready or group.served for group in groups):
+        return None
+    last: Any = next(iter(scaling.told.get("changes") or ()), {})
+    return held(scaling) if last.get("fromReplicas") == 0 else None
+
+
+def held(scaling: Scaling) -> str:
+    """Return what becomes of requests that come while nothing serves."""
+    bound = f" for up to {scaling.hold_seconds} s" if scaling.hold_seconds else ""
+    return f"requests wait in the router{bound} until the first replica serves"
+
+
+def enough(situation: Situation) -> bool:
+    """Whether as many serve as must, and all that is not settled is what the autoscaler adds or takes away."""
+    scaling, plan = situation.scaling, situation.plan
+    if scaling is None or plan is None or plan.rollout.state not in ("settled", "starting", "scaling"):
+        return False
+    needed = min(situation.replicas, max(1, scaling.least))
+    harmless = all(trouble.waits and not trouble.spent for trouble in plan.troubles)
+    return harmless and situation.observed.ready_groups(plan.revision) >= needed
+
+
+def serving(situation: Situation) -> Condition:
+    """Say that Ready holds while replicas come and go."""
+    ready, asked = situation.observed.ready_groups(), situation.replicas
+    if ready >= asked:
+        return Condition("Ready", "True", "AllServing", f"{_count(asked)} and the router serve")
+    message = f"{ready} of {_count(asked)} and the router serve; the autoscaler has asked for {asked - ready} more"
+    return Condition("Ready", "True", "ScalingUp", message)
+
+
+def _missing(scaling: Scaling, replicas: int) -> str:
+    names = ", ".join(scaling.missing[:_SHOWN])
+    more = f" and {len(scaling.missing) - _SHOWN} more" if len(scaling.missing) > _SHOWN else ""
+    since = f" since {scaling.missing_since}" if scaling.missing_since else ""
+    if scaling.blind:
+        done = (
+            f"no router can be read{since} ({names}{more}), and missing demand is not zero demand: the "
+            f"{_count(replicas)} stay, and more are started only while requests wait in every engine"
+        )
+    else:
+        done = (
+            f"some routers cannot be read{since} ({names}{more}): what the others see may add replicas, "
+            "and none is taken away"
+        )
+    return f"{done}; {_PORT}"
+
+
+def _no_room(scaling: Scaling, situation: Situation) -> str:
+    waits, asked = scaling.unschedulable, situation.replicas
+    said = next((pod.problem for pod in situation.observed.pods if pod.unschedulable_since and pod.problem), None)
+    why = f" ({said})" if said else ""
+    verb = "waits" if waits == 1 else "wait"
+    lower = max(scaling.least, asked - waits)
+    remedy = f", or set spec.autoscaling.maxReplicas to {lower}" if lower else ""
+    return f"{waits} of {_count(asked)} {verb} for a place{why}; free accelerators or add nodes{remedy}; {_REST}"
+
+
+def _second_owner(manager: str) -> str:
+    return (
+        f"{manager} writes spec.replicas by the scale subresource, and spec.autoscaling does not follow it: remove the "
+        "HorizontalPodAutoscaler, ScaledObject or script behind it, or spec.autoscaling; until then the demand rules"
+    )
+
+
+def _at_most(scaling: Scaling) -> str:
+    needed = (scaling.told.get("numbers") or {}).get("need")
+    wants = f"{needed:.1f} replicas are needed" if needed is not None and needed > scaling.most else "more are needed"
+    return f"{wants}, and spec.autoscaling.maxReplicas allows {scaling.most}: raise it, or requests wait"
+
+
+def _count(number: int) -> str:
+    return "1 replica" if number == 1 else f"{number} replicas"
