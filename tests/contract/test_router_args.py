@@ -9,6 +9,7 @@ from rendered import containers, every_deployment, of_kind, render
 from manta_operator.api import names
 from manta_operator.api.quantity import parse_quantity
 from manta_operator.box.kubelet.expand import expand
+from manta_operator.builders.engine_pod import END_MARGIN_SECONDS
 from manta_runtime.router.bootstrap import build
 from manta_runtime.router.command import router
 from manta_runtime.router.config import (
@@ -25,6 +26,7 @@ from manta_runtime.router.picker.picker import Picker
 DEPLOYMENTS = every_deployment()
 every = pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS.keys())
 RUN = "/var/run/manta-router"
+WAKING = ("hub", "never to zero", "to zero and back")
 PROBES = ("livenessProbe", "readinessProbe")
 
 
@@ -49,7 +51,9 @@ def test_router_yaml_arrives_field_by_field(deployment):
         healthPort=names.ENVOY_HEALTH_PORT,
         enginePort=names.ENGINE_PORT,
         drainSeconds=deployment.spec.rollout.drain_seconds,
-        hold=HoldConfig(seconds=spec.hold.seconds, queueSize=spec.hold.queue_size),
+        hold=HoldConfig(
+            seconds=spec.hold.seconds, queueSize=spec.hold.queue_size, wakeSeconds=waking(deployment.spec.autoscaling)
+        ),
         auth=spec.auth is not None,
         cache=CacheConfig(maxBytes=int(parse_quantity(cache.size)), ttlSeconds=cache.ttl_seconds) if cache else None,
         timeouts=TimeoutsConfig(
@@ -75,6 +79,24 @@ def test_every_router_field_is_rendered_and_differs_from_the_runtimes_default():
         if not field.is_required() and getattr(arrived, name) == field.default
     }
     assert {name for name in same - fixed if not name.endswith("Port")} == set()
+
+
+def waking(autoscaling):
+    return autoscaling.scale_to_zero.hold_seconds if autoscaling and autoscaling.min_replicas == 0 else None
+
+
+@every
+def test_pods_of_the_router_end_no_sooner_than_what_they_hold(deployment):
+    _, objects = render(deployment)
+    config, [workload] = config_of(objects), of_kind(objects, "Deployment")
+    grace = workload["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace == config.hold.longest_seconds + config.drain_seconds + END_MARGIN_SECONDS
+
+
+def test_only_what_goes_to_zero_has_its_routers_wait_longer():
+    texts = {name: configs(render(DEPLOYMENTS[name])[1], "router.yaml")[0]["data"]["router.yaml"] for name in WAKING}
+    assert texts["never to zero"] == texts["hub"]
+    assert yaml.safe_load(texts["to zero and back"])["hold"] == {"seconds": 40, "queueSize": 1000, "wakeSeconds": 300}
 
 
 @every

@@ -135,6 +135,17 @@ SPECS: dict[str, Object] = {
             "tracing": {"endpoint": "http://collector:4318", "samplingPercent": 10},
         },
     },
+    "to zero and back": {
+        "model": {"uri": "hf://o/m"},
+        "accelerator": H100,
+        "autoscaling": {"minReplicas": 0, "maxReplicas": 4, "scaleToZero": {"holdSeconds": 300}},
+        "router": {"hold": {"seconds": 40}},
+    },
+    "never to zero": {
+        "model": {"uri": "hf://o/m"},
+        "accelerator": H100,
+        "autoscaling": {"minReplicas": 1, "maxReplicas": 4, "scaleToZero": {"holdSeconds": 300}},
+    },
     "adapters": {
         "model": {
             "uri": "hf://o/m",

@@ -63,7 +63,7 @@ def _router(deployment: LLMDeployment) -> Object:
         "policy": spec.policy,
         "sessionHeader": spec.session.header,
         "maxNumSeqs": deployment.spec.engine.max_num_seqs,
-        "hold": spec.hold.model_dump(by_alias=True),
+        "hold": spec.hold.model_dump(by_alias=True) | _waking(deployment),
         "auth": spec.auth is not None,
         "cache": _cache(spec.cache) if spec.cache else None,
         "timeouts": spec.timeouts.model_dump(by_alias=True),
@@ -71,6 +71,21 @@ def _router(deployment: LLMDeployment) -> Object:
         "tracing": spec.tracing.model_dump(by_alias=True) if spec.tracing else None,
         "drainSeconds": deployment.spec.rollout.drain_seconds,
     }
+
+
+def _waking(deployment: LLMDeployment) -> Object:
+    """Return how long requests wait for the first replica; nothing for deployments that always have one."""
+    autoscaling = deployment.spec.autoscaling
+    if autoscaling is None or autoscaling.min_replicas:
+        return {}
+    return {"wakeSeconds": autoscaling.scale_to_zero.hold_seconds}
+
+
+def longest_hold(deployment: LLMDeployment) -> int:
+    """Return the seconds that a router holds a request at most: for a replica to start, and then for room there."""
+    seconds = deployment.spec.router.hold.seconds
+    waking = _waking(deployment).get("wakeSeconds")
+    return seconds if waking is None else max(waking, seconds) + seconds
 
 
 def _tenants(deployment: LLMDeployment) -> Object:

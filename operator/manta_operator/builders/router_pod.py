@@ -15,7 +15,7 @@ from manta_operator.api.models import LLMDeployment, Resources, RouterSpec
 from manta_operator.api.quantity import format_bytes, parse_quantity
 from manta_operator.builders.engine_pod import END_MARGIN_SECONDS, USER
 from manta_operator.builders.metadata import selector
-from manta_operator.builders.router_config import CONFIG_FILE, TENANTS_FILE
+from manta_operator.builders.router_config import CONFIG_FILE, TENANTS_FILE, longest_hold
 from manta_operator.builders.scheduling import scheduling
 
 Object = dict[str, Any]
@@ -44,7 +44,7 @@ def router_pod(deployment: LLMDeployment, configs: Sequence[Object]) -> Object:
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": selector(deployment, names.COMPONENT_ROUTER)},
     }
-    end = spec.router.hold.seconds + spec.rollout.drain_seconds + END_MARGIN_SECONDS
+    end = longest_hold(deployment) + spec.rollout.drain_seconds + END_MARGIN_SECONDS
     return {
         "containers": [*([_envoy(deployment)] if spec.router.mode == "envoy" else []), _picker(deployment)],
         "enableServiceLinks": False,

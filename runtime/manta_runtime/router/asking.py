@@ -32,7 +32,7 @@ _FIRST_WAIT = "0.1s"
 
 def answer_seconds(config: RouterConfig) -> int:
     """How long the picker may take: as long as it may hold a request, and a little for its own work."""
-    return config.hold.seconds + _LATE_SECONDS
+    return config.hold.longest_seconds + _LATE_SECONDS
 
 
 def build(config: RouterConfig) -> Json:

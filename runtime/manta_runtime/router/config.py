@@ -28,10 +28,19 @@ class _Section(BaseModel):
 
 
 class HoldConfig(_Section):
-    """How long a request may wait for a replica, and how many may wait at once. 0 seconds or places: none waits."""
+    """How long a request may wait for a replica, and how many may wait at once. 0 seconds or places: none waits.
+
+    `wake_seconds`: how long while no replica is usable, if that is longer: the first one may have to be started.
+    """
 
     seconds: Annotated[int, Field(ge=0, le=3600)] = 60
+    wake_seconds: Annotated[int, Field(ge=1, le=3600)] | None = None
     queue_size: Annotated[int, Field(ge=0, le=100_000)] = 1000
+
+    @property
+    def longest_seconds(self) -> int:
+        """How long a request is held at most: for the first replica, and then for room (`picker/holding.py`)."""
+        return self.seconds if self.wake_seconds is None else max(self.wake_seconds, self.seconds) + self.seconds
 
 
 class CacheConfig(_Section):

@@ -1,8 +1,8 @@
 """Run Envoy for a router pod: write its bootstrap, start it, and end it only when what is in flight has ended.
 
 On SIGTERM: /healthz fails at once (Envoy keeps serving what still arrives, and tells clients to close), then the
-launcher waits until nobody comes any more and no request is in flight (`drain.py`), at most hold.seconds plus
-drainSeconds, then Envoy ends. A second SIGTERM does not hurry it; SIGINT does.
+launcher waits until nobody comes any more and no request is in flight (`drain.py`), at most as long as requests may
+be held, plus drainSeconds, then Envoy ends. A second SIGTERM does not hurry it; SIGINT does.
 The launcher also says whether Envoy is alive (`envoy_admin.py`): Envoy's own port refuses all at its cap of clients.
 """
 
@@ -114,7 +114,9 @@ def heap_bytes(limit_file: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
 
 async def _drain(config: RouterConfig, admin: Admin) -> None:
     clock = asyncio.get_running_loop().time
-    seconds = config.hold.seconds + config.drain_seconds  # a held request is served, too, when its turn has come
+    seconds = (
+        config.hold.longest_seconds + config.drain_seconds
+    )  # a held request is served, too, when its turn has come
     state = drain.begin(seconds, clock())
     try:
         await admin.fail_health_checks()

@@ -106,6 +106,16 @@ def test_the_pods_have_time_for_what_they_hold_and_what_they_answer():
     assert found["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 330
 
 
+@pytest.mark.parametrize(
+    ("least", "hold", "grace"), [(0, 100, 900 + 100 + 60 + 30), (0, 0, 900 + 60 + 30), (1, 100, 100 + 60 + 30)]
+)
+def test_pods_that_hold_requests_until_the_first_replica_starts_have_time_for_that(least, hold, grace):
+    scaling = {"minReplicas": least, "maxReplicas": 3}
+    made = desired(Observed(), router={"hold": {"seconds": hold}}, rollout={"drainSeconds": 60}, autoscaling=scaling)
+    (found,) = [obj for obj in made.objects if obj["kind"] == "Deployment"]
+    assert found["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == grace
+
+
 def test_the_picker_alone_sees_the_keys_and_starts_without_them():
     pod = template(auth={"secret": "keys"})["spec"]
     (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "keys"]

@@ -44,7 +44,7 @@ async def serve(
     """Serve while the context is open. OSError if a port is taken.
 
     Answers pass through us, so we cannot just go: `leave` waits until gateways have noticed, sends them elsewhere
-    (GOAWAY), and returns when all answers have ended, held ones too, or hold.seconds and drainSeconds are over.
+    (GOAWAY), and returns when all answers have ended, held ones too, or the times for holding and draining are over.
     """
     server = _server(config, decider, ready, clock)
     host = f"[{pod_ip}]" if ":" in pod_ip else pod_ip
@@ -60,7 +60,7 @@ async def serve(
     async def leave() -> None:
         log.info("ending: answering until the gateways have left")
         await asyncio.sleep(_NOTICE_SECONDS)
-        await server.stop(config.hold.seconds + config.drain_seconds)
+        await server.stop(config.hold.longest_seconds + config.drain_seconds)
 
     try:
         yield leave
@@ -78,7 +78,7 @@ def _server(config: RouterConfig, decider: Decides, ready: Callable[[], bool], c
             ("grpc.http2.max_ping_strikes", 0),  # gateways ping as they like
         ]
     )
-    rules = Rules(config.max_body_bytes, config.engine_port, config.hold.seconds)
+    rules = Rules(config.max_body_bytes, config.engine_port, config.hold.longest_seconds)
     server.add_generic_rpc_handlers((_Processor(decider, rules, clock).handler(), health.handler(SERVICE, ready)))
     return server
 

@@ -51,7 +51,9 @@ class Decider:
         self._revision: str | None = None
         self.holding = Holding(parts.config.hold)
         self._refusals = Refusals(parts, self.holding)
-        self._unsure = Unsure(parts.config.hold, parts.access, self._start, self._refusals.counted, parts.waits)
+        self._unsure = Unsure(
+            parts.config.hold, self.holding, parts.access, self._start, self._refusals.counted, parts.waits
+        )
 
     def decide(self, question: Question) -> Decision | asyncio.Future[Decision]:
         """The decision; a future for a held request: cancel it when its client leaves."""
@@ -250,6 +252,7 @@ class Decider:
         members = self._parts.members
         self._ledger.follow(members.all, members.usable, members.ejected)
         self._revision = current_revision((e.revision, e.created) for e in members.usable)
+        self.holding.serve(usable=bool(members.usable), now=self._clock())
         self.wake()
 
     def first_byte(self, request_id: str, upstream: str) -> None:

@@ -1,5 +1,14 @@
 """The requests that wait: each has a future, which is answered when its turn comes, its time is up or it gives way.
 
+Its time: `hold.seconds`. With `hold.wakeSeconds` (the deployment goes to zero), while no replica is usable:
+
+    until  =  came + wakeSeconds
+
+and once there are, for those that came before (the others have hold.seconds as ever), so that nobody is sent away at
+the moment the first replica is ready, nor waits longer than Envoy does:
+
+    until  =  min(max(came + wakeSeconds, first usable + seconds), came + wakeSeconds + seconds)
+
 Glue between the pure queue (`queue.py`) and whoever awaits: a future that is cancelled (the client left) leaves the
 queue. Also knows how fast the queue drains, for Retry-After.
 """
@@ -48,17 +57,34 @@ class Asked(msgspec.Struct, eq=False):
 
 
 class Holding:
-    """At most `queueSize` requests and `MOST_BYTES`, for at most `seconds` each; with 0 seconds none."""
+    """At most `queueSize` requests and `MOST_BYTES`. `seconds`: how long one that comes now may wait; 0: not at all.
+
+    `wakes`: no replica is usable, and requests may wait for one to be started.
+    """
 
     def __init__(self, hold: HoldConfig) -> None:
-        self.seconds = hold.seconds
-        self._queue: FairQueue[Asked] = FairQueue(hold.queue_size if hold.seconds else 0)
+        self._hold = hold
+        self._wake = max(hold.wake_seconds, hold.seconds) if hold.wake_seconds else 0
+        self.wakes = bool(self._wake)
+        self.seconds = self._wake or hold.seconds
+        self.served_at = -math.inf
+        """Since when replicas are usable again, with wakeSeconds."""
+        self._queue: FairQueue[Asked] = FairQueue(hold.queue_size if self.seconds else 0)
         self._rate = 0.0
         self._taken_at = 0.0
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    def serve(self, *, usable: bool, now: float) -> None:
+        """Whether replicas are usable from now on."""
+        if self._wake and usable == self.wakes:
+            self.wakes = not usable
+            self.seconds = self._wake if self.wakes else self._hold.seconds
+            if usable:
+                self.served_at = now
+                self._queue.set_apart()
 
     def enter(self, asked: Asked, now: float) -> tuple[asyncio.Future[Decision] | Refusal, Entry[Asked] | None]:
         """Let it wait. Returns its future or why it may not, and an entry that had to give way (not yet answered)."""
@@ -96,7 +122,11 @@ class Holding:
 
     def expired(self, now: float) -> Iterator[Asked]:
         """Those whose time is up, out of the queue."""
-        for entry in self._queue.expired(now - self.seconds):
+        apart = now - self.seconds
+        if self._wake and not self.wakes:
+            more = 0 if now >= self.served_at + self.seconds else self.seconds
+            apart = now - self._wake - more
+        for entry in self._queue.expired(now - self.seconds, apart):
             yield entry.item
 
     def waiting(self) -> dict[str, int]:

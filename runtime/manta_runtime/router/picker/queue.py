@@ -68,6 +68,7 @@ class FairQueue(Generic[T]):
         self._size = size
         self._levels: dict[int, _Level[T]] = {}
         self._arrivals: deque[Entry[T]] = deque()  # in order of `since`, gone ones included until they come first
+        self._apart: deque[Entry[T]] = deque()  # likewise
         self._count = 0
         self._number = 0
 
@@ -169,21 +170,31 @@ class FairQueue(Generic[T]):
         line.waiting -= 1
         level.waiting -= 1
         self._count -= 1
-        if len(self._arrivals) > 2 * self._count + _SLACK:
+        if len(self._arrivals) + len(self._apart) > 2 * self._count + _SLACK:
             self._arrivals = deque(entry for entry in self._arrivals if not entry.gone)
+            self._apart = deque(entry for entry in self._apart if not entry.gone)
 
-    def expired(self, before: float) -> Iterator[Entry[T]]:
-        """Those that came before `before`, out of the queue."""
-        while self._arrivals and (self._arrivals[0].gone or self._arrivals[0].since < before):
-            entry = self._arrivals.popleft()
-            if self.remove(entry):
-                yield entry
+    def set_apart(self) -> None:
+        """Those that wait now expire apart from those that come from now on; their turn is what it was."""
+        self._apart.extend(self._arrivals)
+        self._arrivals.clear()
+
+    def expired(self, before: float, apart: float = -math.inf) -> Iterator[Entry[T]]:
+        """Those that came before `before`, and of those set apart the ones before `apart`; out of the queue."""
+        for arrivals, limit in ((self._apart, apart), (self._arrivals, before)):
+            while arrivals and (arrivals[0].gone or arrivals[0].since < limit):
+                entry = arrivals.popleft()
+                if self.remove(entry):
+                    yield entry
 
     def oldest(self) -> float:
         """When the one came that waits longest; infinite: none waits."""
-        while self._arrivals and self._arrivals[0].gone:
-            self._arrivals.popleft()
-        return self._arrivals[0].since if self._arrivals else math.inf
+        for arrivals in (self._apart, self._arrivals):
+            while arrivals and arrivals[0].gone:
+                arrivals.popleft()
+            if arrivals:
+                return arrivals[0].since
+        return math.inf
 
     def waiting(self) -> dict[str, int]:
         """How many wait, by tenant."""

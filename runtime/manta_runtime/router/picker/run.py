@@ -116,7 +116,7 @@ async def _ticking(tick: Callable[[], None]) -> None:
 
 async def _outlive_envoy(config: RouterConfig, pod_ip: str) -> None:
     log.info("ending: answering until Envoy has drained")
-    deadline = time.monotonic() + config.hold.seconds + config.drain_seconds + _OUTLIVE_SECONDS
+    deadline = time.monotonic() + config.hold.longest_seconds + config.drain_seconds + _OUTLIVE_SECONDS
     while time.monotonic() < deadline:
         try:
             _, writer = await asyncio.open_connection(pod_ip, config.health_port)

@@ -1,7 +1,8 @@
 """Requests for a model that no replica has named yet, while some have not said which they serve: who knows, they may.
 
 A picker that starts knows the base model's names, and the adapters a moment later; until then nobody is told that a
-model does not exist. Part of `decide.py`; each of these requests has a future, which is answered with news, or in time.
+model does not exist. Where replicas have to be started first, that moment comes when one is there. Part of `decide.py`;
+each of these requests has a future, which is answered with news, or in time.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from manta_runtime.router.config import HoldConfig
 from manta_runtime.router.picker import decision as decisions
 from manta_runtime.router.picker.access import Access
 from manta_runtime.router.picker.decision import Decision, Refused
-from manta_runtime.router.picker.holding import MOST_BYTES, Asked
+from manta_runtime.router.picker.holding import MOST_BYTES, Asked, Holding
 
 _SECONDS = 5.0  # a replica that has not told its models by then does not answer
 Future = asyncio.Future[Decision]
@@ -27,13 +28,14 @@ class Unsure:
     def __init__(
         self,
         hold: HoldConfig,
+        holding: Holding,
         access: Access,
         start: Callable[[Asked, float], Decision | Future],
         counted: Callable[[Refused], Refused],
         waits: Callable[[], None],
     ) -> None:
-        self._most = hold.queue_size
-        self._seconds = min(_SECONDS, hold.seconds)
+        self._most, self._holding = hold.queue_size, holding
+        self._seconds = min(_SECONDS, hold.longest_seconds)
         self._access, self._start, self._counted, self._waits = access, start, counted, waits
         self._waiting: dict[Future, Asked] = {}
 
@@ -48,7 +50,7 @@ class Unsure:
         """Let it wait, if it may."""
         self._waits()
         held = sum(other.size for other in self._waiting.values())
-        if not self._seconds or len(self._waiting) >= self._most or held + asked.size > MOST_BYTES:
+        if not self._holding.seconds or len(self._waiting) >= self._most or held + asked.size > MOST_BYTES:
             return self._counted(decisions.models_unknown(asked.request.model))
         future: Future = asyncio.get_running_loop().create_future()
         self._waiting[future] = asked
@@ -61,9 +63,14 @@ class Unsure:
             return
         for future, asked in list(self._waiting.items()):
             unsure = self._access.is_unsure(asked.tenant, asked.request)
-            if not future.done() and (not unsure or now >= asked.at + self._seconds):
+            if not future.done() and (not unsure or self._is_over(asked, now)):
                 del self._waiting[future]
                 _answer(future, self._decide(asked, now, unsure=unsure))
+
+    def _is_over(self, asked: Asked, now: float) -> bool:
+        if self._holding.wakes:  # nobody is there to tell
+            return now >= asked.at + self._holding.seconds
+        return now >= max(asked.at, self._holding.served_at) + self._seconds
 
     def _decide(self, asked: Asked, now: float, *, unsure: bool) -> Decision | Future:
         if unsure:
