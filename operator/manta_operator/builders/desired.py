@@ -18,6 +18,7 @@ from manta_operator.facts.accelerators import Accelerator
 from manta_operator.facts.models import ModelFacts
 from manta_operator.planning import engine_checks, fit, roofline, search
 from manta_operator.planning.adapters import lora_of
+from manta_operator.planning.autoscale_budget import healthy_pods
 from manta_operator.planning.mode_change import Routers
 from manta_operator.planning.observe import Observed
 from manta_operator.planning.plan import Circumstances, Deadlines, Decision, Plan, Wish, plan
@@ -84,7 +85,7 @@ def desire(
     speed = roofline.estimate(deployment.spec, decided.shape, accelerator, facts, decided.fit)
     decision = replace(decision, decisions=(*decision.decisions, *told), performance=speed)
     change = changing(deployment, observed)
-    objects = tuple(_objects(deployment, decision, template, change, observed.operator_namespace))
+    objects = tuple(_objects(deployment, decision, template, change, observed))
     return Desired(decision, objects, template, keep=change.keep, again_in=change.again_in, doubts=doubts)
 
 
@@ -147,14 +148,16 @@ def _deadlines(spec: LLMDeploymentSpec) -> Deadlines:
 
 
 def _objects(
-    deployment: LLMDeployment, decision: Plan, template: Object, change: Routers, operator: str
+    deployment: LLMDeployment, decision: Plan, template: Object, change: Routers, observed: Observed
 ) -> list[Object]:
+    operator = observed.operator_namespace
+    healthy = healthy_pods(deployment.spec, decision.shape.pods, observed)
     return [
         access.service_account(deployment),
         access.role(deployment),
         access.role_binding(deployment),
         engine_groups.group_service(deployment),
-        protection.disruption_budget(deployment, names.COMPONENT_ENGINE),
+        protection.disruption_budget(deployment, names.COMPONENT_ENGINE, healthy),
         protection.disruption_budget(deployment, names.COMPONENT_ROUTER),
         protection.engine_policy(deployment, operator, both_modes=change.admit_both),
         protection.router_policy(deployment, operator, both_modes=change.admit_both),

@@ -18,18 +18,23 @@ ENVOY_GATEWAY_NAMESPACE = "envoy-gateway-system"
 """Where Envoy Gateway runs the pods of all Gateways by default; others run them in the namespace of the Gateway."""
 
 
-def disruption_budget(deployment: LLMDeployment, component: str) -> Object:
+def disruption_budget(deployment: LLMDeployment, component: str, healthy: int | None = None) -> Object:
     """Return the budget: one pod of the component at a time may be evicted.
 
     A group that lost one pod has all its pods unready until it serves again, so the next replica is safe until then.
     Pods that do not serve anyway may always be evicted: a broken engine must not block the drain of its node.
+
+    Args:
+        deployment: What is asked for.
+        component: Whose pods.
+        healthy: How many of them must be healthy at any time; None: all that should be there but one.
     """
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": metadata(deployment, f"{deployment.name}-{component}", component),
         "spec": {
-            "maxUnavailable": 1,
+            **({"maxUnavailable": 1} if healthy is None else {"minAvailable": healthy}),
             "selector": {"matchLabels": selector(deployment, component)},
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         },

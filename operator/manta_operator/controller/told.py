@@ -23,11 +23,8 @@ def complain(entry: Entry, failures: Iterable[ClusterError]) -> None:
 def tell(entry: Entry, situation: Situation) -> None:
     """Log what was decided, each sentence once for as long as it holds."""
     said = tuple(decision.message for decision in situation.plan.decisions) if situation.plan else ()
-    said += (
-        tuple(change.get("message", "") for change in situation.scaling.told.get("changes", ()))
-        if situation.scaling
-        else ()
-    )
+    changes = situation.scaling.told.get("changes", ()) if situation.scaling else ()
+    said += tuple(change.get("message", "") for change in changes)
     for sentence in said:
         if sentence not in entry.memory.said:
             log.info("%s/%s: %s", *entry.key, sentence)

@@ -102,7 +102,7 @@ def plan(
     wants: set[Literal["room", "loads"]] = set()
     if steps.wants_room and circumstances.room is None:
         wants.add("room")
-    if steps.wants_loads and circumstances.loads is None:
+    if steps.wants_loads and circumstances.loads is None and circumstances.losses is None:
         wants.add("loads")
     made = Plan(
         shape=choice.shape,

@@ -26,7 +26,7 @@ from manta_operator.placement.room import Room
 from manta_operator.planning.health import Deadlines, Trouble, dies, hopeless_at, state, trouble
 from manta_operator.planning.observed import Observed, ObservedGroup
 from manta_operator.planning.rollout_limits import Limits, Wish, limits, stuck_at
-from manta_operator.planning.victims import competing, order
+from manta_operator.planning.victims import Loss, competing, order
 
 Groups = tuple[ObservedGroup, ...]
 
@@ -41,6 +41,8 @@ class Circumstances:
     room: Room | None = None
     loads: Mapping[str, int] | None = None
     """Requests in flight, by name of the group."""
+    losses: Mapping[str, Loss] | None = None
+    """What would be lost with a group, by name; takes the place of `loads`."""
 
 
 NOTHING_ELSE = Circumstances()
@@ -98,7 +100,8 @@ def decide(revision: str, wish: Wish, deadlines: Deadlines, observed: Observed, 
     broken = frozenset(each.group for each in troubles)
     lost = tuple(group for group in observed.groups if group.lost)
     kept = tuple(group for group in observed.groups if not group.lost)
-    every_new = order((group for group in kept if group.revision == revision), broken, circumstances.loads)
+    known = (broken, circumstances.loads, circumstances.losses)
+    every_new = order((group for group in kept if group.revision == revision), *known)
     excess = max(0, len(every_new) - wish.replicas)
     new = every_new[excess:]
     every_old = tuple(group for group in kept if group.revision != revision)
@@ -113,7 +116,7 @@ def decide(revision: str, wish: Wish, deadlines: Deadlines, observed: Observed, 
         bounds = limits(wish, total, new, draining, observed.now, circumstances.room)
     old = tuple(group for group in every_old if group not in useless)
     spare = _spare(new, old, wish, bounds, observed.now, paused=paused)
-    serving_old = order((group for group in old if group.ready), broken, circumstances.loads)
+    serving_old = order((group for group in old if group.ready), *known)
     rolls = bool(every_old or draining)
     return Steps(
         new=new,
