@@ -88,7 +88,8 @@ def _find(name: str) -> Path:
 def _headline(scene: Scene) -> str:
     return (
         f"{scene.name}: {len(scene.trace)} requests ({scene.times:.1f} x the trace), {scene.seconds / 60:.0f} minutes "
-        f"after {scene.begin / 60:.0f} of past; fills {scene.mean:.1f} replicas on average, {scene.peak:.1f} in a minute"
+        f"after {scene.begin / 60:.0f} of past; fills {scene.mean:.1f} replicas on average, "
+        f"{scene.peak:.1f} in a minute"
     )
 
 

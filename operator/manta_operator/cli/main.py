@@ -13,6 +13,7 @@ from manta_operator.cli.options import PLUGIN
 _COMMANDS = {
     "plan": ("plan_commands", "plan"),
     "render": ("plan_commands", "render"),
+    "simulate": ("simulate_command", "simulate"),
     "up": ("up_command", "up"),
     "down": ("down_command", "down"),
     "status": ("status_command", "status"),

@@ -25,7 +25,7 @@ def check(path: Path) -> None:
         raise Refused([f"--png {path}: name a file in a folder that is there"])
 
 
-def draw(compared: Compared, title: str, path: Path) -> None:
+def draw(compared: Compared, title: str, path: Path, unit: str = "GPU") -> None:
     """Write the picture: a row for each policy, replicas and demand left, time to first token right."""
     # Half a second that only pictures are worth.
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -37,7 +37,7 @@ def draw(compared: Compared, title: str, path: Path) -> None:
         outcome, row = compared.outcomes[name], compared.rows[name]
         _replicas(left, compared.load, outcome)
         left.set_title(
-            f"{name}: {row['slo_attainment']:.1%} in time, {row['gpu_hours']:.1f} GPU-hours{_of_oracle(row)}",
+            f"{name}: {row['slo_attainment']:.1%} in time, {row['gpu_hours']:.1f} {unit}-hours{_of_oracle(row)}",
             loc="left",
             fontsize=9,
         )
@@ -62,9 +62,9 @@ def _replicas(axis: Any, load: Sequence[float], outcome: Outcome) -> None:
     minutes = [(index * BIN_SECONDS - outcome.begin) / 60 for index in range(first, len(load))]
     axis.fill_between(minutes, load[first:], step="post", color="0.8", label="demand (replicas it fills)")
     moments = [moment for moment in outcome.moments if outcome.begin <= moment.at <= outcome.end]
-    at = [(moment.at - outcome.begin) / 60 for moment in moments]
-    axis.step(at, [moment.total for moment in moments], where="post", color="C1", lw=1, label="in all")
-    axis.step(at, [moment.ready for moment in moments], where="post", color="C0", lw=1, label="ready")
+    times = [(moment.at - outcome.begin) / 60 for moment in moments]
+    axis.step(times, [moment.total for moment in moments], where="post", color="C1", lw=1, label="in all")
+    axis.step(times, [moment.ready for moment in moments], where="post", color="C0", lw=1, label="ready")
     axis.set_ylabel("replicas")
     axis.set_ylim(bottom=0)
 
@@ -73,8 +73,8 @@ def _latency(axis: Any, outcome: Outcome) -> None:
     bins: dict[int, list[float]] = {}
     for job in outcome.jobs:
         if job.first >= 0:
-            at = int((job.request.at - outcome.begin) // _LATENCY_BIN)
-            bins.setdefault(at, []).append(job.first - job.request.at)
+            number = int((job.request.at - outcome.begin) // _LATENCY_BIN)
+            bins.setdefault(number, []).append(job.first - job.request.at)
     at = sorted(bins)
     minutes = [index * _LATENCY_BIN / 60 for index in at]
     for share, colour in ((0.5, "C0"), (0.99, "C3")):

@@ -9,7 +9,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from manta_operator.scaling.simulation.forms import WANTED, Parsed, parse
 from manta_operator.scaling.simulation.trace import TraceError
@@ -28,7 +28,8 @@ def read(path: Path) -> Parsed:
             return parse(_lines(sys.stdin.buffer, "standard input"), "standard input")
         with path.open("rb") as raw:
             packed = raw.read(2) == _GZIP
-        with gzip.open(path, "rb") if packed else path.open("rb") as file:
+        with path.open("rb") as plain:
+            file = cast("IO[bytes]", gzip.GzipFile(fileobj=plain)) if packed else plain
             return parse(_lines(file, str(path)), str(path))
     except FileNotFoundError:
         raise TraceError(f"no trace at {path}: there is no such file; give {WANTED}, gzipped or not") from None

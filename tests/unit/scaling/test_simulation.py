@@ -192,4 +192,4 @@ def test_a_past_is_the_beginning_backwards():
     trace = trace_of((0.0, 1, 1), (40.0, 2, 1), (90.0, 3, 1))
     whole, begin = with_past(trace, 60.0)
     assert begin == 60.0
-    assert [(request.at, request.prompt_tokens) for request in whole] == [(20, 2), (60, 1), (60, 1), (100, 2), (150, 3)]
+    assert [(request.at, request.prompt_tokens) for request in whole] == [(20, 2), (60, 1), (100, 2), (150, 3)]

@@ -57,7 +57,7 @@ def compare(
     started = replace(setup, initial=max(1, initial))
     told(ORACLE)
     outcomes = {ORACLE: oracle.best(scene.trace, started, slo, scene.begin).outcome}
-    makers = policies(scene.trace, started, scene.mean, scene.peak) | ({OURS: ours} if ours else {})
+    makers = dict(policies(scene.trace, started, scene.mean, scene.peak)) | ({OURS: ours} if ours else {})
     for name, make in makers.items():
         if name in names:
             told(name)
@@ -96,4 +96,4 @@ def _row(outcome: Outcome, setup: Setup, slo: Slo, load: Sequence[float], gpus: 
 
 def _dominates(other: Row, row: Row) -> bool:
     better = other["slo_attainment"] - row["slo_attainment"], row["gpu_hours"] - other["gpu_hours"]
-    return min(better) >= 0 and max(better) > 0
+    return bool(min(better) >= 0 and max(better) > 0)

@@ -53,7 +53,7 @@ def with_past(trace: Trace, seconds: float) -> tuple[Trace, float]:
     nothing of when things happen.
     """
     length = min(seconds, trace[-1].at if trace else 0.0)
-    past = [Request(length - r.at, r.prompt_tokens, r.output_tokens) for r in trace if r.at <= length]
+    past = [Request(length - r.at, r.prompt_tokens, r.output_tokens) for r in trace if 0 < r.at <= length]
     moved = [Request(length + r.at, r.prompt_tokens, r.output_tokens) for r in trace]
     return (*sorted(past, key=_at), *moved), length
 

@@ -1,0 +1,191 @@
+"""What a simulation came to: for people a table and sentences, for scripts plain values. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from manta_operator.cli.simulate_case import Case
+from manta_operator.cli.table import Cell, Column
+from manta_operator.scaling.simulation.compare import ORACLE, OURS, Compared, Row
+from manta_operator.scaling.simulation.forms import Parsed
+from manta_operator.scaling.simulation.policies.manta import estimate
+from manta_operator.scaling.simulation.scene import Scene
+
+_LITTLE = 0.75
+"""Replicas of the busiest minute: with fewer there is nothing to scale."""
+_CACHED = 0.2
+
+
+def facts(case: Case, scene: Scene, parsed: Parsed) -> dict[str, str]:
+    """Return what is simulated, by name."""
+    setup, slo, per = case.setup, case.slo, estimate(case.setup.model, 0.0)
+    each = f", each {case.gpus} {case.unit}{'s' * (case.gpus > 1)}" if case.unit == "GPU" else ""
+    rates = f"{per.prefill_tokens_per_s:.0f} tokens of prompts or {per.decode_tokens_per_s:.0f} of answers a second"
+    return {
+        "trace": f"{scene.name} ({parsed.form}): {_requests(scene, parsed)}",
+        "engine": f"{case.name + ': ' if case.name else ''}{rates} when it is full; {case.told}",
+        "load": f"fills {scene.mean:.2f} replicas on average, {scene.peak:.2f} in the busiest minute",
+        "replicas": f"{setup.least} to {setup.most}{each}, {setup.cold_start:g} s to start",
+        "in time": f"first token within {slo.base:g} s and twice what its prompt takes alone, then {slo.between:g} s a "
+        f"token; asked: {slo.objective:.0%} of them",
+    }
+
+
+def _requests(scene: Scene, parsed: Parsed) -> str:
+    times = f" ({scene.times:.3g} x the trace)" if scene.times != 1 else ""
+    parts = [f"{scene.requests} requests{times} in {_long(scene.seconds)}"]
+    if scene.begin:
+        parts.append(f"after {_long(scene.begin)} of past, its beginning played backwards")
+    if scene.refused:
+        parts.append(f"without {scene.refused} that no engine can hold")
+    if parsed.left_out:
+        parts.append(f"{parsed.left_out} other line{'s' * (parsed.left_out > 1)} left out")
+    return ", ".join(parts)
+
+
+def warnings(scene: Scene, parsed: Parsed) -> list[str]:
+    """Return what makes the numbers say less than they seem to."""
+    found = []
+    if scene.peak < _LITTLE:
+        found.append(
+            f"There is little to scale: the busiest minute fills {scene.peak:.2f} of a replica. --times or --peak make "
+            "the trace larger."
+        )
+    if parsed.cached > _CACHED:
+        found.append(
+            f"{parsed.cached:.0%} of the prompts' tokens came from prefix caches, which are not simulated: fewer "
+            "replicas will do than is said here."
+        )
+    return found
+
+
+def table(compared: Compared, case: Case, *, wide: bool) -> tuple[list[Column], list[list[str | Cell]]]:
+    """Return columns and rows, a policy each."""
+    columns = [
+        Column("POLICY"), Column("IN TIME"), Column(f"{case.unit.upper()}-HOURS"), Column("OF ORACLE"),
+        Column("COST"), Column("WASTE", 2), Column("REACTION", 3), Column("MOST", 1), Column("FIRST TOKEN P50", 5),
+        Column("P99", 4), Column("PARETO", 6),
+    ]  # fmt: skip
+    return columns, [_cells(name, row, case, wide=wide) for name, row in compared.rows.items()]
+
+
+def _cells(name: str, row: Row, case: Case, *, wide: bool) -> list[str | Cell]:
+    share, cost = row["gpu_hours_over_oracle"], _cost(row, case)
+    more = [f"{row['ttft_p50_s']:.2f} s", f"{row['ttft_p99_s']:.2f} s", "yes" if row["pareto"] else "no"]
+    return [
+        name,
+        Cell(f"{row['slo_attainment']:.2%}", "green" if row["slo_attainment"] >= case.slo.objective else "red"),
+        f"{row['gpu_hours']:.2f}",
+        "" if share is None else f"{share:.2f}",
+        "" if cost is None else f"{cost:.2f}",
+        f"{row['waste']:.0%}",
+        f"{row['reaction_s']:.0f} s",
+        str(row["most_replicas"]),
+        *(more if wide else [""] * len(more)),
+    ]
+
+
+def meaning(compared: Compared, case: Case) -> list[str]:
+    """Return what it means, in sentences."""
+    rows, objective = compared.rows, case.slo.objective
+    ours, best = rows[OURS], rows[ORACLE]
+    hours, share = f"{ours['gpu_hours']:.2f} {case.unit}-hours", ours["gpu_hours_over_oracle"]
+    text = f"With {OURS}, {ours['slo_attainment']:.2%} of the requests are answered in time for {hours}"
+    if share is not None:
+        text += f", {share:.2f} times what the oracle needs, which knows the trace beforehand"
+    found = [f"{text}. {_others(rows, objective, case.unit)}"]
+    if best["slo_attainment"] < objective:
+        found.append(
+            f"Not even the oracle keeps {objective:.0%} in time with at most {case.setup.most} replicas: allow more "
+            "(maxReplicas, --max), or expect less."
+        )
+    elif ours["slo_attainment"] < objective:
+        found.append(
+            f"What is late came while replicas started ({case.setup.cold_start:g} s) or were not asked for yet: a "
+            "shorter start (docs/cold-start.md), a higher minReplicas, a longer stabilisationSeconds or a lower "
+            "utilisationPercent buys it."
+        )
+    return found
+
+
+def _others(rows: Mapping[str, Row], objective: float, unit: str) -> str:
+    """Say which of the other policies would do as well, and for how much."""
+    others = {name: row for name, row in rows.items() if name not in (OURS, ORACLE)}
+    enough = {name: row for name, row in others.items() if row["slo_attainment"] >= objective}
+    if not others:
+        return "No other policy was asked for."
+    if not enough:
+        return f"None of the other policies keeps {objective:.0%} in time."
+    name, row = min(enough.items(), key=lambda each: each[1]["gpu_hours"])
+    difference = row["gpu_hours"] / rows[OURS]["gpu_hours"] - 1 if rows[OURS]["gpu_hours"] else 0.0
+    compared = "as many" if abs(difference) < 0.005 else f"{abs(difference):.0%} {'more' if difference > 0 else 'less'}"
+    knows = " (it knows the trace)" if name.startswith("fixed") else ""
+    return f"Of the others that keep {objective:.0%}, {name}{knows} is cheapest: {compared} {unit}-hours."
+
+
+def as_json(compared: Compared, case: Case, scene: Scene, parsed: Parsed, seconds: float) -> dict[str, Any]:
+    """Return everything as plain values; what is not known is null. Times in seconds."""
+    setup, slo = case.setup, case.slo
+    return {
+        "trace": {
+            "name": scene.name,
+            "form": parsed.form,
+            "requests": scene.requests,
+            "seconds": round(scene.seconds, 1),
+            "pastSeconds": round(scene.begin, 1),
+            "times": round(scene.times, 4),
+            "refused": scene.refused,
+            "leftOut": parsed.left_out,
+            "meanReplicas": round(scene.mean, 3),
+            "peakReplicas": round(scene.peak, 3),
+        },
+        "deployment": case.name or None,
+        "engine": case.told,
+        "minReplicas": setup.least,
+        "maxReplicas": setup.most,
+        "gpus": case.gpus,
+        "coldStartSeconds": setup.cold_start,
+        "firstTokenSeconds": slo.base,
+        "betweenTokensSeconds": slo.between,
+        "objective": slo.objective,
+        "policies": {name: _row_as_json(row, case) for name, row in compared.rows.items()},
+        "gpuHoursAtLeast": round(compared.bound, 3),
+        "meaning": [*warnings(scene, parsed), *meaning(compared, case)],
+        "wallSeconds": round(seconds, 2),
+        "timesRealTime": round(faster(compared, scene, seconds)),
+    }
+
+
+def _row_as_json(row: Row, case: Case) -> dict[str, Any]:
+    return {
+        "sloAttainment": row["slo_attainment"],
+        "gpuHours": row["gpu_hours"],
+        "gpuHoursOverOracle": row["gpu_hours_over_oracle"],
+        "cost": _cost(row, case),
+        "waste": row["waste"],
+        "reactionSeconds": row["reaction_s"],
+        "firstTokenP50Seconds": row["ttft_p50_s"],
+        "firstTokenP99Seconds": row["ttft_p99_s"],
+        "mostReplicas": row["most_replicas"],
+        "pareto": row["pareto"],
+    }
+
+
+def faster(compared: Compared, scene: Scene, seconds: float) -> float:
+    """Return how many times faster than real time it was: what was simulated over what it took; the oracle is one."""
+    return len(compared.rows) * (scene.seconds + scene.begin) / max(seconds, 1e-3)
+
+
+def ended(compared: Compared, scene: Scene, seconds: float) -> str:
+    """Say how long it took."""
+    times = f"{faster(compared, scene, seconds):,.0f} times as fast as time passes"
+    return f"simulated {len(compared.rows)} times {_long(scene.seconds + scene.begin)} in {seconds:.1f} s: {times}"
+
+
+def _cost(row: Row, case: Case) -> float | None:
+    return None if case.per_hour is None else round(row["gpu_hours"] * case.per_hour, 2)
+
+
+def _long(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
