@@ -93,6 +93,16 @@ async def test_odd_metrics_end_no_looks(engine, odd):
         await until(lambda: engine.count("look"))
 
 
+async def test_metrics_without_end_are_not_read_to_it(engine, monkeypatch):
+    monkeypatch.setattr(looks, "_MOST_BYTES", 1000)
+    engine.answers["/metrics"] = Answer(200, METRICS.body + b"#" * 1000)
+    async with engine.looked_at():
+        await until(lambda: engine.count("silent"))
+        assert (engine.count("look"), engine.count("dead")) == (0, 0), "it serves as long as it is healthy"
+        engine.answers["/metrics"] = METRICS
+        await until(lambda: engine.count("look"))
+
+
 async def test_a_bug_ends_no_looks(engine, monkeypatch, caplog):
     monkeypatch.setattr(looks.scrape, "read", lambda _: 1 // 0)
     async with engine.looked_at():

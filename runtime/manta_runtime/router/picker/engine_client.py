@@ -28,31 +28,31 @@ class EngineClient:
         self._timeout = timeout
         self._connection: _Connection | None = None
 
-    async def get(self, path: str) -> tuple[int, bytes]:
-        """Status and body. EngineError without a whole answer in time."""
+    async def get(self, path: str, most: int = _MAX_BODY) -> tuple[int, bytes]:
+        """Status and body, of at most so many bytes. EngineError without a whole answer in time."""
         kept = self._connection is not None and self._connection.open
         try:
             async with asyncio.timeout(self._timeout):
                 try:
-                    return await self._get(path)
+                    return await self._get(path, most)
                 except ConnectionError:
                     if not kept:
                         raise
-                    return await self._get(path)  # the engine closed the idle connection as we asked
+                    return await self._get(path, most)  # the engine closed the idle connection as we asked
         except (OSError, TimeoutError, httptools.HttpParserError) as error:
             self.close()
             why = str(error) or "no answer in time"
             broken = not isinstance(error, TimeoutError)
             raise EngineError(f"GET {path} of {self._host}:{self._port}: {why}", broken=broken) from error
 
-    async def _get(self, path: str) -> tuple[int, bytes]:
+    async def _get(self, path: str, most: int) -> tuple[int, bytes]:
         connection = self._connection
         if connection is None or not connection.open:
             loop = asyncio.get_running_loop()
             _, connection = await loop.create_connection(_Connection, self._host, self._port)
             self._connection = connection
         head = f"GET {path} HTTP/1.1\r\nhost: {self._host}\r\naccept-encoding: identity\r\n\r\n"
-        return await connection.ask(head.encode("ascii"))
+        return await connection.ask(head.encode("ascii"), most)
 
     def close(self) -> None:
         """Drop the connection."""
@@ -67,9 +67,10 @@ class _Connection(asyncio.Protocol):
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._chunks: list[bytes] = []
-        self._size = 0
+        self._size, self._most = 0, 0
 
-    def ask(self, request: bytes) -> "asyncio.Future[tuple[int, bytes]]":
+    def ask(self, request: bytes, most: int) -> "asyncio.Future[tuple[int, bytes]]":
+        self._most = most
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         return self._answer
@@ -98,8 +99,8 @@ class _Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self._size += len(body)
-        if self._size > _MAX_BODY:
-            self._fail(ConnectionAbortedError(f"more than {_MAX_BODY} bytes"))
+        if self._size > self._most:
+            self._fail(ConnectionAbortedError(f"more than {self._most} bytes"))
             self.close()
             return
         self._chunks.append(body)

@@ -85,7 +85,10 @@ def _total(text: bytes, name: bytes) -> int | None:
 
 
 def _histogram(text: bytes, name: bytes) -> Buckets | None:
-    """The sum over all engine cores; each tells its buckets, then their count and sum, then comes the next core."""
+    """The sum over all engine cores; each tells its buckets, then their count and sum, then comes the next core.
+
+    None without bounds that rise to infinity: it is told in a way that we do not know.
+    """
     below: dict[bytes, float] = {}
     first = text.find(name + _BUCKET)
     if first < 0:
@@ -98,10 +101,12 @@ def _histogram(text: bytes, name: bytes) -> Buckets | None:
         if number >= _MOST_LINES or len(below) > _MOST_BUCKETS:
             raise ValueError("too many buckets")
     bounds = tuple([float(bound) for bound in below])
+    if bounds[-1:] != (math.inf,) or not all(a < b for a, b in pairwise((0.0, *bounds))):
+        return None
     totals = list(below.values())
     counts = tuple([round(total - before) for before, total in zip([0.0, *totals], totals, strict=False)])
-    if not (bounds and bounds[-1] == math.inf and min(counts) >= 0 and all(a < b for a, b in pairwise((0.0, *bounds)))):
-        raise ValueError("not a histogram: its buckets are not in order")
+    if min(counts) < 0:
+        raise ValueError("not a histogram: its buckets fall")
     return Buckets(bounds[:-1], counts)
 
 
