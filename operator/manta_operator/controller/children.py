@@ -50,6 +50,8 @@ class Child:
     """Of an engine pod: its init container fetches the model now."""
     head: bool = False
     """Of an engine pod: it is rank 0 of its group."""
+    ready: bool = False
+    """Of a router pod: requests are sent to it."""
 
     @property
     def key(self) -> Key:
@@ -89,7 +91,13 @@ def child(kind: str, body: Mapping[str, Any]) -> Child:
         node=intern(body["spec"].get("nodeName") or "") if kind == "Pod" else "",
         fetching=fetches,
         head=head,
+        ready=component == names.COMPONENT_ROUTER and _ready(status),
     )
+
+
+def _ready(status: Mapping[str, Any]) -> bool:
+    conditions = status.get("conditions") or ()
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 def _mounts(spec: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from manta_operator.controller.applier import Applied
 from manta_operator.controller.children import Key
+from manta_operator.controller.scale_memory import Scale
 from manta_operator.planning.adapters import Heard
 from manta_operator.planning.engine_facts import EngineFacts
 from manta_operator.planning.fetching import Told
@@ -45,6 +46,8 @@ class Memory:
     """Which adapters the heads have."""
     adapters_asked: tuple[str, ...] = ()
     """About which adapters they were asked, and who they were."""
+    scale: Scale | None = None
+    """Of the autoscaler; None: spec.replicas rules."""
 
 
 @dataclass(slots=True)
@@ -60,6 +63,8 @@ class Entry:
     """It is being deleted, or gone: no pass is made any more."""
     orphaning: bool = False
     """It was deleted with `--cascade=orphan`."""
+    scale_fields: tuple[Object, ...] = ()
+    """Of metadata.managedFields, those who last wrote the number of replicas by the scale subresource."""
 
     @property
     def key(self) -> Key:
@@ -95,12 +100,16 @@ class Deployments:
         """Return the entry of an LLMDeployment."""
         return self._entries.get(key)
 
-    def see(self, body: Object) -> Entry:
+    def see(self, body: Object, writers: tuple[Object, ...] = ()) -> Entry:
         """Take in a body that a watch has brought, and wake the daemon if it says anything new.
 
         kopf brings the news of each uid in their order, but those of a predecessor may come after its successor.
+
+        Args:
+            body: Of the LLMDeployment.
+            writers: What `scale_writers` found in it.
         """
-        new = Entry(body)
+        new = Entry(body, scale_fields=writers)
         old = self._entries.get(new.key)
         if old is not None and old.uid != new.uid and version_of(body) < version_of(old.body):
             return new
@@ -111,8 +120,10 @@ class Deployments:
             self._entries[new.key] = new
             return new
         before, shown = old.body, old.status()
-        old.body = body
-        if _essence(before) != _essence(body) or old.status() != shown:
+        owners = [each.get("manager") for each in old.scale_fields]
+        old.body, old.scale_fields = body, writers
+        others = owners != [each.get("manager") for each in writers]
+        if others or _essence(before) != _essence(body) or old.status() != shown:
             old.flag.set()
         return old
 
@@ -140,6 +151,16 @@ def version_of(body: Object) -> int:
     """Return the resourceVersion as a number, 0 if it is none."""
     version = body["metadata"].get("resourceVersion", "")
     return int(version) if version.isdecimal() else 0
+
+
+def scale_writers(fields: Any) -> tuple[Object, ...]:
+    """Return the newest entry of metadata.managedFields that wrote the number of replicas by the scale subresource."""
+    found = [
+        {"manager": each.get("manager"), "subresource": "scale", "time": each.get("time")}
+        for each in fields or ()
+        if each.get("subresource") == "scale" and "f:replicas" in ((each.get("fieldsV1") or {}).get("f:spec") or {})
+    ]
+    return tuple(sorted(found, key=lambda each: str(each["time"] or ""))[-1:])
 
 
 def _essence(body: Object) -> tuple[Any, ...]:

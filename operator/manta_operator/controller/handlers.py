@@ -19,7 +19,7 @@ from manta_operator.api import names
 from manta_operator.controller.client import KubeClient
 from manta_operator.controller.credentials import Credentials
 from manta_operator.controller.deletion import FINALIZER, Farewell
-from manta_operator.controller.deployments import Deployments, shared
+from manta_operator.controller.deployments import Deployments, scale_writers, shared
 from manta_operator.controller.facts_sources import sourcing
 from manta_operator.controller.kinds import CHILD_KINDS
 from manta_operator.controller.kopf_session import FirstAttempts, patiently
@@ -60,12 +60,12 @@ def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
         body: dict[str, Any] = event["object"]  # type: ignore[assignment]
         progress.heard(names.KIND)
         # kopf keeps each body for good: without this, four times as much memory as with it.
-        body["metadata"].pop("managedFields", None)
+        writers = scale_writers(body["metadata"].pop("managedFields", None))
         body.update(shared(body))
         if event["type"] == "DELETED":
             deployments.forget(body)
             return
-        entry = deployments.see(body)
+        entry = deployments.see(body, writers)
         if "deletionTimestamp" in body["metadata"]:
             await parts[0].farewell.run(entry)
         else:

@@ -51,6 +51,7 @@ class Loop:
                 if await self._roused(entry, outcome.pause - outcome.deaf):
                     await asyncio.sleep(COLLECT_SECONDS)
         finally:
+            self._reconciler.leave(entry)
             metrics.forgotten(entry.key)
 
     async def _roused(self, entry: Entry, seconds: float) -> bool:

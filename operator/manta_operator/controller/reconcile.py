@@ -7,7 +7,7 @@ raises for what the API server says about children: it becomes a condition, and 
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,34 +16,30 @@ import pydantic
 from manta_operator.api import names
 from manta_operator.api.models import LLMDeployment, parse
 from manta_operator.builders.desired import Desired, desire
-from manta_operator.builders.metadata import router_workload
+from manta_operator.controller.ahead import settle
 from manta_operator.controller.applier import Applier
 from manta_operator.controller.client import KubeClient
 from manta_operator.controller.deployments import Entry, Memory
 from manta_operator.controller.effects import Effects
-from manta_operator.controller.engine_facts import told
 from manta_operator.controller.errors import ClusterError, Missing, Terminating
 from manta_operator.controller.facts_sources import Sources
 from manta_operator.controller.inquiries import Inquiries
 from manta_operator.controller.kinds import LEADING, OBSERVED, OPTIONAL
 from manta_operator.controller.observing import Observer
 from manta_operator.controller.rhythm import Rhythm
+from manta_operator.controller.rounds import Round, gather, names_groups, situation
+from manta_operator.controller.scale_memory import Planned
+from manta_operator.controller.scaler import Scaler
 from manta_operator.controller.statuses import Statuses, timestamp
 from manta_operator.controller.store import Store
 from manta_operator.controller.surroundings import NotYet, Surroundings, loads
 from manta_operator.controller.tokens import Tokens, reported_missing
 from manta_operator.controller.told import complain, tell
-from manta_operator.planning.adapters import standings
-from manta_operator.planning.conditions import Situation
-from manta_operator.planning.engine_facts import report
-from manta_operator.planning.fetching import with_fetches
 from manta_operator.planning.integrations import HTTP_ROUTE, OPTIONAL_KINDS, Integration, absent, unresolved
 from manta_operator.planning.known import Known, asked_of
-from manta_operator.planning.observe import Observed
 from manta_operator.planning.plan import Circumstances
 from manta_operator.planning.previous import recall
 from manta_operator.planning.problems import Failure, Problem
-from manta_operator.planning.rollout_words import gathered
 from manta_operator.planning.status import status, unreadable
 
 Object = dict[str, Any]
@@ -75,24 +71,6 @@ GONE = Outcome(60.0, gone=True)
 """Looked at again all the same: an API server may err, and a watch may have missed it."""
 
 
-@dataclass
-class _Round:
-    """What one look and the writes after it came to."""
-
-    observed: Observed
-    desired: Desired | tuple[Problem, ...]
-    model_error: str | None
-    model_read: bool
-    failures: list[ClusterError] = field(default_factory=list)
-    groupless: bool = False
-    """Something that the groups need was not written."""
-    routeless: bool = False
-    """Something that leads requests to the engines was not written, so what led them before must stay."""
-    integrations: list[Integration] = field(default_factory=list)
-    moved: bool = False
-    look_again: float | None = None
-
-
 class Reconciler:
     """Brings the cluster to what one LLMDeployment asks for, a pass at a time."""
 
@@ -112,6 +90,7 @@ class Reconciler:
         self._effects = Effects(client, store)
         self._tokens = Tokens(client, store)
         self._inquiries = Inquiries(store)
+        self._scaler = Scaler(store)
         self.statuses = Statuses(client)
 
     async def prepare(self, entry: Entry) -> None:
@@ -126,8 +105,13 @@ class Reconciler:
         """Ask the pods for as long as no pass is due, and wake the loop if that brings news."""
         await self._inquiries.keep_asking(entry)
 
+    def leave(self, entry: Entry) -> None:
+        """Stop what goes on beside the passes."""
+        self._scaler.leave(entry)
+
     async def close(self) -> None:
         """Close the connections that are not the API server's."""
+        await self._scaler.close()
         await self._inquiries.close()
 
     async def run(self, entry: Entry) -> Outcome:
@@ -145,14 +129,18 @@ class Reconciler:
             return Outcome(self._rhythm.resync()) if there else GONE
         if self._bereft(entry) and not await self._alive(entry):
             return GONE
-        before = entry.status()
+        following, refused = await settle(self.statuses, entry, deployment, self._scaler.number(entry, deployment))
+        if following is None:
+            return GONE
+        deployment, before = following, entry.status()
         known = await self._sources.last(asked_of(entry.body), entry.key)
         for _ in range(ROUNDS):
             try:
                 done = await self._round(deployment, before, entry.memory, known)
             except NotYet as wait:
                 return Outcome(until=wait.gathered)
-            _gather(entry.memory, done)
+            done.failures += refused
+            gather(entry.memory, done)
             if not done.moved or done.failures:
                 break
         complain(entry, done.failures)
@@ -173,11 +161,11 @@ class Reconciler:
         entry.memory.applied.objects = {name: kept[name] for name in kept if name in children}
         return True
 
-    async def _round(self, deployment: LLMDeployment, before: Object, memory: Memory, known: Known) -> _Round:
+    async def _round(self, deployment: LLMDeployment, before: Object, memory: Memory, known: Known) -> Round:
         observed, moment = self._observer.look(deployment), None
         if known.trouble:
             problem = Problem("spec.model.uri", known.trouble, "repair the checkpoint or name another one")
-            return _Round(observed, (problem,), known.trouble, model_read=False)
+            return Round(observed, (problem,), known.trouble, model_read=False)
         decide = partial(desire, deployment, known.facts, unseen=known.why, extra=known.accelerators)
         previous = recall(deployment.spec, before)
         desired = decide(observed, previous)
@@ -186,7 +174,7 @@ class Reconciler:
             desired = decide(observed, previous)
         if isinstance(desired, Desired) and desired.plan.wants:
             desired = decide(observed, previous, await self._ask(deployment, desired))
-        done = _Round(observed, desired, None, known.read, look_again=moment)
+        done = Round(observed, desired, None, known.read, look_again=moment)
         if isinstance(desired, Desired):
             await self._bring_about(deployment, desired, memory, done)
         return done
@@ -200,7 +188,7 @@ class Reconciler:
             busy = await loads(self._observer.routers(deployment))
         return Circumstances(room, busy)
 
-    async def _bring_about(self, deployment: LLMDeployment, desired: Desired, memory: Memory, done: _Round) -> None:
+    async def _bring_about(self, deployment: LLMDeployment, desired: Desired, memory: Memory, done: Round) -> None:
         """Write what differs; take away only if what the groups need was accepted, whatever else was refused."""
         missing = not memory.token or reported_missing(deployment, done.observed)
         tokenless = desired.plan.shape.pods > 1 and missing
@@ -226,54 +214,37 @@ class Reconciler:
             done.moved |= moved
             done.failures += failures
 
-    def _fail(self, obj: Object, error: ClusterError, done: _Round) -> None:
+    def _fail(self, obj: Object, error: ClusterError, done: Round) -> None:
         """Note a failure; one of an optional kind stops nothing else, but that nobody is cut off by it."""
         done.routeless |= obj["kind"] in LEADING and not isinstance(error, Missing)
         if obj["kind"] not in OPTIONAL:
             done.failures.append(error)
-            done.groupless |= obj["kind"] == "StatefulSet" or _names_groups(obj)
+            done.groupless |= obj["kind"] == "StatefulSet" or names_groups(obj)
             return
         kind = next(each for each in OPTIONAL_KINDS if each.kind == obj["kind"])
         failed = Integration(kind.kind, Failure(error.reason, error.message))
         done.integrations.append(absent(kind) if isinstance(error, Missing) else failed)
 
-    async def _conclude(self, entry: Entry, deployment: LLMDeployment, before: Object, done: _Round) -> Outcome:
+    async def _conclude(self, entry: Entry, deployment: LLMDeployment, before: Object, done: Round) -> Outcome:
         planned = done.desired if isinstance(done.desired, Desired) else None
         memory = entry.memory
         memory.failed = memory.failed + 1 if done.failures else 0
         outcome = self._next(entry, done, planned)
-        situation = Situation(
-            replicas=deployment.spec.replicas,
-            router_replicas=deployment.spec.router.replicas,
-            plan=planned.plan if planned else None,
-            problems=() if isinstance(done.desired, Desired) else done.desired,
-            observed=with_fetches(done.observed, memory.fetches),
-            failures=tuple(
-                Failure(each.reason, each.message) for each in [*done.failures, *self._unseen(deployment, planned)]
-            ),
-            next_try=timestamp(time.time() + outcome.pause) if done.failures else None,
-            model_read=done.model_read,
-            model_error=done.model_error,
-            integrations=tuple(done.integrations),
-            router=router_workload(deployment),
-            policy=deployment.spec.fit.policy,
-            doubts=planned.doubts if planned else (),
-            engines=report(deployment.spec, done.observed, told(memory.engines), planned.plan if planned else None),
-            adapters=standings(
-                deployment.spec, done.observed, memory.adapters, planned.plan.revision if planned else ""
-            ),
-        )
-        tell(entry, situation)
-        there = await self.statuses.write(entry, status(deployment, situation, before, timestamp()))
+        if planned:
+            plan = planned.plan
+            rolling = plan.rollout.state in ("rolling", "waiting", "paused")
+            look = Planned(deployment.spec, plan.performance, plan.revision, done.observed, rolling)
+            self._scaler.watch(entry, look)
+        kinds = {obj["kind"] for obj in planned.objects} - set(OPTIONAL) | OBSERVED if planned else OBSERVED
+        unseen = self._store.troubles(kinds, deployment.namespace)
+        next_try = timestamp(time.time() + outcome.pause) if done.failures else None
+        judged = situation(entry, deployment, done, unseen, next_try)
+        tell(entry, judged)
+        there = await self.statuses.write(entry, status(deployment, judged, before, timestamp()))
         memory.decided = ()
         return outcome if there else GONE
 
-    def _unseen(self, deployment: LLMDeployment, planned: Desired | None) -> list[ClusterError]:
-        """Return why drift of what this deployment needs may not be noticed."""
-        kinds = {obj["kind"] for obj in planned.objects} - set(OPTIONAL) | OBSERVED if planned else OBSERVED
-        return self._store.troubles(kinds, deployment.namespace)
-
-    def _next(self, entry: Entry, done: _Round, planned: Desired | None) -> Outcome:
+    def _next(self, entry: Entry, done: Round, planned: Desired | None) -> Outcome:
         if done.failures:
             asked = max(failure.retry_after or 0.0 for failure in done.failures)
             return Outcome(self._rhythm.retry(entry.memory.failed, asked), deaf=asked)
@@ -282,17 +253,3 @@ class Reconciler:
         due = [self._rhythm.resync(), done.look_again]
         due += [planned.plan.again_in, planned.again_in] if planned else []
         return Outcome(max(MOMENT_SECONDS, min(seconds for seconds in due if seconds is not None)))
-
-
-def _names_groups(obj: Object) -> bool:
-    metadata = obj["metadata"]
-    owner = metadata["labels"][names.LABEL_DEPLOYMENT]
-    return bool(obj["kind"] == "Service" and metadata["name"] == names.group_service_name(owner))
-
-
-def _gather(memory: Memory, done: _Round) -> None:
-    """Keep what was decided until a status tells of it: the next look sees a world in which it is done."""
-    if isinstance(done.desired, Desired):
-        plan = done.desired.plan
-        memory.decided = gathered((memory.decided, plan.decisions))
-        done.desired = replace(done.desired, plan=replace(plan, decisions=memory.decided))

@@ -25,6 +25,9 @@ class Passes:
     async def attend(self, entry):
         pass
 
+    def leave(self, entry):
+        pass
+
     async def run(self, entry):
         self.made += 1
         if not self._outcomes:

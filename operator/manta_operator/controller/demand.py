@@ -1,0 +1,99 @@
+"""Asks the routers of deployments what they see of the demand, beside the passes. Never fails: no answer is None.
+
+    ask    what they count and see now: every look of the autoscaler
+    hold   the same from one router, as soon as somebody waits there: while no replica is asked for
+
+Of all deployments together no more than MOST_A_SECOND questions are asked; where there are more routers, each is asked
+less often. What answers is a container of somebody else's: `scaling/reading.py` says what of it counts.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import aiohttp
+
+from manta_operator.api import names
+from manta_operator.controller.answers import read_json
+from manta_operator.controller.children import Child, Key
+from manta_operator.controller.store import Store
+from manta_operator.scaling.reading import Document, read
+
+LOOK_SECONDS = 2.0
+MOST_A_SECOND = 200
+ANSWER_SECONDS = 2.0
+HELD_SECONDS = 13.0
+"""The router answers after 10 s at the latest."""
+MOST_HELD = 256
+"""Questions that wait for somebody to come, each on a connection of its own. Other routers are asked now and again."""
+_CONNECTIONS = 128
+_BYTES = 4 * 2**20
+"""About a thousand engines with their histograms."""
+
+
+def look_seconds(routers: int) -> float:
+    """Return how long to wait between two looks at a deployment.
+
+    Args:
+        routers: Of all deployments that are looked at.
+    """
+    return max(LOOK_SECONDS, routers / MOST_A_SECOND)
+
+
+class Routers:
+    """The connections to the pickers of all deployments."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._session: aiohttp.ClientSession | None = None
+        self._holding = 0
+
+    async def close(self) -> None:
+        """Close what connects to the pods."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def pods(self, key: Key) -> list[Child]:
+        """Return the router pods of a deployment that have an address and are to stay, by name."""
+        children = self._store.of(key).values()
+        found = [
+            each
+            for each in children
+            if each.component == names.COMPONENT_ROUTER and each.address and not self._store.going(each)
+        ]
+        return sorted(found, key=lambda each: each.name)
+
+    async def ask(self, pods: Sequence[Child]) -> dict[str, Document | None]:
+        """Return what each of these says now, by uid."""
+        found = await asyncio.gather(*(self._get(pod.address, "/demand", ANSWER_SECONDS) for pod in pods))
+        return {pod.uid: document for pod, document in zip(pods, found, strict=True)}
+
+    async def hold(self, pod: Child) -> Document | None:
+        """Return what one says as soon as a request is held there, or after a while; at once if too many are asked."""
+        if self._holding >= MOST_HELD:
+            return await self._get(pod.address, "/demand", ANSWER_SECONDS)
+        self._holding += 1
+        try:
+            return await self._get(pod.address, "/demand/held", HELD_SECONDS)
+        finally:
+            self._holding -= 1
+
+    async def _get(self, address: str, path: str, seconds: float) -> Document | None:
+        host = f"[{address}]" if ":" in address else address
+        url, timeout = f"http://{host}:{names.PICKER_PORT}{path}", aiohttp.ClientTimeout(total=seconds)
+        try:
+            async with self._connected().get(url, allow_redirects=False, timeout=timeout) as response:
+                said: Any = await read_json(response, _BYTES) if response.status == 200 else None
+            return read(said)
+        except Exception:  # noqa: BLE001 - a pod can answer in more ways than there are names for, and none may end a loop
+            return None
+
+    def _connected(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=_CONNECTIONS + MOST_HELD, force_close=True),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,  # what is small on the wire need not be small
+            )
+        return self._session

@@ -1,0 +1,88 @@
+"""What is remembered of one deployment's autoscaling from look to look, and what of it holds for longer than a moment.
+
+The scaler looks and decides, the passes read the number and bring what is planned. Losing it costs what was watched of
+the demand: the number is in the status (`planning.autoscale.begin`).
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from manta_operator.api.models import LLMDeploymentSpec
+from manta_operator.planning.autoscale_status import Learned
+from manta_operator.planning.observed import Observed
+from manta_operator.planning.roofline import Performance
+from manta_operator.scaling.capacity import Capacity
+from manta_operator.scaling.decide import Decision
+from manta_operator.scaling.ledger import Ledger
+from manta_operator.scaling.reading import Document
+from manta_operator.scaling.state import State
+
+MISSED_SECONDS = 10.0
+"""A router that was read so lately is not called missing: one answer that does not come is no news."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What the last pass that could plan has brought. `rolling`: groups of other revisions are replaced."""
+
+    spec: LLMDeploymentSpec
+    performance: Performance | None
+    revision: str
+    observed: Observed
+    rolling: bool
+
+    @property
+    def serving(self) -> frozenset[str]:
+        """Names of the groups that serve."""
+        return frozenset(group.name for group in self.observed.groups if group.ready)
+
+
+class Silent(NamedTuple):
+    """A router that serves and could not be read: `name` of the pod; since when, monotonic and for people."""
+
+    name: str
+    since: float
+    time: str
+
+
+@dataclass(slots=True)
+class Scale:
+    """All of one deployment. `asked`: how many replicas; times in monotonic seconds."""
+
+    asked: int
+    state: State = field(default_factory=State)
+    ledger: Ledger = field(default_factory=Ledger)
+    decided: Decision | None = None
+    cold_start: float | None = None
+    planned: Planned | None = None
+    documents: dict[str, tuple[Document, float]] = field(default_factory=dict)
+    """What each router said last, and when, by the uid of its pod."""
+    silent: dict[str, Silent] = field(default_factory=dict)
+    """Routers that could not be read, by the uid of the pod."""
+    blind_since: float | None = None
+    """Since when no router could be read at all."""
+    fault: str = ""
+    """The bug that kept the last look from deciding."""
+    faults: int = 0
+    """Looks in a row that ended so."""
+    shown: tuple[object, ...] | None = None
+    """What the last pass told of who is missing."""
+    woken_at: float = -1e9
+    """When a pass was last wanted for news that is no other number."""
+
+    def missing(self, now: float) -> tuple[str, ...]:
+        """Return the names of the router pods that have not been read for a while."""
+        return tuple(sorted(each.name for each in self.silent.values() if now - each.since >= MISSED_SECONDS))
+
+    def blind(self, now: float) -> bool:
+        """Whether no router at all has been read for a while."""
+        return self.blind_since is not None and now - self.blind_since >= MISSED_SECONDS
+
+    def standing(self, now: float) -> tuple[object, ...]:
+        """Return what is told of who is missing: a change of it is news."""
+        return (self.missing(now), self.blind(now), self.fault)
+
+    def learned(self) -> Learned:
+        """Return what is known of a replica."""
+        capacity = self.state.capacity
+        return Learned(capacity.speed if capacity != Capacity() else None, self.cold_start)
