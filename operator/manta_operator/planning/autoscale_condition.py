@@ -3,7 +3,8 @@
     True     Following        the replicas follow the demand
              AtMost           more are needed than maxReplicas allows
              Asleep           none, since nobody asks: the next request starts one
-    False    SignalsMissing   routers cannot be read
+    False    InternalError    a fault of the operator keeps it from deciding
+             SignalsMissing   routers cannot be read
              NoRoom           replicas wait for a place
              SecondOwner      somebody writes spec.replicas, which is not followed
     Unknown  Watching         nothing was decided yet
@@ -20,6 +21,7 @@ from manta_operator.planning.situation import Condition, Situation
 
 _SHOWN = 3
 _REST = "the others go on coming and going with the demand"
+_REPORT = "this is a fault of the operator: please report its log, and leave out spec.autoscaling meanwhile"
 _PORT = "look at these pods, and whether NetworkPolicies let the operator reach their port 9002"
 
 
@@ -28,7 +30,10 @@ def autoscaled(situation: Situation) -> Condition | None:
     scaling = situation.scaling
     if scaling is None:
         return None
-    if scaling.missing:
+    if scaling.fault:
+        message = f"{_count(situation.replicas)} stay, since deciding fails: {scaling.fault}; {_REPORT}"
+        return Condition("Autoscaled", "False", "InternalError", message)
+    if scaling.missing or scaling.blind:
         return Condition("Autoscaled", "False", "SignalsMissing", _missing(scaling, situation.replicas))
     if scaling.unschedulable:
         return Condition("Autoscaled", "False", "NoRoom", _no_room(scaling, situation))
@@ -85,7 +90,7 @@ def serving(situation: Situation) -> Condition:
 
 
 def _missing(scaling: Scaling, replicas: int) -> str:
-    names = ", ".join(scaling.missing[:_SHOWN])
+    names = ", ".join(scaling.missing[:_SHOWN]) or "none serves"
     more = f" and {len(scaling.missing) - _SHOWN} more" if len(scaling.missing) > _SHOWN else ""
     since = f" since {scaling.missing_since}" if scaling.missing_since else ""
     if scaling.blind:

@@ -62,6 +62,7 @@ class Scaling:
         blind: Whether no router at all could be read.
         unschedulable: Replicas that wait for a place.
         hold_seconds: How long a request waits for a replica while there is none.
+        fault: The bug that keeps it from deciding; empty: there is none.
         owner: Who else writes the number of replicas (autoscale.second_owner); None: nobody.
     """
 
@@ -74,6 +75,7 @@ class Scaling:
     blind: bool = False
     unschedulable: int = 0
     hold_seconds: int = 0
+    fault: str = ""
     owner: str | None = None
 
 
@@ -102,7 +104,7 @@ def _said(old: Mapping[str, Any], decided: Decision | None, asked: int, learned:
     """Return it without the changes."""
     new: dict[str, Any] = {"replicas": asked, "time": now}
     if decided is not None and decided.replicas == asked:
-        new |= {"reason": _reason(decided.because), "message": decided.reason[:_MESSAGE_LIMIT]}
+        new |= {"reason": reason_of(decided), "message": decided.reason[:_MESSAGE_LIMIT]}
         new["numbers"] = dict(decided.numbers)
     elif old and old.get("replicas") != asked:
         message = f"from {old.get('replicas')} to {asked} replicas: minReplicas and maxReplicas allow no other number"
@@ -118,8 +120,9 @@ def _said(old: Mapping[str, Any], decided: Decision | None, asked: int, learned:
     return new
 
 
-def _reason(because: str) -> str:
-    return REASONS.get(because) or because[:1].upper() + because[1:]
+def reason_of(decided: Decision) -> str:
+    """Return why a decision asks for so many, in one CamelCase word."""
+    return REASONS.get(decided.because) or decided.because[:1].upper() + decided.because[1:]
 
 
 def _worth_a_write(old: Mapping[str, Any], new: Mapping[str, Any], now: str) -> bool:

@@ -55,6 +55,13 @@ CASES = {
         situation(replace(FOLLOWING, missing=("demo-router-0",), missing_since="2026-01-01T00:00:00Z", blind=True)),
         "False SignalsMissing", "since 2026-01-01T00:00:00Z (demo-router-0), and missing demand is not zero demand",
     ),
+    "no router serves": (
+        situation(replace(FOLLOWING, blind=True)), "False SignalsMissing", "no router can be read (none serves), and",
+    ),
+    "a bug": (
+        situation(replace(FOLLOWING, fault="ZeroDivisionError: division by zero", blind=True)),
+        "False InternalError", "3 replicas stay, since deciding fails: ZeroDivisionError: division by zero; this is",
+    ),
     "some routers cannot be read": (
         situation(replace(FOLLOWING, missing=ROUTERS)),
         "False SignalsMissing", "(demo-router-0, demo-router-1, demo-router-2 and 2 more): what the others see may",
