@@ -33,6 +33,7 @@ class Operator:
         self._process = None
         self.log_file = self._folder / "log"
         self.identity = None
+        self.program = ("-m", "manta_operator.cli")
         models = server.folder / "tiny"
         if not models.exists():  # never while another operator reads it
             models.mkdir()
@@ -43,7 +44,7 @@ class Operator:
         if self.identity is None:
             self.identity = grant(self._server, self.home, self.spaces, ACCOUNT)
         kubeconfig = self._server.credentials.of(self.identity).write(self._folder / "kubeconfig")
-        command = [sys.executable, "-m", "manta_operator.cli", "operator", f"--map=/models={self._server.folder}"]
+        command = [sys.executable, *self.program, "operator", f"--map=/models={self._server.folder}"]
         command += [f"--namespace={space}" for space in self.spaces]
         env = inherited_env(os.environ) | {"KUBECONFIG": str(kubeconfig), "TMPDIR": str(self._folder)}
         env |= {"PYTHONPATH": str(ROOT / "operator"), "HOME": str(self._folder), "POD_NAMESPACE": self.home}

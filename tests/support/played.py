@@ -25,6 +25,7 @@ class Played:
     def __init__(self, cluster, space):
         self._cluster, self.space = cluster, space
         self._nodes, self._lost, self._plays, self._pods = {}, set(), [], {}
+        self._addresses = {}
         self._lock, self._ended = threading.RLock(), threading.Event()
         self._threads = []
 
@@ -110,6 +111,11 @@ class Played:
         for pod in pods:
             self._see(pod)
 
+    def at(self, start, address):
+        """Pods whose names begin so have that address, where a test listens; say so before they start."""
+        with self._lock:
+            self._addresses[start] = address
+
     def hold(self, start):
         """Pods whose names begin so do not start."""
         self.play(start, HELD)
@@ -167,13 +173,17 @@ class Played:
             with contextlib.suppress(ApiError):
                 self._cluster.delete("Pod", self.space, meta["name"], grace_seconds=0, uid=meta["uid"])
             return
-        status = pod_status(pod, self._how(meta["name"]))
+        status = pod_status(pod, self._how(meta["name"]), self._address(meta["name"]))
         if differs(pod, status):
             self._write(pod, status)
 
     def _how(self, name):
         with self._lock:
             return next((how for start, how in reversed(self._plays) if name.startswith(start)), READY)
+
+    def _address(self, name):
+        with self._lock:
+            return next((address for start, address in self._addresses.items() if name.startswith(start)), None)
 
     def _write(self, pod, status):
         meta = pod["metadata"]

@@ -48,8 +48,11 @@ def pod_ip(pod):
     return f"10.{200 + digest[0] % 50}.{digest[1]}.{1 + digest[2] % 250}"
 
 
-def pod_status(pod, play):
-    """The status of a bound pod that plays READY, HELD, UNREADY or CRASHING; the conditions of others are kept."""
+def pod_status(pod, play, address=None):
+    """The status of a bound pod that plays READY, HELD, UNREADY or CRASHING; the conditions of others are kept.
+
+    `address`: where it is; None for one that nobody listens at.
+    """
     ready, running = play == READY, play in (READY, UNREADY)
     old = {entry["type"]: entry for entry in (pod.get("status") or {}).get("conditions") or ()}
     wanted = {"PodScheduled": True, "Initialized": play != HELD, "ContainersReady": ready, "Ready": ready}
@@ -62,7 +65,7 @@ def pod_status(pod, play):
     status = {"phase": "Pending" if play == HELD else "Running", "conditions": list(old.values())}
     status |= {"containerStatuses": containers}
     if running or play == CRASHING:
-        address = pod_ip(pod)
+        address = address or pod_ip(pod)
         status |= {"podIP": address, "podIPs": [{"ip": address}], "startTime": pod["metadata"]["creationTimestamp"]}
     return status
 

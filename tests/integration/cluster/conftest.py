@@ -133,8 +133,9 @@ def own(bare, server):
     """Starts operators that are this test's alone."""
     started = []
 
-    def start(name="operator", *extra, identity=None):
+    def start(name="operator", *extra, identity=None, program=None):
         made = Operator(server, bare.name, (bare.name,), name, extra)
+        made.program = program or made.program
         made.identity = identity or next((each.identity for each in started), None)
         started.append(made.start())
         bare.operator = made
