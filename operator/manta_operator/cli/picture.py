@@ -17,7 +17,10 @@ STALE = "Stale"
 
 @dataclass(frozen=True)
 class Summary:
-    """One LLMDeployment in a line. `state` is one word: Ready, Deleting, Stale or why it is not ready."""
+    """One LLMDeployment in a line. `state` is one word: Ready, Deleting, Stale or why it is not ready.
+
+    `bounds`: fewest and most replicas, where an autoscaler rules them; else None.
+    """
 
     namespace: str
     name: str
@@ -31,6 +34,7 @@ class Summary:
     model: str
     accelerator: str
     revision: str
+    bounds: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class Picture:
     events: tuple[Happened, ...]
     adapters: tuple[Mapping[str, Any], ...] = ()
     engine: Mapping[str, Any] = field(default_factory=dict)
+    autoscaling: Mapping[str, Any] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
 
 
@@ -98,7 +103,7 @@ def summary(body: Body, service: Body | None = None) -> Summary:
     return Summary(
         namespace=metadata.get("namespace", ""),
         name=metadata["name"],
-        desired=int(spec.get("replicas", 1)),
+        desired=desired(body),
         serving=int(status.get("readyReplicas") or 0),
         ready=state == "Ready",
         state=state,
@@ -108,7 +113,20 @@ def summary(body: Body, service: Body | None = None) -> Summary:
         model=str((spec.get("model") or {}).get("uri", "")),
         accelerator=str((spec.get("accelerator") or {}).get("type", "")),
         revision=str(status.get("revision") or ""),
+        bounds=bounds(body),
     )
+
+
+def desired(body: Body) -> int:
+    """Return how many replicas are asked for: by the autoscaler, where there is one and it has said so."""
+    spec, said = body.get("spec") or {}, (body.get("status") or {}).get("autoscaling") or {}
+    return int(said["replicas"] if bounds(body) and "replicas" in said else spec.get("replicas", 1))
+
+
+def bounds(body: Body) -> tuple[int, int] | None:
+    """Return the fewest and the most replicas of spec.autoscaling; None without it."""
+    wish = (body.get("spec") or {}).get("autoscaling")
+    return (int(wish.get("minReplicas", 1)), int(wish.get("maxReplicas", 1))) if wish else None
 
 
 def picture(
@@ -137,6 +155,7 @@ def picture(
         events=_events(events, body["metadata"], set() if shown.ready else _unwell(statefulsets, pods)),
         adapters=tuple(status.get("adapters") or ()),
         engine=status.get("engine") or {},
+        autoscaling=(status.get("autoscaling") or {}) if shown.bounds else {},
         unread=tuple(unread),
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from manta_operator.api import names
-from manta_operator.cli import leases, status_text
+from manta_operator.cli import leases, status_text, status_why
 from manta_operator.cli.cluster import Where, in_namespace, options_of_cluster, run, the_deployment
 from manta_operator.cli.documents import documents
 from manta_operator.cli.kubeconfig import Object
@@ -27,26 +27,39 @@ _FORMATS = ["table", "wide", "json", "yaml"]
 @click.command()
 @click.argument("name", required=False)
 @click.option("-o", "--output", type=click.Choice(_FORMATS), default="table", show_default=True)
+@click.option("--why", is_flag=True, help="Say who rules the number of replicas, and what it was decided from.")
 @click.option("-w", "--watch", is_flag=True, help="Show it again whenever it changes, until Ctrl-C.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 unless everything shown is Ready.")
 @options_of_cluster(everywhere=True)
-def status(name: str | None, output: str, watch: bool, exit_code: bool, choose: Callable[[], Where]) -> None:
+def status(name: str | None, output: str, why: bool, watch: bool, exit_code: bool, choose: Callable[[], Where]) -> None:
     """Show how the LLMDeployments are, or with NAME everything about one.
 
     Exits with 0 when it could be shown, 2 when not; see --exit-code for scripts that wait for Ready.
     """
+    if why and name is None:
+        raise click.UsageError("--why is about one LLMDeployment: manta status NAME --why")
     where = choose()
+    about = _About(name, output, why)
 
     async def work(api: Api) -> int:
-        shown = await _shown(api, where, name, output)
+        shown = await _shown(api, where, about)
         if watch:
-            await _watch(api, where, name, output, shown)
+            await _watch(api, where, about, shown)
         click.echo(shown.text)
         if shown.stale:
             click.secho(await _hint(api, where), fg="yellow", err=True)
         return EXIT_NOT_READY if exit_code and not shown.ready else 0
 
     run(where, work)
+
+
+@dataclass(frozen=True)
+class _About:
+    """What to show: of one deployment or of all, in which form, and whether only why it has so many replicas."""
+
+    name: str | None
+    output: str
+    why: bool
 
 
 @dataclass(frozen=True)
@@ -66,13 +79,13 @@ async def _hint(api: Api, where: Where) -> str:
     return leases.hint(await leases.held(api), datetime.now(UTC))
 
 
-async def _watch(api: Api, where: Where, name: str | None, output: str, before: Shown) -> None:
+async def _watch(api: Api, where: Where, about: _About, before: Shown) -> None:
     """Print, and print anew when it changed, for ever; an API server that is away for a while is waited for."""
     _print_anew(before.text, first=True)
     while True:
         await asyncio.sleep(WATCH_SECONDS)
         try:
-            after = await _shown(api, where, name, output)
+            after = await _shown(api, where, about)
         except CallFailed as error:
             if error.code in (401, 403, 404):
                 raise
@@ -92,23 +105,31 @@ def _print_anew(text: str, *, first: bool = False) -> None:
     click.echo(text)
 
 
-async def _shown(api: Api, where: Where, name: str | None, output: str) -> Shown:
+async def _shown(api: Api, where: Where, about: _About) -> Shown:
     now, width = datetime.now(UTC), terminal_width() if sys.stdout.isatty() else None
-    structured, wide = output in ("json", "yaml"), output == "wide"
-    if name is not None:
-        seen = await _picture(api, await the_deployment(api, where, name))
-        lines = status_text.full(seen, now, None if wide else width)
-        text = _structured(_plain(seen), output) if structured else "\n".join(lines)
-        return Shown(text, seen, seen.summary.ready, seen.summary.state == STALE)
+    structured, wide = about.output in ("json", "yaml"), about.output == "wide"
+    if about.name is not None:
+        return await _one(api, await the_deployment(api, where, about.name), about, now, None if wide else width)
     found = await _summaries(api, where)
     ready, stale = bool(found) and all(each.ready for each in found), any(each.state == STALE for each in found)
     if structured:
-        return Shown(_structured([asdict(each) for each in found], output), found, ready, stale)
+        return Shown(_structured([asdict(each) for each in found], about.output), found, ready, stale)
     if not found:
         return Shown(f"there is no LLMDeployment in {in_namespace(where.namespace)}", found, ready)
     namespaces = where.namespace is None and len({each.namespace for each in found} | {where.target.namespace}) > 1
     lines = status_text.table(found, now, None if wide else width, namespaces=namespaces, wide=wide)
     return Shown("\n".join(lines), found, ready, stale)
+
+
+async def _one(api: Api, body: Object, about: _About, now: datetime, width: int | None) -> Shown:
+    structured = about.output in ("json", "yaml")
+    if about.why:
+        content, shown = status_why.plain(body), summary(body)
+        text = _structured(content, about.output) if structured else "\n".join(status_why.why(body, now, width))
+        return Shown(text, content, shown.ready, shown.state == STALE)
+    seen = await _picture(api, body)
+    text = _structured(_plain(seen), about.output) if structured else "\n".join(status_text.full(seen, now, width))
+    return Shown(text, seen, seen.summary.ready, seen.summary.state == STALE)
 
 
 async def _summaries(api: Api, where: Where) -> list[Summary]:

@@ -22,10 +22,16 @@ def table(found: Sequence[Summary], now: datetime, width: int | None, *, namespa
     rows = []
     for each in found:
         row: list[str | Cell] = [each.namespace] if namespaces else []
-        row += [each.name, f"{each.serving}/{each.desired}", _state(each), age(each.created, now)]
+        row += [each.name, _serving(each), _state(each), age(each.created, now)]
         row += [each.model, each.accelerator, each.revision] if wide else []
         rows.append([*row, each.endpoint, each.message])
     return lay_out(columns, rows, width)
+
+
+def _serving(each: Summary) -> str:
+    """Return how many of those asked for serve, and between which bounds an autoscaler asks."""
+    limits = f" ({each.bounds[0]}..{each.bounds[1]})" if each.bounds else ""
+    return f"{each.serving}/{each.desired}{limits}"
 
 
 def full(seen: Picture, now: datetime, width: int | None) -> list[str]:
@@ -56,6 +62,7 @@ def _head(seen: Picture, now: datetime, width: int | None) -> Iterator[str]:
         "accelerator": f"{each.accelerator}: each replica is {seen.plan}" if seen.plan else each.accelerator,
         "fit": _fit(seen),
         "engine": _engine(seen),
+        "autoscaling": _autoscaling(seen),
         "endpoint": each.endpoint,
         "revision": each.revision,
         "age": age(each.created, now),
@@ -83,6 +90,15 @@ def _engine(seen: Picture) -> str:
         ("guesses by", guesses),
     )
     return ", ".join(f"{name} {value}" for name, value in parts if value)
+
+
+def _autoscaling(seen: Picture) -> str:
+    """Return the bounds, and the last decision."""
+    if seen.summary.bounds is None:
+        return ""
+    few, many = seen.summary.bounds
+    said = seen.autoscaling.get("message")
+    return f"between {few} and {many}; {said} (--why tells more)" if said else f"between {few} and {many}"
 
 
 def _labelled(label: str, value: str, width: int | None) -> Iterator[str]:
@@ -172,6 +188,7 @@ def _pod(each: Pod, now: datetime) -> list[str | Cell]:
 def _decisions(seen: Picture, width: int | None) -> list[str]:
     """Return the decisions that the head does not tell already."""
     told = {f"each replica is {seen.plan}", seen.fit.get("message"), seen.summary.message}
+    told.add(seen.autoscaling.get("message"))
     new = [each for each in seen.decisions if each["message"] not in told]
     return [line for each in new for line in _item(f"{each['reason']}: {each['message']}", width)]
 
