@@ -171,6 +171,10 @@ bench-affinity: install-dev ## Compare routing policies on simulated engines (TR
 bench-autoscaler: install-dev ## Compare autoscaling policies on traces, with pictures (TRACE=file; default: both shared ones)
 	@PYTHONPATH=benchmarks:operator $(BIN)/python -m autoscaler.main $(if $(TRACE),--trace='$(TRACE)') $(ARGS)
 
+.PHONY: bench-autoscaler-validation
+bench-autoscaler-validation: install-dev ## The autoscaler's simulator beside the engine simulator (ARGS=--http: over HTTP, too)
+	@PYTHONPATH=benchmarks:operator:runtime $(BIN)/python -m autoscaler_validation.main $(ARGS)
+
 .PHONY: chaos
 chaos: install-dev ## kill -9 the operator at 200 random points (KILLS=50, SEED=7), hold every end against the desired
 	@PYTHONPATH=operator:tests/support $(BIN)/python tests/support/chaos_kills.py --kills=$(or $(KILLS),200) \

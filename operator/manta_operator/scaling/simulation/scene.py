@@ -52,7 +52,7 @@ def make(
     past: float = 0.0,
     seed: int = 1,
 ) -> Scene:
-    """Scale a trace, and put a past before it.
+    """Scale a trace, and put a past before it. Raises TraceError where nothing of it fits, or too much would.
 
     Args:
         name: Of the trace, for messages.
@@ -62,9 +62,6 @@ def make(
         times: Requests for each of the trace.
         past: Seconds of past to put before it.
         seed: Of all chance.
-
-    Raises:
-        TraceError: nothing of it fits in an engine, or it would be too large.
     """
     fitting = tuple(request for request in trace if model.fits(request))
     if not fitting:

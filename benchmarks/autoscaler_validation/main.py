@@ -1,0 +1,76 @@
+"""`make bench-autoscaler-validation`: how far the autoscaler's simulator is from other engines.
+
+In virtual time beside the engine simulator's own scheduler (reference.py); with --http beside its processes, asked over
+HTTP (over_http.py); Writes build/bench/autoscaler-validation.json;
+what is left out says docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from autoscaler_validation import over_http
+from autoscaler_validation.cases import Case, cases
+from autoscaler_validation.measured import Measured, apart, of
+from autoscaler_validation.reference import Reference
+from autoscaler_validation.report import table
+from manta_operator.scaling.simulation.outcome import Slo
+from manta_operator.scaling.simulation.run import run
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared" / "data"
+TRACES = ("azure_llm_2023_code.csv.gz", "mooncake_synthetic.jsonl.gz")
+OUT = ROOT / "build" / "bench" / "autoscaler-validation.json"
+
+
+@click.command()
+@click.option("--trace", "traces", multiple=True, type=click.Path(path_type=Path, exists=True), help="Default: both.")
+@click.option("--jitter", type=click.FloatRange(0, 0.9), default=0.05, show_default=True, help="Of the others' steps.")
+@click.option("--http", is_flag=True, help="Also processes of the engine simulator, over HTTP (seven minutes).")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=OUT)
+def main(traces: tuple[Path, ...], jitter: float, http: bool, seed: int, out: Path) -> None:
+    """Compare the autoscaler's simulator with other engines, on the same requests."""
+    paths = list(traces) or [DATA / name for name in TRACES]
+    document: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {}
+    pairs = {case.name: _both(case, jitter) for case in cases(paths, seed)}
+    _tell("the engine simulator's scheduler, in virtual time", pairs, document)
+    if http:
+        _tell("the engine simulator's processes, over HTTP", over_http.compare(paths[0], seed), document)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(document, indent=2) + "\n")
+    click.echo(out)
+
+
+def _both(case: Case, jitter: float) -> tuple[Measured, Measured]:
+    slo, model = Slo(), case.setup.model
+    engine = type("Varying", (Reference,), {"jitter": jitter})
+    found = []
+    for setup in (case.setup, replace(case.setup, engine=engine)):
+        began = time.monotonic()
+        outcome = run(case.scene.trace, case.policy, setup)
+        found.append(of(outcome, slo, model, time.monotonic() - began))
+    return found[0], found[1]
+
+
+def _tell(what: str, pairs: dict[str, tuple[Measured, Measured]], document: dict[str, Any]) -> None:
+    Console(width=180).print(table(f"simulated / {what}: first token, answer (s)", pairs))
+    document[what] = {
+        name: {
+            "simulated": ours.as_json(),
+            "other": theirs.as_json(),
+            "replicas_apart": round(apart(ours.moments, theirs.moments), 3),
+        }
+        for name, (ours, theirs) in pairs.items()
+    }
+
+
+if __name__ == "__main__":
+    main()
