@@ -46,7 +46,7 @@ class Demand:
         if self._counted and request_id in self._counted:
             del self._counted[request_id]
             return
-        tokens = estimated * self._ratio
+        tokens = min(estimated * self._ratio, _MOST_TOKENS)
         self.requests += 1
         self.tokens_in += tokens
         self.pairs += tokens * tokens / 2
@@ -130,7 +130,7 @@ def document(
         "instance": demand.instance,
         "requests": demand.requests,
         "tokensIn": round(demand.tokens_in),
-        "pairs": round(demand.pairs),
+        "pairs": demand.pairs,
         "tokensOut": demand.tokens_out,
         "answers": demand.answers,
         "inFlight": in_flight,
