@@ -34,6 +34,7 @@ class Direct:
         self.cluster.create(CRD)
         self.writes, self.reads = Counter(), Counter()
         self.refuse, self.sent, self.unserved = {}, [], set()
+        self.applied = {}
         self.events = []
 
     async def serves(self, api_version, kind):
@@ -78,9 +79,12 @@ class Direct:
         uid = obj["metadata"].get("uid")
         if uid is not None and (live is None or live["metadata"]["uid"] != uid):
             raise Conflict(f"apply {kind}: another uid")
+        place = (kind, namespace, name, subresource, manager)
+        patch = dropped(self.applied.get(place, {}), obj)
+        self.applied[place] = obj
         if subresource:
-            return self.cluster.patch_status(kind, namespace, name, {"status": obj["status"]})
-        return self.cluster.create(obj) if live is None else self.cluster.patch(kind, namespace, name, obj)
+            return self.cluster.patch_status(kind, namespace, name, {"status": patch["status"]})
+        return self.cluster.create(obj) if live is None else self.cluster.patch(kind, namespace, name, patch)
 
     async def merge(self, obj):
         if obj["kind"] in self.refuse:
@@ -104,6 +108,13 @@ class Direct:
         self.writes[f"delete {kind}"] += 1
         self.sent.append(("delete", name, uid))
         self.cluster.delete(kind, namespace, name, uid=uid)
+
+
+def dropped(before, after):
+    """Return `after` with null for what `before` had besides: as a merge patch it does what an apply of it would."""
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return after
+    return {name: dropped(before.get(name), after[name]) if name in after else None for name in {**after, **before}}
 
 
 class OneDeployment:

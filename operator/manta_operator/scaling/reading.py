@@ -32,14 +32,14 @@ Counts = tuple[float, float, float, float, float]
 class Engine:
     """One router's look at a replica's engine, `age` seconds ago; `instance` is another one after each start.
 
-    `in_flight`: requests of this router. `hit_tokens`: prompt tokens that the replica's cache has saved.
+    `in_flight`: requests of this router. `hit_tokens`: prompt tokens that its cache has saved; None: it counts none.
     """
 
     age: float
     instance: str
     signals: EngineSignals
     in_flight: int
-    hit_tokens: float
+    hit_tokens: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +100,11 @@ def _engine(said: object) -> Engine | None:
     waiting, running, mine = (_count(said.get(name)) for name in ("waiting", "running", "inFlight"))
     usage = _number(said.get("kvUsage"), 1.0)
     prompts, generated = _number(said.get("promptTokens")), _number(said.get("generatedTokens"))
-    hits = _number(said.get("hitTokens", 0))
     if age is None or instance is None or waiting is None or running is None or mine is None:
         return None
-    if usage is None or prompts is None or generated is None or hits is None:
+    if usage is None or prompts is None or generated is None:
         return None
+    hits = _number(said.get("hitTokens"))
     first, between = _histogram(said.get("firstToken")), _histogram(said.get("betweenTokens"))
     return Engine(age, instance, EngineSignals(waiting, running, usage, prompts, generated, first, between), mine, hits)
 

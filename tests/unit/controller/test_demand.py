@@ -1,0 +1,120 @@
+"""Questions to the routers over HTTP: whatever answers, at whatever speed, nothing raises and nothing is believed."""
+
+import asyncio
+import time
+from types import SimpleNamespace
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from scaled_deployment import document
+
+from manta_operator.api import names
+from manta_operator.controller import demand
+from manta_operator.controller.demand import Routers
+
+POD = SimpleNamespace(uid="u", address="127.0.0.1", name="demo-router")
+
+
+@pytest.fixture
+async def routers(monkeypatch):
+    """Routers whose one picker answers `answer`, a coroutine function of the request."""
+    application = web.Application()
+    routers = Routers(None)
+    routers.asked = []
+
+    async def handle(request):
+        routers.asked.append(request.path)
+        return await routers.answer(request)
+
+    application.router.add_get("/{tail:.*}", handle)
+    async with TestServer(application) as server:
+        monkeypatch.setattr(names, "PICKER_PORT", server.port)
+        yield routers
+        await routers.close()
+
+
+def says(**response):
+    async def answer(_):
+        return web.Response(**response)
+
+    return answer
+
+
+async def test_a_document_is_read(routers):
+    async def answer(_):
+        return web.json_response(document(7, held=2))
+
+    routers.answer = answer
+    found = (await routers.ask([POD]))["u"]
+    assert (found.counts[0], found.held) == (7.0, 2)
+    assert (await routers.hold(POD)).held == 2
+    assert routers.asked == ["/demand", "/demand/held"]
+
+
+WRONG = {
+    "no json": {"text": "hello"},
+    "nested": {"text": "[" * 100_000},
+    "half": {"text": '{"instance": "1", '},
+    "a list": {"text": "[1]"},
+    "long": {"text": "1" + " " * demand._BYTES},
+    "an error": {"status": 500, "text": "{}"},
+    "not there": {"status": 404},
+    "elsewhere": {"status": 302, "headers": {"Location": "/demand"}},
+    "binary": {"body": b"\xff\xfe\x00"},
+}
+
+
+@pytest.mark.parametrize("response", WRONG.values(), ids=WRONG)
+async def test_whatever_is_no_document_is_no_answer(routers, response):
+    routers.answer = says(**response)
+    assert await routers.ask([POD]) == {"u": None}
+    assert await routers.hold(POD) is None
+    assert len(routers.asked) == 2, "a redirection was followed"
+
+
+async def test_one_that_is_slow_or_pours_gives_no_answer_in_time(routers, monkeypatch):
+    monkeypatch.setattr(demand, "ANSWER_SECONDS", 0.05)
+
+    async def hang(_):
+        await asyncio.sleep(30)
+
+    async def pour(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b" ")
+            await asyncio.sleep(0.01)
+
+    for answer in (hang, pour):
+        routers.answer = answer
+        began = time.monotonic()
+        assert await routers.ask([POD]) == {"u": None}
+        assert time.monotonic() - began < 5
+
+
+async def test_nobody_listens_there(monkeypatch):
+    monkeypatch.setattr(names, "PICKER_PORT", 9)
+    routers = Routers(None)
+    assert await routers.ask([POD, SimpleNamespace(uid="v", address="::1", name="x")]) == {"u": None, "v": None}
+    await routers.close()
+
+
+async def test_only_so_many_questions_wait_and_the_others_are_asked_at_once(routers, monkeypatch):
+    monkeypatch.setattr(demand, "MOST_HELD", 1)
+    free = asyncio.Event()
+
+    async def answer(request):
+        if request.path == "/demand/held":
+            await free.wait()
+        return web.json_response(document(1))
+
+    routers.answer = answer
+    waits = asyncio.create_task(routers.hold(POD))
+    while not routers.asked:
+        await asyncio.sleep(0.01)
+    assert await routers.hold(POD) is not None
+    assert routers.asked == ["/demand/held", "/demand"]
+    free.set()
+    assert await waits is not None
+    assert routers._holding == 0
