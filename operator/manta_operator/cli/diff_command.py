@@ -32,6 +32,7 @@ from manta_operator.cli.rehearsal import Live, Rehearsal
 from manta_operator.cli.rest import APPLY, MERGE, Api, CallFailed, path_of
 from manta_operator.cli.table import fold, terminal_width
 from manta_operator.placement.room import Room, room, survey
+from manta_operator.planning.autoscale import asking, begin
 from manta_operator.planning.known import Known, asked_of
 from manta_operator.planning.previous import recall
 
@@ -135,8 +136,8 @@ async def _dry_run(api: Api, live: Object | None, manifest: Object) -> tuple[Obj
 
 async def _consequences(api: Api, live: Object | None, merged: Object, known: Known) -> None:
     """Print what the operator would do about it."""
-    deployment = parse(merged)
-    status = (live or {}).get("status") or {}
+    deployment, status = parse(merged), (live or {}).get("status") or {}
+    deployment = asking(deployment, begin(deployment, status))
     children = await _children(api, deployment.namespace, deployment.name) if live else Live((), (), (), time.time())
     previous = recall(deployment.spec, status)
     rehearse = partial(rehearsal.rehearse, deployment, known.facts, unseen=known.why, extra=known.accelerators)

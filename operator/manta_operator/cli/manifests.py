@@ -15,13 +15,17 @@ from manta_operator.cli.facts import Lookup, find_all
 from manta_operator.cli.failures import Refused
 from manta_operator.facts.locate import locate
 from manta_operator.facts.models import ModelFacts
+from manta_operator.planning.autoscale import asking, begin
 from manta_operator.planning.known import NOTHING, Known, asked_of
 from manta_operator.planning.observe import Observed
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One LLMDeployment from a file, its facts and what Manta would make of it on an empty cluster."""
+    """One LLMDeployment from a file, its facts and what Manta would make of it on an empty cluster.
+
+    `deployment` asks for as many replicas as an autoscaler would begin with, where there is one.
+    """
 
     source: str
     body: Mapping[str, Any]
@@ -110,6 +114,7 @@ def _plan(source: str, body: Mapping[str, Any], deployment: LLMDeployment, known
     if known.trouble:
         what = f"{known.trouble}; repair the checkpoint or name another one"
         return [f"{source}: {deployment.name}: spec.model.uri: {what}"]
+    deployment = asking(deployment, begin(deployment, {}))
     desired = desire(deployment, known.facts, Observed(), unseen=known.why, extra=known.accelerators)
     if isinstance(desired, Desired):
         return Planned(source, body, deployment, known.facts, desired, known)

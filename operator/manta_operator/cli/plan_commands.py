@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from manta_operator.api import names
+from manta_operator.api.autoscaling import AutoscalingSpec
 from manta_operator.api.models import ModelSpec, RouterSpec
 from manta_operator.builders.model_source import is_fetched
 from manta_operator.cli import compare_command, diff_command, fit_table, options
@@ -17,6 +18,7 @@ from manta_operator.cli.documents import documents
 from manta_operator.cli.facts import Lookup, options_of_facts
 from manta_operator.cli.failures import Refused
 from manta_operator.cli.manifests import Planned, plan_files
+from manta_operator.cli.picture import bounds
 from manta_operator.cli.table import GAP, fold, terminal_width
 from manta_operator.planning.fit import gib
 from manta_operator.planning.known import Known
@@ -76,6 +78,7 @@ def as_json(entry: Planned) -> dict[str, Any]:
         "name": entry.deployment.name,
         "namespace": entry.deployment.namespace,
         "replicas": len(plan_.groups),
+        "bounds": list(bounds(entry.body) or ()) or None,
         "revision": plan_.revision,
         "shape": {
             "tensor": plan_.shape.tensor,
@@ -138,6 +141,7 @@ def _facts(entry: Planned) -> dict[str, str]:
         "weights": _weights(deployment.spec.model),
         "adapters": "; ".join(each.message for each in plan_.decisions if each.reason == "Adapters"),
         "replicas": f"{len(plan_.groups)}, each {plan_.shape}: {pods} pods on {deployment.spec.accelerator.type}",
+        "autoscaling": _autoscaling(deployment.spec.autoscaling, len(plan_.groups)),
         "fit": f"{_VERDICTS[plan_.fit.fits][0]}: {plan_.fit.message}"
         + (_ALL_THE_SAME if plan_.fit.fits == "False" else ""),
         "advice": "; ".join(each.message for each in plan_.decisions if each.reason == "Advice"),
@@ -148,6 +152,19 @@ def _facts(entry: Planned) -> dict[str, str]:
         "endpoint": endpoint(deployment),
         "revision": f"{plan_.revision}, {len(entry.desired.objects)} objects (see them with `manta render`)",
     }
+
+
+def _autoscaling(wish: AutoscalingSpec | None, begun: int) -> str:
+    """Tell between which bounds the demand asks for replicas, and when there are none."""
+    if wish is None:
+        return ""
+    zero = wish.scale_to_zero
+    none = (
+        f", none after {zero.after_seconds} s without a request; the next one waits up to {zero.hold_seconds} s for one"
+        if wish.min_replicas == 0
+        else ""
+    )
+    return f"begins with {begun}, then {wish.min_replicas} to {wish.max_replicas} replicas as the demand asks{none}"
 
 
 def _source(known: Known) -> str:

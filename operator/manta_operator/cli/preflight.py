@@ -41,6 +41,25 @@ def problems(planned: Iterable[Planned], machine: Machine) -> list[str]:
     return lines + _memory(planned, machine.memory) + _cores(planned, machine.cores)
 
 
+def warnings(planned: Iterable[Planned], machine: Machine) -> list[str]:
+    """Return one line for every deployment that an autoscaler may ask for more of than this machine has memory for."""
+    planned, lines = list(planned), []
+    free = max(0, machine.memory - int(sum(_requested(entry, "memory") for entry in planned)))
+    for entry in planned:
+        spec, pods = entry.deployment.spec, entry.desired.plan.shape.pods
+        each = int(_of_pod(entry.desired.template, "memory")) * pods
+        if spec.autoscaling is None or not each:
+            continue
+        room = spec.replicas + free // each
+        if room < spec.autoscaling.max_replicas:
+            lines.append(
+                f"{entry.source}: {entry.deployment.name}: spec.autoscaling.maxReplicas is "
+                f"{spec.autoscaling.max_replicas}, and this machine has memory for {room} "
+                f"({gib(each)} for each): others would wait for a place (condition Autoscaled, reason NoRoom)"
+            )
+    return lines
+
+
 def measure(planned: Iterable[Planned]) -> Machine:
     """Measure this machine for the deployments: the ports they need, and the memory and cores the box's node has."""
     ports = {port for entry in planned for _, port in _ports_of(entry)}
@@ -106,9 +125,15 @@ def _requested(entry: Planned, resource: str) -> Decimal:
     """Return the sum of a resource's requests over all pods of a deployment: bytes or cores."""
     total = Decimal(0)
     for obj in entry.desired.objects:
-        asked = (container.get("resources", {}).get("requests", {}) for container in _containers(obj))
-        total += sum(parse_quantity(requests.get(resource, "0")) for requests in asked) * _pods(obj)
+        if _pods(obj):
+            total += _of_pod(obj["spec"]["template"], resource) * _pods(obj)
     return total
+
+
+def _of_pod(template: Object, resource: str) -> Decimal:
+    """Return what one pod of a template requests of a resource."""
+    asked = (container.get("resources", {}).get("requests", {}) for container in template["spec"]["containers"])
+    return sum((parse_quantity(requests.get(resource, "0")) for requests in asked), Decimal(0))
 
 
 def _pods(obj: Object) -> int:

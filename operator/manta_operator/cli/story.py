@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from manta_operator.api import names
+from manta_operator.cli.picture import desired
 from manta_operator.planning.observe import pod_problem, pod_state
 
 Body = Mapping[str, Any]
@@ -81,7 +82,7 @@ def _deployment(body: Body) -> DeploymentView:
     current = status.get("observedGeneration") == body["metadata"].get("generation")
     return DeploymentView(
         name=body["metadata"]["name"],
-        desired=body["spec"].get("replicas", 1),
+        desired=desired(body),
         ready=status.get("readyReplicas") or 0,
         is_ready=current and ready.get("status") == "True",
         reason=ready.get("reason", "Unknown"),

@@ -38,9 +38,12 @@ def up(paths: tuple[Path, ...], maps: tuple[str, ...], state: Path) -> None:
     """Start a single-machine stand-in for a cluster and serve the LLMDeployments in files. Not for production."""
     host_paths = options.parse_maps(maps)
     planned = plan_files(paths, Lookup(host_paths), local=True)
-    found = preflight.problems(planned, preflight.measure(planned))
+    machine = preflight.measure(planned)
+    found = preflight.problems(planned, machine)
     if found:
         raise Refused(found)
+    for line in preflight.warnings(planned, machine):
+        click.secho(line, fg="yellow", err=True)
     box = Box(BoxConfig(state=state.resolve(), host_paths=host_paths))
     try:
         asyncio.run(_run(box, planned, maps))

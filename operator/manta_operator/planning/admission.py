@@ -93,7 +93,8 @@ def judge(deployment: LLMDeployment, old: Mapping[str, Any] | None, known: Evide
         return Answer(True, warnings=_warnings(condition.message if said else "", why, decided.advice))
     if known.unread and deployment.spec.accelerator.type not in catalog(known.accelerators):
         return Answer(True, warnings=_warnings(f"{known.unread}; {condition.message}"))
-    idle = condition.reason == "DoesNotFit" and deployment.spec.replicas == 0
+    none = deployment.spec.replicas == 0 and deployment.spec.autoscaling is None
+    idle = condition.reason == "DoesNotFit" and none
     if idle or deployment.spec.fit.policy == "warn" or _was_as_bad(deployment, old, known, condition):
         return Answer(True, warnings=_warnings(condition.message))
     return Answer(False, condition.message)
