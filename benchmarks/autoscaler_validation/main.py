@@ -1,8 +1,8 @@
 """`make bench-autoscaler-validation`: how far the autoscaler's simulator is from other engines.
 
 In virtual time beside the engine simulator's own scheduler (reference.py); with --http beside its processes, asked over
-HTTP (over_http.py); Writes build/bench/autoscaler-validation.json;
-what is left out says docs/benchmarks.md.
+HTTP (over_http.py); with --vllm beside real vLLM on this CPU (on_cpu.py). It writes
+build/bench/autoscaler-validation.json; what is left out says docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from autoscaler_validation import over_http
+from autoscaler_validation import on_cpu, over_http
 from autoscaler_validation.cases import Case, cases
 from autoscaler_validation.measured import Measured, apart, of
 from autoscaler_validation.reference import Reference
@@ -34,9 +34,10 @@ OUT = ROOT / "build" / "bench" / "autoscaler-validation.json"
 @click.option("--trace", "traces", multiple=True, type=click.Path(path_type=Path, exists=True), help="Default: both.")
 @click.option("--jitter", type=click.FloatRange(0, 0.9), default=0.05, show_default=True, help="Of the others' steps.")
 @click.option("--http", is_flag=True, help="Also processes of the engine simulator, over HTTP (seven minutes).")
+@click.option("--vllm", is_flag=True, help="Also real vLLM with the tiny model on this CPU (`make model`; 4 minutes).")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=OUT)
-def main(traces: tuple[Path, ...], jitter: float, http: bool, seed: int, out: Path) -> None:
+def main(traces: tuple[Path, ...], jitter: float, http: bool, vllm: bool, seed: int, out: Path) -> None:
     """Compare the autoscaler's simulator with other engines, on the same requests."""
     paths = list(traces) or [DATA / name for name in TRACES]
     document: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {}
@@ -44,6 +45,9 @@ def main(traces: tuple[Path, ...], jitter: float, http: bool, seed: int, out: Pa
     _tell("the engine simulator's scheduler, in virtual time", pairs, document)
     if http:
         _tell("the engine simulator's processes, over HTTP", over_http.compare(paths[0], seed), document)
+    if vllm:
+        found, document["vLLM's steps, as measured (s)"] = on_cpu.compare(ROOT / ".models" / "tiny", seed)
+        _tell("vLLM on this CPU", found, document)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(document, indent=2) + "\n")
     click.echo(out)
