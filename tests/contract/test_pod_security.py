@@ -12,6 +12,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 EXCEPTIONS = {
     # spec.model.uri file:///…: a folder of the node is a hostPath volume, which the standard refuses whatever it holds.
     ("tiny", "StatefulSet"): {"restricted volume types"},
+    ("tiny-autoscaled", "StatefulSet"): {"restricted volume types"},
     ("tiny-pipeline", "StatefulSet"): {"restricted volume types"},
     ("tiny-sharded", "StatefulSet"): {"restricted volume types"},
     ("tiny-tenants", "StatefulSet"): {"restricted volume types"},

@@ -95,12 +95,11 @@ class Steps:
 
 def decide(revision: str, wish: Wish, deadlines: Deadlines, observed: Observed, circumstances: Circumstances) -> Steps:
     """Return the steps towards `wish.replicas` groups of `revision` and none of another."""
-    found = (trouble(group, deadlines, observed.now) for group in observed.groups)
-    troubles = tuple(each for each in found if each is not None)
+    troubles = tuple(each for group in observed.groups if (each := trouble(group, deadlines, observed.now)))
     broken = frozenset(each.group for each in troubles)
     lost = tuple(group for group in observed.groups if group.lost)
     kept = tuple(group for group in observed.groups if not group.lost)
-    known = (broken, circumstances.loads, circumstances.losses)
+    known = broken, circumstances.loads, circumstances.losses
     every_new = order((group for group in kept if group.revision == revision), *known)
     excess = max(0, len(every_new) - wish.replicas)
     new = every_new[excess:]
