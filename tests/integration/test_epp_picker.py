@@ -130,8 +130,14 @@ async def test_a_request_is_held_until_a_replica_is_there_or_its_time_is_up(fres
     held = asyncio.create_task(ask(session))
     await asyncio.sleep(0.3)
     assert not held.done()
+    async with session.get(f"http://{POD}:9002/demand/held") as response:
+        told = await response.json()
+    assert told["held"] == 1
     api.set("b", engines["b"].address)
     assert (await held)[0]["replica"] == "b"
+    async with session.get(f"http://{POD}:9002/demand") as response:
+        later = await response.json()
+    assert (later["held"], later["requests"], list(later["engines"])) == (0, told["requests"], [""])
 
 
 async def test_a_subset_that_is_nobody_is_a_503_at_once(fresh):

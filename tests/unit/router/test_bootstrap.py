@@ -82,6 +82,10 @@ def test_asks_with_the_whole_body_and_waits_longer_than_a_request_is_held():
     asked = filters("hold: {seconds: 700}")["ext_authz"]
     assert asked["with_request_body"] == {"max_request_bytes": 2048, "allow_partial_message": False}
     assert asked["http_service"]["server_uri"]["timeout"] == "710s"
+    waking = filters("hold: {seconds: 60, wakeSeconds: 900}")["ext_authz"]["http_service"]
+    assert waking["server_uri"]["timeout"] == "970s"
+    assert waking["retry_policy"]["retry_back_off"]["max_interval"] == "970s", "what a try may take, too"
+    assert manager("hold: {wakeSeconds: 900}, timeouts: {requestSeconds: 50}")["stream_idle_timeout"] == "1080s"
     held = manager("hold: {seconds: 700}, timeouts: {requestSeconds: 50}")
     assert (held["request_timeout"], held["stream_idle_timeout"]) == ("1010s", "900s")
     assert manager("hold: {seconds: 700}, timeouts: {requestSeconds: 500}")["stream_idle_timeout"] == "1270s"

@@ -1,5 +1,6 @@
 """The fair queue: order, room and conservation, in tables and over random histories."""
 
+import math
 import tracemalloc
 from collections import Counter
 
@@ -122,7 +123,8 @@ STEPS = st.lists(
         st.tuples(st.just("offer"), st.sampled_from("abcd"), st.integers(1, 50), st.integers(0, 2)),
         st.tuples(st.just("take")),
         st.tuples(st.just("remove"), st.integers(0, 1000)),
-        st.tuples(st.just("expire"), st.integers(1, 20)),
+        st.tuples(st.just("expire"), st.integers(1, 20), st.integers(1, 40)),
+        st.tuples(st.just("set apart")),
     ),
     max_size=150,
 )
@@ -131,7 +133,7 @@ WEIGHTS = {"a": 1, "b": 2, "c": 5, "d": 1}
 
 @given(STEPS, st.integers(0, 12))
 def test_nothing_is_lost_or_doubled(steps, size):
-    found, waiting, order = FairQueue(size), [], {}
+    found, waiting, order, apart = FairQueue(size), [], {}, 0
     for number, (step, *args) in enumerate(steps):
         if step == "offer":
             tenant, cost, priority = args
@@ -154,10 +156,15 @@ def test_nothing_is_lost_or_doubled(steps, size):
             entry = waiting.pop(args[0] % len(waiting))
             assert found.remove(entry)
             assert not found.remove(entry)
+        elif step == "set apart":
+            found.set_apart()
+            apart = number
         elif step == "expire":
-            for entry in found.expired(number - args[0]):
-                waiting.remove(entry)
-            assert all(entry.since >= number - args[0] for entry in waiting)
+            late, late_apart = [number - arg for arg in args]
+            gone = [entry for entry in waiting if entry.since < (late_apart if entry.since < apart else late)]
+            assert sorted(entry.since for entry in found.expired(late, late_apart)) == [e.since for e in gone]
+            waiting = [entry for entry in waiting if entry not in gone]
+        assert found.oldest() == min((entry.since for entry in waiting), default=math.inf)
         assert len(found) == len(waiting) <= size
         assert found.waiting() == Counter(entry.tenant for entry in waiting)
     assert len(drained(found)) == len(waiting)
