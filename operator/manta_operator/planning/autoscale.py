@@ -10,9 +10,9 @@
 
 Estimate of a replica that computes requests of p prompt tokens and a answer tokens at its limit (roofline.py):
 
-    filled   = first token - its overhead                         seconds that a prompt takes, other requests waiting
+    filled   = seconds of the replica that a prompt takes, of these pairs x p^2 / 2 for its attention
     decode   = a / (a / together - filled)                        so that both add up to what it does all together
-    prefill  = p / filled
+    prefill  = p / (filled - pairs x p^2 / 2)
 
 Where no estimate can be had the round figures below stand in: learning corrects them between a tenth and ten times
 (scaling/capacity.py), and until then maxReplicas bounds what a wrong one costs.
@@ -137,9 +137,11 @@ def _estimate(spec: LLMDeploymentSpec, performance: Performance | None, start: f
     if performance is None:
         on_cpu = spec.accelerator.type == "cpu"
         return Estimate(*(PREFILL_CPU, DECODE_CPU) if on_cpu else (PREFILL, DECODE), cold_start=start)
-    each = performance.answer / performance.together.value
-    filled = min(_MOST_FILLED * each, performance.first_token.value - FIRST_OVERHEAD)
-    return Estimate(performance.prompt / filled, performance.answer / (each - filled), start)
+    each, pairs = performance.answer / performance.together.value, performance.prompt**2 / 2
+    filled = min(_MOST_FILLED * each, performance.prompt_seconds or performance.first_token.value - FIRST_OVERHEAD)
+    pair = min(performance.pair_seconds, filled / 2 / pairs)
+    prefill = performance.prompt / (filled - pair * pairs)
+    return Estimate(prefill, performance.answer / (each - filled), start, pair)
 
 
 def state(status: Mapping[str, Any]) -> State:

@@ -59,6 +59,10 @@ class Performance:
     """Tokens of answer a second over all of these, as new ones with their prompts keep coming."""
     first_token: Estimate
     """Seconds until the first token of a request that need not wait."""
+    prompt_seconds: float = 0.0
+    """Seconds of the whole replica that a prompt takes, as `together` counts them; 0: not known."""
+    pair_seconds: float = 0.0
+    """What attention adds of them for each pair of a prompt's tokens."""
 
     def __str__(self) -> str:
         return (
@@ -113,9 +117,11 @@ def estimate(
     crowd = -(-requests // (shape.data * shape.pipeline))  # stages work at different requests
     step = _step(shape, machine, does, crowd, prompt + answer / 2)
     filled = (first - FIRST_OVERHEAD) / shape.pipeline
+    pair = _pair(shape, machine, facts, fit.max_model_len or prompt)
     rate = shape.data * crowd * answer / (answer * step + crowd * filled)
     waits = Estimate(first, first / HIGH, first / LOW)
-    return Performance(prompt, answer, _bounded(alone), requests, _bounded(rate), waits)
+    each = filled / shape.data
+    return Performance(prompt, answer, _bounded(alone), requests, _bounded(rate), waits, each, pair)
 
 
 def _machine(
@@ -158,6 +164,12 @@ def _first(shape: Shape, machine: _Machine, facts: ModelFacts, does: Work, promp
     """Return the seconds that a prompt takes through all stages, one after the other."""
     computed = (2 * does.active * prompt + attention(facts, prompt)) / shape.tensor / machine.operations
     return FIRST_OVERHEAD + max(computed, shape.pipeline * _step(shape, machine, does, 1, prompt / 2))
+
+
+def _pair(shape: Shape, machine: _Machine, facts: ModelFacts, longest: int) -> float:
+    """Return the seconds of the whole replica that a pair of tokens takes: of the longest prompt, where they count."""
+    operations = attention(facts, longest) / (longest * longest / 2)
+    return operations / shape.tensor / machine.operations / shape.pipeline / shape.data
 
 
 def _at_once(spec: LLMDeploymentSpec, accelerator: Accelerator) -> int:

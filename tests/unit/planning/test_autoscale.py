@@ -6,8 +6,10 @@ from make import LLAMA_8B, deployment
 
 from manta_operator.builders.desired import Desired, desire
 from manta_operator.planning.autoscale import asking, begin, cold_start, replicas, second_owner, settings, state
+from manta_operator.planning.fit import accelerator_of
 from manta_operator.planning.observe import observe
 from manta_operator.planning.observed import Observed
+from manta_operator.planning.simulated import engine
 from manta_operator.scaling.settings import Settings
 from manta_operator.scaling.signals import Replicas
 
@@ -66,6 +68,18 @@ def test_the_estimate_adds_up_to_what_the_planner_says_of_a_full_replica():
     seconds = estimate.prompts(speed.prompt, speed.prompt**2 / 2) + estimate.answers(speed.answer)
     assert speed.answer / seconds == pytest.approx(speed.together.value)
     assert estimate.cold_start == 90.0
+
+
+def test_long_prompts_cost_what_the_simulator_says():
+    asked = autoscaled()
+    desired = desire(asked, LLAMA_8B, Observed())
+    assert isinstance(desired, Desired)
+    plan, h100 = desired.plan, accelerator_of(asked.spec)
+    model = engine(asked.spec, plan.shape, h100, LLAMA_8B, plan.fit)
+    assert model is not None
+    estimate = settings(asked.spec, plan.performance, None, 2.0).estimate
+    assert estimate.pair_seconds == pytest.approx(model.per_pair, rel=0.02)
+    assert 1 / estimate.prefill_tokens_per_s == pytest.approx(model.per_prefill_token, rel=0.05)
 
 
 @pytest.mark.parametrize("kind", ["cpu", "nvidia-h100-80gb"])
