@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 if TYPE_CHECKING:
     from manta_runtime.simulator.scheduler import Scheduler, Sequence
@@ -83,6 +83,7 @@ class Metrics:
 
     def __init__(self, settings: Settings, scheduler: Scheduler) -> None:
         self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)  # routers tell by its start that an engine is another one
         self._labels = {"engine": "0", "model_name": settings.served_names[0]}
         names = tuple(self._labels)
         self._count = {

@@ -83,6 +83,7 @@ def test_the_simulator_tells_all_that_is_looked_for():
     metrics.next_token(0.02)
     look = read(metrics.render())
     assert (look.prompt_tokens, look.generated_tokens, look.hit_tokens, look.kv_usage) == (40, 2, 16, 0.3)
+    assert float(look.started) > 1e9
     for found, seconds in ((look.first_token, 0.3), (look.between_tokens, 0.02)):
         [place] = [place for place, count in enumerate(found.counts) if count]
         assert [0.0, *found.bounds][place] < seconds <= [*found.bounds, math.inf][place]
