@@ -8,6 +8,7 @@ written as often, so it is left as it stands but for three cases:
     other numbers                   after CALM_SECONDS, if one that matters has moved by MATERIAL
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -105,19 +106,23 @@ def _said(old: Mapping[str, Any], decided: Decision | None, asked: int, learned:
     new: dict[str, Any] = {"replicas": asked, "time": now}
     if decided is not None and decided.replicas == asked:
         new |= {"reason": reason_of(decided), "message": decided.reason[:_MESSAGE_LIMIT]}
-        new["numbers"] = dict(decided.numbers)
+        new["numbers"] = {name: value for name, value in decided.numbers.items() if math.isfinite(value)}
     elif old and old.get("replicas") != asked:
-        message = f"from {old.get('replicas')} to {asked} replicas: minReplicas and maxReplicas allow no other number"
+        message = f"from {old.get('replicas')} to {_count(asked)}: minReplicas and maxReplicas allow no other number"
         new |= {"reason": BOUNDED, "message": message}
     elif old:
         new |= {name: old[name] for name in ("reason", "message", "numbers") if name in old}
     else:
-        new |= {"reason": BEGUN, "message": f"begun with {asked} replicas; demand is being watched"}
+        new |= {"reason": BEGUN, "message": f"begun with {_count(asked)}; demand is being watched"}
     if learned.cold_start is not None:
         new["coldStartSeconds"] = round(learned.cold_start, 1)
     if learned.speed is not None:
         new["speed"] = round(learned.speed, 3)
     return new
+
+
+def _count(number: int) -> str:
+    return "1 replica" if number == 1 else f"{number} replicas"
 
 
 def reason_of(decided: Decision) -> str:

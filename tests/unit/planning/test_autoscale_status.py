@@ -94,3 +94,8 @@ def test_a_clock_that_went_back_does_not_silence_it():
 def test_what_was_said_before_is_kept_as_long_as_nothing_is_decided():
     before = told({}, NEED, 3, Learned(0.9, 60.0), at(0))
     assert told({"autoscaling": before}, None, 3, Learned(0.9, 60.0), at(900)) == before
+
+
+def test_what_is_no_number_is_left_out():
+    odd = replace(NEED, numbers={"need": 2.0, "load": float("inf"), "speed": float("nan")})
+    assert told({}, odd, 3, UNKNOWN, at(0))["numbers"] == {"need": 2.0}

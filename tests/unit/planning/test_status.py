@@ -5,6 +5,7 @@ from make import LLAMA_8B, deployment
 
 from manta_operator.api.crd import llmdeployment_schema
 from manta_operator.builders.desired import Desired, desire
+from manta_operator.planning.autoscale import Learned, Scaling, told
 from manta_operator.planning.conditions import Situation
 from manta_operator.planning.fit import Fit
 from manta_operator.planning.integrations import POD_MONITOR, absent
@@ -13,6 +14,7 @@ from manta_operator.planning.plan import Decision, Plan
 from manta_operator.planning.problems import Failure, Problem
 from manta_operator.planning.shape import Shape
 from manta_operator.planning.status import status, unreadable
+from manta_operator.scaling import decide as scaling
 
 NOW = "2026-11-21T08:00:00Z"
 LONG = "x" * 50_000
@@ -43,6 +45,9 @@ def refused(value):
     return [*unknown, *map(str, schema.validate(schema.default(pruned)))]
 
 
+SCALED = scaling.Decision(3, LONG, {"need": 2.5}, "need")
+TOLD = told({"autoscaling": told({}, None, 1, Learned(), NOW)}, SCALED, 3, Learned(0.9, 61.5), NOW)
+SCALING = Scaling(TOLD, 1, 4, fault=LONG, owner=LONG)
 ENDLESS = Plan(
     Shape(1, 1, 1, "uni"), Fit("True", LONG), "a" * 8, (), (), tuple(Decision("Shaped", LONG) for _ in range(99))
 )
@@ -56,8 +61,9 @@ ENDLESS = Plan(
         situation(problems=tuple(Problem(f"spec.x{i}", LONG, LONG) for i in range(99))),
         situation(ENDLESS, failures=(Failure("Forbidden", LONG),), next_try=NOW, integrations=(absent(POD_MONITOR),)),
         situation(model_error=LONG),
+        situation(planned(), scaling=SCALING),
     ],
-    ids=["planned", "not planned", "many problems", "long words", "a broken checkpoint"],
+    ids=["planned", "not planned", "many problems", "long words", "a broken checkpoint", "autoscaled"],
 )
 def test_the_api_server_takes_every_status(given):
     assert refused(status(DEMO, given, {}, NOW)) == []
