@@ -96,6 +96,8 @@ async def test_scale_shows_and_changes_three_fields(api, widgets):
     assert (await api.ok("PATCH", f"{path}/w/scale", {"spec": {"replicas": 5}}, MERGE))["spec"] == {"replicas": 5}
     after = await api.ok("GET", f"{path}/w")
     assert (after["spec"]["size"], after["status"]["ready"]) == (5, 1)
+    through = [each for each in after["metadata"]["managedFields"] if each.get("subresource") == "scale"]
+    assert [each["fieldsV1"] for each in through] == [{"f:spec": {"f:size": {}}}], "who wrote it, and where"
     assert (await api("PUT", f"{path}/w/scale", scale)).code == 409
 
 

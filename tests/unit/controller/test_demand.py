@@ -102,17 +102,17 @@ async def test_nobody_listens_there(monkeypatch):
 
 async def test_only_so_many_questions_wait_and_the_others_are_asked_at_once(routers, monkeypatch):
     monkeypatch.setattr(demand, "MOST_HELD", 1)
-    free = asyncio.Event()
+    came, free = asyncio.Event(), asyncio.Event()
 
     async def answer(request):
         if request.path == "/demand/held":
+            came.set()
             await free.wait()
         return web.json_response(document(1))
 
     routers.answer = answer
     waits = asyncio.create_task(routers.hold(POD))
-    while not routers.asked:
-        await asyncio.sleep(0.01)
+    await came.wait()
     assert await routers.hold(POD) is not None
     assert routers.asked == ["/demand/held", "/demand"]
     free.set()

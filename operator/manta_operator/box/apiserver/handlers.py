@@ -142,7 +142,7 @@ class Handlers:
 
     async def _put(self, request: web.Request, target: Target) -> web.StreamResponse:
         body, name = await body_of(request), target.name or ""
-        how = write_options(request, "status" if target.subresource == "status" else "")
+        how = write_options(request, target.recorded)
         if target.subresource == "scale":
             body = with_scale(target.resource, self._ops.read(target.resource, target.namespace, name), body or {})
         elif target.resource.crd is not None:
@@ -163,7 +163,7 @@ class Handlers:
 
     async def _patch(self, request: web.Request, target: Target) -> web.StreamResponse:
         body, name, resource = await body_of_patch(request), target.name or "", target.resource
-        how = replace(write_options(request, "status" if target.subresource == "status" else ""), patch=True)
+        how = replace(write_options(request, target.recorded), patch=True)
         if request.content_type in patches.APPLY:
             return await self._apply(request, target, body, how)
         old = self._ops.read(resource, target.namespace, name)

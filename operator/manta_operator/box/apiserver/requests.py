@@ -48,6 +48,11 @@ class Target:
     name: str | None
     subresource: str
 
+    @property
+    def recorded(self) -> str:
+        """The subresource that managedFields name as where a write came in; empty: the object itself."""
+        return self.subresource if self.subresource in ("status", "scale") else ""
+
 
 def parse_target(registry: Registry, path: str) -> Target | None:
     """Return what a URL points at; None if nothing is served there."""
