@@ -128,10 +128,12 @@ def _signals(body: Body, now: datetime, width: int | None) -> list[str]:
     found = _condition(body)
     if found is None or bounds(body) is None:
         return []
-    colour = {"True": "green", "False": "red"}.get(str(found["status"]), "yellow")
+    status = str(found["status"])
+    colour = {"True": "green", "False": "red"}.get(status, "yellow")
     since = age(str(found.get("lastTransitionTime") or ""), now)
-    row: list[str | Cell] = [Cell(str(found.get("reason", "")), colour), since, str(found.get("message", ""))]
-    return lay_out([Column("REASON"), Column("SINCE", gives_way=1), Column("MESSAGE")], [row], width, 2)
+    row: list[str | Cell] = [Cell(status, colour), since, str(found.get("reason", "")), str(found.get("message", ""))]
+    columns = [Column("AUTOSCALED"), Column("SINCE", gives_way=1), Column("REASON"), Column("MESSAGE")]
+    return lay_out(columns, [row], width, 2)
 
 
 def _changes(told: Mapping[str, Any], now: datetime, width: int | None) -> list[str]:
