@@ -39,6 +39,8 @@ class DeploymentView:
     reason: str
     message: str
     decisions: tuple[str, ...]
+    scaled: tuple[tuple[str, str], ...] = ()
+    """Times and sentences of what the autoscaler has changed; why nothing is changed would be told every minute."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def tell(before: Snapshot, after: Snapshot) -> list[tuple[str, str]]:
 def _deployment(body: Body) -> DeploymentView:
     status = body.get("status") or {}
     ready: Mapping[str, str] = next((entry for entry in status.get("conditions") or () if entry["type"] == "Ready"), {})
+    changes = (status.get("autoscaling") or {}).get("changes") or ()
     current = status.get("observedGeneration") == body["metadata"].get("generation")
     return DeploymentView(
         name=body["metadata"]["name"],
@@ -87,7 +90,8 @@ def _deployment(body: Body) -> DeploymentView:
         is_ready=current and ready.get("status") == "True",
         reason=ready.get("reason", "Unknown"),
         message=ready.get("message", "the operator has not looked at it yet"),
-        decisions=tuple(entry["message"] for entry in status.get("decisions") or ()),
+        decisions=tuple(each["message"] for each in status.get("decisions") or () if each["reason"] != "Autoscaled"),
+        scaled=tuple((each["time"], each.get("message", "")) for each in reversed(changes)),
     )
 
 
@@ -106,8 +110,10 @@ def _pod(body: Body) -> PodView:
 
 
 def _new_decisions(before: DeploymentView | None, after: DeploymentView) -> list[str]:
-    known = before.decisions if before else ()
-    return [f"decided: {sentence}" for sentence in after.decisions if sentence not in known]
+    known, told = (before.decisions, before.scaled) if before else ((), ())
+    new = [sentence for sentence in after.decisions if sentence not in known]
+    new += [change[1] for change in after.scaled if change not in told]
+    return [f"decided: {sentence}" for sentence in new]
 
 
 def _pod_changes(before: PodView | None, after: PodView) -> list[str]:

@@ -12,7 +12,7 @@ from manta_operator.api.models import parse
 from manta_operator.builders.desired import Desired, desire
 from manta_operator.cli.manifests import Planned
 from manta_operator.cli.preflight import Machine, problems, warnings
-from manta_operator.cli.story import snapshot
+from manta_operator.cli.story import snapshot, tell
 from manta_operator.planning.autoscale import asking, begin
 from manta_operator.planning.observe import Observed
 
@@ -72,3 +72,15 @@ def test_what_is_there_counts_for_what_is_shown():
     (body,) = load(manifest(), "a.yaml")
     body["status"] = {"autoscaling": {"replicas": 3}, "readyReplicas": 1}
     assert snapshot([body], []).deployments["tiny"].desired == 3
+
+
+def test_a_box_tells_each_change_once_and_not_why_nothing_changes():
+    (body,) = load(manifest(), "a.yaml")
+    change = {"time": "2026-01-01T00:00:00Z", "fromReplicas": 1, "toReplicas": 3, "message": "from 1 to 3 replicas"}
+    stays = {"reason": "Autoscaled", "message": "3 replicas stay: the load of now needs 2.6"}
+    before = snapshot([body | {"status": {"autoscaling": {"replicas": 1}}}], [])
+    after = snapshot(
+        [body | {"status": {"autoscaling": {"replicas": 3, "changes": [change]}, "decisions": [stays]}}], []
+    )
+    assert [said for _, said in tell(before, after) if "decided" in said] == ["decided: from 1 to 3 replicas"]
+    assert [said for _, said in tell(after, after) if "decided" in said] == []
