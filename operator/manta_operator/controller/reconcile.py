@@ -28,6 +28,7 @@ from manta_operator.controller.kinds import LEADING, OBSERVED, OPTIONAL
 from manta_operator.controller.observing import Observer
 from manta_operator.controller.rhythm import Rhythm
 from manta_operator.controller.rounds import Round, gather, names_groups, situation
+from manta_operator.controller.scale_losses import losses
 from manta_operator.controller.scale_memory import Planned
 from manta_operator.controller.scaler import Scaler
 from manta_operator.controller.statuses import Statuses, timestamp
@@ -173,20 +174,21 @@ class Reconciler:
             observed, moment = self._observer.look_closer(deployment, observed, desired.template)
             desired = decide(observed, previous)
         if isinstance(desired, Desired) and desired.plan.wants:
-            desired = decide(observed, previous, await self._ask(deployment, desired))
+            desired = decide(observed, previous, await self._ask(deployment, desired, memory))
         done = Round(observed, desired, None, known.read, look_again=moment)
         if isinstance(desired, Desired):
             await self._bring_about(deployment, desired, memory, done)
         return done
 
-    async def _ask(self, deployment: LLMDeployment, desired: Desired) -> Circumstances:
-        room = busy = None
+    async def _ask(self, deployment: LLMDeployment, desired: Desired, memory: Memory) -> Circumstances:
+        room = busy = lost = None
         if "room" in desired.plan.wants:
             moved = self._store.moved((deployment.namespace, deployment.name))
             room = self._surroundings.room(desired.template, desired.plan.shape.pods, moved)
         if "loads" in desired.plan.wants:
             busy = await loads(self._observer.routers(deployment))
-        return Circumstances(room, busy)
+            lost = losses(memory.scale.saved, busy) if memory.scale else None
+        return Circumstances(room, busy, lost)
 
     async def _bring_about(self, deployment: LLMDeployment, desired: Desired, memory: Memory, done: Round) -> None:
         """Write what differs; take away only if what the groups need was accepted, whatever else was refused."""

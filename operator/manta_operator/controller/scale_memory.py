@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from manta_operator.api.models import LLMDeploymentSpec
+from manta_operator.controller.scale_losses import Saved
 from manta_operator.planning.autoscale_status import Learned
 from manta_operator.planning.observed import Observed
 from manta_operator.planning.roofline import Performance
@@ -59,6 +60,8 @@ class Scale:
     """What each router said last, and when, by the uid of its pod."""
     silent: dict[str, Silent] = field(default_factory=dict)
     """Routers that could not be read, by the uid of the pod."""
+    saved: dict[str, Saved] = field(default_factory=dict)
+    """What the caches of the replicas have saved, by name of the group."""
     blind_since: float | None = None
     """Since when no router could be read at all."""
     fault: str = ""

@@ -51,6 +51,7 @@ def scaling(entry: Entry, deployment: LLMDeployment, observed: Observed, revisio
         missing_since=since,
         blind=scale.blind(now),
         unschedulable=autoscale.replicas(observed, revision, asked).unschedulable,
-        hold_seconds=wish.scale_to_zero.hold_seconds if wish.min_replicas == 0 else 0,
+        hold_seconds=wish.scale_to_zero.hold_seconds if wish.min_replicas == 0 else deployment.spec.router.hold.seconds,
         owner=autoscale.second_owner({"managedFields": entry.scale_fields}, time.time()),
+        fault=scale.fault,
     )

@@ -17,9 +17,11 @@ import time
 from collections.abc import Mapping
 
 from manta_operator.api.models import LLMDeployment
+from manta_operator.controller import metrics_scaling
 from manta_operator.controller.children import Child
 from manta_operator.controller.demand import LOOK_SECONDS, Routers, look_seconds
 from manta_operator.controller.deployments import Entry
+from manta_operator.controller.scale_losses import remember
 from manta_operator.controller.scale_memory import Planned, Scale, Silent
 from manta_operator.controller.scale_told import begun, told
 from manta_operator.controller.statuses import timestamp
@@ -80,17 +82,18 @@ class Scaler:
         scale.cold_start = autoscale.cold_start(planned.observed, planned.revision, scale.cold_start)
         if entry.uid not in self._tasks and not entry.leaving:
             self._tasks[entry.uid] = task = asyncio.create_task(self._keep_looking(entry))
-            task.add_done_callback(lambda _: self._ended(entry.uid, task))
+            task.add_done_callback(lambda _: self._ended(entry, task))
 
     def leave(self, entry: Entry) -> None:
         """Look no more."""
         if task := self._tasks.get(entry.uid):
             task.cancel()
 
-    def _ended(self, uid: str, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(uid) is task:
-            del self._tasks[uid]
-            self._asked.pop(uid, None)
+    def _ended(self, entry: Entry, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(entry.uid) is task:
+            del self._tasks[entry.uid]
+            self._asked.pop(entry.uid, None)
+            metrics_scaling.forgotten(entry.key)
 
     async def _keep_looking(self, entry: Entry) -> None:
         """Look until the deployment goes or its replicas follow nobody any more."""
@@ -110,8 +113,10 @@ class Scaler:
         return look_seconds(sum(self._asked.values())) * random.uniform(0.9, 1.0)  # noqa: S311 - spreads load
 
     async def _look(self, entry: Entry, scale: Scale) -> None:
-        pods = self._seen(entry)
-        self._decide(entry, scale, pods, await self._routers.ask(pods))
+        pods, began = self._seen(entry), time.monotonic()
+        said = await self._routers.ask(pods)
+        metrics_scaling.looked(time.monotonic() - began)
+        self._decide(entry, scale, pods, said)
 
     def _seen(self, entry: Entry) -> list[Child]:
         pods = self._routers.pods(entry.key)
@@ -172,6 +177,7 @@ class Scaler:
             _failed(entry, scale, bug)
         else:
             scale.decided, scale.asked, scale.fault, scale.faults = decided, decided.replicas, "", 0
+            metrics_scaling.decided(entry.key, decided, len(scale.silent))
         if scale.asked != before or _newsworthy(entry, scale, now):
             entry.flag.set()
 
@@ -199,6 +205,7 @@ def _take(
         scale.blind_since = now
     serving = scale.planned.serving if scale.planned else frozenset()
     looks = engines((document, now - at) for document, at in scale.documents.values())
+    scale.saved = remember(scale.saved, looks, now)
     return demand, {f"{name} {look.instance}": look.signals for name, look in looks.items() if name in serving}
 
 

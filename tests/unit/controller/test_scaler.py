@@ -278,7 +278,8 @@ async def test_a_bug_in_the_decision_keeps_the_number_and_is_told_once(one, monk
         for _ in range(20):
             await one.look(4.0)
     assert (one.scale.asked, one.scale.state, len(one.groups())) == (asked, state, asked)
-    assert one.scale.fault == "ZeroDivisionError: by zero"
+    assert one.condition("Autoscaled")["reason"] == "InternalError"
+    assert "ZeroDivisionError: by zero" in one.condition("Autoscaled")["message"]
     assert caplog.text.count("Traceback") == 1
     for _ in range(scalers.MOST_FAULTS):
         await one.look(4.0)
