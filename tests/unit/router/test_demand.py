@@ -1,6 +1,7 @@
 """The counters that the operator scales by: once per request, in tokens as engines count them; engines seen lately."""
 
 import asyncio
+import time
 
 import msgspec
 import pytest
@@ -181,3 +182,15 @@ def test_an_engine_whose_counters_fall_is_another_one(fields, changed):
         [told] = engines.told([ENDPOINT], {}, float(at)).values()
         instances.append(told["instance"])
     assert (instances[0] != instances[1]) == changed
+
+
+def test_the_picker_tells_of_engines_that_it_looks_at(world):
+    world.replicas("demo-1a-0-0", "demo-1a-1-0")
+    for replica in ("demo-1a-0-0", "demo-1a-1-0"):
+        world.picker._looked(replica, LOOK, time.monotonic())
+    assert set(demand(world)["engines"]) == {"demo-1a-0", "demo-1a-1"}
+    world.picker._silent("demo-1a-1-0")
+    assert set(demand(world)["engines"]) == {"demo-1a-0"}
+    world.replicas("demo-1a-1-0")
+    world.replicas("demo-1a-0-0")
+    assert demand(world)["engines"] == {}, "another one under its name, not seen yet"

@@ -89,6 +89,15 @@ async def test_replicas_that_come_and_go_do_not_hold_a_request_for_ever(world):
     assert some.now < 100 + 960
 
 
+async def test_a_wake_shorter_than_the_holding_shortens_nothing(world):
+    some = world("hold: {seconds: 60, wakeSeconds: 5}")
+    held = some.ask()
+    later(some, 59)
+    assert not held.done()
+    later(some, 2)
+    assert code(held.result()) == "no_ready_replica"
+
+
 async def test_with_no_holding_for_busy_replicas_only_the_first_one_is_waited_for(world):
     some = world("maxNumSeqs: 1, hold: {seconds: 0, wakeSeconds: 900, queueSize: 9}")
     held = [some.ask() for _ in range(3)]
@@ -191,7 +200,8 @@ async def test_no_more_than_so_many_may_wait():
     found = Polls(lambda: Answer(200))
     waiting = [found.wait() for _ in range(257)]
     assert (waiting.pop().status, len(found)) == (503, 256)
+    timers = list(found._waiting.values())
     found.happened()
     found.happened()
     assert {answer.status for answer in await asyncio.gather(*waiting)} == {200}
-    assert len(found) == 0
+    assert (len(found), [timer.cancelled() for timer in timers]) == (0, [True] * 256)
