@@ -2,6 +2,10 @@
 
     step(n)   median time between tokens of n requests at once, n = 1, 8, 24         = fixed + per_sequence x n
     first(p)  median time to the first token of a prompt of p tokens, alone          = overhead + prefill(p)
+    speed     what the simulation takes for many requests that come at once, over what vLLM takes for the same
+
+The server shares cores with its engine, so that a full engine's steps are longer than those of one request: `speed` is
+what learning from queues finds in the operator (scaling/capacity.py).
 
 Effects: starts vLLM with the tiny model, sends requests, ends it. The overhead of HTTP, which the simulation has none
 of, is added to its times. Everything shares the machine's cores, so that an idle machine is wanted.
@@ -20,6 +24,7 @@ import sys
 import tempfile
 import time
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -37,10 +42,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-SECONDS, USE = 120.0, 0.6
+SECONDS, USE = 120.0, 0.7
 SLO = Slo(base=2.0, between=0.1)
 _SEQUENCES, _LENGTH, _STEP_TOKENS, _KV_TOKENS = 32, 1024, 2048, 65_536
 _BATCHES, _PROMPTS, _ROUNDS, _TOKENS = (1, 8, 24), (64, 480, 960), 5, 48
+_CROWD = 400
 _READY_SECONDS = 180.0
 _ENVIRON = {
     "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -57,7 +63,8 @@ async def _compare(model: Path, seed: int) -> tuple[dict[str, tuple[Measured, Me
     async with _vllm(model) as url, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as client:
         asked = _Asked(url, client, random.Random(seed))  # noqa: S311 - requests that must be repeatable
         engine, overhead = await _measured(asked)
-        trace = _trace(engine, seed)
+        engine = replace(engine, speed=await _speed(asked, engine, seed))
+        trace = _trace(engine, seed, SECONDS)
         began = time.monotonic()
         jobs = await asked.play(trace)
         took = time.monotonic() - began
@@ -72,6 +79,7 @@ async def _compare(model: Path, seed: int) -> tuple[dict[str, tuple[Measured, Me
         "fixed": engine.fixed,
         "per_sequence": engine.per_sequence,
         "per_prefill_token": engine.per_prefill_token,
+        "speed": engine.speed,
         "overhead": overhead,
     }
     return {f"tiny model, {SECONDS:.0f} s": (found[0], found[1])}, terms
@@ -82,15 +90,23 @@ def _sum(jobs: list[tuple[Job, float]], engine: EngineModel, took: float) -> Mea
     return summed(rows, sum(SLO.met(job, engine) for job, _ in jobs) / len(jobs), took=took)
 
 
-def _trace(engine: EngineModel, seed: int) -> Trace:
+def _trace(engine: EngineModel, seed: int, seconds: float) -> Trace:
     """Return random arrivals that use the engine to USE, and for a sixth of the time beyond what it can do."""
     chance = random.Random(seed)  # noqa: S311 - requests that must be repeatable
     at, found, mean = 0.0, [], engine.work(Request(0.0, 480, 36))
-    while at < SECONDS:
-        rush = SECONDS / 2 <= at < SECONDS * 2 / 3
+    while at < seconds:
+        rush = seconds / 2 <= at < seconds * 2 / 3
         at += chance.expovariate(USE * (2.0 if rush else 0.8) / mean)
         found.append(Request(at, chance.randint(64, 900), chance.randint(8, 64)))
     return tuple(found)
+
+
+async def _speed(asked: _Asked, engine: EngineModel, seed: int) -> float:
+    """Return how much of the engine's steps a full one does: the same requests at once, there and in the simulation."""
+    every = [replace(request, at=0.0) for request in _trace(engine, seed + 1, SECONDS)[:_CROWD]]
+    jobs = await asked.play(tuple(every))
+    played = run(tuple(every), fixed(1), Setup(engine, initial=1, most=1, queue=1_000_000))
+    return max(job.ended for job in played.jobs) / max(job.ended for job in jobs)
 
 
 async def _measured(asked: _Asked) -> tuple[EngineModel, float]:

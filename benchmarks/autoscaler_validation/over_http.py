@@ -95,7 +95,8 @@ class _Player:
             self.fresh = [await start for start in starts]
             client = await stack.enter_async_context(
                 aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None)
+                    connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2),
+                    timeout=aiohttp.ClientTimeout(total=None),
                 )
             )
             self.began = time.monotonic()

@@ -51,6 +51,8 @@ def simulate(
     """
     if peak is not None and times is not None:
         raise Refused(["--peak and --times exclude each other: leave one out"])
+    if str(path) == str(wish.file) == "-":
+        raise Refused(["--trace and -f cannot both be standard input: give one of them as a file"])
     if png is not None:
         simulate_plot.check(png)
     chosen, began = case(wish, sources), time.monotonic()
@@ -58,9 +60,11 @@ def simulate(
         parsed = read(path)
         model, named = chosen.setup.model, "standard input" if str(path) == "-" else path.name
         scene = make(named, parsed.trace, model, peak=peak, times=times or 1.0, past=past, seed=seed)
+        compared = _compare(scene, chosen, names or DEFAULT_POLICIES)
     except TraceError as error:
         raise Refused([f"--trace: {error}"]) from error
-    compared = _compare(scene, chosen, names or DEFAULT_POLICIES)
+    except KeyboardInterrupt:
+        sys.exit(130)
     seconds = time.monotonic() - began
     if png is not None:
         title = f"{scene.name}, cold start {chosen.setup.cold_start:g} s"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from manta_operator.cli import simulate_plot
+from manta_operator.cli import simulate_command, simulate_plot
 from manta_operator.cli.facts import Lookup
 from manta_operator.cli.failures import Refused
 from manta_operator.cli.simulate_case import Wish, case, with_rates
@@ -91,6 +91,7 @@ def test_an_engine_does_what_was_measured():
         (["--trace", "my.csv", "--times", "1e6"], "error: --trace: my.csv: 1e+06 times its 120 requests are more than"),
         (["--trace", "my.csv", "--times", "1e-6"], "error: --trace: my.csv: 1e-06 times its 120 requests are none"),
         (["--trace", "my.csv", "--times", "2", "--peak", "2"], "error: --peak and --times exclude each other"),
+        (["--trace", "-", "-f", "-"], "error: --trace and -f cannot both be standard input"),
         (["--trace", "my.csv", "--min", "5", "--max", "2"], "error: --min, --max: minReplicas 5 and maxReplicas 2"),
         (["--trace", "my.csv", "--png", "no/where.png"], "error: --png no/where.png: name a file in a folder"),
         (["--trace", "my.csv", "-f", "gone.yaml"], "error: gone.yaml: there is no such file"),
@@ -125,6 +126,14 @@ def test_of_two_the_one_that_is_scaled_is_meant(tmp_path):
     path = tmp_path / "two.yaml"
     path.write_text(yaml.safe_dump_all([body, other]))
     assert case(Wish(path), Lookup()).name.startswith("b: ")
+
+
+def test_ctrl_c_ends_it(manta, trace, monkeypatch):
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(simulate_command, "read", interrupted)
+    assert manta("simulate", "--trace", trace).exit_code == 130
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch, tmp_path):
