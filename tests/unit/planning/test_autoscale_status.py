@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from manta_operator.api.autoscaling import MOST_CHANGES, AutoscalingStatus
 from manta_operator.planning.autoscale import Learned, told
+from manta_operator.planning.autoscale_status import BEGUN, BOUNDED, REASONS
+from manta_operator.scaling import words
 from manta_operator.scaling.decide import Decision
 
 UNKNOWN = Learned()
@@ -99,3 +102,9 @@ def test_what_was_said_before_is_kept_as_long_as_nothing_is_decided():
 def test_what_is_no_number_is_left_out():
     odd = replace(NEED, numbers={"need": 2.0, "load": float("inf"), "speed": float("nan")})
     assert told({}, odd, 3, UNKNOWN, at(0))["numbers"] == {"need": 2.0}
+
+
+def test_every_reason_of_a_decision_has_its_word_and_its_line_in_the_docs():
+    assert set(words._BECAUSE) == set(REASONS)
+    page = (Path(__file__).parents[3] / "docs/conditions.md").read_text().partition("## Why so many")[2]
+    assert not [reason for reason in {*REASONS.values(), BEGUN, BOUNDED} if f"`{reason}`" not in page]
