@@ -105,7 +105,7 @@ def _said(old: Mapping[str, Any], decided: Decision | None, asked: int, learned:
     """Return it without the changes."""
     new: dict[str, Any] = {"replicas": asked, "time": now}
     if decided is not None and decided.replicas == asked:
-        new |= {"reason": reason_of(decided), "message": decided.reason[:_MESSAGE_LIMIT]}
+        new |= {"reason": reason_of(decided), "message": _sentence(decided, old.get("replicas"))[:_MESSAGE_LIMIT]}
         new["numbers"] = {name: value for name, value in decided.numbers.items() if math.isfinite(value)}
     elif old and old.get("replicas") != asked:
         message = f"from {old.get('replicas')} to {_count(asked)}: minReplicas and maxReplicas allow no other number"
@@ -119,6 +119,14 @@ def _said(old: Mapping[str, Any], decided: Decision | None, asked: int, learned:
     if learned.speed is not None:
         new["speed"] = round(learned.speed, 3)
     return new
+
+
+def _sentence(decided: Decision, before: int | None) -> str:
+    """Return what a decision says; that it is another number than the status has, though it came in several looks."""
+    asked, (move, colon, because) = decided.replicas, decided.reason.partition(": ")
+    if before in (None, asked) or move.startswith(f"from {before} "):
+        return decided.reason
+    return f"from {before} to {_count(asked)}{colon}{because}"
 
 
 def _count(number: int) -> str:

@@ -108,3 +108,13 @@ def test_every_reason_of_a_decision_has_its_word_and_its_line_in_the_docs():
     assert set(words._BECAUSE) == set(REASONS)
     page = (Path(__file__).parents[3] / "docs/conditions.md").read_text().partition("## Why so many")[2]
     assert not [reason for reason in {*REASONS.values(), BEGUN, BOUNDED} if f"`{reason}`" not in page]
+
+
+def test_several_looks_between_two_writes_are_one_change():
+    """A pass takes its time: the decision it tells of finds the number there already, or made half the way."""
+    later = replace(NEED, replicas=5, reason="5 replicas stay: the load of now needs 4.6")
+    halfway = replace(later, reason="from 4 to 5 replicas: the load of now needs 4.6")
+    for decided in (later, halfway):
+        change = after((0, NEED), (2, decided))["changes"][0]
+        assert (change["fromReplicas"], change["toReplicas"]) == (3, 5)
+        assert change["message"] == "from 3 to 5 replicas: the load of now needs 4.6"
