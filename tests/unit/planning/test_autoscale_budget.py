@@ -1,14 +1,14 @@
 """How many engine pods evictions leave: drains go on, whatever the demand asks for, and never take everything."""
 
 import pytest
-from groups import bodies, group, pod, unschedulable
+from groups import bodies, group, pod, stamp, unschedulable
 from make import LLAMA_8B, deployment
 
+from manta_operator.box.workloads import disruption
 from manta_operator.builders.desired import Desired, desire
 from manta_operator.planning.autoscale import asking
 from manta_operator.planning.autoscale_budget import healthy_pods
 from manta_operator.planning.observe import observe
-from manta_operator.planning.observed import Observed
 
 NOW = 10_000.0
 
@@ -49,12 +49,44 @@ def test_how_many_pods_stay_healthy(asked, least, pods, groups, healthy):
     assert healthy_pods(spec(asked, least), pods, observe(*bodies(*groups), [], NOW)) == healthy
 
 
-def budget(asked):
-    found = desire(asked, LLAMA_8B, Observed(now=NOW))
+def rendered(asked, *groups):
+    found = desire(asked, LLAMA_8B, observe(*bodies(*groups), [], NOW))
     assert isinstance(found, Desired)
-    name = f"{asked.name}-engine"
-    kind = "PodDisruptionBudget"
-    return next(each["spec"] for each in found.objects if each["kind"] == kind and each["metadata"]["name"] == name)
+    kind, name = "PodDisruptionBudget", f"{asked.name}-engine"
+    return next(each for each in found.objects if each["kind"] == kind and each["metadata"]["name"] == name)
+
+
+def budget(asked):
+    return rendered(asked)["spec"]
+
+
+def drains(made):
+    for body in made.pods:
+        body["metadata"]["deletionTimestamp"] = stamp(NOW + 600)
+    return made
+
+
+SERVING = [group("new", index) for index in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "groups", "leaving", "allowed"),
+    [
+        (1, SERVING[:1], [], 1),
+        (5, SERVING, [], 1),
+        (4, SERVING[:4], [drains(group("new", 9))], 1),
+        (5, SERVING[:4], [], 0),
+        (5, [*SERVING[:2], *map(waiting, (2, 3, 4))], [], 1),
+        (5, [SERVING[0], evicted(1), *map(waiting, (2, 3, 4))], [], 0),
+        (3, [group("new", 0, ready=False, created=NOW - 60), *SERVING[1:3]], [], 0),
+    ],
+    ids=["the only one", "all serve", "another drains", "one is gone", "three have no place", "and one was evicted",
+         "one starts"],
+)  # fmt: skip
+def test_how_many_may_be_evicted(asked, groups, leaving, allowed):
+    made = rendered(asking(deployment(autoscaling={"maxReplicas": 40}), asked), *groups)
+    pods = [body for each in (*groups, *leaving) for body in each.pods]
+    assert disruption.status(made, pods, 99, NOW)["disruptionsAllowed"] == allowed
 
 
 def test_the_budget_follows_what_is_asked_for():
