@@ -89,8 +89,9 @@ def recent(bins: Sequence[Bin], seconds: float) -> float:
     for each in reversed(bins):
         if length >= seconds:
             break
-        work += each.rate * each.seconds
-        length += each.seconds
+        part = min(each.seconds, seconds - length)
+        work += each.rate * part
+        length += part
     return work / length if length else 0.0
 
 

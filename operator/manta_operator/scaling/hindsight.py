@@ -6,30 +6,35 @@
     queue      += least - capacity, least = the work and half of its spread (need.py)
     late        : what comes while the queue takes longer than a first token may
     late, cost  = share of late work; mean of asked(t)
-    H, w, share = the cheapest with late <= (1 - objective) / 5, or within that of the best that can be had
+    H, w, share = the cheapest with late <= (1 - objective) / 3, or within that of the best that can be had
+    hold        = H + 4 cold starts, at most 20 minutes, where a shorter H was late;  else H, at least a cold start
 
 A replica that was given up too early costs a cold start and late requests; one that is kept costs itself. Which is
-dearer depends on how demand comes and goes here, and the last hours say it. Until there are enough of them, the window
-is at least five starts.
+dearer depends on how demand comes and goes here, and the last hours say it. The longest lull is still to come, so where
+lulls matter the window is longer than what would have done; the longer the start, the dearer it is to be wrong. Until
+there is enough of a past, the window is at least five starts. To get back within a cold start what was given up is
+dearer than to keep it, so no window is shorter than that.
 """
 
 import itertools
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from manta_operator.scaling.need import Scale, smoothed
 from manta_operator.scaling.state import BIN_SECONDS, Bin
 
-HOLDS = (60.0, 180.0, 600.0, 1800.0, 3600.0)
-WINDOWS = (60.0, 15.0)
-SHARES = (0.5, 1.0)
+HOLDS = (60.0, 90.0, 120.0, 180.0, 240.0, 360.0, 480.0, 720.0, 960.0, 1440.0, 1920.0, 2700.0, 3600.0)
+WINDOWS = (60.0, 30.0, 15.0)
+SHARES = (0.0, 0.5, 1.0)
 """What there is to choose from (s, s, of the spread)."""
 
 EVERY_SECONDS = 120.0
 ENOUGH_SECONDS = 1800.0
 _STARTS = 5
+_LONGER_STARTS, _MOST_LONGER = 4, 1200.0
+_FIRST_WINDOW, _FIRST_SHARE = 30.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -47,18 +52,43 @@ def choose(bins: Sequence[Bin], scale: Scale, *, predicts: bool) -> Choice:
     """Return what the past would have wanted; a default as long as there is too little of it."""
     first = min(HOLDS[-1], max(300.0, _STARTS * scale.cold_start))
     if not bins:
-        return Choice(first, WINDOWS[-1], SHARES[0])
+        return Choice(first, _FIRST_WINDOW, _FIRST_SHARE)
     load = [scale.least(each.rate) for each in bins]
-    tried = []
-    for window, share in itertools.product(WINDOWS, SHARES):
-        rates = ahead(smoothed(bins, window), scale.cold_start, predicts)
-        need = [math.ceil(replace(scale, share=share).kept(rate)) for rate in rates]
-        tried += [judge(load, need, Choice(hold, window, share), scale) for hold in HOLDS]
-    budget = (1 - scale.target.objective) / 5
-    allowed = max(budget, min(each.late for each in tried) + budget)
-    best = min((each for each in tried if each.late <= allowed), key=lambda each: each.cost)
+    needs = {
+        (window, share): _needs(bins, replace(scale, window=window, share=share), predicts)
+        for window, share in itertools.product(WINDOWS, SHARES)
+    }
+    longest = {key: judge(load, need, Choice(HOLDS[-1], *key), scale) for key, need in needs.items()}
+    budget = (1 - scale.target.objective) / 3
+    allowed = budget + min(each.late for each in longest.values())
+    good = [
+        _shortest(lambda hold, key=key: judge(load, needs[key], Choice(hold, *key), scale), kept, allowed)  # type: ignore[misc]
+        for key, kept in longest.items()
+        if kept.late <= allowed
+    ]
+    best = min(good, key=lambda each: each.cost)
+    longer = best.hold + min(_MOST_LONGER, _LONGER_STARTS * scale.cold_start)
+    best = replace(best, hold=longer if best.hold > HOLDS[0] else max(best.hold, scale.cold_start))
     if len(bins) * BIN_SECONDS < ENOUGH_SECONDS:
-        return Choice(max(best.hold, first), WINDOWS[-1], SHARES[0], best.late, best.cost)
+        return Choice(max(best.hold, first), _FIRST_WINDOW, _FIRST_SHARE, best.late, best.cost)
+    return best
+
+
+def _needs(bins: Sequence[Bin], scale: Scale, predicts: bool) -> list[int]:
+    rates = ahead(smoothed(bins, scale.window), scale.cold_start, predicts)
+    return [math.ceil(scale.kept(rate)) for rate in rates]
+
+
+def _shortest(judged: Callable[[float], Choice], longest: Choice, allowed: float) -> Choice:
+    """Return the shortest window that is not late too often, by bisection: a longer one is late less often."""
+    low, high, best = 0, len(HOLDS) - 1, longest
+    while low < high:
+        middle = (low + high) // 2
+        found = judged(HOLDS[middle])
+        if found.late <= allowed:
+            high, best = middle, found
+        else:
+            low = middle + 1
     return best
 
 

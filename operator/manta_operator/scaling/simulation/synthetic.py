@@ -1,4 +1,4 @@
-"""Traces made up for what the real ones lack: a day, a ramp, a step, spikes, bursts, idle hours. Pure; chance by seed.
+"""Traces made up for what the real ones lack: a day, a ramp, a step, spikes, bursts, idle hours, wandering. Pure; chance by seed.
 
 Arrivals are Poisson with the rate of a shape, lengths log-normal. Rates are in requests a second of a shape whose
 highest is 1; `copies` and the engine make them large.
@@ -9,6 +9,9 @@ import random
 from collections.abc import Callable, Mapping
 
 from manta_operator.scaling.simulation.trace import Request, Trace
+
+_WANDER_STEP = 10.0
+"""Seconds for which a wandering rate stays the same."""
 
 Shape = Callable[[float, float, random.Random], float]
 """Rate at a moment of so many seconds in all; 0..1."""
@@ -50,6 +53,22 @@ def _bursts() -> Shape:
     return rate
 
 
+def _wander() -> Shape:
+    """About steady, as many users together are: a random walk back to the middle within ten minutes, and rare surges."""
+    rates: list[float] = []
+
+    def rate(at: float, length: float, chance: random.Random) -> float:
+        if not rates:
+            level, surge = 0.0, 0.0
+            for _ in range(math.ceil(length / _WANDER_STEP) + 1):
+                level += chance.gauss(0.0, 0.06) - level * _WANDER_STEP / 600
+                surge = 0.5 if chance.random() < _WANDER_STEP / 1800 else surge * math.exp(-_WANDER_STEP / 120)
+                rates.append(min(1.0, 0.5 * math.exp(level) + 0.4 * surge))
+        return rates[int(at / _WANDER_STEP)]
+
+    return rate
+
+
 SHAPES: Mapping[str, Callable[[], Shape]] = {
     "diurnal": lambda: _diurnal,
     "ramp": lambda: _ramp,
@@ -57,6 +76,7 @@ SHAPES: Mapping[str, Callable[[], Shape]] = {
     "spike": lambda: _spike,
     "bursts": _bursts,
     "idle": lambda: _idle,
+    "wander": _wander,
 }
 
 
