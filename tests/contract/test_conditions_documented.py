@@ -7,13 +7,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "operator/manta_operator"
-TEXT = (ROOT / "docs/conditions.md").read_text("utf-8")
+TEXT = (ROOT / "docs/conditions.md").read_text("utf-8").partition("\n## ")[0]
+MODULES = ("conditions", "planned", "autoscale_condition")
 TABLE = [[cell.strip() for cell in line.split("|")[1:-1]] for line in TEXT.splitlines() if line.startswith("| ")]
 
 
 def conditions() -> Iterator[tuple[str, str]]:
     """Type and reason of every Condition that the code makes with both written out."""
-    trees = [ast.parse((SOURCE / f"planning/{name}.py").read_text("utf-8")) for name in ("conditions", "planned")]
+    trees = [ast.parse((SOURCE / f"planning/{name}.py").read_text("utf-8")) for name in MODULES]
     for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Condition":
             kind, _, reason = node.args[:3]
