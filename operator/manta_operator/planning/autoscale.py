@@ -55,6 +55,9 @@ PREFILL_CPU, DECODE_CPU = 1_000.0, 200.0
 """The same on cpu."""
 LONGEST_START_SECONDS = 3600.0
 """What took longer between its making and its being ready did something else in between: it was ready before."""
+DOUBTED_SECONDS, DOUBTED_TIMES = 600.0, 5.0
+"""One start alone that took this long, and so many times as long as those before, is more likely a replica that was not
+ready for a while since: nothing but the time tells the two apart. A second one that takes as long is believed."""
 STARTS = 5
 """How many of the last starts are looked at."""
 _SPEEDS = (0.1, 10.0)
@@ -177,6 +180,8 @@ def cold_start(observed: Observed, revision: str, before: float | None) -> float
     """
     members = sorted((group for group in observed.groups if group.revision == revision), key=lambda each: -each.created)
     took = [start for start in map(_took, members) if start is not None]
+    if before is not None and len(took) == 1 and took[0] > max(DOUBTED_SECONDS, DOUBTED_TIMES * before):
+        return before
     return round(median(took[:STARTS]), 1) if took else before
 
 

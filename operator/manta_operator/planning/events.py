@@ -43,6 +43,8 @@ _OF_THE_SPEC = "Planned"
 _PASSING = frozenset({"Transient", "NamespaceTerminating", "Loading"})
 """Reasons that nobody has to act on: it passes by itself."""
 _WAITING, _DONE = "NoRoom", "Settled"
+_SCALING = frozenset({"Starting", "ScalingDown"})
+"""From these an autoscaled deployment settles many times a day; each change of its number is told already."""
 _ADAPTER_FAILED = "AdapterFailed"
 _SHOWN = 3
 _ACTS: Mapping[str, Literal["Normal", "Warning"]] = {
@@ -136,7 +138,8 @@ def _rollout(before: Status, after: Status) -> Iterator[Event]:
         yield Event("Normal", "RollingOut", f"revision {new} takes the place of {old}")
     if now.get("reason") == _WAITING and then.get("reason") != _WAITING:
         yield Event("Warning", _WAITING, now["message"])
-    if now.get("reason") == _DONE and then.get("reason", _DONE) != _DONE:
+    scaled = then.get("reason") in _SCALING and bool((after.get("autoscaling") or {}).get("changes"))
+    if now.get("reason") == _DONE and then.get("reason", _DONE) != _DONE and not scaled:
         yield Event("Normal", _DONE, now["message"])
 
 

@@ -73,6 +73,8 @@ class Steps:
     """A group serves so newly that nobody may be pruned for it yet."""
     wants_room: bool
     wants_loads: bool
+    losses: Mapping[str, Loss] | None = None
+    """What would have been lost with each group, where it is known."""
 
     @property
     def prune(self) -> Groups:
@@ -97,7 +99,6 @@ def decide(revision: str, wish: Wish, deadlines: Deadlines, observed: Observed, 
     """Return the steps towards `wish.replicas` groups of `revision` and none of another."""
     troubles = tuple(each for group in observed.groups if (each := trouble(group, deadlines, observed.now)))
     broken = frozenset(each.group for each in troubles)
-    lost = tuple(group for group in observed.groups if group.lost)
     kept = tuple(group for group in observed.groups if not group.lost)
     known = broken, circumstances.loads, circumstances.losses
     every_new = order((group for group in kept if group.revision == revision), *known)
@@ -121,7 +122,7 @@ def decide(revision: str, wish: Wish, deadlines: Deadlines, observed: Observed, 
         new=new,
         old=tuple(group for group in old if group not in serving_old[:spare]),
         start=_start(new, total, wish, bounds, rolls=rolls, paused=paused),
-        lost=lost,
+        lost=tuple(group for group in observed.groups if group.lost),
         useless=useless,
         surplus=every_new[:excess],
         replaced=serving_old[:spare],
@@ -132,6 +133,7 @@ def decide(revision: str, wish: Wish, deadlines: Deadlines, observed: Observed, 
         hands_over=bool(old) and any((known_at(group) or 0.0) > observed.now for group in new + old),
         wants_room=bounds.asks_room and rolls and not paused and (len(new) < wish.replicas or bounds.stuck),
         wants_loads=competing(every_new, excess) or competing(serving_old, spare),
+        losses=circumstances.losses,
     )
 
 

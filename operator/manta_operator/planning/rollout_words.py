@@ -9,6 +9,7 @@ from manta_operator.planning.health import BUDGET, Restart
 from manta_operator.planning.observed import ObservedGroup
 from manta_operator.planning.rollout import Steps
 from manta_operator.planning.rollout_limits import Wish, stuck_at
+from manta_operator.planning.victims import HIT_SECONDS, NOTHING
 
 _APART = 3
 """Restarts up to which each has its own decision, and so its own event; a status holds 64."""
@@ -96,7 +97,7 @@ def decisions(
         found.append(Decision("Replacing", f"{_named(steps.lost)}: a node is lost, another group is started elsewhere"))
     if steps.surplus:
         asked = "1 replica is" if wish.replicas == 1 else f"{wish.replicas} replicas are"
-        found.append(Decision("ScalingDown", f"{asked} asked for: {_pruned(steps.surplus)}"))
+        found.append(Decision("ScalingDown", f"{asked} asked for: {_pruned(steps.surplus)}{_cost(steps)}"))
     if steps.useless:
         found.append(Decision("MakingRoom", _making_room(steps.useless, revision)))
     if steps.replaced:
@@ -232,6 +233,22 @@ def _listed(names: list[str]) -> str:
 
 def _pruned(groups: tuple[ObservedGroup, ...]) -> str:
     return f"{_named(groups)} {'are pruned and drain' if len(groups) > 1 else 'is pruned and drains'}"
+
+
+def _cost(steps: Steps) -> str:
+    """Return what goes with the groups that are surplus, where that has decided who they are."""
+    if steps.losses is None or not _ready(steps.new):
+        return ""
+    gone = [steps.losses.get(group.name, NOTHING) for group in steps.surplus if group.ready]
+    if not gone:
+        return ""
+    flying = _count(sum(loss.in_flight for loss in gone), "request")
+    saved = sum(loss.hit_tokens for loss in gone)
+    them = "it" if len(gone) == 1 else "them"
+    return (
+        f"; least is lost with {them}: {flying} to finish, and a prefix cache that saved {saved:.0f} tokens of prompts "
+        f"in {HIT_SECONDS:.0f} s"
+    )
 
 
 def _count(number: int, noun: str) -> str:

@@ -160,6 +160,16 @@ def test_a_replica_that_was_ready_before_is_no_start_of_a_day():
     assert cold_start(seen(blinked), "new", 42.0) == 42.0
 
 
+@pytest.mark.parametrize(
+    ("before", "count", "known"), [(34.0, 1, 34.0), (34.0, 2, 900.0), (300.0, 1, 900.0), (None, 1, 900.0)]
+)
+def test_one_start_that_took_far_too_long_is_doubted(before, count, known):
+    made = [group("new", index, created=NOW - 2000) for index in range(count)]
+    for each in made:
+        each.pods[0]["status"]["conditions"] = [condition("Ready", "True", NOW - 1100)]
+    assert cold_start(seen(*made), "new", before) == known
+
+
 def test_the_wait_for_a_place_is_no_part_of_a_start():
     waited = group("new", 0, created=NOW - 900)
     waited.pods[0]["status"]["startTime"] = stamp(NOW - 860)

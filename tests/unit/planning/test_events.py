@@ -190,6 +190,20 @@ def test_each_change_of_the_autoscaler_is_told_once(before, after, told):
     ]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (scaled(UP, **STARTING), scaled(UP, **SETTLED), False),
+        (scaled(UP, **ROLLING), scaled(UP, **SETTLED), True),
+        (scaled(**STARTING), scaled(**SETTLED), True),
+        (status(**STARTING), status(**SETTLED), True),
+    ],
+    ids=["it has scaled", "a rollout", "the first start", "without an autoscaler"],
+)
+def test_what_the_autoscaler_added_settles_in_silence(before, after, told):
+    assert [each.reason for each in events(before, after, NOW)] == ["Settled"] * told
+
+
 def test_a_second_owner_is_a_warning():
     then = scaled(Autoscaled=("True", "Following", ""))
     now = scaled(Autoscaled=("False", "SecondOwner", "an HPA"))

@@ -70,6 +70,15 @@ def test_a_plan_that_knows_the_losses_asks_for_nothing_more():
     assert [each.name for each in knowing.prune] == ["demo-new-0"]
 
 
+def test_a_scale_down_says_what_is_lost():
+    known = Circumstances(losses={"demo-new-0": Loss(2, 3000.4), "demo-new-1": Loss(9, 0.0)})
+    found = plan("demo", Wish(1), Deadlines(), CHOICE, "new", made(new(0), new(1)), known)
+    assert (
+        "1 replica is asked for: demo-new-0 is pruned and drains; least is lost with it: 2 requests to finish, and a "
+        "prefix cache that saved 3000 tokens of prompts in 300 s" in [each.message for each in found.decisions]
+    )
+
+
 STATES = st.sampled_from(["serves", "starts", "was disrupted", "crashes"])
 
 
