@@ -4,8 +4,9 @@
     speed    what a replica can do, learned from the engines, begun with the fit planner's estimate capacity.py
     need     replicas for D, for its fluctuation, and for what waits already                        need.py
     hold     the stabilisation window: chosen from what the past would have needed                  hindsight.py
+    floor    more than there are, while requests find no room, whatever the above says                saturation.py
     ahead    D + trend x cold start, where demand certainly grows                                   demand.trend
-    wanted   = max(need(ahead), highest need of the last `hold` seconds), up to whole replicas
+    wanted   = max(need(ahead), highest need of the last `hold` seconds, floor), up to whole replicas
     asked    = wanted within least..most, up at most so much a step, down at most so much a minute
 
 What is asked for is a total: replicas that start count as there, so that a need is never answered twice; those that
@@ -18,7 +19,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from manta_operator.scaling import capacity, demand, hindsight, objective, words
+from manta_operator.scaling import capacity, demand, hindsight, objective, saturation, words
 from manta_operator.scaling.limits import limited
 from manta_operator.scaling.need import Scale, smoothed
 from manta_operator.scaling.settings import Settings
@@ -63,17 +64,11 @@ def decide(settings: Settings, state: State, signals: Signals) -> tuple[Decision
         "ready": float(signals.replicas.ready),
         "starting": float(signals.replicas.starting),
         "unschedulable": float(signals.replicas.unschedulable),
-        "waiting": float(waiting(signals)),
+        "waiting": float(saturation.waiting(signals)),
     }
     rounded = {name: round(value, 3) for name, value in numbers.items()}
     reason = words.sentence(found, rounded, signals)
     return Decision(found.replicas, reason, rounded, found.because), found.state
-
-
-def waiting(signals: Signals) -> int:
-    """Return the requests that nobody computes yet: held by routers, or waiting in engines."""
-    held = signals.demand.held if signals.demand else 0
-    return held + sum(engine.waiting for engine in signals.engines.values())
 
 
 def _look(settings: Settings, state: State, signals: Signals) -> State:
@@ -86,7 +81,7 @@ def _look(settings: Settings, state: State, signals: Signals) -> State:
         learned = capacity.learn(state.capacity, state.engines, signals.engines, seconds, token, settings.estimate)
         margin = objective.adapt(settings.target, state, signals)
         state = replace(state, capacity=learned, margin=margin)
-    return replace(state, engines=signals.engines, engines_at=signals.now)
+    return saturation.watch(replace(state, engines=signals.engines, engines_at=signals.now), signals)
 
 
 def _scale(settings: Settings, state: State, cold_start: float) -> Scale:
@@ -96,13 +91,14 @@ def _scale(settings: Settings, state: State, cold_start: float) -> Scale:
 
 def _needs(settings: Settings, state: State, signals: Signals, scale: Scale) -> tuple[float, float]:
     """Return the replicas needed now, and the most that were needed within the window."""
+    work, _ = demand.each(state.demand, state.per_answer, settings.estimate)
+    queue = scale.queue(saturation.waiting(signals), work)
     if not state.bins:
-        return 0.0, 0.0
+        return queue, 0.0
     rate = scale.rate(state.bins)
     if settings.predict:
         rate += demand.trend(state.bins, scale.cold_start)
-    work, _ = demand.each(state.demand, state.per_answer, settings.estimate)
-    now = scale.need(rate) + scale.queue(waiting(signals), work)
+    now = scale.need(rate) + queue
     count, reach = (math.ceil(length / BIN_SECONDS) + 1 for length in (state.hold or 0.0, scale.window))
     first = signals.now - (count + reach) * BIN_SECONDS
     known = [each for each in state.bins[-count - reach :] if each.at >= first]

@@ -6,9 +6,13 @@ In this order; each names itself, and the last that changed the number is what t
 import math
 from dataclasses import dataclass, replace
 
+from manta_operator.scaling import saturation
 from manta_operator.scaling.settings import Settings
 from manta_operator.scaling.signals import Signals
 from manta_operator.scaling.state import State
+
+_STARTS = 5
+"""Cold starts after which replicas that never became ready do not keep a deployment from zero."""
 
 _MISSING_SHARE = 0.25
 """By how much to grow while demand cannot be seen and every engine has requests waiting."""
@@ -39,6 +43,9 @@ def limited(settings: Settings, state: State, signals: Signals, need: float, hel
     else:
         state, idle = _idle(settings, state, signals)
         wanted, because = _wanted(settings, need, held, idle=idle)
+        floor = saturation.floor(state, signals)
+        if wanted < floor:
+            wanted, because = floor, "saturated"
         if wanted < asked and (kept := _kept(state, signals, idle=idle)):
             wanted, because = asked, kept
     behaviour = settings.behaviour
@@ -79,20 +86,24 @@ def _watched(state: State, now: float) -> bool:
 
 def _idle(settings: Settings, state: State, signals: Signals) -> tuple[State, bool]:
     """Whether there was nothing to do for so long that zero is right; remembers since when."""
-    seen = signals.demand
-    busy = (
-        seen is None
-        or seen.partial
-        or seen.in_flight > 0
-        or seen.held > 0
-        or state.bins[-1:] == ()
-        or state.ticks[-1:] != (0.0,)
-    )
-    if busy:
+    seen, replicas, now = signals.demand, signals.replicas, signals.now
+    state = _waking(state, signals)
+    patience = _STARTS * (settings.estimate.cold_start if signals.cold_start is None else signals.cold_start)
+    wakes = state.unready_since is not None and now - state.unready_since < patience
+    came = replicas.asked > 0 and any(state.ticks[-1:])
+    if seen is None or seen.partial or seen.in_flight or seen.held or came or wakes:
         return replace(state, idle_since=None), False
-    since = signals.now if state.idle_since is None or state.idle_since > signals.now else state.idle_since
-    long = signals.now - since >= settings.idle_seconds
-    return replace(state, idle_since=since), settings.least == 0 and (long or signals.replicas.asked == 0)
+    since = now if state.idle_since is None or state.idle_since > now else state.idle_since
+    long = now - since >= settings.idle_seconds
+    return replace(state, idle_since=since), settings.least == 0 and (long or replicas.asked == 0)
+
+
+def _waking(state: State, signals: Signals) -> State:
+    """Remember since when none of the replicas asked for is ready: nobody can be served, and that is not idleness."""
+    if signals.replicas.ready or not signals.replicas.asked:
+        return replace(state, unready_since=None)
+    since = state.unready_since
+    return replace(state, unready_since=signals.now if since is None or since > signals.now else since)
 
 
 def _lowest(settings: Settings, state: State, signals: Signals) -> tuple[State, int]:

@@ -31,7 +31,8 @@ class State:
     `engines`: as seen at `engines_at`. `capacity`: what a replica can do. `margin`: a factor on the need, above 1 after
     the objective was missed. `hold`: the stabilisation window in use, `window`, over which rates are averaged, and
     `share` of the spread that is kept in it, chosen at `held_at`. `lowered_at`: when a step down began, from
-    `lowered_from` replicas. `idle_since`: since when there has been nothing to do.
+    `lowered_from` replicas. `idle_since`: since when there has been nothing to do. `unready_since`: since when none of
+    those asked for is ready. `saturated_since`: since when there has been no room for what comes.
     """
 
     now: float | None = None
@@ -51,3 +52,5 @@ class State:
     lowered_at: float | None = None
     lowered_from: int = 0
     idle_since: float | None = None
+    unready_since: float | None = None
+    saturated_since: float | None = None

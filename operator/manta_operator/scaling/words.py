@@ -14,6 +14,7 @@ _BECAUSE = {
     "rolling": "the load of now needs {need:.1f}, and a rollout under way needs what was asked for",
     "blind": "no router could be read, and requests wait in every engine",
     "step": "{need:.1f} are needed, and one step goes no further up",
+    "saturated": "requests find no room, whatever is thought of the load, which needs {need:.1f}",
     "gently": "the load of now needs {need:.1f}, and one step goes no further down",
     "most": "{need:.1f} are needed, and maxReplicas allows no more",
     "least": "the load of now needs {need:.1f}, and minReplicas allows no fewer",
@@ -24,7 +25,9 @@ _BECAUSE = {
 def sentence(found: Limited, numbers: Mapping[str, float], signals: Signals) -> str:
     """Return what the decision says of itself, e.g. in `status.decisions`."""
     asked = signals.replicas.asked
-    move = f"from {asked} to {found.replicas} replicas" if found.replicas != asked else f"{asked} replicas stay"
+    move = f"from {asked} to {_replicas(found.replicas)}"
+    if found.replicas == asked:
+        move = f"{_replicas(asked)} {'stays' if asked == 1 else 'stay'}"
     because = _BECAUSE[found.because].format(**numbers)
     text = f"{move}: {because} (load {numbers['load']:.2f} replicas, cold start {numbers['coldStart']:.0f} s"
     if signals.replicas.starting:
@@ -34,3 +37,7 @@ def sentence(found: Limited, numbers: Mapping[str, float], signals: Signals) -> 
     if numbers["waiting"]:
         text += f", {numbers['waiting']:.0f} requests waiting"
     return text + ")"
+
+
+def _replicas(count: int) -> str:
+    return f"{count} replica" if count == 1 else f"{count} replicas"

@@ -182,7 +182,7 @@ def test_zero_after_idle_time_and_one_at_the_first_request():
         now += 5
         signals = Signals(now, Replicas(asked, asked), Demand(10, 1000, 100, 10, 0), {}, 60.0)
         decision, state = decide(chosen, state, signals)
-        assert decision.replicas == (0 if now >= 10 + 120 else 3)
+        assert decision.replicas == (0 if now >= 5 + 120 else 3)
         asked = decision.replicas
     signals = Signals(now + 1, Replicas(0, 0), Demand(11, 1100, 100, 10, 0, held=1), {}, 60.0)
     decision, _ = decide(chosen, state, signals)

@@ -1,4 +1,4 @@
-"""Traces made up for what the real ones lack: a day, a ramp, a step, spikes, bursts, idle hours, wandering. Pure; chance by seed.
+"""Traces made up for what the real ones lack: a day, a ramp, steps, spikes, bursts, idle hours, wandering. Pure.
 
 Arrivals are Poisson with the rate of a shape, lengths log-normal. Rates are in requests a second of a shape whose
 highest is 1; `copies` and the engine make them large.
@@ -54,7 +54,7 @@ def _bursts() -> Shape:
 
 
 def _wander() -> Shape:
-    """About steady, as many users together are: a random walk back to the middle within ten minutes, and rare surges."""
+    """About steady, as many users together are: a random walk back to the middle in ten minutes, and rare surges."""
     rates: list[float] = []
 
     def rate(at: float, length: float, chance: random.Random) -> float:

@@ -1,0 +1,60 @@
+"""Proof that there are too few replicas, whatever they are believed to be able to do. Pure.
+
+    waiting    = held by routers + min(waiting in engines, in flight through routers)
+    saturated  = a router holds requests although replicas are ready, or some wait in every engine
+    floor      = asked                                                     at the first look that sees it
+               = max(asked, ready x (running + waiting) / running)         from the second on
+                 with ready + 1 <= the latter <= 2 x ready
+
+Estimates are slow to be found wrong, queues are not: two looks that see one ask for more, and nothing is taken away
+until it is gone. What starts already counts, so a queue is answered once a start, by as much as it says, and at most by
+doubling. What engines say is believed only as far as the routers agree: no more waits in them than was sent there.
+"""
+
+import math
+from dataclasses import replace
+
+from manta_operator.scaling.signals import Signals
+from manta_operator.scaling.state import State
+
+_MOST = 2.0
+
+
+def waiting(signals: Signals) -> int:
+    """Return the requests that nobody computes yet: held by routers, or waiting in engines."""
+    inside = sum(engine.waiting for engine in signals.engines.values())
+    if signals.demand is None:
+        return inside
+    known = inside if signals.demand.partial else min(inside, signals.demand.in_flight)
+    return signals.demand.held + known
+
+
+def saturated(signals: Signals) -> bool:
+    """Whether there is no room for what comes: requests are held, or wait in every engine of more than half of all."""
+    ready, engines, demand = signals.replicas.ready, signals.engines, signals.demand
+    if not ready:
+        return False
+    if demand is not None and demand.held > 0:
+        return True
+    full = 2 * len(engines) > ready and all(engine.waiting > 0 for engine in engines.values())
+    return full and waiting(signals) >= len(engines)
+
+
+def watch(state: State, signals: Signals) -> State:
+    """Remember since when it is saturated."""
+    if not saturated(signals):
+        return replace(state, saturated_since=None)
+    since = state.saturated_since
+    return replace(state, saturated_since=signals.now if since is None or since > signals.now else since)
+
+
+def floor(state: State, signals: Signals) -> int:
+    """Return the fewest replicas that may be asked for; 0 where nothing is saturated."""
+    if state.saturated_since is None:
+        return 0
+    ready, asked = signals.replicas.ready, signals.replicas.asked
+    if state.saturated_since >= signals.now:
+        return asked
+    running = max(ready, sum(engine.running for engine in signals.engines.values()))
+    wanted = math.ceil(ready * (running + waiting(signals)) / running)
+    return max(asked, min(math.floor(_MOST * ready), max(ready + 1, wanted)))
