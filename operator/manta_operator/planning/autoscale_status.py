@@ -31,6 +31,7 @@ REASONS: Mapping[str, str] = {
     "missing": "SignalsMissing",
     "partial": "SignalsMissing",
     "blind": "Saturated",
+    "saturated": "Saturated",
     "step": "SteppingUp",
     "gently": "SteppingDown",
     "most": "AtMost",
