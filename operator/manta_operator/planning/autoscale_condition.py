@@ -13,6 +13,8 @@ Ready does not wait for replicas that the autoscaler adds or takes away, as long
 come and go by design, and nobody is to be paged for it.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from manta_operator.planning.autoscale_status import Scaling
@@ -30,15 +32,8 @@ def autoscaled(situation: Situation) -> Condition | None:
     scaling = situation.scaling
     if scaling is None:
         return None
-    if scaling.fault:
-        message = f"{_count(situation.replicas)} stay, since deciding fails: {scaling.fault}; {_REPORT}"
-        return Condition("Autoscaled", "False", "InternalError", message)
-    if scaling.missing or scaling.blind:
-        return Condition("Autoscaled", "False", "SignalsMissing", _missing(scaling, situation.replicas))
-    if scaling.unschedulable:
-        return Condition("Autoscaled", "False", "NoRoom", _no_room(scaling, situation))
-    if scaling.owner is not None:
-        return Condition("Autoscaled", "False", "SecondOwner", _second_owner(scaling.owner))
+    if found := tuple(_wrong(scaling, situation)):
+        return replace(found[0], message="; besides, ".join(each.message for each in found))
     said = str(scaling.told.get("message", ""))
     if situation.replicas == 0:
         return Condition("Autoscaled", "True", "Asleep", f"no replica, since nobody asks: {held(scaling)}")
@@ -47,6 +42,19 @@ def autoscaled(situation: Situation) -> Condition | None:
     if scaling.told.get("reason") == "AtMost":
         return Condition("Autoscaled", "True", "AtMost", _at_most(scaling))
     return Condition("Autoscaled", "True", "Following", said)
+
+
+def _wrong(scaling: Scaling, situation: Situation) -> Iterator[Condition]:
+    """Yield what is wrong, the most urgent first."""
+    if scaling.fault:
+        stay = f"{_count(situation.replicas)} stay, since deciding fails: {scaling.fault}; {_REPORT}"
+        yield Condition("Autoscaled", "False", "InternalError", stay)
+    if scaling.missing or scaling.blind:
+        yield Condition("Autoscaled", "False", "SignalsMissing", _missing(scaling, situation.replicas))
+    if scaling.unschedulable:
+        yield Condition("Autoscaled", "False", "NoRoom", _no_room(scaling, situation))
+    if scaling.owner is not None:
+        yield Condition("Autoscaled", "False", "SecondOwner", _second_owner(scaling.owner))
 
 
 def decisions(scaling: Scaling | None) -> tuple[Decision, ...]:
@@ -93,10 +101,13 @@ def _missing(scaling: Scaling, replicas: int) -> str:
     names = ", ".join(scaling.missing[:_SHOWN]) or "none serves"
     more = f" and {len(scaling.missing) - _SHOWN} more" if len(scaling.missing) > _SHOWN else ""
     since = f" since {scaling.missing_since}" if scaling.missing_since else ""
-    if scaling.blind:
+    if scaling.blind and not replicas:
+        done = f"no router can be read{since} ({names}{more}), so that no request starts a replica until one can"
+    elif scaling.blind:
+        stay = "1 replica stays" if replicas == 1 else f"{replicas} replicas stay"
         done = (
-            f"no router can be read{since} ({names}{more}), and missing demand is not zero demand: the "
-            f"{_count(replicas)} stay, and more are started only while requests wait in every engine"
+            f"no router can be read{since} ({names}{more}), and missing demand is not zero demand: the {stay}, "
+            "and more are started only while requests wait in every engine"
         )
     else:
         done = (

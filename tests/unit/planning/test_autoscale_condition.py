@@ -58,6 +58,10 @@ CASES = {
     "no router serves": (
         situation(replace(FOLLOWING, blind=True)), "False SignalsMissing", "no router can be read (none serves), and",
     ),
+    "no router can be read at zero": (
+        situation(replace(FOLLOWING, blind=True, missing=ROUTERS[:1]), asked=0),
+        "False SignalsMissing", "(demo-router-0), so that no request starts a replica until one can; look at",
+    ),
     "a bug": (
         situation(replace(FOLLOWING, fault="ZeroDivisionError: division by zero", blind=True)),
         "False InternalError", "3 replicas stay, since deciding fails: ZeroDivisionError: division by zero; this is",
@@ -81,6 +85,10 @@ CASES = {
     "an HPA": (
         situation(replace(FOLLOWING, owner="kube-controller-manager")),
         "False SecondOwner", "kube-controller-manager writes spec.replicas",
+    ),
+    "an HPA, and no router can be read": (
+        situation(replace(FOLLOWING, owner="keda-operator", blind=True)),
+        "False SignalsMissing", "let the operator reach their port 9002; besides, keda-operator writes spec.replicas",
     ),
     "zero": (
         situation(asked=0), "True Asleep", "nobody asks: requests wait in the router for up to 900 s until the first",
