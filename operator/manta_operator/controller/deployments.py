@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from sys import intern
 from typing import Any
 
@@ -120,10 +121,13 @@ class Deployments:
             self._entries[new.key] = new
             return new
         before, shown = old.body, old.status()
-        owners = [each.get("manager") for each in old.scale_fields]
-        old.body, old.scale_fields = body, writers
-        others = owners != [each.get("manager") for each in writers]
-        if others or _essence(before) != _essence(body) or old.status() != shown:
+        owners = [each["manager"] for each in old.scale_fields]
+        old.body, old.scale_fields = body, _dated(old, body, writers)
+        if (
+            owners != [each["manager"] for each in writers]
+            or _essence(before) != _essence(body)
+            or old.status() != shown
+        ):
             old.flag.set()
         return old
 
@@ -161,6 +165,15 @@ def scale_writers(fields: Any) -> tuple[Object, ...]:
         if each.get("subresource") == "scale" and "f:replicas" in ((each.get("fieldsV1") or {}).get("f:spec") or {})
     ]
     return tuple(sorted(found, key=lambda each: str(each["time"] or ""))[-1:])
+
+
+def _dated(before: Entry, body: Object, writers: tuple[Object, ...]) -> tuple[Object, ...]:
+    """Return the same with the time at which it was seen: API servers leave it out of what came in through scale."""
+    known = {each["manager"]: each["time"] for each in before.scale_fields}
+    if before.body.get("spec", {}).get("replicas") != body.get("spec", {}).get("replicas"):
+        known = {}
+    seen = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return tuple(each | {"time": each["time"] or known.get(each["manager"], seen)} for each in writers)
 
 
 def _essence(body: Object) -> tuple[Any, ...]:

@@ -110,7 +110,7 @@ class Scaler:
 
     def _pause(self) -> float:
         """Return how long to wait for the next look: not all deployments are looked at in step."""
-        return look_seconds(sum(self._asked.values())) * random.uniform(0.9, 1.0)  # noqa: S311 - spreads load
+        return look_seconds(sum(self._asked.values())) * random.uniform(1.0, 1.1)  # noqa: S311 - spreads load
 
     async def _look(self, entry: Entry, scale: Scale) -> None:
         pods, began = self._seen(entry), time.monotonic()

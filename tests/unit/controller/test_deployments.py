@@ -2,7 +2,7 @@
 
 import pytest
 
-from manta_operator.controller.deployments import Deployments
+from manta_operator.controller.deployments import Deployments, scale_writers
 
 KEY = ("prod", "demo")
 
@@ -58,3 +58,34 @@ def test_our_own_status_wakes_nobody_and_somebody_elses_does(deployments):
     assert not woken(entry)
     deployments.see(body(version=6, replicas=9))
     assert woken(entry)
+
+
+SCALE = {"manager": "me", "operation": "Update", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+
+
+def test_of_those_who_scaled_it_the_newest_is_known():
+    others = [
+        {"manager": "kubectl", "operation": "Update", "time": "2026-01-03T00:00:00Z", "fieldsV1": {"f:spec": {}}},
+        SCALE | {"manager": "status", "fieldsV1": {"f:status": {}}},
+        SCALE | {"manager": "newer", "time": "2026-01-02T00:00:00Z"},
+        SCALE | {"manager": "older", "time": "2026-01-01T00:00:00Z"},
+    ]
+    assert [each["manager"] for each in scale_writers(others)] == ["newer"]
+    assert scale_writers(None) == scale_writers([]) == scale_writers(others[:2]) == ()
+
+
+def test_who_scales_it_wakes_it_and_is_dated_where_the_api_server_leaves_that_out():
+    deployments = Deployments()
+    entry = deployments.see(body(version=1) | {"spec": {"replicas": 1}}, scale_writers([SCALE]))
+    assert entry.scale_fields[0]["time"] is None, "it may have been long ago"
+    entry.flag.clear()
+    deployments.see(body(version=2) | {"spec": {"replicas": 1}}, scale_writers([SCALE]))
+    assert (entry.scale_fields[0]["time"], entry.flag.is_set()) == (None, False)
+    deployments.see(body(version=3) | {"spec": {"replicas": 2}}, scale_writers([SCALE]))
+    first = entry.scale_fields[0]["time"]
+    assert first is not None
+    deployments.see(body(version=4) | {"spec": {"replicas": 2}}, scale_writers([SCALE]))
+    assert entry.scale_fields[0]["time"] == first
+    entry.flag.clear()
+    deployments.see(body(version=5) | {"spec": {"replicas": 2}}, scale_writers([SCALE | {"manager": "hpa"}]))
+    assert entry.flag.is_set()
