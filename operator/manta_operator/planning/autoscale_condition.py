@@ -7,7 +7,7 @@
              SignalsMissing   routers cannot be read
              NoRoom           replicas wait for a place
              SecondOwner      somebody writes spec.replicas, which is not followed
-    Unknown  Watching         nothing was decided yet
+    Unknown  Watching         nothing was decided yet, or no router serves: Available says so
 
 Ready does not wait for replicas that the autoscaler adds or takes away, as long as minReplicas of them serve: they
 come and go by design, and nobody is to be paged for it.
@@ -35,6 +35,9 @@ def autoscaled(situation: Situation) -> Condition | None:
     if found := tuple(_wrong(scaling, situation)):
         return replace(found[0], message="; besides, ".join(each.message for each in found))
     said = str(scaling.told.get("message", ""))
+    if scaling.blind:
+        message = f"no router serves, so nobody tells of the demand: {_stay(situation.replicas)} until one does"
+        return Condition("Autoscaled", "Unknown", "Watching", message)
     if situation.replicas == 0:
         return Condition("Autoscaled", "True", "Asleep", f"no replica, since nobody asks: {held(scaling)}")
     if not scaling.decided:
@@ -47,9 +50,9 @@ def autoscaled(situation: Situation) -> Condition | None:
 def _wrong(scaling: Scaling, situation: Situation) -> Iterator[Condition]:
     """Yield what is wrong, the most urgent first."""
     if scaling.fault:
-        stay = f"{_count(situation.replicas)} stay, since deciding fails: {scaling.fault}; {_REPORT}"
+        stay = f"{_stay(situation.replicas)}, since deciding fails: {scaling.fault}; {_REPORT}"
         yield Condition("Autoscaled", "False", "InternalError", stay)
-    if scaling.missing or scaling.blind:
+    if scaling.missing or (scaling.blind and situation.observed.router_ready):
         yield Condition("Autoscaled", "False", "SignalsMissing", _missing(scaling, situation.replicas))
     if scaling.unschedulable:
         yield Condition("Autoscaled", "False", "NoRoom", _no_room(scaling, situation))
@@ -98,15 +101,14 @@ def serving(situation: Situation) -> Condition:
 
 
 def _missing(scaling: Scaling, replicas: int) -> str:
-    names = ", ".join(scaling.missing[:_SHOWN]) or "none serves"
+    names = ", ".join(scaling.missing[:_SHOWN]) or "none answers"
     more = f" and {len(scaling.missing) - _SHOWN} more" if len(scaling.missing) > _SHOWN else ""
     since = f" since {scaling.missing_since}" if scaling.missing_since else ""
     if scaling.blind and not replicas:
         done = f"no router can be read{since} ({names}{more}), so that no request starts a replica until one can"
     elif scaling.blind:
-        stay = "1 replica stays" if replicas == 1 else f"{replicas} replicas stay"
         done = (
-            f"no router can be read{since} ({names}{more}), and missing demand is not zero demand: the {stay}, "
+            f"no router can be read{since} ({names}{more}), and missing demand is not zero demand: {_stay(replicas)}, "
             "and more are started only while requests wait in every engine"
         )
     else:
@@ -142,3 +144,7 @@ def _at_most(scaling: Scaling) -> str:
 
 def _count(number: int) -> str:
     return "1 replica" if number == 1 else f"{number} replicas"
+
+
+def _stay(number: int) -> str:
+    return "1 replica stays" if number == 1 else f"{number} replicas stay"

@@ -36,7 +36,8 @@ def group(index: int, *, ready: bool = True, revision: str = "new", **more) -> O
 def situation(scaling=FOLLOWING, *, asked=3, ready=3, rollout=SETTLED, troubles=(), **more) -> Situation:
     groups = more.pop("groups", tuple(group(index, ready=index < ready) for index in range(asked)))
     made = Plan(Shape(1, 1, 1, "uni"), Fit("True", "it fits"), "new", (), (), (), rollout=rollout, troubles=troubles)
-    return Situation(asked, 1, made, (), Observed(groups, more.pop("pods", ()), router_ready=1), scaling=scaling)
+    observed = Observed(groups, more.pop("pods", ()), router_ready=more.pop("routers", 1))
+    return Situation(asked, 1, made, (), observed, scaling=scaling)
 
 
 def judged(given: Situation, kind: str) -> tuple[str, str]:
@@ -55,8 +56,12 @@ CASES = {
         situation(replace(FOLLOWING, missing=("demo-router-0",), missing_since="2026-01-01T00:00:00Z", blind=True)),
         "False SignalsMissing", "since 2026-01-01T00:00:00Z (demo-router-0), and missing demand is not zero demand",
     ),
+    "no router answers": (
+        situation(replace(FOLLOWING, blind=True)), "False SignalsMissing", "no router can be read (none answers), and",
+    ),
     "no router serves": (
-        situation(replace(FOLLOWING, blind=True)), "False SignalsMissing", "no router can be read (none serves), and",
+        situation(replace(FOLLOWING, blind=True), routers=0),
+        "Unknown Watching", "nobody tells of the demand: 3 replicas stay until one does",
     ),
     "no router can be read at zero": (
         situation(replace(FOLLOWING, blind=True, missing=ROUTERS[:1]), asked=0),
