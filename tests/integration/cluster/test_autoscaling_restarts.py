@@ -1,6 +1,7 @@
 """Operators that die, or whose wall clock jumps, in the middle of scaling: the number goes on."""
 
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,8 @@ def test_nothing_moves_because_the_wall_clock_does(space, own, jump):
         demo.autoscaled("True", "Following")
         demo.router.load(QUIET)
         demo.serves(1, seconds=120)
+        told = datetime.fromisoformat(space.status("demo")["autoscaling"]["time"])
+        assert abs(told.timestamp() - time.time() - jump) < HOUR / 2, "the clock that was moved is the operator's"
         demo.router.load(BUSY)
         space.until("it grows again", lambda: demo.look() >= 3)
 
