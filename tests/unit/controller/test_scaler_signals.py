@@ -1,0 +1,123 @@
+"""What routers do not say, or say wrong, and a bug in the decision: the number stays, and people hear why."""
+
+import logging
+
+import pytest
+from scaled_deployment import Scaled, document
+
+from manta_operator.controller import scaler as scalers
+
+
+@pytest.fixture
+async def one(monkeypatch):
+    one = Scaled(monkeypatch)
+    await one.begin()
+    return one
+
+
+LIES = {
+    "nothing": None,
+    "a list": [[]],
+    "negative": document(-5),
+    "not a number": document(5) | {"requests": float("nan")},
+    "huge": document(5) | {"tokensIn": 10**400},
+    "text": document(5) | {"held": "many"},
+    "engines": document(5) | {"engines": ["x"]},
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+async def test_whatever_a_router_says_the_number_stays(one, lie):
+    await one.play(2.0, 60)
+    asked = one.scale.asked
+    one.answer = lie
+    for _ in range(200):
+        await one.look(seconds=10)
+    assert one.scale.asked == len(one.groups()) == asked
+    assert one.condition("Autoscaled")["reason"] == "SignalsMissing"
+    assert "demo-router-1-a" in one.condition("Autoscaled")["message"]
+    await one.play(2.0, 120)
+    assert one.condition("Autoscaled")["status"] == "True"
+
+
+async def test_one_answer_that_does_not_come_is_no_news(one):
+    await one.play(1.0, 120)
+    passes = one.passes
+    for _ in range(20):
+        await one.look(1.0)
+        kept, one.answer = one.answer, None
+        await one.look()
+        one.answer = kept
+    assert one.passes - passes <= 3
+    assert one.condition("Autoscaled")["status"] == "True"
+
+
+async def test_one_router_of_two_that_falls_silent_takes_nothing_away(one):
+    one.router("demo-router-1-b")
+    one.hear()
+    for each in range(60):
+        one.answer = [document(each * 2), document(each * 2)]
+        if await one.look():
+            await one.serve()
+    asked = one.scale.asked
+    for _ in range(200):
+        one.answer = [document(118), None]
+        await one.look(seconds=10)
+    assert one.scale.asked >= asked > 1
+    assert one.condition("Autoscaled")["reason"] == "SignalsMissing"
+
+
+async def test_a_router_that_does_not_serve_yet_holds_nothing_up(one):
+    one.router("demo-router-1-b", ready=False)
+    one.hear()
+    await one.play(3.0, 60)
+    high = one.scale.asked
+    for _ in range(400):
+        one.answer = [document(one.requests), None]
+        await one.look(seconds=10)
+    assert one.scale.asked < high
+
+
+async def test_a_bug_in_the_decision_keeps_the_number_and_is_told_once(one, monkeypatch, caplog):
+    await one.play(2.0, 60)
+    asked, state, real = one.scale.asked, one.scale.state, scalers.decide
+
+    def decide(*_):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(scalers, "decide", decide)
+    with caplog.at_level(logging.ERROR):
+        for _ in range(20):
+            await one.look(4.0)
+    assert (one.scale.asked, one.scale.state, len(one.groups())) == (asked, state, asked)
+    assert one.condition("Autoscaled")["reason"] == "InternalError"
+    assert "ZeroDivisionError: by zero" in one.condition("Autoscaled")["message"]
+    assert caplog.text.count("Traceback") == 1
+    for _ in range(scalers.MOST_FAULTS):
+        await one.look(4.0)
+    assert one.scale.state.bins == (), "what was watched may be the cause, and is forgotten"
+    monkeypatch.setattr(scalers, "decide", real)
+    await one.play(4.0, 60)
+    assert (one.scale.fault, one.scale.asked > asked) == ("", True)
+
+
+async def test_a_clock_of_people_that_jumps_changes_nothing(one):
+    await one.play(1.0, 120)
+    asked, bins = one.scale.asked, one.scale.state.bins
+    for jump in (-86_400, 86_400 * 365):
+        one.clock.time = lambda jump=jump: 1_800_000_000.0 + one.clock.now + jump
+        await one.play(1.0, 60)
+    assert one.scale.asked == asked
+    assert one.scale.state.bins[: len(bins) - 1] == bins[:-1]
+
+
+async def test_an_engine_that_starts_anew_is_another_one(one):
+    [group] = [each["metadata"]["name"] for each in one.groups()]
+    engine = {"age": 0.1, "instance": "u/1/0", "waiting": 0, "running": 1, "kvUsage": 0.1, "inFlight": 1}
+    counts = {"promptTokens": 100, "generatedTokens": 10, "firstToken": None, "betweenTokens": None, "hitTokens": 5}
+    one.answer = document(1, engines={group: engine | counts, "demo-gone-0": engine | counts})
+    await one.look()
+    assert list(one.scale.state.engines) == [f"{group} u/1/0"], "only replicas that serve count"
+    one.answer = document(2, engines={group: engine | counts | {"instance": "u/2/0"}})
+    await one.look()
+    assert list(one.scale.state.engines) == [f"{group} u/2/0"]
