@@ -26,6 +26,7 @@ INTERVAL = 2.0
 """Seconds between decisions, as in the operator."""
 LEAST, MOST = 1, 40
 COLD_START = autoscale.COLD_START_SECONDS
+_FASTEST = 1e8
 _ESTIMATED = (
     f"the planner's estimate (docs/performance.md; it may do {LOW:g} to {HIGH:g} times as much: --speed tries that)"
 )
@@ -76,7 +77,7 @@ def case(wish: Wish, sources: Lookup) -> Case:
 def parse_rates(text: str) -> tuple[float, float]:
     """Read PREFILL,DECODE. Raises ValueError."""
     prefill, decode = (float(part) for part in text.split(","))
-    if not (0 < prefill < 1e9 and 0 < decode < 1e9):
+    if not (1 <= prefill <= _FASTEST and 1 <= decode <= _FASTEST):
         raise ValueError(text)
     return prefill, decode
 

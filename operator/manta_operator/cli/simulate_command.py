@@ -49,12 +49,7 @@ def simulate(
     the trace beforehand; nobody else does. With -f the deployment of a manifest is simulated, else a model of 8 x 10^9
     parameters on one H100. docs/simulate.md says what is modelled, and what is not.
     """
-    if peak is not None and times is not None:
-        raise Refused(["--peak and --times exclude each other: leave one out"])
-    if str(path) == str(wish.file) == "-":
-        raise Refused(["--trace and -f cannot both be standard input: give one of them as a file"])
-    if png is not None:
-        simulate_plot.check(png)
+    _check(path, wish, peak, times, png)
     chosen, began = case(wish, sources), time.monotonic()
     try:
         parsed = read(path)
@@ -74,6 +69,16 @@ def simulate(
         return
     _print(compared, chosen, scene, parsed, wide=output == "wide")
     click.secho(simulate_story.ended(compared, scene, seconds), dim=True)
+
+
+def _check(path: Path, wish: Wish, peak: float | None, times: float | None, png: Path | None) -> None:
+    """Refuse what cannot be meant, before anything is read or simulated. Raises Refused."""
+    if peak is not None and times is not None:
+        raise Refused(["--peak and --times exclude each other: leave one out"])
+    if str(path) == str(wish.file) == "-":
+        raise Refused(["--trace and -f cannot both be standard input: give one of them as a file"])
+    if png is not None:
+        simulate_plot.check(png)
 
 
 def _compare(scene: Scene, chosen: Case, names: tuple[str, ...]) -> Compared:

@@ -42,7 +42,7 @@ class _Rates(click.ParamType[tuple[float, float]]):
         try:
             return parse_rates(value)
         except ValueError:
-            self.fail(f"{value!r}: write two numbers above 0, tokens a second, such as 12000,2500", param, ctx)
+            self.fail(f"{value!r}: write two numbers, tokens a second from 1 on, such as 12000,2500", param, ctx)
 
 
 _positive = _Number(0, min_open=True)

@@ -97,8 +97,10 @@ def test_an_engine_does_what_was_measured():
         (["--trace", "my.csv", "-f", "gone.yaml"], "error: gone.yaml: there is no such file"),
         (["--trace", "my.csv", "-f", "strange.yaml"], "cannot be estimated: nothing is known of the model"),
         (["--trace", "my.csv", "-f", "two.yaml"], "one LLMDeployment is simulated, and the file has a, b"),
-        (["--trace", "my.csv", "--engine-estimate", "12000"], "'12000': write two numbers above 0"),
-        (["--trace", "my.csv", "--engine-estimate", "nan,1"], "write two numbers above 0"),
+        (["--trace", "my.csv", "--engine-estimate", "12000"], "'12000': write two numbers, tokens"),
+        (["--trace", "my.csv", "--engine-estimate", "nan,1"], "write two numbers"),
+        (["--trace", "my.csv", "--engine-estimate", "1e-9,1"], "write two numbers"),
+        (["--trace", "short.csv"], "error: --trace: short.csv: its requests come within 58 s: give at least a minute"),
         (["--trace", "my.csv", "--cold-start", "nan"], "--cold-start"),
         (["--trace", "my.csv", "--peak", "inf"], "--peak"),
         (["--trace", "my.csv", "--policy", "luck"], "'luck' is not one of"),
@@ -108,6 +110,7 @@ def test_wrong_input_ends_in_a_sentence(manta, trace, tmp_path, words, says):
     (tmp_path / "binary").write_bytes(b"\x89PNG\xff\xfe")
     (tmp_path / "broken.gz").write_bytes(b"\x1f\x8bnothing at all")
     (tmp_path / "cut.gz").write_bytes(gzip.compress(trace.read_bytes())[:-200])
+    (tmp_path / "short.csv").write_text("\n".join(["seconds,prompt_tokens,output_tokens", *ROWS[:30]]))
     (tmp_path / "long").write_bytes(b"x" * 1_100_000)
     body = yaml.safe_load((EXAMPLES / "llama-8b.yaml").read_text())
     strange = body | {"spec": body["spec"] | {"model": {"uri": "hf://nobody/knows"}}}

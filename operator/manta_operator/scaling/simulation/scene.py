@@ -66,6 +66,8 @@ def make(
     fitting = tuple(request for request in trace if model.fits(request))
     if not fitting:
         raise TraceError(f"{name}: no request fits in the {model.kv_tokens} tokens of an engine's cache")
+    if fitting[-1].at < _MINUTE:
+        raise TraceError(f"{name}: its requests come within {fitting[-1].at:.0f} s: give at least a minute of them")
     load = rates(fitting, model.work, _MINUTE, fitting[-1].at)
     if peak is not None:
         times = peak / max(load)
