@@ -188,6 +188,7 @@ def _take(
     """Remember what the routers said, and return the demand and what they see of the engines that serve."""
     needed = {pod.uid for pod in pods if pod.ready}
     scale.ledger, demand = take(scale.ledger, said, needed, now)
+    said = {uid: None if uid in scale.ledger.doubted else document for uid, document in said.items()}
     known = scale.documents
     scale.documents = {
         uid: known[uid] if uid in known and known[uid][0] is document else (document, now)

@@ -7,11 +7,12 @@ in the past when it is back: of a gap longer than WHOLE_SECONDS only the part co
 
     counted = gained x min(1, max(seconds of this look, WHOLE_SECONDS) / seconds of the gap)
 
-for all at once would be a rush that never was. A count may be corrected downwards (the router estimates tokens before
-engines count them): then it stands until it has caught up.
+for all at once would be a rush that never was. Tokens may be corrected downwards (the router estimates them before
+engines count them): then they stand until they have caught up. Requests that fall, or more of anything than a router
+can see, are doubted: such a router is as good as silent, and counts on from there when it makes sense again.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from manta_operator.scaling.reading import Counts, Document
@@ -42,11 +43,13 @@ class Ledger:
     """What is remembered from look to look.
 
     `total`: of all routers ever read. `sources`: by uid of the pod. `at`: when a router was last read (s).
+    `doubted`: whose document of the last look cannot be, by uid.
     """
 
     total: Counts = _NONE
     sources: Mapping[str, Source] = field(default_factory=dict)
     at: float | None = None
+    doubted: frozenset[str] = frozenset()
 
 
 def take(
@@ -64,29 +67,38 @@ def take(
         What to remember, and the demand; None if no router could be read.
     """
     look = now - ledger.at if ledger.at is not None else 0.0
-    total, sources, wrong = ledger.total, {}, False
+    total, sources, doubted = ledger.total, {}, set()
     for uid, document in answers.items():
         source = ledger.sources.get(uid) or _new(ledger, now)
         if document is not None:
-            gained, plausible = _gained(source, document, now, look, first=ledger.at is None)
-            total = _plus(total, gained)
-            wrong |= not plausible
+            gained = _gained(source, document, now, look, first=ledger.at is None)
+            if gained is None:
+                doubted.add(uid)
+            else:
+                total = _plus(total, gained)
             source = Source(document.instance, _highest(source, document), now)
         sources[uid] = source
-    seen = [document for document in answers.values() if document is not None]
+    believed = {uid: None if uid in doubted else document for uid, document in answers.items()}
+    seen = [document for document in believed.values() if document is not None]
     if not seen:
-        return Ledger(total, sources, ledger.at), None
-    silent = (sources[uid] for uid, document in answers.items() if document is None and uid not in needed)
-    partial = (
-        wrong
-        or any(answers[uid] is None for uid in needed if uid in answers)
-        or any(source.instance and now - source.at < SILENT_SECONDS for source in silent)
-    )
-    in_flight, held = sum(each.in_flight for each in seen), sum(each.held for each in seen)
-    age = max(each.queue_age for each in seen)
-    requests, tokens_in, tokens_out, answered, pairs = total
-    return Ledger(total, sources, now), Demand(
-        requests, tokens_in, tokens_out, answered, in_flight, held, age, pairs, partial=partial
+        return Ledger(total, sources, ledger.at, frozenset(doubted)), None
+    missed = [uid for uid, document in believed.items() if document is None]
+    partial = any(uid in needed or (sources[uid].instance and now - sources[uid].at < SILENT_SECONDS) for uid in missed)
+    return Ledger(total, sources, now, frozenset(doubted)), _demand(total, seen, partial=partial)
+
+
+def _demand(total: Counts, seen: Sequence[Document], *, partial: bool) -> Demand:
+    requests, tokens_in, tokens_out, answers, pairs = total
+    return Demand(
+        requests,
+        tokens_in,
+        tokens_out,
+        answers,
+        in_flight=sum(each.in_flight for each in seen),
+        held=sum(each.held for each in seen),
+        queue_age=max(each.queue_age for each in seen),
+        pairs=pairs,
+        partial=partial,
     )
 
 
@@ -95,29 +107,29 @@ def _new(ledger: Ledger, now: float) -> Source:
     return Source("", None, now) if ledger.at is None else Source("", _NONE, ledger.at)
 
 
-def _gained(source: Source, document: Document, now: float, look: float, *, first: bool) -> tuple[Counts, bool]:
-    """Return what to count of a router now, and whether that can be; what cannot is not counted."""
+def _gained(source: Source, document: Document, now: float, look: float, *, first: bool) -> Counts | None:
+    """Return what to count of a router now; None: it says what cannot be."""
     if source.counts is None:
-        return (document.counts if first else _NONE), True
+        return document.counts if first else _NONE
     before = source.counts if source.instance == document.instance else _NONE
+    if document.counts[0] < before[0] or document.counts[3] < before[3]:
+        return None
     gap = now - source.at
     share = min(1.0, max(look, WHOLE_SECONDS) / gap) if gap > 0 else 1.0
     gained = [max(0.0, count - then) for count, then in zip(document.counts, before, strict=True)]
     if any(count > most * max(1.0, gap) for count, most in zip(gained, _FASTEST, strict=True)):
-        return _NONE, False
+        return None
     requests, tokens_in, tokens_out, answers, pairs = (count * share for count in gained)
-    return (requests, tokens_in, tokens_out, answers, pairs), True
+    return requests, tokens_in, tokens_out, answers, pairs
 
 
 def _highest(source: Source, document: Document) -> Counts:
-    """Return from where a router counts on: the highest it has said, unless it has begun again."""
+    """Return from where a router counts on: the most tokens it has said, unless it has begun again."""
     if source.counts is None or source.instance != document.instance:
         return document.counts
     pairs = zip(document.counts, source.counts, strict=True)
-    requests, tokens_in, tokens_out, answers, squares = (
-        now if now < _RESET * then else max(now, then) for now, then in pairs
-    )
-    return requests, tokens_in, tokens_out, answers, squares
+    _, tokens_in, tokens_out, _, squares = (now if now < _RESET * then else max(now, then) for now, then in pairs)
+    return document.counts[0], tokens_in, tokens_out, document.counts[3], squares
 
 
 def _plus(total: Counts, gained: Counts) -> Counts:

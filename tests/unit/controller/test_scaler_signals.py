@@ -40,6 +40,16 @@ async def test_whatever_a_router_says_the_number_stays(one, lie):
     assert one.condition("Autoscaled")["status"] == "True"
 
 
+async def test_a_router_whose_requests_fall_is_missing(one):
+    await one.play(2.0, 60)
+    asked = one.scale.asked
+    for each in range(400):
+        one.answer = document(one.requests - each * 0.1)
+        await one.look(seconds=5)
+    assert one.scale.asked == asked
+    assert one.condition("Autoscaled")["reason"] == "SignalsMissing"
+
+
 async def test_one_answer_that_does_not_come_is_no_news(one):
     await one.play(1.0, 120)
     passes = one.passes

@@ -12,8 +12,8 @@ from manta_operator.scaling.reading import Document
 LOOK = 2.0
 
 
-def document(requests, *, instance="1", held=0, in_flight=0, age=0.0):
-    counts = (requests, requests * 100.0, requests * 10.0, requests, requests * 5000.0)
+def document(requests, *, instance="1", held=0, in_flight=0, age=0.0, tokens=None):
+    counts = (requests, requests * 100.0 if tokens is None else tokens, requests * 10.0, requests, requests * 5000.0)
     return Document(instance, counts, in_flight, held, age, 1)
 
 
@@ -94,27 +94,39 @@ def test_one_that_answers_only_now_and_then_counts_whole():
     assert play.demand.requests == pytest.approx(2 * 20 * 99, rel=0.01)
 
 
-def test_a_correction_downwards_stands_until_it_has_caught_up():
+def test_tokens_that_are_corrected_downwards_stand_until_they_have_caught_up():
     play = Play()
     play.look(a=document(100))
-    assert play.look(a=document(98)).requests == 100
-    assert play.look(a=document(101)).requests == 101
+    assert play.look(a=document(101, tokens=9900)).tokens_in == 10_000
+    assert play.look(a=document(102, tokens=10_050)).tokens_in == 10_050
+    assert play.demand.requests == 102
 
 
-def test_a_count_that_falls_under_the_same_name_counts_from_there():
+def test_tokens_that_fall_under_the_same_name_count_from_there():
     play = Play()
     play.look(a=document(1000))
-    assert play.look(a=document(7)).requests == 1000
-    assert play.look(a=document(9)).requests == 1002
+    assert play.look(a=document(1001, tokens=700)).tokens_in == 100_000
+    assert play.look(a=document(1002, tokens=800)).tokens_in == 100_100
+
+
+def test_requests_that_fall_are_doubted_and_so_the_router_is_silent():
+    play = Play()
+    play.look(a=document(1000), b=document(0))
+    for requests in (990, 980, 970):
+        found = play.look(a=document(requests, held=5), b=document(1))
+        assert (found.requests, found.partial, found.held, play.ledger.doubted) == (1001, True, 0, {"a"})
+    found = play.look(a=document(975, held=5), b=document(1))
+    assert (found.requests, found.partial, found.held, play.ledger.doubted) == (1006, False, 5, frozenset())
+    assert play.look(a=document(1), b=document(0)) is None, "nobody can be believed"
 
 
 def test_what_no_router_can_count_is_not_counted():
     play = Play()
-    play.look(a=document(10))
-    found = play.look(a=document(1e9))
-    assert (found.requests, found.partial) == (10, True)
-    found = play.look(a=document(1e9 + 5))
-    assert (found.requests, found.partial) == (15, False)
+    play.look(a=document(10), b=document(10))
+    found = play.look(a=document(1e9), b=document(10))
+    assert (found.requests, found.partial) == (20, True)
+    found = play.look(a=document(1e9 + 5), b=document(10))
+    assert (found.requests, found.partial) == (25, False)
 
 
 def test_a_router_that_does_not_serve_is_missed_for_a_while_only():
