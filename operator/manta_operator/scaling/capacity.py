@@ -3,7 +3,7 @@
     served     = work of the tokens (demand.py), a second and replica                                 1: as estimated
     pressure   = share of the engines in which requests waited at both of two looks
     full       = what these engines served
-    speed     += weight x (full - speed);  weight: 0 up to a pressure of 1/50, from 1/4 on all of it in 45 s
+    speed     += weight x (full - speed);  weight: 0 up to a pressure of 1/50, from 1/4 on all of it in 30 s of each engine
     speed     >= served
 
 An engine that has requests waiting is at its limit, and its throughput is its capacity; where only some have, the
@@ -22,7 +22,7 @@ from manta_operator.scaling.signals import EngineSignals
 _CALM, _FULL = 0.02, 0.25
 """Pressure below which queues are chance, and above which the replicas are full."""
 
-_FULL_SECONDS, _PRESSURE_SECONDS, _SERVED_SECONDS = 45.0, 60.0, 180.0
+_FULL_SECONDS, _PRESSURE_SECONDS, _SERVED_SECONDS = 30.0, 30.0, 180.0
 """Over how long queues show the capacity, and what is served without them its lower bound."""
 
 _RANGE = (0.1, 10.0)
@@ -73,7 +73,8 @@ def learn(
     mean = sum(rate for rate, _ in seen) / len(seen)
     served = known.served + share * (mean - known.served)
     full = [rate for rate, waits in seen if waits]
-    pressure = known.pressure + min(1.0, seconds / _PRESSURE_SECONDS) * (len(full) / len(seen) - known.pressure)
-    weight = min(1.0, max(0.0, pressure - _CALM) / (_FULL - _CALM)) * min(1.0, seconds / _FULL_SECONDS)
+    part = len(full) / len(seen)
+    pressure = known.pressure + min(1.0, seconds / _PRESSURE_SECONDS) * (part - known.pressure)
+    weight = min(1.0, max(0.0, pressure - _CALM) / (_FULL - _CALM)) * min(1.0, part * seconds / _FULL_SECONDS)
     speed = max(served, known.speed + weight * (sum(full) / len(full) - known.speed) if full else known.speed)
     return Capacity(min(_RANGE[1], max(_RANGE[0], speed)), served, pressure)

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from manta_operator.scaling import capacity, demand, hindsight, objective, saturation, words
+from manta_operator.scaling.believable import believable
 from manta_operator.scaling.limits import limited
 from manta_operator.scaling.need import Scale, smoothed
 from manta_operator.scaling.settings import Settings
@@ -41,7 +42,8 @@ class Decision:
 
 
 def decide(settings: Settings, state: State, signals: Signals) -> tuple[Decision, State]:
-    """Return how many replicas there should be, and what to remember until the next decision."""
+    """Return how many replicas there should be, and what to remember until the next decision. Never raises."""
+    signals = believable(signals, state.now)
     cold_start = settings.estimate.cold_start if signals.cold_start is None else signals.cold_start
     held = _with_hold(settings, state, signals.now, cold_start)
     seen = _look(settings, held, signals)
@@ -76,11 +78,11 @@ def _look(settings: Settings, state: State, signals: Signals) -> State:
     if signals.demand is not None:
         state = demand.observe(state, signals.demand, signals.now, settings.estimate, settings.fresh_seconds)
     seconds = signals.now - state.engines_at if state.engines_at is not None else 0.0
-    if signals.engines and 0 < seconds <= settings.fresh_seconds:
+    learns = signals.engines and 0 < seconds <= settings.fresh_seconds
+    if learns and not saturation.contradicted(signals):
         _, token = demand.each(state.demand, state.per_answer, settings.estimate)
         learned = capacity.learn(state.capacity, state.engines, signals.engines, seconds, token, settings.estimate)
-        margin = objective.adapt(settings.target, state, signals)
-        state = replace(state, capacity=learned, margin=margin)
+        state = replace(objective.adapt(settings.target, state, signals), capacity=learned)
     return saturation.watch(replace(state, engines=signals.engines, engines_at=signals.now), signals)
 
 

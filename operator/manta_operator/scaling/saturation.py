@@ -18,6 +18,8 @@ from manta_operator.scaling.signals import Signals
 from manta_operator.scaling.state import State
 
 _MOST = 2.0
+_SKEW = 10
+"""Requests by which two looks at the same may differ, taken a second apart."""
 
 
 def waiting(signals: Signals) -> int:
@@ -25,8 +27,14 @@ def waiting(signals: Signals) -> int:
     inside = sum(engine.waiting for engine in signals.engines.values())
     if signals.demand is None:
         return inside
-    known = inside if signals.demand.partial else min(inside, signals.demand.in_flight)
-    return signals.demand.held + known
+    return signals.demand.held + min(inside, signals.demand.in_flight)
+
+
+def contradicted(signals: Signals) -> bool:
+    """Whether engines say that far more waits in them than the routers sent: some lie, and nothing is to be learned."""
+    if signals.demand is None:
+        return False
+    return sum(engine.waiting for engine in signals.engines.values()) > 2 * signals.demand.in_flight + _SKEW
 
 
 def saturated(signals: Signals) -> bool:

@@ -29,10 +29,11 @@ class State:
     `now`: of the last look at the demand. `since`: since when there was no gap between looks. `bins`: the work that
     came, in order. `ticks`: work of the last looks, for how it fluctuates. `per_answer`: tokens of a mean answer.
     `engines`: as seen at `engines_at`. `capacity`: what a replica can do. `margin`: a factor on the need, above 1 after
-    the objective was missed. `hold`: the stabilisation window in use, `window`, over which rates are averaged, and
-    `share` of the spread that is kept in it, chosen at `held_at`. `lowered_at`: when a step down began, from
-    `lowered_from` replicas. `idle_since`: since when there has been nothing to do. `unready_since`: since when none of
-    those asked for is ready. `saturated_since`: since when there has been no room for what comes.
+    the objective was missed; `late_with`: replicas, and the share that was late, when it began to rise. `hold`: the
+    stabilisation window in use, `window`, over which rates are averaged, and `share` of the spread that is kept in it,
+    chosen at `held_at`. `lowered_at`: when a step down began, from `lowered_from` replicas. `idle_since`: since when
+    there has been nothing to do. `unready_since`: since when none of those asked for is ready. `saturated_since`: since
+    when there has been no room for what comes.
     """
 
     now: float | None = None
@@ -45,6 +46,7 @@ class State:
     engines_at: float | None = None
     capacity: Capacity = field(default_factory=Capacity)
     margin: float = 1.0
+    late_with: tuple[int, float] | None = None
     hold: float | None = None
     window: float = BIN_SECONDS
     share: float = 1.0

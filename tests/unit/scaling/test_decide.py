@@ -16,7 +16,7 @@ ESTIMATE = Estimate(prefill_tokens_per_s=10_000.0, decode_tokens_per_s=1e9, cold
 PLAIN = Settings(ESTIMATE, most=40)
 
 
-def demand(requests, *, in_flight=1, held=0, answers=None):
+def demand(requests, *, in_flight=50, held=0, answers=None):
     ended = requests if answers is None else answers
     return Demand(requests, requests * 1000.0, ended * 10.0, ended, in_flight, held)
 

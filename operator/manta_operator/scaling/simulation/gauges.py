@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from manta_operator.scaling.signals import Demand, EngineSignals, Histogram, Replicas, Signals
 from manta_operator.scaling.simulation.fleet import Fleet
-from manta_operator.scaling.simulation.replica import Job, Replica
+from manta_operator.scaling.simulation.replica import BETWEEN_BOUNDS, Job, Replica
 from manta_operator.scaling.simulation.trace import Request
 
 _BOUNDS = (
@@ -67,4 +67,5 @@ class Gauges:
             counters.prompt_tokens,
             counters.generated_tokens,
             Histogram(_BOUNDS, tuple(counts)),
+            Histogram(BETWEEN_BOUNDS, tuple(counters.between)),
         )

@@ -7,6 +7,7 @@ happens, steps are taken together up to the next end or arrival, with the result
 """
 
 import heapq
+from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -25,6 +26,12 @@ class Job:
     ended: float = -1.0
 
 
+BETWEEN_BOUNDS = (
+    0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
+)  # fmt: skip
+"""vLLM's own buckets of the time between tokens (s)."""
+
+
 @dataclass(slots=True)
 class Counters:
     """What the engine's counters say since it started. `first_tokens`: times from arrival to the first token (s)."""
@@ -34,6 +41,8 @@ class Counters:
     first_tokens: list[float] = field(default_factory=list)
     token_seconds: float = 0.0
     """Time between tokens, summed over all of them (s)."""
+    between: list[int] = field(default_factory=lambda: [0] * (len(BETWEEN_BOUNDS) + 1))
+    """How many of those times fell into each bucket."""
 
 
 class Replica:
@@ -88,6 +97,7 @@ class Replica:
         self._context += decoding * self._steps
         self.counters.generated_tokens += decoding * self._steps
         self.counters.token_seconds += decoding * (now - self._began)
+        self.counters.between[bisect_left(BETWEEN_BOUNDS, (now - self._began) / self._steps)] += decoding * self._steps
         ended = []
         while self._decoding and self._decoding[0][0] <= self._step:
             _, _, job = heapq.heappop(self._decoding)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from manta_operator.scaling.decide import Decision, decide
-from manta_operator.scaling.settings import Behaviour, Estimate, Settings
+from manta_operator.scaling.settings import Behaviour, Estimate, Settings, Target
 from manta_operator.scaling.signals import Signals
 from manta_operator.scaling.simulation.fleet import Setup
 from manta_operator.scaling.simulation.model import EngineModel
@@ -36,13 +36,16 @@ class Manta:
         return self.last.replicas
 
 
-def manta(*, error: float = 1.0, hold: float | None = None, predict: bool | None = None) -> Callable[[Setup], Manta]:
+def manta(
+    *, error: float = 1.0, hold: float | None = None, predict: bool | None = None, target: Target | None = None
+) -> Callable[[Setup], Manta]:
     """Return a maker of the policy.
 
     Args:
         error: What the planner's estimate is multiplied by: 2 for one that promises twice what is true.
         hold: A fixed window (s) in place of one from hindsight.
         predict: Whether the trend is used; None: as by default.
+        target: What is aimed at; None: the default.
     """
 
     def make(setup: Setup) -> Manta:
@@ -54,6 +57,7 @@ def manta(*, error: float = 1.0, hold: float | None = None, predict: bool | None
             pair_seconds=known.pair_seconds / error,
         )
         settings = Settings(wrong, least=setup.least, most=setup.most, behaviour=Behaviour(hold=hold))
+        settings = settings if target is None else replace(settings, target=target)
         return Manta(settings if predict is None else replace(settings, predict=predict))
 
     return make
