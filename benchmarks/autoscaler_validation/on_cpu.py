@@ -61,7 +61,9 @@ def compare(model: Path, seed: int) -> tuple[dict[str, tuple[Measured, Measured]
 
 
 async def _compare(model: Path, seed: int) -> tuple[dict[str, tuple[Measured, Measured]], dict[str, float]]:
-    async with _vllm(model) as url, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as client:
+    # The server ends connections that rest for 5 s, whoever just begins to use them.
+    connector, patient = aiohttp.TCPConnector(limit=0, keepalive_timeout=2), aiohttp.ClientTimeout(total=None)
+    async with _vllm(model) as url, aiohttp.ClientSession(connector=connector, timeout=patient) as client:
         asked = _Asked(url, client, random.Random(seed))  # noqa: S311 - requests that must be repeatable
         engine, overhead = await _measured(asked)
         before = await _speed(asked, engine, seed)

@@ -8,10 +8,11 @@ and steps that vary (`jitter`). Operator and runtime share no code; benchmarks m
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections import deque
 from typing import TYPE_CHECKING
 
-from manta_operator.scaling.simulation.replica import Job, Replica
+from manta_operator.scaling.simulation.replica import BETWEEN_BOUNDS, Job, Replica
 from manta_runtime.simulator.latency import LatencyModel
 from manta_runtime.simulator.scheduler import Limits, Scheduler, Sequence
 
@@ -34,6 +35,8 @@ class Reference(Replica):
         self.latency = latency(model, self.jitter)
         self.chance = random.Random(index)  # noqa: S311 - a simulation that must be repeatable
         self.jobs: dict[Sequence, Job] = {}
+        self.last: dict[Sequence, float] = {}
+        """When each had its last token (s)."""
         self.step: Step | None = None
 
     def submit(self, job: Job, now: float) -> None:
@@ -62,9 +65,13 @@ class Reference(Replica):
                 job.first = now
                 self.counters.prompt_tokens += sequence.prompt_tokens
                 self.counters.first_tokens.append(now - job.request.at)
+            else:
+                self.counters.between[bisect_left(BETWEEN_BOUNDS, now - self.last[sequence])] += 1
+            self.last[sequence] = now
             if sequence.done:
                 job.ended = now
                 ended.append(self.jobs.pop(sequence))
+                del self.last[sequence]
         self._begin(now)
         return ended
 

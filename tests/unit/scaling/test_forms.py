@@ -7,6 +7,7 @@ import pytest
 from manta_operator.scaling.simulation import forms
 from manta_operator.scaling.simulation.forms import parse
 from manta_operator.scaling.simulation.trace import Request, TraceError
+from manta_runtime.router import access_log
 
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens"
 PLAIN = "seconds,prompt_tokens,output_tokens"
@@ -42,6 +43,11 @@ def test_an_access_log_is_read_among_other_lines():
     assert found.trace == (Request(0.0, 5, 1), Request(1.0, 7, 3))
     assert (found.form, found.left_out) == ("access log", 5)
     assert found.cached == pytest.approx(3 / 12)
+
+
+def test_the_router_writes_what_is_read():
+    written = access_log.build()[0]["typed_config"]["log_format"]["json_format"]
+    assert set(json.loads(said(cached_tokens=1))) <= set(written)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,12 @@ def test_replicas_that_come_and_go_give_the_same_answers():
     ours, theirs = both(trace, setup, lambda _: Timetable([1, 3, 2, 1, 3, 1], 5.0))
     assert flat(times(ours)) == pytest.approx(flat(times(theirs)))
     assert ours.moments == theirs.moments
+    for mine, other in zip(ours.replicas, theirs.replicas, strict=True):
+        assert (mine.index, mine.running, mine.todo) == (other.index, other.running, other.todo)
+        said = [(each.counters.prompt_tokens, each.counters.generated_tokens) for each in (mine, other)]
+        assert said[0] == said[1]
+        assert sum(mine.counters.between) == sum(other.counters.between)
+        assert mine.counters.first_tokens == pytest.approx(other.counters.first_tokens)
     assert ours.replica_hours() == pytest.approx(theirs.replica_hours())
 
 
