@@ -25,13 +25,13 @@ class Clock:
     """Seconds that pass when they are told to; `monotonic` in place of the module `time`."""
 
     def __init__(self):
-        self.now = 1000.0
+        self.now, self.ahead = 1000.0, 0.0
 
     def monotonic(self):
         return self.now
 
     def time(self):
-        return BEGAN + self.now
+        return BEGAN + self.now + self.ahead
 
     def timestamp(self, seconds=None):
         return timestamp(self.time() if seconds is None else seconds)

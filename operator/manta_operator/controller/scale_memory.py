@@ -64,6 +64,8 @@ class Scale:
     """What the caches of the replicas have saved, by name of the group."""
     blind_since: float | None = None
     """Since when no router could be read at all."""
+    clocks: tuple[float, float] | None = None
+    """The clock of people and the monotonic one at the last look."""
     fault: str = ""
     """The bug that kept the last look from deciding."""
     faults: int = 0
@@ -83,7 +85,7 @@ class Scale:
 
     def standing(self, now: float) -> tuple[object, ...]:
         """Return what is told of who is missing: a change of it is news."""
-        return (self.missing(now), self.blind(now), self.fault)
+        return (self.missing(now), self.blind(now), bool(self.fault))
 
     def learned(self) -> Learned:
         """Return what is known of a replica."""

@@ -28,7 +28,7 @@ from manta_operator.controller.statuses import timestamp
 from manta_operator.controller.store import Store
 from manta_operator.planning import autoscale
 from manta_operator.scaling.decide import decide
-from manta_operator.scaling.ledger import take
+from manta_operator.scaling.ledger import take, unsure
 from manta_operator.scaling.reading import Document, engines
 from manta_operator.scaling.signals import Demand, EngineSignals, Signals
 
@@ -38,8 +38,10 @@ BUG_SECONDS = 10.0
 """How long nothing is looked at after a bug outside the decision."""
 NEWS_SECONDS = 60.0
 """How often a pass is wanted at most for news that is no other number."""
-TURN_SECONDS = 10.0
-"""The same for a router that falls silent or is back."""
+TURN_SECONDS, BACK_SECONDS = 10.0, 30.0
+"""The same for a router that falls silent, or is back: one that comes and goes is told of now and then."""
+JUMP_SECONDS = 10.0
+"""A machine that was suspended may not have counted the time: then nobody knows how long what routers counted took."""
 MOST_FAULTS = 30
 """Decisions in a row that end in a bug: then what was watched is forgotten, for it may be the cause."""
 
@@ -128,7 +130,7 @@ class Scaler:
         pods = self._seen(entry)
         said = await self._routers.ask(pods)
         self._decide(entry, scale, pods, said)
-        waiting = [asyncio.create_task(self._hang(entry, scale, pods, pod, said)) for pod in pods]
+        waiting = [asyncio.create_task(self._hang(entry, scale, pod, said)) for pod in pods]
         try:
             while not scale.asked and entry.memory.scale is scale and not entry.leaving:
                 if waiting:
@@ -144,14 +146,12 @@ class Scaler:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
 
-    async def _hang(
-        self, entry: Entry, scale: Scale, pods: list[Child], pod: Child, said: dict[str, Document | None]
-    ) -> None:
+    async def _hang(self, entry: Entry, scale: Scale, pod: Child, said: dict[str, Document | None]) -> None:
         """Wait for what one router says, over and over, until it makes somebody ask for a replica."""
         while not scale.asked:
             began = time.monotonic()
             said[pod.uid] = await self._routers.hold(pod)
-            self._decide(entry, scale, pods, said)
+            self._decide(entry, scale, self._seen(entry), said)
             if not scale.asked:  # one that answers at once although nobody waits is not asked more often for it
                 await asyncio.sleep(max(0.0, self._pause() - (time.monotonic() - began)))
 
@@ -160,6 +160,10 @@ class Scaler:
         planned, now, before = scale.planned, time.monotonic(), scale.asked
         if planned is None or entry.memory.scale is not scale:
             return
+        wall, clocks = time.time(), scale.clocks
+        if clocks is not None and abs(wall - clocks[0] - (now - clocks[1])) > JUMP_SECONDS:
+            scale.ledger = unsure(scale.ledger)
+        scale.clocks = (wall, now)
         demand, seen = _take(scale, pods, said, now)
         interval = look_seconds(sum(self._asked.values()))
         try:
@@ -222,8 +226,9 @@ def _failed(entry: Entry, scale: Scale, bug: Exception) -> None:
 
 def _newsworthy(entry: Entry, scale: Scale, now: float) -> bool:
     """Whether a pass is worth it although the number stays; never for what the last one told, and not often."""
-    calm = NEWS_SECONDS if entry.memory.failed else TURN_SECONDS
-    turned = scale.shown is not None and scale.standing(now) != scale.shown and now - scale.woken_at >= calm
+    standing = scale.standing(now)
+    calm = NEWS_SECONDS if entry.memory.failed else TURN_SECONDS if any(standing) else BACK_SECONDS
+    turned = scale.shown is not None and standing != scale.shown and now - scale.woken_at >= calm
     status = entry.status()
     moved = now - scale.woken_at >= NEWS_SECONDS and told(scale, status, scale.asked) != status.get("autoscaling")
     if turned or moved:

@@ -13,7 +13,7 @@ can see, are doubted: such a router is as good as silent, and counts on from the
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from manta_operator.scaling.reading import Counts, Document
 from manta_operator.scaling.signals import Demand
@@ -85,6 +85,11 @@ def take(
     missed = [uid for uid, document in believed.items() if document is None]
     partial = any(uid in needed or (sources[uid].instance and now - sources[uid].at < SILENT_SECONDS) for uid in missed)
     return Ledger(total, sources, now, frozenset(doubted)), _demand(total, seen, partial=partial)
+
+
+def unsure(ledger: Ledger) -> Ledger:
+    """Return the ledger after a stretch of unknown length: every router counts from where it is read next."""
+    return replace(ledger, sources={uid: replace(each, counts=None) for uid, each in ledger.sources.items()})
 
 
 def _demand(total: Counts, seen: Sequence[Document], *, partial: bool) -> Demand:

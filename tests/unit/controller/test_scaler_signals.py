@@ -62,6 +62,18 @@ async def test_one_answer_that_does_not_come_is_no_news(one):
     assert one.condition("Autoscaled")["status"] == "True"
 
 
+async def test_a_router_that_comes_and_goes_is_told_of_now_and_then(one):
+    await one.play(1.0, 120)
+    passes = one.passes
+    for each in range(150):
+        if each % 16 < 8:  # 16 s away, 16 s back
+            one.answer = None
+            await one.look()
+        else:
+            await one.look(1.0)
+    assert 2 <= one.passes - passes <= 22
+
+
 async def test_one_router_of_two_that_falls_silent_takes_nothing_away(one):
     one.router("demo-router-1-b")
     one.hear()
@@ -115,10 +127,20 @@ async def test_a_clock_of_people_that_jumps_changes_nothing(one):
     await one.play(1.0, 120)
     asked, bins = one.scale.asked, one.scale.state.bins
     for jump in (-86_400, 86_400 * 365):
-        one.clock.time = lambda jump=jump: 1_800_000_000.0 + one.clock.now + jump
+        one.clock.ahead = jump
         await one.play(1.0, 60)
     assert one.scale.asked == asked
     assert one.scale.state.bins[: len(bins) - 1] == bins[:-1]
+
+
+async def test_a_machine_that_was_suspended_sees_no_rush(one):
+    """Its monotonic clock stands still meanwhile, and the routers go on counting elsewhere."""
+    await one.play(1.0, 120)
+    asked = one.scale.asked
+    one.clock.ahead += 3600
+    one.requests += 3600
+    await one.play(1.0, 60)
+    assert one.scale.asked == asked
 
 
 async def test_an_engine_that_starts_anew_is_another_one(one):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manta_operator.scaling.ledger import WHOLE_SECONDS, Ledger, take
+from manta_operator.scaling.ledger import WHOLE_SECONDS, Ledger, take, unsure
 from manta_operator.scaling.reading import Document
 
 LOOK = 2.0
@@ -143,6 +143,16 @@ def test_one_that_was_never_read_and_does_not_serve_is_not_missed():
     play = Play()
     play.look(a=document(10))
     assert not play.look(needed=["a"], a=document(11), b=None).partial
+
+
+def test_after_a_stretch_of_unknown_length_routers_count_from_where_they_are():
+    play = Play()
+    play.look(a=document(10), b=document(10))
+    play.ledger = unsure(play.ledger)
+    found = play.look(a=document(9000), b=None)
+    assert (found.requests, found.partial) == (20, True)
+    assert play.look(a=document(9001), b=document(7000)).requests == 21
+    assert play.look(a=document(9001), b=document(7002)).requests == 23
 
 
 STEPS = st.lists(st.sampled_from(["go", "go", "restart", "silent", "gone"]), min_size=1, max_size=40)
