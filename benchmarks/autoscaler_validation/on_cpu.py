@@ -61,6 +61,8 @@ def compare(model: Path, seed: int) -> tuple[dict[str, tuple[Measured, Measured]
 
 
 async def _compare(model: Path, seed: int) -> tuple[dict[str, tuple[Measured, Measured]], dict[str, float]]:
+    if task := asyncio.current_task():  # so that whoever ends this ends vLLM, too
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     # The server ends connections that rest for 5 s, whoever just begins to use them.
     connector, patient = aiohttp.TCPConnector(limit=0, keepalive_timeout=2), aiohttp.ClientTimeout(total=None)
     async with _vllm(model) as url, aiohttp.ClientSession(connector=connector, timeout=patient) as client:
