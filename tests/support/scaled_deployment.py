@@ -17,6 +17,8 @@ from manta_operator.controller.store import Store
 from manta_operator.scaling.reading import read
 
 LOOK = 2.0
+QUICK = {"maxReplicas": 8, "behaviour": {"stabilisationSeconds": 60, "downSeconds": 10}}
+"""Up and down within minutes, and without a look at hours past, which takes time."""
 BEGAN = 1_800_000_000.0
 TOKENS = 1000
 

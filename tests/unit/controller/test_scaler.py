@@ -2,19 +2,19 @@
 
 import pytest
 from one_deployment import KEY
-from scaled_deployment import Scaled, document
+from scaled_deployment import QUICK, Scaled, document
 
 from manta_operator.controller.demand import MOST_A_SECOND, look_seconds
 from manta_operator.controller.deployments import scale_writers
 from manta_operator.controller.errors import Transient
 from manta_operator.controller.scale_losses import Saved
 
-ZERO = {"minReplicas": 0, "maxReplicas": 8, "scaleToZero": {"afterSeconds": 60}}
+ZERO = QUICK | {"minReplicas": 0, "scaleToZero": {"afterSeconds": 60}}
 
 
 @pytest.fixture
 async def one(monkeypatch):
-    one = Scaled(monkeypatch)
+    one = Scaled(monkeypatch, autoscaling=QUICK)
     await one.begin()
     return one
 
@@ -63,7 +63,7 @@ async def test_less_demand_is_fewer_replicas_and_the_spec_is_never_written(one):
     spec = one.cluster.get("LLMDeployment", *KEY)["spec"]
     await one.play(3.0, 60)
     high = one.scale.asked
-    await one.play(0.1, 4000, every=10)
+    await one.play(0.1, 400, every=5)
     assert one.scale.asked == len(one.groups()) < high
     assert one.cluster.get("LLMDeployment", *KEY)["spec"] == spec
 
@@ -95,7 +95,7 @@ async def test_a_burst_at_zero_is_more_than_one_replica(monkeypatch):
 
 
 async def test_ten_minutes_of_steady_load_write_hardly_anything(one):
-    await one.play(1.0, 900)
+    await one.play(1.0, 300)
     before, passes = one.status["autoscaling"]["replicas"], one.passes
     writes = await one.play(1.0, 600)
     assert one.status["autoscaling"]["replicas"] == before
