@@ -41,19 +41,20 @@ def main(traces: tuple[Path, ...], jitter: float, http: bool, vllm: bool, seed: 
     """Compare the autoscaler's simulator with other engines, on the same requests."""
     paths = list(traces) or [DATA / name for name in TRACES]
     document: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {}
-    pairs = {case.name: _both(case, jitter) for case in cases(paths, seed)}
-    _tell("the engine simulator's scheduler, in virtual time", pairs, document)
+    pairs = {case.name: both(case, jitter) for case in cases(paths, seed)}
+    tell("the engine simulator's scheduler, in virtual time", pairs, document)
     if http:
-        _tell("the engine simulator's processes, over HTTP", over_http.compare(paths[0], seed), document)
+        tell("the engine simulator's processes, over HTTP", over_http.compare(paths[0], seed), document)
     if vllm:
         found, document["vLLM's steps, as measured (s)"] = on_cpu.compare(ROOT / ".models" / "tiny", seed)
-        _tell("vLLM on this CPU", found, document)
+        tell("vLLM on this CPU", found, document)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(document, indent=2) + "\n")
     click.echo(out)
 
 
-def _both(case: Case, jitter: float) -> tuple[Measured, Measured]:
+def both(case: Case, jitter: float) -> tuple[Measured, Measured]:
+    """Run a case on our engine and on the engine simulator's scheduler, whose steps vary by `jitter`."""
     slo, model = Slo(), case.setup.model
     engine = type("Varying", (Reference,), {"jitter": jitter})
     found = []
@@ -64,7 +65,8 @@ def _both(case: Case, jitter: float) -> tuple[Measured, Measured]:
     return found[0], found[1]
 
 
-def _tell(what: str, pairs: dict[str, tuple[Measured, Measured]], document: dict[str, Any]) -> None:
+def tell(what: str, pairs: dict[str, tuple[Measured, Measured]], document: dict[str, Any]) -> None:
+    """Print pairs of runs, and put them into the document."""
     Console(width=180).print(table(f"simulated / {what}: first token, answer (s)", pairs))
     document[what] = {
         name: {

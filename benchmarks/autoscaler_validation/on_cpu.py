@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-SECONDS, USE = 120.0, 0.5
+SECONDS, USE = 120.0, 0.35
 SLO = Slo(base=2.0, between=0.1)
 _SEQUENCES, _LENGTH, _STEP_TOKENS, _KV_TOKENS = 32, 1024, 2048, 65_536
 _BATCHES, _PROMPTS, _ROUNDS, _TOKENS = (1, 8, 24), (64, 480, 960), 5, 48

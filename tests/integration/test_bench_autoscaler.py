@@ -2,10 +2,13 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 from autoscaler import main as bench
 from autoscaler.report import verdict
+from autoscaler_validation import main as validation
+from autoscaler_validation.cases import Case
 from click.testing import CliRunner
 
 from manta_operator.cli.simulate_trace import read
@@ -13,6 +16,7 @@ from manta_operator.scaling.simulation.compare import compare
 from manta_operator.scaling.simulation.fleet import Setup
 from manta_operator.scaling.simulation.model import EngineModel
 from manta_operator.scaling.simulation.outcome import Slo
+from manta_operator.scaling.simulation.policies.manta import manta
 from manta_operator.scaling.simulation.scene import made_up, make
 from manta_operator.scaling.simulation.trace import rates
 
@@ -73,3 +77,14 @@ def test_a_trace_that_is_not_there_ends_in_a_sentence(tmp_path):
     ended = CliRunner().invoke(bench.main, ["--trace", "nowhere", "--out", str(tmp_path / "x.json")])
     assert ended.exit_code == 2
     assert "error: no trace at nowhere" in ended.output
+
+
+def test_the_simulator_is_held_beside_another_engine(tmp_path):
+    scene = make("some", read(written(tmp_path, seconds=200)).trace, MODEL, peak=1.5, past=0.0, seed=1)
+    case = Case("some", scene, Setup(replace(MODEL, per_pair=0.0), cold_start=30.0, most=4), manta())
+    document = {}
+    validation.tell("another", {"some": validation.both(case, jitter=0.05)}, document)
+    found = document["another"]["some"]
+    assert found["simulated"]["requests"] == found["other"]["requests"] == len(scene.trace)
+    assert found["simulated"]["first_token"] == pytest.approx(found["other"]["first_token"], rel=0.3)
+    assert found["replicas_apart"] < 0.5
