@@ -105,6 +105,18 @@ async def test_killed_in_the_middle_of_a_scale_up_the_next_one_finishes_it(world
     await world.serving("killed")
 
 
+async def test_looks_go_on_while_the_api_server_is_away(world, picker):
+    world.make("away", autoscaling=FOLLOWS)
+    await world.serving("away")
+    await world.vanish()
+    picker.rate, before = 5.0, picker.asked
+    await world.until("it goes on looking", lambda: picker.asked >= before + 5)
+    assert len(world.groups("away")) == 1
+    await world.serve()
+    await number(world, "away", lambda count: count > 1)
+    await world.serving("away")
+
+
 LIES = [
     {"status": 500},
     {"text": '{"instance": "1", "requests": -1}'},

@@ -17,6 +17,7 @@ class Passes:
 
     def __init__(self, *outcomes):
         self._outcomes, self.made, self.reports = list(outcomes), 0, []
+        self.left = 0
         self.statuses = self
 
     async def prepare(self, entry):
@@ -26,7 +27,7 @@ class Passes:
         pass
 
     def leave(self, entry):
-        pass
+        self.left += 1
 
     async def run(self, entry):
         self.made += 1
@@ -72,6 +73,23 @@ async def test_a_pass_is_made_when_it_is_due_or_when_something_happens(one):
     one.deployments.wake(KEY)
     await task
     assert passes.made == 3
+
+
+async def test_what_goes_on_beside_the_passes_ends_with_the_loop(one):
+    passes = Passes(Outcome(0.01), Outcome(3600))
+    task = asyncio.create_task(run(one, passes))
+    await until(lambda: passes.made == 2)
+    assert passes.left == 0, "it goes on between passes"
+    one.deployments.forget(one.deployments.get(KEY).body)
+    await task
+    assert passes.left == 1
+    passes = Passes(Outcome(3600))
+    one.hear()
+    task = asyncio.create_task(run(one, passes))
+    await until(lambda: passes.made)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert passes.left == 1, "also when the operator ends"
 
 
 async def test_what_happens_during_a_pass_is_judged_by_the_next(one):
