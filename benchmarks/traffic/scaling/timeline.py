@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+CHANCE_SECONDS, PAUSE_SECONDS = 2.0, 1.0
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -43,13 +45,29 @@ class Reaction:
 
 
 def reaction(moments: Sequence[Moment], began: float) -> Reaction | None:
-    """Return how the load that began to grow at `began` was met; None where it never saturated, or never grew."""
+    """Return how the load that began to grow at `began` was met; None where it never saturated, or never grew.
+
+    A request that waits for a moment only is chance: it counts from the first of those that wait for CHANCE_SECONDS
+    on, one or the other, or until there is a StatefulSet more.
+    """
     later = [each for each in moments if each.at >= began]
     before = [each for each in moments if each.at < began]
     groups = before[-1].groups if before else 0
-    saturated = next((each.at for each in later if each.saturated), None)
     grown = next((each.at for each in later if each.groups > groups), None)
+    saturated = next(
+        (at for at, end in _saturations(later) if end - at >= CHANCE_SECONDS or at <= (grown or at) <= end), None
+    )
     return Reaction(saturated, grown) if saturated is not None and grown is not None else None
+
+
+def _saturations(moments: Sequence[Moment]) -> list[tuple[float, float]]:
+    """Return from when to when requests waited without a pause longer than PAUSE_SECONDS."""
+    found: list[tuple[float, float]] = []
+    for each, after in pairwise(moments):
+        if each.saturated:
+            joined = found and each.at - found[-1][1] <= PAUSE_SECONDS
+            found[-1:] = [(found[-1][0], after.at)] if joined else [*found[-1:], (each.at, after.at)]
+    return found
 
 
 def numbers(moments: Sequence[Moment]) -> list[int]:

@@ -34,11 +34,14 @@ def test_every_shape_ends_as_small_as_it_began(shape):
 @pytest.mark.parametrize(
     ("case", "told", "seconds"),
     [
-        ("grown after it saturated", moments((0, 1, 0), (12, 1, 3), (15, 2, 3)), 3),
-        ("grown before", moments((0, 1, 0), (12, 2, 0), (15, 2, 1)), 0),
+        ("grown after it saturated", moments((0, 1, 0), (12, 1, 3), (15, 2, 3), (16, 2, 0)), 3),
+        ("grown before", moments((0, 1, 0), (12, 2, 0), (15, 2, 1), (18, 2, 0)), 0),
         ("never grown", moments((0, 1, 0), (12, 1, 3)), None),
         ("never saturated", moments((0, 1, 0), (12, 2, 0)), None),
-        ("what waited before counts not", moments((0, 1, 9), (9, 1, 0), (12, 1, 1), (13, 2, 1)), 1),
+        ("what waited before counts not", moments((0, 1, 9), (9, 1, 0), (12, 1, 1), (13, 2, 1), (14, 2, 0)), 1),
+        ("chance", moments((0, 1, 0), (12, 1, 1), (12.5, 1, 0), (20, 1, 1), (21, 2, 1), (22, 2, 0)), 1),
+        ("no chance", moments((0, 1, 0), (12, 1, 1), (14, 1, 0), (20, 1, 1), (21, 2, 1), (22, 2, 0)), 9),
+        ("with a pause", moments((0, 1, 0), (12, 1, 1), (13, 1, 0), (13.5, 1, 1), (14, 1, 0), (20, 2, 0)), 8),
     ],
 )
 def test_a_reaction_is_timed_from_the_first_request_that_waits(case, told, seconds):
