@@ -10,6 +10,7 @@ from manta_operator.cli import simulate_command, simulate_plot
 from manta_operator.cli.facts import Lookup
 from manta_operator.cli.failures import Refused
 from manta_operator.cli.simulate_case import Wish, case, with_rates
+from manta_operator.controller.demand import LOOK_SECONDS
 from manta_operator.scaling.simulation.model import EngineModel
 from manta_operator.scaling.simulation.policies.manta import estimate
 
@@ -48,6 +49,7 @@ def test_the_manifest_says_what_the_operator_would_be_told(tmp_path):
     assert (found.gpus, found.unit) == (1, "GPU")
     assert "on 1 x nvidia-l40s" in found.name
     assert told.estimate.cold_start == 45.0
+    assert told.interval == LOOK_SECONDS
     # What the autoscaler is told and what it meets are two ways to the same estimate.
     meets = estimate(setup.model, 45.0)
     assert told.estimate.prefill_tokens_per_s == pytest.approx(meets.prefill_tokens_per_s, rel=0.1)
