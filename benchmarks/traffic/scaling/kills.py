@@ -2,12 +2,12 @@
 
 import time
 
+from traffic.scaling.meanwhile import GROWS_SECONDS, grown
 from traffic.scaling.report import Row, Run
 from traffic.scaling.run import Scene, done
 from traffic.scaling.timeline import Moment
 from traffic.scaling.zero import IDLE_SECONDS, send_all
 
-GROWS_SECONDS = 120.0
 AT_ZERO = 20
 
 
@@ -24,7 +24,7 @@ async def growing(scene: Scene) -> None:
 
 async def shrinking(scene: Scene) -> None:
     """Kill it when it has grown, and takes the first replica away."""
-    await scene.until("it has grown", lambda now: now.ready == now.groups > 1, GROWS_SECONDS)
+    await grown(scene)
     most = scene.watch.now.groups
 
     def shrinks(now: Moment) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +42,7 @@ class Scene:
         return self.watch.now.at
 
 
-Meanwhile = Callable[[Scene], Awaitable[None]]
+Meanwhile = Callable[[Scene], Coroutine[object, object, None]]
 
 
 @asynccontextmanager

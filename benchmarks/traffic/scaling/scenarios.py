@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from traffic.scaling.kills import at_zero, growing, shrinking
+from traffic.scaling.meanwhile import rollout, routers
 from traffic.scaling.report import Row, problems
 from traffic.scaling.run import Meanwhile, Scene, follow
 from traffic.scaling.shapes import SHAPES, Shape
@@ -37,6 +38,8 @@ SCENARIOS = (
     *map(_shaped, SHAPES),
     _shaped(_STEP, "operator killed while it grows", growing),
     _shaped(_STEP, "operator killed while it shrinks", shrinking),
+    _shaped(_STEP, "routers restarted", routers),
+    _shaped(_STEP, "rolled out", rollout),
     Scenario("wake", wake, zero=True),
     Scenario("burst", burst, zero=True),
     Scenario("operator killed at zero", at_zero, zero=True),

@@ -88,7 +88,7 @@ class Watch:
 
     def _note(self, **looked: int) -> None:
         status = next((each.get("status") or {} for each in self._found["LLMDeployment"].values()), {})
-        scaled = next((each for each in status.get("conditions") or () if each["type"] == "Autoscaled"), {})
+        scaled: Object = next((each for each in status.get("conditions") or () if each["type"] == "Autoscaled"), {})
         engines = self._pods("engine")
         sets = [each for each in self._found["StatefulSet"].values() if not each["metadata"].get("deletionTimestamp")]
         moment = replace(
