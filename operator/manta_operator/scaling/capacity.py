@@ -3,7 +3,7 @@
     served     = work of the tokens (demand.py), a second and replica                                 1: as estimated
     pressure   = share of the engines in which requests waited at both of two looks
     full       = what these engines served
-    speed     += weight x (full - speed);  weight: 0 up to a pressure of 1/50, from 1/4 on all of it in 30 s of each engine
+    speed     += weight x (full - speed);  weight: 0 up to a pressure of 1/50; from 1/4 on all of it, in 30 s of each
     speed     >= served
 
 An engine that has requests waiting is at its limit, and its throughput is its capacity; where only some have, the

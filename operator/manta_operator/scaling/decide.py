@@ -7,7 +7,8 @@
     floor    more than there are, while requests find no room, whatever the above says                saturation.py
     ahead    D + trend x cold start, where demand certainly grows                                   demand.trend
     wanted   = max(need(ahead), highest need of the last `hold` seconds, floor), up to whole replicas
-    asked    = wanted within least..most, up at most so much a step, down at most so much a minute
+    asked    = wanted within least..most, up at most so much a step, down at most so much a minute, and down only where
+               2 % less would be needed, too: chance about a whole number moves nothing                limits.py
 
 What is asked for is a total: replicas that start count as there, so that a need is never answered twice; those that
 cannot be scheduled count too, and do not keep the others from coming and going. It never goes down while demand is

@@ -11,6 +11,9 @@ from manta_operator.scaling.settings import Settings
 from manta_operator.scaling.signals import Signals
 from manta_operator.scaling.state import State
 
+_BAND_SHARE = 0.02
+"""Of what is asked for: by how much less must be needed, so that chance about a whole number moves nothing."""
+
 _STARTS = 5
 """Cold starts after which replicas that never became ready do not keep a deployment from zero."""
 
@@ -42,7 +45,7 @@ def limited(settings: Settings, state: State, signals: Signals, need: float, hel
         wanted, because = _blind(signals)
     else:
         state, idle = _idle(settings, state, signals)
-        wanted, because = _wanted(settings, need, held, idle=idle)
+        wanted, because = _wanted(settings, asked, need, held, idle=idle)
         floor = saturation.floor(state, signals)
         if wanted < floor:
             wanted, because = floor, "saturated"
@@ -62,11 +65,13 @@ def limited(settings: Settings, state: State, signals: Signals, need: float, hel
     return Limited(bounded, because, state)
 
 
-def _wanted(settings: Settings, need: float, held: float, *, idle: bool) -> tuple[int, str]:
+def _wanted(settings: Settings, asked: int, need: float, held: float, *, idle: bool) -> tuple[int, str]:
     if idle:
         return settings.least, "idle"
     most = max(math.ceil(need - 1e-9), math.ceil(held - 1e-9))
     because = "held" if math.ceil(held - 1e-9) > math.ceil(need - 1e-9) else "need"
+    if most < asked:
+        most = min(asked, math.ceil(max(need, held) + _BAND_SHARE * asked))
     return max(1, most), because
 
 
