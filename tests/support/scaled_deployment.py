@@ -76,7 +76,7 @@ class Scaled(OneDeployment):
     async def nothing(self, entry):
         """The test looks."""
 
-    async def answers(self, pods):
+    async def answers(self, pods, _=1):
         self.asked += len(pods)
         said = self.answer if isinstance(self.answer, list) else [self.answer] * len(pods)
         return {pod.uid: read(each) for pod, each in zip(pods, said, strict=True)}

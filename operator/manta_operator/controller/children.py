@@ -73,6 +73,7 @@ def child(kind: str, body: Mapping[str, Any]) -> Child:
     status = body.get("status") or {}
     fetches = component == names.COMPONENT_ENGINE and is_fetching(status)
     head = component == names.COMPONENT_ENGINE and labels.get(names.LABEL_POD_INDEX) == "0"
+    asked = fetches or head or component == names.COMPONENT_ROUTER
     return Child(
         kind=intern(kind),
         namespace=intern(metadata["namespace"]),
@@ -86,7 +87,8 @@ def child(kind: str, body: Mapping[str, Any]) -> Child:
         deleting="deletionTimestamp" in metadata,
         seen=_text(slim(kind, body)) if kind in KEPT else b"",
         component=intern(component),
-        address=status.get("podIP", "") if fetches or head or component == names.COMPONENT_ROUTER else "",
+        # One that has ended keeps its address, and another pod may have it by now.
+        address=status.get("podIP", "") if asked and status.get("phase") not in ("Failed", "Succeeded") else "",
         mounts=_mounts(body["spec"]) if component else (),
         node=intern(body["spec"].get("nodeName") or "") if kind == "Pod" else "",
         fetching=fetches,

@@ -14,7 +14,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+import pydantic
+
 from manta_operator.api import names
+from manta_operator.api.models import parse
+from manta_operator.builders.router_config import longest_hold
 from manta_operator.controller.children import Child
 from manta_operator.controller.client import KubeClient
 from manta_operator.controller.deployments import Entry
@@ -81,11 +85,18 @@ class Farewell:
         async with entry.turn:
             pass  # a pass under way has ended; no other begins
         began = datetime.fromisoformat(metadata["deletionTimestamp"]).timestamp()
-        deadline = began + _seconds(entry.body, "router", "hold", "seconds")
+        deadline = began + self._hold_seconds(entry)
         for kind, component in _STEPS:
             deadline += _seconds(entry.body, "rollout", "drainSeconds") + MARGIN_SECONDS
             await self._step(entry, kind, component, deadline)
         log.info("%s/%s: deleted; its router and groups are gone", *entry.key)
+
+    def _hold_seconds(self, entry: Entry) -> float:
+        """Return how long routers may hold requests: where no replica comes any more, waiting for one is no use."""
+        if any(self._mine(entry, "StatefulSet")):
+            with contextlib.suppress(pydantic.ValidationError):
+                return longest_hold(parse(entry.body))
+        return _seconds(entry.body, "router", "hold", "seconds")
 
     async def _step(self, entry: Entry, kind: str, component: str, deadline: float) -> None:
         """Delete the children of a kind, however late it is, then wait for their pods until the deadline."""

@@ -8,6 +8,7 @@ less often. What answers is a container of somebody else's: `scaling/reading.py`
 """
 
 import asyncio
+import resource
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,11 +25,12 @@ MOST_A_SECOND = 200
 ANSWER_SECONDS = 2.0
 HELD_SECONDS = 13.0
 """The router answers after 10 s at the latest."""
-MOST_HELD = 256
+MOST_HELD = min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
 """Questions that wait for somebody to come, each on a connection of its own. Other routers are asked now and again."""
 _CONNECTIONS = 128
 _BYTES = 4 * 2**20
-"""About a thousand engines with their histograms."""
+_BYTES_OF_NONE, _BYTES_OF_ENGINE = 2**16, 2**13
+"""Of a document without engines, and of each engine with its histograms; several times what routers say."""
 
 
 def look_seconds(routers: int) -> float:
@@ -38,6 +40,11 @@ def look_seconds(routers: int) -> float:
         routers: Of all deployments that are looked at.
     """
     return max(LOOK_SECONDS, routers / MOST_A_SECOND)
+
+
+def most_bytes(replicas: int) -> int:
+    """Return how long a document may be where there are so many replicas at most, and as many of a rollout."""
+    return min(_BYTES, _BYTES_OF_NONE + 2 * replicas * _BYTES_OF_ENGINE)
 
 
 class Routers:
@@ -55,36 +62,41 @@ class Routers:
             self._session = None
 
     def pods(self, key: Key) -> list[Child]:
-        """Return the router pods of a deployment that have an address and are to stay, by name."""
+        """Return the router pods of a deployment that have an address, by name; those that go may hold requests yet."""
         children = self._store.of(key).values()
-        found = [
-            each
-            for each in children
-            if each.component == names.COMPONENT_ROUTER and each.address and not self._store.going(each)
-        ]
+        found = [each for each in children if each.component == names.COMPONENT_ROUTER and each.address]
         return sorted(found, key=lambda each: each.name)
 
-    async def ask(self, pods: Sequence[Child]) -> dict[str, Document | None]:
+    def going(self, pods: Sequence[Child]) -> frozenset[str]:
+        """Return which of them are on their way out, by uid: nobody waits for their answers."""
+        return frozenset(pod.uid for pod in pods if self._store.going(pod))
+
+    async def ask(self, pods: Sequence[Child], replicas: int = 1) -> dict[str, Document | None]:
         """Return what each of these says now, by uid."""
-        found = await asyncio.gather(*(self._get(pod.address, "/demand", ANSWER_SECONDS) for pod in pods))
+        limit = most_bytes(replicas)
+        found = await asyncio.gather(*(self._get(pod.address, "/demand", ANSWER_SECONDS, limit) for pod in pods))
         return {pod.uid: document for pod, document in zip(pods, found, strict=True)}
 
-    async def hold(self, pod: Child) -> Document | None:
-        """Return what one says as soon as a request is held there, or after a while; at once if too many are asked."""
-        if self._holding >= MOST_HELD:
-            return await self._get(pod.address, "/demand", ANSWER_SECONDS)
-        self._holding += 1
-        try:
-            return await self._get(pod.address, "/demand/held", HELD_SECONDS)
-        finally:
-            self._holding -= 1
+    async def hold(self, pod: Child, replicas: int = 1) -> Document | None:
+        """Return what one says as soon as a request is held there, or after a while.
 
-    async def _get(self, address: str, path: str, seconds: float) -> Document | None:
+        At once if too many are asked, and if it does not take such a question: others may have all of its places.
+        """
+        said, limit = None, most_bytes(replicas)
+        if self._holding < MOST_HELD:
+            self._holding += 1
+            try:
+                said = await self._get(pod.address, "/demand/held", HELD_SECONDS, limit)
+            finally:
+                self._holding -= 1
+        return said or await self._get(pod.address, "/demand", ANSWER_SECONDS, limit)
+
+    async def _get(self, address: str, path: str, seconds: float, limit: int) -> Document | None:
         host = f"[{address}]" if ":" in address else address
         url, timeout = f"http://{host}:{names.PICKER_PORT}{path}", aiohttp.ClientTimeout(total=seconds)
         try:
             async with self._connected().get(url, allow_redirects=False, timeout=timeout) as response:
-                said: Any = await read_json(response, _BYTES) if response.status == 200 else None
+                said: Any = await read_json(response, limit) if response.status == 200 else None
             return read(said)
         except Exception:  # noqa: BLE001 - a pod can answer in more ways than there are names for, and none may end a loop
             return None

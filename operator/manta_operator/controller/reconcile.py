@@ -234,9 +234,11 @@ class Reconciler:
         outcome = self._next(entry, done, planned)
         if planned:
             plan = planned.plan
-            rolling = plan.rollout.state in ("rolling", "waiting", "paused")
+            rolling = plan.rollout.state == "rolling"  # one that waits for room, or is paused, follows a scale-down
             look = Planned(deployment.spec, plan.performance, plan.revision, done.observed, rolling)
             self._scaler.watch(entry, look)
+        else:
+            self._scaler.hold(entry)
         kinds = {obj["kind"] for obj in planned.objects} - set(OPTIONAL) | OBSERVED if planned else OBSERVED
         unseen = self._store.troubles(kinds, deployment.namespace)
         next_try = timestamp(time.time() + outcome.pause) if done.failures else None

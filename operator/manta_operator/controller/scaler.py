@@ -86,6 +86,11 @@ class Scaler:
             self._tasks[entry.uid] = task = asyncio.create_task(self._keep_looking(entry))
             task.add_done_callback(lambda _: self._ended(entry, task))
 
+    def hold(self, entry: Entry) -> None:
+        """Keep the number: nothing can be planned, so nothing would follow another one, and what was seen grows old."""
+        if entry.memory.scale is not None:
+            entry.memory.scale.planned = None
+
     def leave(self, entry: Entry) -> None:
         """Look no more."""
         if task := self._tasks.get(entry.uid):
@@ -116,7 +121,7 @@ class Scaler:
 
     async def _look(self, entry: Entry, scale: Scale) -> None:
         pods, began = self._seen(entry), time.monotonic()
-        said = await self._routers.ask(pods)
+        said = await self._routers.ask(pods, _most(scale))
         metrics_scaling.looked(time.monotonic() - began)
         self._decide(entry, scale, pods, said)
 
@@ -128,7 +133,7 @@ class Scaler:
     async def _wait(self, entry: Entry, scale: Scale) -> None:
         """Have a question wait at each router while nothing is asked for; returns when the routers are others, too."""
         pods = self._seen(entry)
-        said = await self._routers.ask(pods)
+        said = await self._routers.ask(pods, _most(scale))
         self._decide(entry, scale, pods, said)
         waiting = [asyncio.create_task(self._hang(entry, scale, pod, said)) for pod in pods]
         try:
@@ -139,7 +144,7 @@ class Scaler:
                         task.result()
                 else:
                     await asyncio.sleep(LOOK_SECONDS)
-                if {pod.uid for pod in self._seen(entry)} != {pod.uid for pod in pods}:
+                if _places(self._seen(entry)) != _places(pods):
                     return
         finally:
             for task in waiting:
@@ -150,7 +155,7 @@ class Scaler:
         """Wait for what one router says, over and over, until it makes somebody ask for a replica."""
         while not scale.asked:
             began = time.monotonic()
-            said[pod.uid] = await self._routers.hold(pod)
+            said[pod.uid] = await self._routers.hold(pod, _most(scale))
             self._decide(entry, scale, self._seen(entry), said)
             if not scale.asked:  # one that answers at once although nobody waits is not asked more often for it
                 await asyncio.sleep(max(0.0, self._pause() - (time.monotonic() - began)))
@@ -164,7 +169,7 @@ class Scaler:
         if clocks is not None and abs(wall - clocks[0] - (now - clocks[1])) > JUMP_SECONDS:
             scale.ledger = unsure(scale.ledger)
         scale.clocks = (wall, now)
-        demand, seen = _take(scale, pods, said, now)
+        demand, seen = _take(scale, pods, said, now, self._routers.going(pods))
         interval = look_seconds(sum(self._asked.values()))
         try:
             signals = Signals(
@@ -179,19 +184,35 @@ class Scaler:
             decided, scale.state = decide(settings, scale.state, signals)
         except Exception as bug:  # noqa: BLE001 - told by _failed; whatever it is, the number stays and the looks go on
             _failed(entry, scale, bug)
+            if demand is not None and demand.held:
+                scale.asked = max(1, scale.asked)
         else:
-            scale.decided, scale.asked, scale.fault, scale.faults = decided, decided.replicas, "", 0
+            # A step down waits until the last number is written: else steps would add up, and be taken all at once.
+            written = (entry.status().get("autoscaling") or {}).get("replicas")
+            number = decided.replicas if written in (None, scale.asked) else max(scale.asked, decided.replicas)
+            scale.decided, scale.asked, scale.fault, scale.faults = decided, number, "", 0
             metrics_scaling.decided(entry.key, decided, len(scale.silent))
         if scale.asked != before or _newsworthy(entry, scale, now):
             entry.flag.set()
 
 
+def _most(scale: Scale) -> int:
+    """Return how many replicas a router can know of."""
+    wish = scale.planned.spec.autoscaling if scale.planned else None
+    return wish.max_replicas if wish else 1
+
+
+def _places(pods: list[Child]) -> set[tuple[str, str]]:
+    """Return who is where: a pod whose sandbox is made anew has another address."""
+    return {(pod.uid, pod.address) for pod in pods}
+
+
 def _take(
-    scale: Scale, pods: list[Child], said: Mapping[str, Document | None], now: float
+    scale: Scale, pods: list[Child], said: Mapping[str, Document | None], now: float, going: frozenset[str]
 ) -> tuple[Demand | None, dict[str, EngineSignals]]:
     """Remember what the routers said, and return the demand and what they see of the engines that serve."""
-    needed = {pod.uid for pod in pods if pod.ready}
-    scale.ledger, demand = take(scale.ledger, said, needed, now)
+    needed = {pod.uid for pod in pods if pod.ready} - going
+    scale.ledger, demand = take(scale.ledger, said, needed, now, going)
     said = {uid: None if uid in scale.ledger.doubted else document for uid, document in said.items()}
     known = scale.documents
     scale.documents = {
@@ -202,7 +223,7 @@ def _take(
     scale.silent = {
         pod.uid: scale.silent.get(pod.uid, Silent(pod.name, now, timestamp()))
         for pod in pods
-        if pod.ready and said.get(pod.uid) is None
+        if pod.uid in needed and said.get(pod.uid) is None
     }
     if demand is not None:
         scale.blind_since = None

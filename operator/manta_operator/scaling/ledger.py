@@ -53,15 +53,20 @@ class Ledger:
 
 
 def take(
-    ledger: Ledger, answers: Mapping[str, Document | None], needed: Collection[str], now: float
+    ledger: Ledger,
+    answers: Mapping[str, Document | None],
+    needed: Collection[str],
+    now: float,
+    going: Collection[str] = (),
 ) -> tuple[Ledger, Demand | None]:
     """Take in one look at the routers of a deployment.
 
     Args:
         ledger: Of the look before.
-        answers: By uid of every router that is there and is to stay; None: it could not be read.
+        answers: By uid of every router that is there; None: it could not be read.
         needed: Of these, the ones that serve: without one of them the demand is partial.
         now: Seconds of a clock that never goes back.
+        going: The ones on their way out: they may still hold requests, and nobody misses them.
 
     Returns:
         What to remember, and the demand; None if no router could be read.
@@ -82,7 +87,7 @@ def take(
     seen = [document for document in believed.values() if document is not None]
     if not seen:
         return Ledger(total, sources, ledger.at, frozenset(doubted)), None
-    missed = [uid for uid, document in believed.items() if document is None]
+    missed = [uid for uid, document in believed.items() if document is None and uid not in going]
     partial = any(uid in needed or (sources[uid].instance and now - sources[uid].at < SILENT_SECONDS) for uid in missed)
     return Ledger(total, sources, now, frozenset(doubted)), _demand(total, seen, partial=partial)
 

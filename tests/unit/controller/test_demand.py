@@ -1,6 +1,7 @@
 """Questions to the routers over HTTP: whatever answers, at whatever speed, nothing raises and nothing is believed."""
 
 import asyncio
+import json
 import time
 from types import SimpleNamespace
 
@@ -70,7 +71,7 @@ async def test_whatever_is_no_document_is_no_answer(routers, response):
     routers.answer = says(**response)
     assert await routers.ask([POD]) == {"u": None}
     assert await routers.hold(POD) is None
-    assert len(routers.asked) == 2, "a redirection was followed"
+    assert routers.asked == ["/demand", "/demand/held", "/demand"], "a redirection was followed"
 
 
 async def test_one_that_is_slow_or_pours_gives_no_answer_in_time(routers, monkeypatch):
@@ -98,6 +99,21 @@ async def test_nobody_listens_there(monkeypatch):
     routers = Routers(None)
     assert await routers.ask([POD, SimpleNamespace(uid="v", address="::1", name="x")]) == {"u": None, "v": None}
     await routers.close()
+
+
+async def test_where_no_question_may_wait_it_is_asked_at_once(routers):
+    async def answer(request):
+        return web.Response(status=503) if request.path == "/demand/held" else web.json_response(document(1, held=1))
+
+    routers.answer = answer
+    assert (await routers.hold(POD)).held == 1
+
+
+async def test_a_document_may_be_as_long_as_there_can_be_engines(routers):
+    routers.answer = says(text=json.dumps(document(1)) + " " * 200_000)
+    assert await routers.ask([POD]) == {"u": None}
+    assert (await routers.ask([POD], 20))["u"] is not None
+    assert demand.most_bytes(10**6) == demand._BYTES
 
 
 async def test_only_so_many_questions_wait_and_the_others_are_asked_at_once(routers, monkeypatch):

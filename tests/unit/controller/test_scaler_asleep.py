@@ -23,7 +23,7 @@ async def asleep(monkeypatch):
     one.router()
     one.said, one.held = asyncio.Queue(), 0
 
-    async def hold(_):
+    async def hold(*_):
         one.held += 1
         return read(await one.said.get())
 
@@ -88,3 +88,30 @@ async def test_whose_autoscaling_goes_is_looked_at_no_more(asleep):
     asleep.change(autoscaling=None)
     await asleep.run()
     await until(lambda: not asleep.scaler._tasks)
+
+
+async def test_a_pod_that_gets_another_address_is_asked_there(asleep):
+    where = []
+
+    async def hold(pod, *_):
+        where.append(pod.address)
+        return read(await asleep.said.get())
+
+    asleep.scaler._routers.hold = hold
+    status = {"podIP": "127.0.0.9", "conditions": [{"type": "Ready", "status": "True"}]}
+    asleep.cluster.patch_status("Pod", "default", "demo-router-1-a", {"status": status})
+    asleep.hear()
+    await until(lambda: where == ["127.0.0.9"])
+
+
+async def test_a_router_that_goes_and_holds_a_request_wakes_it(asleep):
+    uid = asleep.cluster.get("Pod", "default", "demo-router-1-a")["metadata"]["uid"]
+    asleep.store.expect_gone(uid)
+    asleep.said.put_nowait(document(1, held=1))
+    await until(lambda: asleep.scale.asked == 1)
+
+
+async def test_a_bug_in_the_decision_leaves_nobody_waiting(asleep, monkeypatch):
+    monkeypatch.setattr(scalers, "decide", lambda *_: 1 / 0)
+    asleep.said.put_nowait(document(1, held=100))
+    await until(lambda: asleep.scale.asked == 1)

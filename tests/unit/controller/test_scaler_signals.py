@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from one_deployment import KEY
 from scaled_deployment import QUICK, Scaled, document
 
 from manta_operator.controller import scaler as scalers
@@ -88,6 +89,50 @@ async def test_one_router_of_two_that_falls_silent_takes_nothing_away(one):
         await one.look(seconds=5)
     assert one.scale.asked >= asked > 1
     assert one.condition("Autoscaled")["reason"] == "SignalsMissing"
+
+
+async def test_a_router_that_goes_is_counted_and_not_missed(one):
+    one.router("demo-router-1-b")
+    one.hear()
+    one.answer = [document(10, held=1), document(20, held=2)]
+    await one.look()
+    uid = one.cluster.get("Pod", "default", "demo-router-1-b")["metadata"]["uid"]
+    one.store.expect_gone(uid)
+    await one.look()
+    assert one.scale.state.demand.held == 3
+    one.answer = [document(11), None]
+    await one.look()
+    assert not one.scale.state.demand.partial
+    assert one.scale.silent == {}
+
+
+async def test_a_pod_that_has_ended_is_not_asked(one):
+    one.cluster.patch_status("Pod", "default", "demo-router-1-a", {"status": {"phase": "Failed"}})
+    one.hear()
+    asked = one.asked
+    await one.look()
+    assert one.asked == asked, "its address may be another pod's"
+
+
+async def test_steps_down_do_not_add_up_while_none_can_be_written(one):
+    await one.play(3.0, 60)
+    asked = one.scale.asked
+    for _ in range(100):  # no pass is made
+        one.clock.now += 5
+        one.answer = document(one.requests)
+        await one.scaler._look(one.deployments.get(KEY), one.scale)
+    assert asked > one.scale.asked >= asked // 2
+
+
+async def test_without_a_plan_the_number_stays(one):
+    await one.play(0.2, 60)
+    one.scaler.hold(one.deployments.get(KEY))
+    await one.play(8.0, 60)
+    assert one.scale.asked == 1
+    one.deployments.get(KEY).flag.set()
+    await one.turn()
+    await one.play(8.0, 60)
+    assert one.scale.asked > 1
 
 
 async def test_a_router_that_does_not_serve_yet_holds_nothing_up(one):
