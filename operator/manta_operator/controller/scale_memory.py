@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from manta_operator.api.models import LLMDeploymentSpec
 from manta_operator.controller.scale_losses import Saved
+from manta_operator.planning.autoscale_starts import Starts
 from manta_operator.planning.autoscale_status import Learned
 from manta_operator.planning.observed import Observed
 from manta_operator.planning.roofline import Performance
@@ -54,7 +55,7 @@ class Scale:
     state: State = field(default_factory=State)
     ledger: Ledger = field(default_factory=Ledger)
     decided: Decision | None = None
-    cold_start: float | None = None
+    starts: Starts = field(default_factory=Starts)
     planned: Planned | None = None
     documents: dict[str, tuple[Document, float]] = field(default_factory=dict)
     """What each router said last, and when, by the uid of its pod."""
@@ -74,6 +75,11 @@ class Scale:
     """What the last pass told of who is missing."""
     woken_at: float = -1e9
     """When a pass was last wanted for news that is no other number."""
+
+    @property
+    def cold_start(self) -> float | None:
+        """How long starts take (s); None: none has been seen."""
+        return self.starts.seconds
 
     def missing(self, now: float) -> tuple[str, ...]:
         """Return the names of the router pods that have not been read for a while."""

@@ -12,6 +12,7 @@ from manta_operator.controller.deployments import Entry
 from manta_operator.controller.scale_memory import Scale
 from manta_operator.controller.statuses import timestamp
 from manta_operator.planning import autoscale
+from manta_operator.planning.autoscale_starts import LONGEST_START_SECONDS, known
 from manta_operator.planning.autoscale_status import Scaling
 from manta_operator.planning.observed import Observed
 
@@ -19,8 +20,9 @@ from manta_operator.planning.observed import Observed
 def begun(deployment: LLMDeployment, status: Mapping[str, Any]) -> Scale:
     """Begin where the status left off, else with `spec.replicas`; within the bounds."""
     seconds = (status.get("autoscaling") or {}).get("coldStartSeconds")
-    known = isinstance(seconds, int | float) and 0 < seconds <= autoscale.LONGEST_START_SECONDS
-    return Scale(autoscale.begin(deployment, status), autoscale.state(status), cold_start=seconds if known else None)
+    valid = isinstance(seconds, int | float) and 0 < seconds <= LONGEST_START_SECONDS
+    starts = known(seconds if valid else None)
+    return Scale(autoscale.begin(deployment, status), autoscale.state(status), starts=starts)
 
 
 def told(scale: Scale, status: Mapping[str, Any], asked: int) -> dict[str, Any]:

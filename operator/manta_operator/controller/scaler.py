@@ -27,6 +27,7 @@ from manta_operator.controller.scale_told import begun, told
 from manta_operator.controller.statuses import timestamp
 from manta_operator.controller.store import Store
 from manta_operator.planning import autoscale
+from manta_operator.planning.autoscale_starts import watched
 from manta_operator.scaling.decide import decide
 from manta_operator.scaling.ledger import take, unsure
 from manta_operator.scaling.reading import Document, engines
@@ -81,7 +82,7 @@ class Scaler:
         if scale is None:
             return
         scale.planned = planned
-        scale.cold_start = autoscale.cold_start(planned.observed, planned.revision, scale.cold_start)
+        scale.starts = watched(scale.starts, planned.observed, planned.revision)
         if entry.uid not in self._tasks and not entry.leaving:
             self._tasks[entry.uid] = task = asyncio.create_task(self._keep_looking(entry))
             task.add_done_callback(lambda _: self._ended(entry, task))

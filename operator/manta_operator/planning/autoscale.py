@@ -3,8 +3,8 @@
     begin, asking      the number of replicas that everything else is handed
     settings, state    spec.autoscaling and the planner's estimate; what a restarted operator still knows
     replicas           how many of those there are serve, start, or wait for a place
-    cold_start         how long starts take here, as the last ones did
     second_owner       who else writes the number
+    watched            how long starts take here, as the last ones did          autoscale_starts.py
     told               status.autoscaling                                       autoscale_status.py
     condition          Autoscaled                                               autoscale_condition.py
 
@@ -19,13 +19,12 @@ Where no estimate can be had the round figures below stand in: learning corrects
 """
 
 from collections.abc import Mapping
-from statistics import median
 from typing import Any
 
 from manta_operator.api.models import LLMDeployment, LLMDeploymentSpec
 from manta_operator.planning.autoscale_status import Learned, Scaling, told
 from manta_operator.planning.observe_pods import seconds
-from manta_operator.planning.observed import REPLACED_SECONDS, Observed, ObservedGroup
+from manta_operator.planning.observed import Observed
 from manta_operator.planning.rollout_limits import stuck_at
 from manta_operator.planning.roofline import FIRST_OVERHEAD, Performance
 from manta_operator.scaling.capacity import Capacity
@@ -38,7 +37,6 @@ __all__ = [
     "Scaling",
     "asking",
     "begin",
-    "cold_start",
     "replicas",
     "second_owner",
     "settings",
@@ -53,20 +51,12 @@ PREFILL, DECODE = 10_000.0, 2_000.0
 parameters on one accelerator of today is about there."""
 PREFILL_CPU, DECODE_CPU = 1_000.0, 200.0
 """The same on cpu."""
-LONGEST_START_SECONDS = 3600.0
-"""What took longer between its making and its being ready did something else in between: it was ready before."""
-DOUBTED_SECONDS, DOUBTED_TIMES = 600.0, 5.0
-"""One start alone that took this long, and so many times as long as those before, is more likely a replica that was not
-ready for a while since: nothing but the time tells the two apart. A second one that takes as long is believed."""
-STARTS = 5
-"""How many of the last starts are looked at."""
 _SPEEDS = (0.1, 10.0)
 """Between what a speed may be remembered: what learning can come to (scaling/capacity.py)."""
 _FRESH_INTERVALS = 10
 FORGIVEN_SECONDS = 3600.0
-"""How long a hand that wrote the number once counts as an owner of it. Controllers do for as long as they hold it."""
-_CONTROLLERS = ("kube-controller-manager", "keda")
-"""Field managers of the HPA and of KEDA, or what they begin with."""
+"""How long who wrote the number counts as an owner of it: managedFields name an HPA for ever, also one that has gone,
+and one that is at work writes again."""
 _MOST_FILLED = 0.9
 """Of the time of a request at most, its prompt."""
 
@@ -168,49 +158,17 @@ def replicas(observed: Observed, revision: str, asked: int) -> Replicas:
     return Replicas(asked, ready, missing - unschedulable, unschedulable)
 
 
-def cold_start(observed: Observed, revision: str, before: float | None) -> float | None:
-    """Return how long replicas take from being asked for to serving (s): the median of the last starts.
-
-    Only of those that started once and serve since, and without what they waited for a place.
-
-    Args:
-        observed: What there is.
-        revision: Of the groups that count.
-        before: What was known; stands where nothing can be measured.
-    """
-    members = sorted((group for group in observed.groups if group.revision == revision), key=lambda each: -each.created)
-    took = [start for start in map(_took, members) if start is not None]
-    if before is not None and len(took) == 1 and took[0] > max(DOUBTED_SECONDS, DOUBTED_TIMES * before):
-        return before
-    return round(median(took[:STARTS]), 1) if took else before
-
-
-def _took(group: ObservedGroup) -> float | None:
-    """Return how long a group took to start; None where its pods tell of more than one start, or of none."""
-    pods = group.members
-    restarted = (group.restart is not None and group.restart.count) or any(pod.restarts for pod in pods)
-    if not group.ready or restarted or any(pod.ready_since is None for pod in pods):
-        return None
-    if any(pod.created > group.created + REPLACED_SECONDS for pod in pods):
-        return None
-    waited = max((max(0.0, (pod.started or pod.created) - pod.created) for pod in pods), default=0.0)
-    took = group.ready_since - group.created - waited
-    return took if 0 < took <= LONGEST_START_SECONDS else None
-
-
 def second_owner(metadata: Mapping[str, Any], now: float) -> str | None:
-    """Return who else writes the number of replicas, by the scale subresource: the name of a field manager.
+    """Return who else writes the number of replicas, by the scale subresource and lately: the name of a field manager.
 
     Args:
         metadata: Of the LLMDeployment, with managedFields.
         now: Epoch seconds.
     """
     for entry in metadata.get("managedFields") or ():
-        if entry.get("subresource") != "scale":
-            continue
-        manager, wrote = str(entry.get("manager") or "somebody"), seconds(entry.get("time"))
-        if manager.startswith(_CONTROLLERS) or (wrote is not None and now - wrote < FORGIVEN_SECONDS):
-            return manager
+        wrote = seconds(entry.get("time"))
+        if entry.get("subresource") == "scale" and wrote is not None and now - wrote < FORGIVEN_SECONDS:
+            return str(entry.get("manager") or "somebody")
     return None
 
 

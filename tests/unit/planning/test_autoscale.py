@@ -1,11 +1,11 @@
 """What the autoscaler is told of a deployment, and how many replicas everybody else is handed."""
 
 import pytest
-from groups import bodies, condition, group, restarted, stamp, stopped, unschedulable
+from groups import bodies, group, stamp, unschedulable
 from make import LLAMA_8B, deployment
 
 from manta_operator.builders.desired import Desired, desire
-from manta_operator.planning.autoscale import asking, begin, cold_start, replicas, second_owner, settings, state
+from manta_operator.planning.autoscale import asking, begin, replicas, second_owner, settings, state
 from manta_operator.planning.fit import accelerator_of
 from manta_operator.planning.observe import observe
 from manta_operator.planning.observed import Observed
@@ -140,42 +140,6 @@ def test_more_that_serve_than_are_asked_for_miss_nothing():
     assert replicas(found, "new", 2) == Replicas(2, 2, 0, 0)
 
 
-def test_a_cold_start_is_the_median_of_the_last_starts():
-    made = [group("new", 0, created=NOW - 900), group("new", 1, created=NOW - 500)]  # 60 s each
-    assert cold_start(seen(*made), "new", 7.0) == 60.0
-    assert cold_start(seen(*made), "other", 7.0) == 7.0
-    assert cold_start(seen(group("new", 0, ready=False)), "new", None) is None
-
-
-def test_restarts_teach_nothing_about_cold_starts():
-    again = restarted(group("new", 0), 1, NOW - 400)
-    crashed = group("new", 1)
-    crashed.pods[0]["status"]["containerStatuses"][0]["restartCount"] = 1
-    assert cold_start(seen(again, crashed, stopped(group("new", 2), NOW - 5)), "new", 42.0) == 42.0
-
-
-def test_a_replica_that_was_ready_before_is_no_start_of_a_day():
-    blinked = group("new", 0, created=NOW - 9000)
-    blinked.pods[0]["status"]["conditions"] = [condition("Ready", "True", NOW - 40)]
-    assert cold_start(seen(blinked), "new", 42.0) == 42.0
-
-
-@pytest.mark.parametrize(
-    ("before", "count", "known"), [(34.0, 1, 34.0), (34.0, 2, 900.0), (300.0, 1, 900.0), (None, 1, 900.0)]
-)
-def test_one_start_that_took_far_too_long_is_doubted(before, count, known):
-    made = [group("new", index, created=NOW - 2000) for index in range(count)]
-    for each in made:
-        each.pods[0]["status"]["conditions"] = [condition("Ready", "True", NOW - 1100)]
-    assert cold_start(seen(*made), "new", before) == known
-
-
-def test_the_wait_for_a_place_is_no_part_of_a_start():
-    waited = group("new", 0, created=NOW - 900)
-    waited.pods[0]["status"]["startTime"] = stamp(NOW - 860)
-    assert cold_start(seen(waited), "new", None) == 20.0
-
-
 def scale(manager, seconds):
     return {"manager": manager, "operation": "Update", "subresource": "scale", "time": stamp(NOW - seconds)}
 
@@ -185,13 +149,14 @@ def scale(manager, seconds):
     [
         ([], None),
         ([{"manager": "kubectl", "operation": "Apply", "time": stamp(NOW)}], None),
-        ([scale("kube-controller-manager", 90_000)], "kube-controller-manager"),
-        ([scale("keda-operator", 90_000)], "keda-operator"),
+        ([scale("kube-controller-manager", 900)], "kube-controller-manager"),
+        ([scale("keda-operator", 900)], "keda-operator"),
+        ([scale("kube-controller-manager", 90 * 86_400)], None),
         ([scale("kubectl", 90)], "kubectl"),
         ([scale("kubectl", 3700)], None),
         ([scale("kubectl", 3700), scale("kube-controller-manager", 5)], "kube-controller-manager"),
     ],
-    ids=["nobody", "the manifest", "an HPA", "KEDA", "a hand just now", "a hand long ago", "both"],
+    ids=["nobody", "the manifest", "an HPA", "KEDA", "an HPA long gone", "a hand just now", "a hand long ago", "both"],
 )
 def test_who_else_writes_the_number(fields, owner):
     assert second_owner({"managedFields": fields}, NOW) == owner
