@@ -7,6 +7,7 @@ import time
 
 import pytest
 from cluster_space import KIND
+from running import only_all
 from scaling_space import scaled
 
 BUSY, QUIET = 6.0, 0.2
@@ -111,6 +112,7 @@ def test_zero_and_back_within_a_second(space):
         assert min(took) < WAKE_SECONDS, took
 
 
+@only_all
 def test_what_finds_no_place_waits_and_the_others_follow(space):
     """Two GPUs, and demand for more: one replica serves beside, the condition says what is missing, down works."""
     for number in range(2):
