@@ -38,8 +38,8 @@ def _demand(seen: Demand) -> bool:
 
 
 def _engine(seen: EngineSignals) -> bool:
-    tokens = _within(_MOST_COUNTED, seen.prompt_tokens, seen.generated_tokens)
-    return tokens and _within(_MOST_WAITING, seen.waiting, seen.running)
+    tokens = 0 <= seen.prompt_tokens <= _MOST_COUNTED and 0 <= seen.generated_tokens <= _MOST_COUNTED
+    return tokens and 0 <= seen.waiting <= _MOST_WAITING and 0 <= seen.running <= _MOST_WAITING
 
 
 def _histograms(seen: EngineSignals) -> EngineSignals:
@@ -50,7 +50,7 @@ def _histograms(seen: EngineSignals) -> EngineSignals:
 
 
 def _histogram(seen: Histogram | None) -> Histogram | None:
-    return seen if seen is None or _within(_MOST_COUNTED, *seen.counts) else None
+    return seen if seen is None or (min(seen.counts) >= 0 and sum(seen.counts) <= _MOST_COUNTED) else None
 
 
 def _replicas(seen: Replicas) -> Replicas:

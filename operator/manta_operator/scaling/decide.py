@@ -16,7 +16,6 @@ missing, nor before it has watched for `hold` seconds without a gap: not after a
 More demand never makes it ask for less: what the past teaches is taken from before this look.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -102,19 +101,19 @@ def _needs(settings: Settings, state: State, signals: Signals, scale: Scale) -> 
     if settings.predict:
         rate += demand.trend(state.bins, scale.cold_start)
     now = scale.need(rate) + queue
-    count, reach = (math.ceil(length / BIN_SECONDS) + 1 for length in (state.hold or 0.0, scale.window))
-    first = signals.now - (count + reach) * BIN_SECONDS
-    known = [each for each in state.bins[-count - reach :] if each.at >= first]
-    window = smoothed(known, scale.window)[-count:]
-    return now, max((scale.kept(each) for each in window), default=0.0)
+    first = signals.now - (state.hold or 0.0) - 2 * BIN_SECONDS
+    known = [each for each in state.bins if each.at >= first - scale.window and each.seconds >= BIN_SECONDS - 1e-6]
+    rates = zip(known, smoothed(known, scale.window), strict=True)
+    return now, max((scale.kept(rate) for each, rate in rates if each.at >= first), default=0.0)
 
 
 def _with_hold(settings: Settings, state: State, now: float, cold_start: float) -> State:
-    """Choose the window anew every two minutes, from what is known before this look."""
+    """Choose the window anew every five minutes, from what is known before this look."""
     if settings.behaviour.hold is not None:
         return replace(state, hold=settings.behaviour.hold, held_at=now)
     fresh = state.held_at is not None and 0 <= now - state.held_at < hindsight.EVERY_SECONDS
-    if state.hold is not None and fresh:
+    if state.hold is not None and (fresh or settings.least == settings.most or not state.bins):
         return state
     chosen = hindsight.choose(state.bins, _scale(settings, state, cold_start), predicts=settings.predict)
-    return replace(state, hold=chosen.hold, window=chosen.window, share=chosen.share, held_at=now)
+    at = now if state.hold is not None else now - hindsight.phase(state.demand)
+    return replace(state, hold=chosen.hold, window=chosen.window, share=chosen.share, held_at=at)

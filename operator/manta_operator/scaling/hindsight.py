@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from manta_operator.scaling.need import Scale, smoothed
+from manta_operator.scaling.signals import Demand
 from manta_operator.scaling.state import BIN_SECONDS, Bin
 
 HOLDS = (300.0, 480.0, 720.0, 960.0, 1440.0, 1920.0, 2700.0, 3600.0)
@@ -31,11 +32,12 @@ WINDOWS = (60.0, 30.0, 15.0)
 SHARES = (0.0, 0.5, 1.0)
 """What there is to choose from (s, s, of the spread)."""
 
-EVERY_SECONDS = 120.0
+EVERY_SECONDS = 300.0
 ENOUGH_SECONDS = 1800.0
 _STARTS = 5
 _LONGER_STARTS, _MOST_LONGER = 4, 1200.0
 _STICKY = 1.05
+_GOLDEN = 0.6180339887
 _FIRST_WINDOW, _FIRST_SHARE = 30.0, 0.75
 
 
@@ -53,7 +55,7 @@ class Choice:
 def choose(bins: Sequence[Bin], scale: Scale, *, predicts: bool) -> Choice:
     """Return what the past would have wanted; a default as long as there is too little of it."""
     first = min(HOLDS[-1], max(300.0, _STARTS * scale.cold_start))
-    if not bins:
+    if not any(each.rate for each in bins):
         return Choice(first, _FIRST_WINDOW, _FIRST_SHARE)
     load = [scale.least(each.rate) for each in bins]
     needs = {
@@ -76,6 +78,12 @@ def choose(bins: Sequence[Bin], scale: Scale, *, predicts: bool) -> Choice:
     if len(bins) * BIN_SECONDS < ENOUGH_SECONDS:
         return Choice(max(best.hold, first), _FIRST_WINDOW, _FIRST_SHARE, best.late, best.cost)
     return best
+
+
+def phase(seen: Demand | None) -> float:
+    """Return by how much the first choice counts as older than it is (s): what begins together is chosen apart."""
+    counted = seen.requests + seen.tokens_in if seen else 0.0
+    return EVERY_SECONDS * (counted * _GOLDEN % 1.0)
 
 
 def _needs(bins: Sequence[Bin], scale: Scale, predicts: bool) -> list[int]:

@@ -14,8 +14,11 @@ from manta_operator.scaling.state import State
 _BAND_SHARE = 0.02
 """Of what is asked for: by how much less must be needed, so that chance about a whole number moves nothing."""
 
+_HOLD_SECONDS = 300.0
+"""For how long what a queue asked for is kept, where no window is set."""
+
 _STARTS = 5
-"""Cold starts after which replicas that never became ready do not keep a deployment from zero."""
+"""Cold starts after which replicas that never became ready neither keep a deployment from zero nor get company."""
 
 _MISSING_SHARE = 0.25
 """By how much to grow while demand cannot be seen and every engine has requests waiting."""
@@ -41,6 +44,7 @@ def limited(settings: Settings, state: State, signals: Signals, need: float, hel
         held: The most that were needed within the window.
     """
     asked = signals.replicas.asked
+    state = _waking(state, signals)
     if signals.demand is None:
         wanted, because = _blind(signals)
     else:
@@ -49,8 +53,10 @@ def limited(settings: Settings, state: State, signals: Signals, need: float, hel
         floor = saturation.floor(state, signals)
         if wanted < floor:
             wanted, because = floor, "saturated"
-        if wanted < asked and (kept := _kept(state, signals, idle=idle)):
+        if wanted < asked and (kept := _kept(settings, state, signals, idle=idle)):
             wanted, because = asked, kept
+    if wanted > asked and _broken(settings, state, signals):
+        wanted, because = asked, "broken"
     behaviour = settings.behaviour
     fastest = asked + max(behaviour.up_count, math.floor(asked * behaviour.up_share))
     if wanted > fastest:
@@ -75,13 +81,18 @@ def _wanted(settings: Settings, asked: int, need: float, held: float, *, idle: b
     return max(1, most), because
 
 
-def _kept(state: State, signals: Signals, *, idle: bool) -> str:
+def _kept(settings: Settings, state: State, signals: Signals, *, idle: bool) -> str:
     """Return why nothing may be taken away now; nothing where it may."""
     if signals.demand is not None and signals.demand.partial:
         return "partial"
     if signals.rolling:
         return "rolling"
-    return "" if idle or _watched(state, signals.now) else "watching"
+    if idle:
+        return ""
+    hold = settings.behaviour.hold
+    if saturation.lately(state, signals.now, _HOLD_SECONDS if hold is None else hold):
+        return "queued"
+    return "" if _watched(state, signals.now) else "watching"
 
 
 def _watched(state: State, now: float) -> bool:
@@ -92,15 +103,19 @@ def _watched(state: State, now: float) -> bool:
 def _idle(settings: Settings, state: State, signals: Signals) -> tuple[State, bool]:
     """Whether there was nothing to do for so long that zero is right; remembers since when."""
     seen, replicas, now = signals.demand, signals.replicas, signals.now
-    state = _waking(state, signals)
-    patience = _STARTS * (settings.estimate.cold_start if signals.cold_start is None else signals.cold_start)
-    wakes = state.unready_since is not None and now - state.unready_since < patience
+    wakes = state.unready_since is not None and not _broken(settings, state, signals)
     came = replicas.asked > 0 and any(state.ticks[-1:])
     if seen is None or seen.partial or seen.in_flight or seen.held or came or wakes:
         return replace(state, idle_since=None), False
     since = now if state.idle_since is None or state.idle_since > now else state.idle_since
     long = now - since >= settings.idle_seconds
     return replace(state, idle_since=since), settings.least == 0 and (long or replicas.asked == 0)
+
+
+def _broken(settings: Settings, state: State, signals: Signals) -> bool:
+    """Whether what was asked for has had time enough, and none of it is ready: more of the same helps nobody."""
+    start = settings.estimate.cold_start if signals.cold_start is None else signals.cold_start
+    return state.unready_since is not None and signals.now - state.unready_since >= _STARTS * start
 
 
 def _waking(state: State, signals: Signals) -> State:

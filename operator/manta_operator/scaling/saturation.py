@@ -53,7 +53,15 @@ def watch(state: State, signals: Signals) -> State:
     if not saturated(signals):
         return replace(state, saturated_since=None)
     since = state.saturated_since
-    return replace(state, saturated_since=signals.now if since is None or since > signals.now else since)
+    since = signals.now if since is None or since > signals.now else since
+    return replace(
+        state, saturated_since=since, saturated_at=signals.now if since < signals.now else state.saturated_at
+    )
+
+
+def lately(state: State, now: float, seconds: float) -> bool:
+    """Whether it was saturated within so many seconds: what that asked for was a need, and is kept like any other."""
+    return state.saturated_at is not None and 0 <= now - state.saturated_at < seconds
 
 
 def floor(state: State, signals: Signals) -> int:

@@ -9,8 +9,8 @@ from manta_operator.scaling.signals import Demand, EngineSignals
 BIN_SECONDS = 15.0
 """The past is kept in bins of this length: shorter than any start of an engine."""
 
-MOST_BINS = 960
-"""Four hours."""
+MOST_BINS = 480
+"""Two hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class State:
     stabilisation window in use, `window`, over which rates are averaged, and `share` of the spread that is kept in it,
     chosen at `held_at`. `lowered_at`: when a step down began, from `lowered_from` replicas. `idle_since`: since when
     there has been nothing to do. `unready_since`: since when none of those asked for is ready. `saturated_since`: since
-    when there has been no room for what comes.
+    when there has been no room for what comes, `saturated_at`: when last.
     """
 
     now: float | None = None
@@ -56,3 +56,4 @@ class State:
     idle_since: float | None = None
     unready_since: float | None = None
     saturated_since: float | None = None
+    saturated_at: float | None = None

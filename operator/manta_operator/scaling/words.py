@@ -9,6 +9,8 @@ _BECAUSE = {
     "need": "the load of now needs {need:.1f}",
     "held": "the load of now needs {need:.1f}, but {held:.1f} were needed within the last {hold:.0f} s",
     "watching": "demand has not been watched for {hold:.0f} s without a gap, and nothing is taken away before",
+    "queued": "the load of now needs {need:.1f}, but requests found no room a short while ago",
+    "broken": "{need:.1f} are needed, but of those asked for none has become ready in the time of several starts",
     "missing": "no router could be read, and missing demand is not zero demand",
     "partial": "the load that is seen needs {need:.1f}, but some router could not be read",
     "rolling": "the load of now needs {need:.1f}, and a rollout under way needs what was asked for",
