@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manta_operator.scaling.decide import decide
-from manta_operator.scaling.settings import Estimate, Settings
+from manta_operator.scaling.settings import Behaviour, Estimate, Settings
 from manta_operator.scaling.signals import Demand, EngineSignals, Replicas, Signals
 from manta_operator.scaling.state import State
 
@@ -99,3 +99,26 @@ def test_a_replica_that_never_gets_ready_keeps_no_deployment_from_zero():
     for index in range(1, 200):
         decision, state = look(state, 2.0 * index, Replicas(1, 0, 1), running=0, chosen=ZERO, requests=5.0)
     assert decision.replicas == 0
+
+
+def test_what_a_queue_asked_for_is_kept_for_the_window():
+    chosen = Settings(WRONG, most=40, interval=2.0, behaviour=Behaviour(hold=20.0))
+    state, asked = State(), 2
+    for now in (2.0, 4.0):
+        decision, state = look(state, now, Replicas(2, 2), waiting=3, chosen=chosen)
+    asked = decision.replicas
+    found = {}
+    for index in range(3, 20):
+        decision, state = look(state, 2.0 * index, Replicas(asked, asked), chosen=chosen)
+        asked = found[2.0 * index] = decision.replicas
+    assert {found[now] for now in found if now < 24.0} == {4}
+    assert found[max(found)] < 4
+
+
+def test_of_what_never_becomes_ready_no_more_is_asked_for():
+    state = State()
+    for index in range(1, 400):
+        decision, state = look(
+            state, 2.0 * index, Replicas(2, 0, 2), held=10 * index, chosen=ZERO, requests=20.0 * index
+        )
+    assert (decision.replicas, decision.because) == (2, "broken")

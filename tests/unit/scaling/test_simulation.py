@@ -11,7 +11,7 @@ from manta_operator.scaling.simulation import synthetic
 from manta_operator.scaling.simulation.fleet import Setup
 from manta_operator.scaling.simulation.model import EngineModel
 from manta_operator.scaling.simulation.outcome import Moment, Slo, reaction
-from manta_operator.scaling.simulation.policies import oracle
+from manta_operator.scaling.simulation.policies import oracle, present
 from manta_operator.scaling.simulation.policies.catalogue import NAMES, policies
 from manta_operator.scaling.simulation.policies.fixed import Timetable, fixed
 from manta_operator.scaling.simulation.replica import Job, Replica
@@ -193,3 +193,21 @@ def test_a_past_is_the_beginning_backwards():
     whole, begin = with_past(trace, 60.0)
     assert begin == 60.0
     assert [(request.at, request.prompt_tokens) for request in whole] == [(20, 2), (60, 1), (100, 2), (150, 3)]
+
+
+def test_without_the_future_the_oracle_costs_more():
+    trace = synthetic.make("step", rate=6.0, seconds=600, seed=2)
+    setup, slo = Setup(REAL, cold_start=20, initial=2, most=8), Slo()
+    without = present.best(trace, setup, slo, 0.0)
+    assert without is not None
+    assert without.outcome.attainment(slo, REAL) >= slo.objective
+    assert without.hours > oracle.best(trace, setup, slo, 0.0).hours
+
+
+def test_what_is_known_of_the_present_is_kept_and_foresight_moves_it_forward():
+    setup, work = Setup(least=1, most=9), [0.0] * 20 + [6.0] * 6 + [0.0] * 20
+    asked = present.timetable(work, 1.0, 15.0, 0.0, setup)
+    early = present.timetable(work, 1.0, 15.0, 30.0, setup)
+    assert max(asked) == max(early) == 6
+    assert asked[20] == 1
+    assert early[20] > 1
