@@ -29,7 +29,8 @@ async def test_the_operator_reads_all_that_the_router_says(tmp_path):
     ended, *placed = [world.ask() for _ in range(30)]
     world.end(ended, prompt_tokens=5, completion_tokens=7)
     written = demand(world)
-    found = read(written)
+    found = read(written, written["deployment"])
+    assert written["deployment"] == f"{world.picker.config.namespace}/{world.picker.config.deployment}"
     keys = ("requests", "tokensIn", "tokensOut", "answers", "pairs")
     assert found.counts == tuple(written[key] for key in keys)
     assert (found.instance, found.counts[0], found.counts[2:4]) == (written["instance"], 30, (7, 1))

@@ -3,10 +3,12 @@
 The routers' answers are documents; of the operator everything is real but their connections (controller/demand.py).
 """
 
+from dataclasses import replace
+
 from one_deployment import KEY, OneDeployment
 
 from manta_operator.api import names
-from manta_operator.controller import reconcile, scale_told, scaler
+from manta_operator.controller import ahead, reconcile, scale_told, scaler
 from manta_operator.controller.deployments import Deployments
 from manta_operator.controller.facts_reader import FactsReader
 from manta_operator.controller.facts_sources import Sources
@@ -58,6 +60,7 @@ class Scaled(OneDeployment):
         monkeypatch.setattr(scale_told, "time", self.clock)
         monkeypatch.setattr(scale_told, "timestamp", self.clock.timestamp)
         monkeypatch.setattr(reconcile, "timestamp", self.clock.timestamp)
+        monkeypatch.setattr(ahead, "timestamp", self.clock.timestamp)
         self.begin_looking()
         self.change(**{"autoscaling": {"maxReplicas": 8}} | spec)
 
@@ -79,7 +82,8 @@ class Scaled(OneDeployment):
     async def answers(self, pods, _=1):
         self.asked += len(pods)
         said = self.answer if isinstance(self.answer, list) else [self.answer] * len(pods)
-        return {pod.uid: read(each) for pod, each in zip(pods, said, strict=True)}
+        told = zip(pods, map(read, said), strict=True)  # each router is a process of its own
+        return {pod.uid: each and replace(each, instance=f"{each.instance} {pod.name}") for pod, each in told}
 
     @property
     def scale(self):

@@ -74,7 +74,7 @@ class Routers:
     async def ask(self, pods: Sequence[Child], replicas: int = 1) -> dict[str, Document | None]:
         """Return what each of these says now, by uid."""
         limit = most_bytes(replicas)
-        found = await asyncio.gather(*(self._get(pod.address, "/demand", ANSWER_SECONDS, limit) for pod in pods))
+        found = await asyncio.gather(*(self._get(pod, "/demand", ANSWER_SECONDS, limit) for pod in pods))
         return {pod.uid: document for pod, document in zip(pods, found, strict=True)}
 
     async def hold(self, pod: Child, replicas: int = 1) -> Document | None:
@@ -86,18 +86,18 @@ class Routers:
         if self._holding < MOST_HELD:
             self._holding += 1
             try:
-                said = await self._get(pod.address, "/demand/held", HELD_SECONDS, limit)
+                said = await self._get(pod, "/demand/held", HELD_SECONDS, limit)
             finally:
                 self._holding -= 1
-        return said or await self._get(pod.address, "/demand", ANSWER_SECONDS, limit)
+        return said or await self._get(pod, "/demand", ANSWER_SECONDS, limit)
 
-    async def _get(self, address: str, path: str, seconds: float, limit: int) -> Document | None:
-        host = f"[{address}]" if ":" in address else address
+    async def _get(self, pod: Child, path: str, seconds: float, limit: int) -> Document | None:
+        host = f"[{pod.address}]" if ":" in pod.address else pod.address
         url, timeout = f"http://{host}:{names.PICKER_PORT}{path}", aiohttp.ClientTimeout(total=seconds)
         try:
             async with self._connected().get(url, allow_redirects=False, timeout=timeout) as response:
                 said: Any = await read_json(response, limit) if response.status == 200 else None
-            return read(said)
+            return read(said, "/".join(pod.key))
         except Exception:  # noqa: BLE001 - a pod can answer in more ways than there are names for, and none may end a loop
             return None
 

@@ -29,7 +29,7 @@ from manta_operator.controller.store import Store
 from manta_operator.planning import autoscale
 from manta_operator.planning.autoscale_starts import watched
 from manta_operator.scaling.decide import decide
-from manta_operator.scaling.ledger import take, unsure
+from manta_operator.scaling.ledger import once, take, unsure
 from manta_operator.scaling.reading import Document, engines
 from manta_operator.scaling.signals import Demand, EngineSignals, Signals
 
@@ -213,6 +213,7 @@ def _take(
 ) -> tuple[Demand | None, dict[str, EngineSignals]]:
     """Remember what the routers said, and return the demand and what they see of the engines that serve."""
     needed = {pod.uid for pod in pods if pod.ready} - going
+    said = once(said, needed)
     scale.ledger, demand = take(scale.ledger, said, needed, now, going)
     said = {uid: None if uid in scale.ledger.doubted else document for uid, document in said.items()}
     known = scale.documents

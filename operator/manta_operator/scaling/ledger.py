@@ -10,6 +10,7 @@ in the past when it is back: of a gap longer than WHOLE_SECONDS only the part co
 for all at once would be a rush that never was. Tokens may be corrected downwards (the router estimates them before
 engines count them): then they stand until they have caught up. Requests that fall, or more of anything than a router
 can see, are doubted: such a router is as good as silent, and counts on from there when it makes sense again.
+A process counts once, whichever pods its answers seem to come from: an address may be another pod's by now.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -74,7 +75,7 @@ def take(
     look = now - ledger.at if ledger.at is not None else 0.0
     total, sources, doubted = ledger.total, {}, set()
     for uid, document in answers.items():
-        source = ledger.sources.get(uid) or _new(ledger, now)
+        source = _source(ledger, uid, document, now)
         if document is not None:
             gained = _gained(source, document, now, look, first=ledger.at is None)
             if gained is None:
@@ -90,6 +91,18 @@ def take(
     missed = [uid for uid, document in believed.items() if document is None and uid not in going]
     partial = any(uid in needed or (sources[uid].instance and now - sources[uid].at < SILENT_SECONDS) for uid in missed)
     return Ledger(total, sources, now, frozenset(doubted)), _demand(total, seen, partial=partial)
+
+
+def once(answers: Mapping[str, Document | None], needed: Collection[str]) -> dict[str, Document | None]:
+    """Return the answers with each process in only once: as the answer of a router that serves, if one of them does."""
+    whose: dict[str, str] = {}
+    for uid, document in sorted(answers.items(), key=lambda each: each[0] not in needed):
+        if document is not None:
+            whose.setdefault(document.instance, uid)
+    return {
+        uid: document if document is not None and whose[document.instance] == uid else None
+        for uid, document in answers.items()
+    }
 
 
 def unsure(ledger: Ledger) -> Ledger:
@@ -110,6 +123,14 @@ def _demand(total: Counts, seen: Sequence[Document], *, partial: bool) -> Demand
         pairs=pairs,
         partial=partial,
     )
+
+
+def _source(ledger: Ledger, uid: str, document: Document | None, now: float) -> Source:
+    """Return what is known of a router: of its process, if that was read as another pod's before."""
+    known = ledger.sources.get(uid)
+    if document is not None and (known is None or known.instance != document.instance):
+        known = next((each for each in ledger.sources.values() if each.instance == document.instance), known)
+    return known or _new(ledger, now)
 
 
 def _new(ledger: Ledger, now: float) -> Source:

@@ -55,9 +55,16 @@ class Document:
     engines: Mapping[str, Engine] = field(default_factory=dict)
 
 
-def read(document: object) -> Document | None:
-    """Return the values of a router's document; None if it is none: somebody else's container may answer anything."""
+def read(document: object, whose: str | None = None) -> Document | None:
+    """Return the values of a router's document; None if it is none: somebody else's container may answer anything.
+
+    Args:
+        document: What was answered.
+        whose: Namespace and name of the deployment whose router was asked; one that calls itself another's is none.
+    """
     if not isinstance(document, dict):
+        return None
+    if whose is not None and document.get("deployment", whose) != whose:
         return None
     said = document.get("engines")
     names = ("requests", "tokensIn", "tokensOut", "answers")

@@ -14,7 +14,7 @@ from manta_operator.api import names
 from manta_operator.controller import demand
 from manta_operator.controller.demand import Routers
 
-POD = SimpleNamespace(uid="u", address="127.0.0.1", name="demo-router")
+POD = SimpleNamespace(uid="u", address="127.0.0.1", name="demo-router", key=("ns", "demo"))
 
 
 @pytest.fixture
@@ -94,10 +94,20 @@ async def test_one_that_is_slow_or_pours_gives_no_answer_in_time(routers, monkey
         assert time.monotonic() - began < 5
 
 
+async def test_another_deployments_router_at_that_address_is_no_answer(routers):
+    routers.answer = says(text=json.dumps(document(7, held=2, deployment="ns/other")))
+    assert await routers.ask([POD]) == {"u": None}
+    routers.answer = says(text=json.dumps(document(7, held=2, deployment="ns/demo")))
+    assert (await routers.ask([POD]))["u"].held == 2
+
+
 async def test_nobody_listens_there(monkeypatch):
     monkeypatch.setattr(names, "PICKER_PORT", 9)
     routers = Routers(None)
-    assert await routers.ask([POD, SimpleNamespace(uid="v", address="::1", name="x")]) == {"u": None, "v": None}
+    assert await routers.ask([POD, SimpleNamespace(uid="v", address="::1", name="x", key=("ns", "x"))]) == {
+        "u": None,
+        "v": None,
+    }
     await routers.close()
 
 

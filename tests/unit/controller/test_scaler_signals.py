@@ -7,6 +7,7 @@ from one_deployment import KEY
 from scaled_deployment import QUICK, Scaled, document
 
 from manta_operator.controller import scaler as scalers
+from manta_operator.scaling.reading import read
 
 
 @pytest.fixture
@@ -104,6 +105,22 @@ async def test_a_router_that_goes_is_counted_and_not_missed(one):
     await one.look()
     assert not one.scale.state.demand.partial
     assert one.scale.silent == {}
+
+
+async def test_one_picker_at_the_address_of_two_pods_counts_once(one):
+    one.router("demo-router-1-b")
+    one.hear()
+
+    async def ask(pods, _=1):
+        return {pod.uid: read(document(10, held=1, in_flight=2)) for pod in pods}
+
+    one.scaler._routers.ask = ask
+    await one.look()
+    assert (one.scale.state.demand.requests, one.scale.state.demand.held, one.scale.state.demand.in_flight) == (
+        10,
+        1,
+        2,
+    )
 
 
 async def test_a_pod_that_has_ended_is_not_asked(one):

@@ -1,12 +1,13 @@
 """Counters of routers that come, restart, fall silent and go: one Demand, which never decreases and never jumps."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manta_operator.scaling.ledger import WHOLE_SECONDS, Ledger, take, unsure
+from manta_operator.scaling.ledger import WHOLE_SECONDS, Ledger, once, take, unsure
 from manta_operator.scaling.reading import Document
 
 LOOK = 2.0
@@ -18,7 +19,7 @@ def document(requests, *, instance="1", held=0, in_flight=0, age=0.0, tokens=Non
 
 
 class Play:
-    """Looks at routers, one every two seconds."""
+    """Looks at routers, one every two seconds; every router is a process of its own."""
 
     def __init__(self):
         self.ledger, self.now, self.demand = Ledger(), 100.0, None
@@ -26,6 +27,7 @@ class Play:
     def look(self, needed=None, seconds=LOOK, **answers):
         self.now += seconds
         needed = answers if needed is None else needed
+        answers = {uid: said and replace(said, instance=f"{uid} {said.instance}") for uid, said in answers.items()}
         self.ledger, self.demand = take(self.ledger, answers, needed, self.now)
         return self.demand
 
@@ -199,3 +201,17 @@ def test_restarts_alone_lose_and_double_nothing(looks, before):
         count += new
         total += new
         assert play.look(a=document(count, instance=str(instance))).requests == total
+
+
+def test_one_process_counts_once_whatever_pods_lead_to_it():
+    ledger, total = Ledger(), []
+    said = [{"old": document(10), "new": document(10)}] * 2 + [{"new": document(12)}, {"new": document(13)}]
+    for look, answers in enumerate(said):
+        ledger, demand = take(ledger, once(answers, {"old"}), {"old"}, look * LOOK)
+        total.append(demand.requests)
+    assert total == [10, 10, 12, 13]
+
+
+def test_a_process_answers_for_the_router_that_serves():
+    said = {"ended": document(10), "serves": document(10), "silent": None}
+    assert once(said, {"serves"}) == {"ended": None, "serves": document(10), "silent": None}

@@ -138,3 +138,11 @@ def test_of_several_looks_the_newest_counts_and_the_requests_of_all():
 def test_a_look_that_is_too_old_is_missing():
     assert engines([(look(9.0), 0.5)]) != {}
     assert engines([(look(9.0), 1.5)]) == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "counts"), [({}, True), ({"deployment": "ns/demo"}, True), ({"deployment": "ns/other"}, False),
+                         ({"deployment": None}, False), ({"deployment": 7}, False)],
+)  # fmt: skip
+def test_a_router_that_calls_itself_another_deployments_is_none(said, counts):
+    assert (read(DOCUMENT | said, "ns/demo") is not None) == counts

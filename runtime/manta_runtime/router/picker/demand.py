@@ -28,10 +28,13 @@ _REMEMBERED = 4096
 
 
 class Demand:
-    """Counters of requests. `instance` is another one after each start. All others are to be read only."""
+    """Counters of requests. `instance` is another one after each start. All others are to be read only.
 
-    def __init__(self, instance: str) -> None:
-        self.instance = instance
+    `deployment`: namespace and name of whose router it is; empty: not known.
+    """
+
+    def __init__(self, instance: str, deployment: str = "") -> None:
+        self.instance, self.deployment = instance, deployment
         self.requests = 0
         self.tokens_in = 0.0
         self.pairs = 0.0
@@ -126,7 +129,8 @@ def document(
     demand: Demand, engines: Mapping[str, Any], *, in_flight: int, held: int, queue_age: float, usable: int
 ) -> dict[str, Any]:
     """What /demand tells; `queue_age`: seconds that the one held longest has waited."""
-    return {
+    whose = {"deployment": demand.deployment} if demand.deployment else {}
+    return whose | {
         "instance": demand.instance,
         "requests": demand.requests,
         "tokensIn": round(demand.tokens_in),

@@ -62,7 +62,7 @@ class Picker:
         self.tenants = Tenants()
         self.keyring = Keyring() if config.auth else None
         self.models = ModelsList(config.served_names, int(time.time()))
-        self.demand = Demand(secrets.token_hex(8))
+        self.demand = Demand(secrets.token_hex(8), f"{config.namespace}/{config.deployment}")
         self.engines = Engines()
         self.polls = Polls(self._demand)
         self.metrics = Metrics(self._gauges, self.demand, self._cache_results)
