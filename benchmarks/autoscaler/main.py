@@ -19,6 +19,7 @@ from manta_operator.scaling.simulation.compare import OURS, Compared, compare
 from manta_operator.scaling.simulation.fleet import Setup
 from manta_operator.scaling.simulation.model import EngineModel
 from manta_operator.scaling.simulation.outcome import Slo
+from manta_operator.scaling.simulation.policies import present
 from manta_operator.scaling.simulation.policies.catalogue import NAMES
 from manta_operator.scaling.simulation.scene import Scene, made_up, make
 from manta_operator.scaling.simulation.trace import TraceError
@@ -40,6 +41,7 @@ DEFAULT_TRACES = ("azure_llm_2023_code", "mooncake_synthetic")
 @click.option("--past", type=click.FloatRange(0), default=1800.0, show_default=True, help="Seconds before the trace.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--plots/--no-plots", default=True, show_default=True)
+@click.option("--present", is_flag=True, help="Also the best window that knows the present exactly, and no future.")
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "build" / "bench" / "autoscaler.json")
 def main(**options: Any) -> None:
     """Simulate a deployment behind every autoscaling policy, on the same requests."""
@@ -57,6 +59,8 @@ def main(**options: Any) -> None:
                 compared = compare(scene, setup, Slo(), names)
                 document.setdefault(scene.name, {})[f"{start:g}"] = dict(compared.rows)
                 _tell(scene, start, compared, options)
+                if options["present"]:
+                    click.echo(_without_future(scene, setup, compared))
     except TraceError as error:
         raise Refused([str(error)]) from error
     meta["seconds"] = round(time.monotonic() - began, 1)
@@ -111,6 +115,17 @@ def _tell(scene: Scene, start: float, compared: Compared, options: dict[str, Any
     click.echo(f"no policy can do with less than {compared.bound:.2f} GPU-hours (a bound; the oracle's were played)")
     if options["plots"]:
         draw(compared, title, options["out"].parent / f"autoscaler-{scene.name}-{start:g}s.png")
+
+
+def _without_future(scene: Scene, setup: Setup, compared: Compared) -> str:
+    found = present.best(scene.trace, setup, Slo(), scene.begin)
+    if found is None:
+        return f"without the future no window keeps {Slo().objective:.0%} in time"
+    share = found.hours / compared.rows["oracle"]["gpu_hours"]
+    kept = found.outcome.attainment(Slo(), setup.model)
+    return (
+        f"without the future, with the best window ({found.hold:.0f} s): {kept:.2%} in time at {share:.2f} x the oracle"
+    )
 
 
 if __name__ == "__main__":

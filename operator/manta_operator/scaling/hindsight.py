@@ -7,7 +7,7 @@
     late        : what comes while the queue takes longer than a first token may
     late, cost  = share of late work; mean of asked(t)
     H, w, share = the cheapest with late <= (1 - objective) / 3, or within that of the best that can be had
-    hold        = H + 4 cold starts, at most 20 minutes, where a shorter H was late;  else H, at least a cold start
+    hold        = H + 4 cold starts, at most 8 minutes, where a shorter H was late;  else H, at least a cold start
 
 A replica that was given up too early costs a cold start and late requests; one that is kept costs itself. Which is
 dearer depends on how demand comes and goes here, and the last hours say it. The longest lull is still to come, so where
@@ -35,7 +35,7 @@ SHARES = (0.0, 0.5, 1.0)
 EVERY_SECONDS = 300.0
 ENOUGH_SECONDS = 1800.0
 _STARTS = 5
-_LONGER_STARTS, _MOST_LONGER = 4, 1200.0
+_LONGER_STARTS, _MOST_LONGER = 4, 480.0
 _STICKY = 1.05
 _GOLDEN = 0.6180339887
 _FIRST_WINDOW, _FIRST_SHARE = 30.0, 0.75
