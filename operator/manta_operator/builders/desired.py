@@ -19,6 +19,7 @@ from manta_operator.facts.models import ModelFacts
 from manta_operator.planning import engine_checks, fit, roofline, search
 from manta_operator.planning.adapters import lora_of
 from manta_operator.planning.autoscale_budget import healthy_pods
+from manta_operator.planning.autoscale_drain import decisions as short_drain
 from manta_operator.planning.mode_change import Routers
 from manta_operator.planning.observe import Observed
 from manta_operator.planning.plan import Circumstances, Deadlines, Decision, Plan, Wish, plan
@@ -81,7 +82,7 @@ def desire(
     template = engine_template(deployment, decided, accelerator)
     decision = _plan(deployment, decided, template, observed, circumstances)
     notes = engine_checks.decisions(deployment.spec, facts, accelerator)
-    told = (*notes, *map(_doubt, doubts), *adapters.decisions(deployment.spec))
+    told = (*notes, *map(_doubt, doubts), *adapters.decisions(deployment.spec), *short_drain(deployment.spec))
     speed = roofline.estimate(deployment.spec, decided.shape, accelerator, facts, decided.fit)
     decision = replace(decision, decisions=(*decision.decisions, *told), performance=speed)
     change = changing(deployment, observed)

@@ -2,7 +2,7 @@
 
 It shows `status.autoscaling`, which the operator writes when it says something new: the sentence of the last decision,
 its numbers with what each means, the changes, and whether the signals can be had. Without `spec.autoscaling` it says
-who has written `spec.replicas`.
+who has written `spec.replicas`; when it was left out under load, how the replicas go down to it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,6 +13,7 @@ import click
 
 from manta_operator.cli.picture import age, bounds, desired
 from manta_operator.cli.table import Cell, Column, fold, lay_out
+from manta_operator.planning.autoscale_off import TURNED_OFF
 
 Body = Mapping[str, Any]
 
@@ -74,6 +75,9 @@ def ruler(body: Body) -> str:
         few, many = limits
         begun = "" if told else "; the operator has not looked at it yet"
         return f"the demand rules, between {few} and {many} (spec.autoscaling); spec.replicas is not followed{begun}"
+    if told:
+        asked = (body.get("spec") or {}).get("replicas", 1)
+        return f"spec.replicas rules: {asked}; to be reached in steps, since spec.autoscaling was left out under load"
     manager, scaled, time = _writer(body)
     rules = f"spec.replicas rules: {desired(body)}"
     if scaled:
@@ -97,9 +101,10 @@ def _writer(body: Body) -> tuple[str, bool, str]:
 
 
 def _told(body: Body) -> Mapping[str, Any]:
-    if bounds(body) is None:
+    told: Mapping[str, Any] = (body.get("status") or {}).get("autoscaling") or {}
+    if bounds(body) is None and told.get("reason") != TURNED_OFF:
         return {}  # what was decided before it was turned off rules nothing
-    return (body.get("status") or {}).get("autoscaling") or {}
+    return told
 
 
 def _condition(body: Body) -> Mapping[str, Any] | None:
@@ -126,7 +131,7 @@ def _numbers(told: Mapping[str, Any], width: int | None) -> list[str]:
 def _signals(body: Body, now: datetime, width: int | None) -> list[str]:
     """Return what the condition Autoscaled says: whether the routers can be read, above all."""
     found = _condition(body)
-    if found is None or bounds(body) is None:
+    if found is None or not (bounds(body) or _told(body)):
         return []
     status = str(found["status"])
     colour = {"True": "green", "False": "red"}.get(status, "yellow")

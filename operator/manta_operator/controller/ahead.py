@@ -11,8 +11,9 @@ from manta_operator.api.models import LLMDeployment
 from manta_operator.controller.deployments import Entry
 from manta_operator.controller.errors import ClusterError
 from manta_operator.controller.scale_told import told
-from manta_operator.controller.statuses import Statuses
+from manta_operator.controller.statuses import Statuses, timestamp
 from manta_operator.planning import autoscale
+from manta_operator.planning.autoscale_off import remaining, stepping
 
 
 async def settle(
@@ -26,16 +27,28 @@ async def settle(
         deployment: As its spec says.
         asked: How many replicas it is to have.
     """
-    scale, status = entry.memory.scale, entry.status()
-    written = _written(deployment, status)
-    if scale is None or asked == written:
+    scale, status, now = entry.memory.scale, entry.status(), timestamp()
+    left = stepping(asked, status, now) if deployment.spec.autoscaling is None else None
+    entry.memory.step_in = remaining(left, now) if left else None
+    if left is not None:
+        return await _write(statuses, entry, deployment, left)
+    if scale is None or asked == _written(deployment, status):
         return autoscale.asking(deployment, asked), []
-    after = {**status, "autoscaling": told(scale, status, asked), "desiredReplicas": asked}
+    return await _write(statuses, entry, deployment, told(scale, status, asked))
+
+
+async def _write(
+    statuses: Statuses, entry: Entry, deployment: LLMDeployment, said: Mapping[str, Any]
+) -> tuple[LLMDeployment | None, list[ClusterError]]:
+    """Write status.autoscaling where it is new, and have its number followed; where that is refused, the one before."""
+    status = entry.status()
+    if said == status.get("autoscaling"):
+        return autoscale.with_replicas(deployment, said["replicas"]), []
     try:
-        there = await statuses.write(entry, after)
+        there = await statuses.write(entry, {**status, "autoscaling": said, "desiredReplicas": said["replicas"]})
     except ClusterError as error:
-        return autoscale.asking(deployment, written), [error]
-    return (autoscale.asking(deployment, asked) if there else None), []
+        return autoscale.with_replicas(deployment, _written(deployment, status)), [error]
+    return (autoscale.with_replicas(deployment, said["replicas"]) if there else None), []
 
 
 def _written(deployment: LLMDeployment, status: Mapping[str, Any]) -> int:

@@ -49,6 +49,8 @@ class Memory:
     """About which adapters they were asked, and who they were."""
     scale: Scale | None = None
     """Of the autoscaler; None: spec.replicas rules."""
+    step_in: float | None = None
+    """Seconds from the last pass until fewer replicas stay, after spec.autoscaling was left out; None: it was not."""
 
 
 @dataclass(slots=True)

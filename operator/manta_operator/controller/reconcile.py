@@ -254,6 +254,6 @@ class Reconciler:
             return Outcome(self._rhythm.retry(entry.memory.failed, asked), deaf=asked)
         if done.moved:
             return Outcome(0.0)
-        due = [self._rhythm.resync(), done.look_again]
+        due = [self._rhythm.resync(), done.look_again, entry.memory.step_in]
         due += [planned.plan.again_in, planned.again_in] if planned else []
         return Outcome(max(MOMENT_SECONDS, min(seconds for seconds in due if seconds is not None)))

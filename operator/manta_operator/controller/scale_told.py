@@ -39,6 +39,9 @@ def told(scale: Scale, status: Mapping[str, Any], asked: int) -> dict[str, Any]:
 def scaling(entry: Entry, deployment: LLMDeployment, observed: Observed, revision: str) -> Scaling | None:
     """Return what a pass tells of the autoscaling, and remember that it does; None: `spec.replicas` rules."""
     scale, wish, now = entry.memory.scale, deployment.spec.autoscaling, time.monotonic()
+    if wish is None and entry.memory.step_in is not None:
+        replicas = deployment.spec.replicas
+        return Scaling(entry.status().get("autoscaling") or {}, replicas, replicas, off=True)
     if scale is None or wish is None:
         return None
     asked = deployment.spec.replicas

@@ -2,7 +2,8 @@
 
     refused    spec.fit.policy is enforce, and the spec cannot be served: the same sentence as in the condition Planned
     warned     it is not known, too close to call, or started all the same; it was as bad before, or worse; it asks
-               for no replica; its kind of accelerator may be in a catalog that has not been read
+               for no replica; its kind of accelerator may be in a catalog that has not been read; it leaves out
+               spec.autoscaling while more replicas are there than spec.replicas says
     neither    it is being deleted; the spec is as before; what was decided of it stands
 
 An edit is never refused for what it does not change: a deployment that serves although it is predicted not to fit, or
@@ -11,7 +12,7 @@ one that was stored while nobody looked, can still be scaled, annotated and dele
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pydantic
@@ -82,6 +83,23 @@ def judge(deployment: LLMDeployment, old: Mapping[str, Any] | None, known: Evide
         old: The object as it stands, with its status; None: it is created.
         known: What is known of the model that is asked for.
     """
+    answer = _judged(deployment, old, known)
+    return replace(answer, warnings=(*answer.warnings, *_warnings(_left_out(deployment, old))))
+
+
+def _left_out(deployment: LLMDeployment, old: Mapping[str, Any] | None) -> str:
+    """Return what leaving out spec.autoscaling does to the replicas that are there; empty: nothing."""
+    there = (((old or {}).get("status") or {}).get("autoscaling") or {}).get("replicas")
+    asked = deployment.spec.replicas
+    if deployment.spec.autoscaling is not None or not isinstance(there, int) or there <= asked:
+        return ""
+    return (
+        f"without spec.autoscaling the {there} replicas of now go down to spec.replicas, which is {asked}, half of "
+        "them each minute: set spec.replicas to what is needed"
+    )
+
+
+def _judged(deployment: LLMDeployment, old: Mapping[str, Any] | None, known: Evidence) -> Answer:
     if known.trouble:
         return Answer(
             True, warnings=_warnings(f"spec.model.uri: {known.trouble}; nothing is started until it is mended")

@@ -6,6 +6,7 @@
     second_owner       who else writes the number
     watched            how long starts take here, as the last ones did          autoscale_starts.py
     told               status.autoscaling                                       autoscale_status.py
+    stepping           the same after spec.autoscaling was left out             autoscale_off.py
     condition          Autoscaled                                               autoscale_condition.py
 
 Estimate of a replica that computes requests of p prompt tokens and a answer tokens at its limit (roofline.py):
@@ -42,6 +43,7 @@ __all__ = [
     "settings",
     "state",
     "told",
+    "with_replicas",
 ]
 
 COLD_START_SECONDS = 120.0
@@ -78,7 +80,12 @@ def begin(deployment: LLMDeployment, status: Mapping[str, Any]) -> int:
 
 def asking(deployment: LLMDeployment, replicas: int) -> LLMDeployment:
     """Return the deployment as if its spec asked for so many; without `spec.autoscaling` the very same."""
-    if deployment.spec.autoscaling is None or deployment.spec.replicas == replicas:
+    return deployment if deployment.spec.autoscaling is None else with_replicas(deployment, replicas)
+
+
+def with_replicas(deployment: LLMDeployment, replicas: int) -> LLMDeployment:
+    """Return the deployment with `spec.replicas`; the same object where that is what it says."""
+    if deployment.spec.replicas == replicas:
         return deployment
     spec = deployment.spec.model_copy(update={"replicas": replicas})
     return deployment.model_copy(update={"spec": spec})

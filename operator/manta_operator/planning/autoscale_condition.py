@@ -6,7 +6,9 @@
     False    InternalError    a fault of the operator keeps it from deciding
              SignalsMissing   routers cannot be read
              NoRoom           replicas wait for a place
+             RolloutPaused    more are needed, and a rollout whose new replicas do not serve starts none
              SecondOwner      somebody writes spec.replicas, which is not followed
+             TurnedOff        spec.autoscaling was left out, and more replicas stay for a while than spec.replicas says
     Unknown  Watching         nothing was decided yet, or no router serves: Available says so
 
 Ready does not wait for replicas that the autoscaler adds or takes away, as long as minReplicas of them serve: they
@@ -17,13 +19,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from manta_operator.planning.autoscale_off import TURNED_OFF, advice
 from manta_operator.planning.autoscale_status import Scaling
 from manta_operator.planning.rollout_words import Decision
 from manta_operator.planning.situation import Condition, Situation
 
 _SHOWN = 3
 _REST = "the others go on coming and going with the demand"
-_REPORT = "this is a fault of the operator: please report its log, and leave out spec.autoscaling meanwhile"
+_REPORT = "this is a fault of the operator: please report its log; to go on without the autoscaler,"
 _PORT = "look at these pods, and whether NetworkPolicies let the operator reach their port 9002"
 
 
@@ -32,6 +35,8 @@ def autoscaled(situation: Situation) -> Condition | None:
     scaling = situation.scaling
     if scaling is None:
         return None
+    if scaling.off:
+        return Condition("Autoscaled", "False", TURNED_OFF, str(scaling.told.get("message", "")))
     if found := tuple(_wrong(scaling, situation)):
         return replace(found[0], message="; besides, ".join(each.message for each in found))
     said = str(scaling.told.get("message", ""))
@@ -51,13 +56,15 @@ def _wrong(scaling: Scaling, situation: Situation) -> Iterator[Condition]:
     """Yield what is wrong, the most urgent first."""
     if scaling.fault:
         stay = f"{_stay(situation.replicas)}, since deciding fails: {scaling.fault}; {_REPORT}"
-        yield Condition("Autoscaled", "False", "InternalError", stay)
+        yield Condition("Autoscaled", "False", "InternalError", f"{stay} {advice(situation.replicas)}")
     if scaling.missing or (scaling.blind and situation.observed.router_ready):
         yield Condition("Autoscaled", "False", "SignalsMissing", _missing(scaling, situation.replicas))
     if scaling.unschedulable:
         yield Condition("Autoscaled", "False", "NoRoom", _no_room(scaling, situation))
+    if stuck := _paused(situation):
+        yield Condition("Autoscaled", "False", "RolloutPaused", stuck)
     if scaling.owner is not None:
-        yield Condition("Autoscaled", "False", "SecondOwner", _second_owner(scaling.owner))
+        yield Condition("Autoscaled", "False", "SecondOwner", _second_owner(scaling.owner, situation.replicas))
 
 
 def decisions(scaling: Scaling | None) -> tuple[Decision, ...]:
@@ -129,10 +136,26 @@ def _no_room(scaling: Scaling, situation: Situation) -> str:
     return f"{waits} of {_count(asked)} {verb} for a place{why}; free accelerators or add nodes{remedy}; {_REST}"
 
 
-def _second_owner(manager: str) -> str:
+def _paused(situation: Situation) -> str:
+    """Return what is missing while a rollout is paused and starts nothing; empty: nothing is."""
+    plan, asked = situation.plan, situation.replicas
+    if plan is None or plan.rollout.state != "paused":
+        return ""
+    rollout = plan.rollout
+    if rollout.new_ready or asked <= rollout.new + rollout.old:
+        return ""
     return (
-        f"{manager} writes spec.replicas by the scale subresource, and spec.autoscaling does not follow it: remove the "
-        "HorizontalPodAutoscaler, ScaledObject or script behind it, or spec.autoscaling; until then the demand rules"
+        f"{_count(asked)} are asked for and {rollout.old_ready} serve, but the rollout of revision {plan.revision} is "
+        "paused and starts none, since its replicas do not serve: mend what the condition Degraded says of them, or "
+        "apply the former spec"
+    )
+
+
+def _second_owner(manager: str, replicas: int) -> str:
+    return (
+        f"{manager} has written spec.replicas by the scale subresource, and spec.autoscaling does not follow it: "
+        "remove the HorizontalPodAutoscaler, ScaledObject or script behind it; or, to have it rule, "
+        f"{advice(replicas)}; until then the demand rules"
     )
 
 

@@ -66,6 +66,7 @@ class Scaling:
         hold_seconds: How long a request waits for a replica while there is none.
         fault: The bug that keeps it from deciding; empty: there is none.
         owner: Who else writes the number of replicas (autoscale.second_owner); None: nobody.
+        off: Whether spec.autoscaling was left out, and more replicas stay for a while than spec.replicas says.
     """
 
     told: Mapping[str, Any]
@@ -79,6 +80,7 @@ class Scaling:
     hold_seconds: int = 0
     fault: str = ""
     owner: str | None = None
+    off: bool = False
 
 
 def told(before: Mapping[str, Any], decided: Decision | None, asked: int, learned: Learned, now: str) -> dict[str, Any]:

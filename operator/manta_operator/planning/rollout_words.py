@@ -24,7 +24,10 @@ class Decision:
 
 
 _STANDING = frozenset(
-    {"Shaped", "Fit", "Advice", "EngineOption", "Doubted", "Adapters", "NoRoom", "Paused", "RollingOut"}
+    {
+        *("Shaped", "Fit", "Advice", "EngineOption", "Doubted", "Adapters", "ShortDrain"),
+        *("NoRoom", "Paused", "RollingOut"),
+    }
 )
 """Decisions that say how things stand; the others say what is done."""
 

@@ -112,6 +112,15 @@ def test_what_was_decided_before_it_was_turned_off_rules_nothing():
     assert len(why(off, NOW, None)) == 2
 
 
+def test_when_it_was_left_out_under_load_it_tells_of_the_steps():
+    said = {"type": "Autoscaled", "status": "False", "reason": "TurnedOff", "message": "8 replicas stay for now"}
+    told = {"replicas": 8, "reason": "TurnedOff", "message": "8 replicas stay for now", "time": "2026-01-01T11:59:00Z"}
+    lines = [click.unstyle(line) for line in why(body(autoscaling=told, conditions=[said]), NOW, None)]
+    assert "  spec.replicas rules: 1; to be reached in steps, since spec.autoscaling was left out under load" in lines
+    assert "  TurnedOff: 8 replicas stay for now" in lines
+    assert any(line.split()[:1] == ["False"] and "TurnedOff" in line for line in lines)
+
+
 def test_as_data():
     found = plain(SCALED)
     assert (found["desired"], found["bounds"], found["autoscaling"]) == (3, (1, 10), AUTOSCALING)

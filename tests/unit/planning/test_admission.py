@@ -173,3 +173,17 @@ def test_what_loads_is_not_locked_out_by_a_check_that_is_new():
     )
     assert answer.allowed
     assert "quantization" in answer.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("replicas", "said"),
+    [(1, "the 8 replicas of now go down to spec.replicas, which is 1, half of them each minute"), (8, "")],
+)
+def test_leaving_out_autoscaling_under_load_is_a_warning(replicas, said):
+    fits = {"accelerator": {"type": "nvidia-h100-80gb"}}
+    before = stored(deployment(autoscaling={"maxReplicas": 8}, **fits), LLAMA_8B, autoscaling={"replicas": 8})
+    answer = judge(deployment(replicas=replicas, **fits), before, Evidence(LLAMA_8B))
+    assert answer.allowed
+    assert said in "".join(answer.warnings)
+    assert bool(answer.warnings) == bool(said)
+    assert not judge(deployment(autoscaling={"maxReplicas": 4}, **fits), before, Evidence(LLAMA_8B)).warnings

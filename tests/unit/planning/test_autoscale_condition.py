@@ -45,6 +45,9 @@ def judged(given: Situation, kind: str) -> tuple[str, str]:
     return f"{found.status} {found.reason}", found.message
 
 
+PAUSED = Rollout("paused", "Failing", "paused", replicas=6, new=1, new_ready=0, old=2, old_ready=2)
+HALF = (group(0, revision="old"), group(1, revision="old"), group(0, ready=False))
+AT_MOST = {"reason": "AtMost", "message": "", "numbers": {"need": 7.44}}
 WOKEN = Scaling({"replicas": 1, "changes": [{"fromReplicas": 0, "toReplicas": 1}]}, 0, 6, hold_seconds=900)
 CASES = {
     "follows": (situation(), "True Following", TOLD["message"]),
@@ -89,11 +92,29 @@ CASES = {
     ),
     "an HPA": (
         situation(replace(FOLLOWING, owner="kube-controller-manager")),
-        "False SecondOwner", "kube-controller-manager writes spec.replicas",
+        "False SecondOwner", "kube-controller-manager has written spec.replicas by the scale subresource, and",
     ),
     "an HPA, and no router can be read": (
         situation(replace(FOLLOWING, owner="keda-operator", blind=True)),
-        "False SignalsMissing", "let the operator reach their port 9002; besides, keda-operator writes spec.replicas",
+        "False SignalsMissing", "operator reach their port 9002; besides, keda-operator has written spec.replicas",
+    ),
+    "an HPA is to rule": (
+        situation(replace(FOLLOWING, owner="kube-controller-manager")),
+        "False SecondOwner", "set spec.replicas to what is needed (3 now) in the same change that leaves out",
+    ),
+    "it was left out": (
+        situation(Scaling({"replicas": 3, "message": "spec.autoscaling was left out"}, 3, 3, off=True)),
+        "False TurnedOff", "spec.autoscaling was left out",
+    ),
+    "more are needed while a rollout is paused": (
+        situation(replace(FOLLOWING, told=AT_MOST), asked=6, groups=HALF, rollout=PAUSED),
+        "False RolloutPaused", "6 replicas are asked for and 2 serve, but the rollout of revision new is paused and",
+    ),
+    "a rollout is paused and as many are there as are asked for": (
+        situation(asked=3, groups=HALF, rollout=PAUSED), "True Following", TOLD["message"],
+    ),
+    "a rollout is paused, and its replicas serve": (
+        situation(asked=6, groups=HALF, rollout=replace(PAUSED, new_ready=1)), "True Following", TOLD["message"],
     ),
     "zero": (
         situation(asked=0), "True Asleep", "nobody asks: requests wait in the router for up to 900 s until the first",
