@@ -63,9 +63,10 @@ def test_no_request_and_no_engine_can_make_it_unreadable(tmp_path, ratio):
     assert read(demand(world)) is not None
 
 
-def test_an_engine_that_does_not_count_is_missing(tmp_path):
+def test_of_an_engine_that_does_not_count_is_known_what_waits_there(tmp_path):
     world = World(tmp_path)
     world.replicas("demo-1a-0-0")
     world.picker._looked("demo-1a-0-0", Look(3, 2, 0.5), world.picker._ticked_at)
     assert list(demand(world)["engines"]) == ["demo-1a-0"]
-    assert read(demand(world)).engines == {}
+    seen = read(demand(world)).engines["demo-1a-0"].signals
+    assert (seen.running, seen.waiting, seen.prompt_tokens, seen.generated_tokens) == (3, 2, None, None)

@@ -38,12 +38,19 @@ class Capacity:
 
 
 def work(before: EngineSignals, now: EngineSignals, token: float, estimate: Estimate) -> float | None:
-    """Return the work an engine did between two looks (s of a replica as estimated); None where it started anew."""
-    prompt = now.prompt_tokens - before.prompt_tokens
-    generated = now.generated_tokens - before.generated_tokens
-    if prompt < 0 or generated < 0:
+    """Return the work an engine did between two looks (s of a replica as estimated); None where that is not known.
+
+    It is not of an engine that counts no tokens, nor of one that started anew.
+    """
+    prompt = _since(before.prompt_tokens, now.prompt_tokens)
+    generated = _since(before.generated_tokens, now.generated_tokens)
+    if prompt is None or generated is None:
         return None
     return prompt * token + estimate.answers(generated)
+
+
+def _since(before: float | None, now: float | None) -> float | None:
+    return None if before is None or now is None or now < before else now - before
 
 
 def learn(

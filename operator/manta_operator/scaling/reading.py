@@ -8,13 +8,15 @@ but for its engines: what of them makes no sense is left out, and so is missing.
 """
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from manta_operator.scaling.signals import EngineSignals, Histogram
 
 STALE_SECONDS = 10.0
 """Looks at engines that are older say nothing."""
+SAME_SECONDS = 2.0
+"""Looks that are no further apart tell the same: routers look once a second."""
 MOST_ENGINES = 4096
 _MOST = 2**53
 """Above it floats do not count any more, and no counter of a router comes there."""
@@ -85,19 +87,24 @@ def read(document: object, whose: str | None = None) -> Document | None:
 def engines(documents: Iterable[tuple[Document, float]]) -> dict[str, Engine]:
     """Return the newest look at each replica, with the requests that all routers have there.
 
+    Of looks that are about as new always the first router's: routers count for themselves how often an engine that says
+    nothing of its start has begun anew, and a change from one to the other would look like another start.
+
     Args:
-        documents: Each with the seconds since it was read.
+        documents: Each with the seconds since it was read, always in the same order.
     """
-    found: dict[str, Engine] = {}
+    found: dict[str, list[Engine]] = {}
     for document, since in documents:
         for name, engine in document.engines.items():
-            age = engine.age + since
-            if age > STALE_SECONDS:
-                continue
-            other = found.get(name)
-            newest = replace(engine, age=age) if other is None or age < other.age else other
-            found[name] = replace(newest, in_flight=engine.in_flight + (other.in_flight if other else 0))
-    return found
+            if (age := engine.age + since) <= STALE_SECONDS:
+                found.setdefault(name, []).append(replace(engine, age=age))
+    return {name: _chosen(looks) for name, looks in found.items()}
+
+
+def _chosen(looks: Sequence[Engine]) -> Engine:
+    newest = min(look.age for look in looks)
+    first = next(look for look in looks if look.age <= newest + SAME_SECONDS)
+    return replace(first, in_flight=sum(look.in_flight for look in looks))
 
 
 def _engine(said: object) -> Engine | None:
@@ -106,12 +113,9 @@ def _engine(said: object) -> Engine | None:
     age, instance = _number(said.get("age"), _MOST_SECONDS), _text(said.get("instance"))
     waiting, running, mine = (_count(said.get(name)) for name in ("waiting", "running", "inFlight"))
     usage = _number(said.get("kvUsage"), 1.0)
-    prompts, generated = _number(said.get("promptTokens")), _number(said.get("generatedTokens"))
-    if age is None or instance is None or waiting is None or running is None or mine is None:
+    if age is None or instance is None or waiting is None or running is None or mine is None or usage is None:
         return None
-    if usage is None or prompts is None or generated is None:
-        return None
-    hits = _number(said.get("hitTokens"))
+    prompts, generated, hits = (_number(said.get(name)) for name in ("promptTokens", "generatedTokens", "hitTokens"))
     first, between = _histogram(said.get("firstToken")), _histogram(said.get("betweenTokens"))
     return Engine(age, instance, EngineSignals(waiting, running, usage, prompts, generated, first, between), mine, hits)
 

@@ -60,13 +60,16 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class EngineSignals:
-    """What one ready replica's engine said. `kv_usage`: 0..1; tokens are counters; times in seconds."""
+    """What one ready replica's engine said. `kv_usage`: 0..1; times in seconds.
+
+    Tokens are counters; None: it counts none, so that what waits there is known, and how fast it is cannot be learned.
+    """
 
     waiting: int
     running: int
     kv_usage: float
-    prompt_tokens: float
-    generated_tokens: float
+    prompt_tokens: float | None
+    generated_tokens: float | None
     first_token: Histogram | None = None
     between_tokens: Histogram | None = None
 

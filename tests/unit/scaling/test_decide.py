@@ -236,3 +236,12 @@ def test_the_same_is_decided_again():
 def test_settings_that_mean_nothing_are_refused(make, says):
     with pytest.raises(SettingsError, match=says):
         make()
+
+
+def test_an_engine_that_counts_no_tokens_teaches_nothing():
+    state, untold = State(), EngineSignals(8, 4, 0.9, None, None)
+    asked = 1
+    for step in range(12):
+        decision, state = look(state, PLAIN, now=step * 5.0, requests=float(step), asked=asked, engines={"a": untold})
+        asked = decision.replicas
+    assert state.capacity == State().capacity

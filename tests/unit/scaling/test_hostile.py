@@ -20,7 +20,8 @@ CLOCK = st.one_of(st.floats(0, 1e5), ANY)
 HISTOGRAM = st.none() | st.builds(
     lambda counts: Histogram((0.1, 1.0), counts), st.tuples(st.integers(-5, 10**20), st.integers(0, 50), COUNT)
 )
-ENGINE = st.builds(EngineSignals, COUNT, COUNT, ANY, ANY, ANY, HISTOGRAM, HISTOGRAM)
+TOKENS = st.none() | ANY
+ENGINE = st.builds(EngineSignals, COUNT, COUNT, ANY, TOKENS, TOKENS, HISTOGRAM, HISTOGRAM)
 SIGNALS = st.builds(
     Signals,
     now=CLOCK,

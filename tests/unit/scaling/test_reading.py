@@ -80,11 +80,18 @@ def test_more_engines_than_there_can_be_make_it_none():
 
 
 @pytest.mark.parametrize("value", WRONG, ids=str)
-@pytest.mark.parametrize("name", ["age", "waiting", "running", "kvUsage", "promptTokens", "generatedTokens"])
+@pytest.mark.parametrize("name", ["age", "waiting", "running", "kvUsage"])
 def test_an_engine_that_makes_no_sense_is_left_out_and_no_more(name, value):
     found = read(changed(["engines", "demo-a-0", name], value))
     assert found.engines == {}
     assert found.counts[0] == 10
+
+
+@pytest.mark.parametrize("value", WRONG, ids=str)
+@pytest.mark.parametrize("name", ["promptTokens", "generatedTokens"])
+def test_an_engine_that_counts_no_tokens_still_tells_what_waits(name, value):
+    seen = read(changed(["engines", "demo-a-0", name], value)).engines["demo-a-0"].signals
+    assert (seen.waiting, None in (seen.prompt_tokens, seen.generated_tokens)) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -128,11 +135,17 @@ def look(age, *, in_flight=0, waiting=0):
 
 def test_of_several_looks_the_newest_counts_and_the_requests_of_all():
     for documents in (
-        [(look(3.0, in_flight=2, waiting=9), 0.0), (look(0.5, in_flight=4, waiting=1), 1.0)],
-        [(look(0.5, in_flight=4, waiting=1), 1.0), (look(3.0, in_flight=2, waiting=9), 0.0)],
+        [(look(6.0, in_flight=2, waiting=9), 0.0), (look(0.5, in_flight=4, waiting=1), 1.0)],
+        [(look(0.5, in_flight=4, waiting=1), 1.0), (look(6.0, in_flight=2, waiting=9), 0.0)],
     ):
         engine = engines(documents)["demo-a-0"]
         assert (engine.age, engine.signals.waiting, engine.in_flight) == (1.5, 1, 6)
+
+
+def test_of_looks_about_as_new_the_first_routers_counts():
+    for ages in ((0.9, 0.1), (0.1, 0.9), (1.9, 0.0)):
+        told = [(look(age, waiting=waiting), 0.0) for age, waiting in zip(ages, (1, 2), strict=True)]
+        assert engines(told)["demo-a-0"].signals.waiting == 1
 
 
 def test_a_look_that_is_too_old_is_missing():
