@@ -29,7 +29,7 @@ from manta_operator.controller.observing import Observer
 from manta_operator.controller.rhythm import Rhythm
 from manta_operator.controller.rounds import Round, gather, names_groups, situation
 from manta_operator.controller.scale_losses import losses
-from manta_operator.controller.scale_memory import Planned
+from manta_operator.controller.scale_memory import brought
 from manta_operator.controller.scaler import Scaler
 from manta_operator.controller.statuses import Statuses, timestamp
 from manta_operator.controller.store import Store
@@ -233,10 +233,7 @@ class Reconciler:
         memory.failed = memory.failed + 1 if done.failures else 0
         outcome = self._next(entry, done, planned)
         if planned:
-            plan = planned.plan
-            rolling = plan.rollout.state == "rolling"  # one that waits for room, or is paused, follows a scale-down
-            look = Planned(deployment.spec, plan.performance, plan.revision, done.observed, rolling)
-            self._scaler.watch(entry, look)
+            self._scaler.watch(entry, brought(deployment.spec, planned.plan, done.observed))
         else:
             self._scaler.hold(entry)
         kinds = {obj["kind"] for obj in planned.objects} - set(OPTIONAL) | OBSERVED if planned else OBSERVED

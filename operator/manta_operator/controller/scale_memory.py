@@ -12,6 +12,7 @@ from manta_operator.controller.scale_losses import Saved
 from manta_operator.planning.autoscale_starts import Starts
 from manta_operator.planning.autoscale_status import Learned
 from manta_operator.planning.observed import Observed
+from manta_operator.planning.plan import Plan
 from manta_operator.planning.roofline import Performance
 from manta_operator.scaling.capacity import Capacity
 from manta_operator.scaling.decide import Decision
@@ -19,6 +20,8 @@ from manta_operator.scaling.ledger import Ledger
 from manta_operator.scaling.reading import Document
 from manta_operator.scaling.state import State
 
+MUTE_SECONDS = 60.0
+"""For so long engines that serve may say nothing of themselves before it is told: one that has just begun says it late."""
 MISSED_SECONDS = 10.0
 """A router that was read so lately is not called missing: one answer that does not come is no news."""
 
@@ -39,12 +42,29 @@ class Planned:
         return frozenset(group.name for group in self.observed.groups if group.ready)
 
 
+def brought(spec: LLMDeploymentSpec, plan: Plan, observed: Observed) -> Planned:
+    """Return what a pass has brought, as the decision is to see it.
+
+    A rollout that moves keeps what was asked for. One that waits for room, or is paused, follows a scale-down: that
+    makes the room. But while it is paused one replica of before stays, whatever minReplicas says: at zero the next
+    request would find the revision that does not serve, and nothing else.
+    """
+    state, wish = plan.rollout.state, spec.autoscaling
+    if state == "paused" and wish is not None and wish.min_replicas == 0:
+        spec = spec.model_copy(update={"autoscaling": wish.model_copy(update={"min_replicas": 1})})
+    return Planned(spec, plan.performance, plan.revision, observed, state == "rolling")
+
+
 class Silent(NamedTuple):
-    """A router that serves and could not be read: `name` of the pod; since when, monotonic and for people."""
+    """A router that serves and could not be read: `name` of the pod; since when, monotonic and for people.
+
+    `old`: it has no page to read: its image is older than the operator.
+    """
 
     name: str
     since: float
     time: str
+    old: bool = False
 
 
 @dataclass(slots=True)
@@ -57,6 +77,9 @@ class Scale:
     decided: Decision | None = None
     starts: Starts = field(default_factory=Starts)
     planned: Planned | None = None
+    """What the last pass has brought; None: it could not plan."""
+    groups: int = 0
+    """How many groups there were when it last could."""
     documents: dict[str, tuple[Document, float]] = field(default_factory=dict)
     """What each router said last, and when, by the uid of its pod."""
     silent: dict[str, Silent] = field(default_factory=dict)
@@ -65,6 +88,8 @@ class Scale:
     """What the caches of the replicas have saved, by name of the group."""
     blind_since: float | None = None
     """Since when no router could be read at all."""
+    mute_since: float | None = None
+    """Since when none of the engines that serve has told what it does, although routers answer."""
     clocks: tuple[float, float] | None = None
     """The clock of people and the monotonic one at the last look."""
     fault: str = ""
@@ -85,13 +110,23 @@ class Scale:
         """Return the names of the router pods that have not been read for a while."""
         return tuple(sorted(each.name for each in self.silent.values() if now - each.since >= MISSED_SECONDS))
 
+    def old(self, now: float) -> tuple[str, ...]:
+        """Return those of them whose image is older than the operator."""
+        return tuple(
+            sorted(each.name for each in self.silent.values() if each.old and now - each.since >= MISSED_SECONDS)
+        )
+
+    def mute(self, now: float) -> bool:
+        """Whether no engine has told what it does for long."""
+        return self.mute_since is not None and now - self.mute_since >= MUTE_SECONDS
+
     def blind(self, now: float) -> bool:
         """Whether no router at all has been read for a while."""
         return self.blind_since is not None and now - self.blind_since >= MISSED_SECONDS
 
     def standing(self, now: float) -> tuple[object, ...]:
         """Return what is told of who is missing: a change of it is news."""
-        return (self.missing(now), self.blind(now), bool(self.fault))
+        return (self.missing(now), self.blind(now), bool(self.fault), self.mute(now))
 
     def learned(self) -> Learned:
         """Return what is known of a replica."""

@@ -196,6 +196,32 @@ async def test_it_ends_in_time_although_pods_never_go(one):
     await asyncio.wait_for(await leave(one), 2)
 
 
+@pytest.mark.parametrize(("replicas", "waits"), [(1, True), (0, False)], ids=["a replica comes", "none does"])
+async def test_requests_that_wait_for_the_first_replica_get_it_where_it_still_comes(one, replicas, waits):
+    zero = {"minReplicas": 0, "maxReplicas": 8, "scaleToZero": {"holdSeconds": 900}}
+    one.change(replicas=replicas, autoscaling=zero)
+    await serving(one)
+    if not replicas:
+        ended(one, "engine")
+    entry = one.deployments.get(KEY)
+    entry.body["metadata"]["deletionTimestamp"] = (datetime.now(UTC) - timedelta(seconds=600)).isoformat()
+    leaving = await leave(one)
+    await asyncio.sleep(0)  # it has read when it was deleted
+    for _ in range(5):
+        await heard(one)
+    assert one.cluster.find("Deployment", "default", "demo-router") is None
+    assert len(one.groups()) == replicas
+    assert leaving.done() != waits
+    ended(one, "router")
+    for _ in range(3):
+        await heard(one)
+    assert one.groups() == []
+    if replicas:
+        ended(one, "engine")
+    one.hear()
+    await asyncio.wait_for(leaving, 5)
+
+
 async def test_what_may_not_be_deleted_is_tried_and_told_once(one, monkeypatch, caplog):
     monkeypatch.setattr(deletion, "RETRY_SECONDS", 0.02)
     await serving(one)
