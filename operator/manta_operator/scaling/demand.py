@@ -44,7 +44,12 @@ def each(seen: Demand | None, per_answer: float | None, estimate: Estimate) -> t
     if seen is None or seen.requests <= 0 or seen.tokens_in <= 0:
         return 0.0, estimate.prompts(1, 0)
     prompts = estimate.prompts(seen.tokens_in, seen.pairs)
-    return prompts / seen.requests + estimate.answers(per_answer or _PER_ANSWER), prompts / seen.tokens_in
+    return prompts / seen.requests + estimate.answers(answer(per_answer)), prompts / seen.tokens_in
+
+
+def answer(known: float | None) -> float:
+    """Return the tokens of a mean answer; none at all is known of embeddings, so that 0 is a number like any other."""
+    return _PER_ANSWER if known is None else known
 
 
 def mean_answer(before: Demand, now: Demand, known: float | None) -> float | None:
@@ -66,7 +71,7 @@ def observe(state: State, demand: Demand, now: float, estimate: Estimate, fresh:
         kept = () if seconds < 0 else state.bins
         return replace(state, now=now, since=now, demand=demand, ticks=(), bins=kept)
     per_answer = mean_answer(before, demand, state.per_answer)
-    work = arrived(before, demand, per_answer or _PER_ANSWER, estimate)
+    work = arrived(before, demand, answer(per_answer), estimate)
     if work is None:
         return replace(state, now=now, demand=demand, per_answer=per_answer)
     bins = add(state.bins, now - seconds, work, seconds)

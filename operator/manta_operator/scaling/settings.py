@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+LOOK_SECONDS = 2.0
+"""Between two looks, and so between two decisions: of the operator, of `manta simulate`, and of the benchmark."""
+
 
 class SettingsError(ValueError):
     """A setting cannot be used; the message says which, why, and what would do."""
@@ -89,7 +92,7 @@ class Settings:
     least: int = 1
     most: int = 10
     idle_seconds: float = 600.0
-    interval: float = 5.0
+    interval: float = LOOK_SECONDS
     fresh_seconds: float = 60.0
     target: Target = field(default_factory=Target)
     behaviour: Behaviour = field(default_factory=Behaviour)

@@ -245,3 +245,13 @@ def test_an_engine_that_counts_no_tokens_teaches_nothing():
         decision, state = look(state, PLAIN, now=step * 5.0, requests=float(step), asked=asked, engines={"a": untold})
         asked = decision.replicas
     assert state.capacity == State().capacity
+
+
+def test_embeddings_have_answers_of_no_tokens():
+    estimate = Estimate(10_000.0, 1_000.0, cold_start=60.0)
+    state, decision = State(), None
+    for step in range(40):
+        seen = Demand(50.0 * step, 5000.0 * step, 0.0, 50.0 * step, 1)
+        decision, state = decide(Settings(estimate), state, Signals(5.0 * step, Replicas(1, 1), seen, {}, 60.0))
+    # Ten prompts of 100 tokens a second: a tenth of a replica as estimated, an eighth with a fifth off.
+    assert decision.numbers["load"] == pytest.approx(0.125, rel=0.01)

@@ -122,3 +122,11 @@ def test_of_what_never_becomes_ready_no_more_is_asked_for():
             state, 2.0 * index, Replicas(2, 0, 2), held=10 * index, chosen=ZERO, requests=20.0 * index
         )
     assert (decision.replicas, decision.because) == (2, "broken")
+
+
+def test_a_router_that_cannot_be_read_wakes_nobody():
+    state = State()
+    for index in range(1, 20):
+        seen = Demand(5.0, 500.0, 500.0, 5.0, 0, partial=True)
+        decision, state = decide(ZERO, state, Signals(2.0 * index, Replicas(0, 0), seen, {}, 60.0))
+        assert decision.replicas == 0
