@@ -1,4 +1,4 @@
-"""Replicas that follow the demand while a rollout cannot go on: no GPU is kept for nobody, and nothing that serves lost."""
+"""Replicas that follow the demand while a rollout cannot go on: none is kept for nobody, and none that serves is lost."""
 
 import pytest
 from scaled_deployment import QUICK, Scaled
