@@ -54,7 +54,7 @@ class Scaled(OneDeployment):
     def __init__(self, monkeypatch, **spec):
         super().__init__()
         self.clock, self.answer, self.passes, self.asked = Clock(), document(), 0, 0
-        self.requests = 0
+        self.requests, self.mute = 0, False
         monkeypatch.setattr(scaler, "time", self.clock)
         monkeypatch.setattr(scaler, "timestamp", self.clock.timestamp)
         monkeypatch.setattr(scale_told, "time", self.clock)
@@ -82,8 +82,17 @@ class Scaled(OneDeployment):
     async def answers(self, pods, _=1):
         self.asked += len(pods)
         said = self.answer if isinstance(self.answer, list) else [self.answer] * len(pods)
+        said = [self.with_engines(each) for each in said]
         told = zip(pods, map(read, said), strict=True)  # each router is a process of its own
         return {pod.uid: each and replace(each, instance=f"{each.instance} {pod.name}") for pod, each in told}
+
+    def with_engines(self, said):
+        """Have every replica tell that nobody waits there, where the test does not say what they tell."""
+        if self.mute or not said or said.get("engines") != {}:
+            return said
+        told = {"age": 0.5, "instance": "a", "waiting": 0, "running": 0, "kvUsage": 0.0, "inFlight": 0}
+        told |= {"promptTokens": 0, "generatedTokens": 0}
+        return said | {"engines": {group["metadata"]["name"]: told for group in self.groups()}}
 
     @property
     def scale(self):

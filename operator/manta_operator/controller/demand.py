@@ -8,15 +8,17 @@ less often. What answers is a container of somebody else's: `scaling/reading.py`
 """
 
 import asyncio
+import json
 import resource
+import time
 from collections.abc import Sequence
-from typing import Any
 
 import aiohttp
 
 from manta_operator.api import names
-from manta_operator.controller.answers import read_json
+from manta_operator.controller.answers import read_body
 from manta_operator.controller.children import Child, Key
+from manta_operator.controller.recent import Recent
 from manta_operator.controller.store import Store
 from manta_operator.scaling.reading import Document, read
 
@@ -25,12 +27,16 @@ MOST_A_SECOND = 200
 ANSWER_SECONDS = 2.0
 HELD_SECONDS = 13.0
 """The router answers after 10 s at the latest."""
-MOST_HELD = min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
-"""Questions that wait for somebody to come, each on a connection of its own. Other routers are asked now and again."""
+MOST_HELD = min(10 * MOST_A_SECOND, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+"""Questions that wait for somebody to come, 10 s each, on connections of their own. Other routers wait for a turn."""
 _CONNECTIONS = 128
 _BYTES = 4 * 2**20
 _BYTES_OF_NONE, _BYTES_OF_ENGINE = 2**16, 2**13
 """Of a document without engines, and of each engine with its histograms; several times what routers say."""
+_BYTES_AT_ONCE = 2**16
+"""A longer one is read by a thread: others want the loop, too."""
+_OLD_SECONDS = 60.0
+"""How long it is remembered that a router has no such page."""
 
 
 def look_seconds(routers: int) -> float:
@@ -53,7 +59,8 @@ class Routers:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._session: aiohttp.ClientSession | None = None
-        self._holding = 0
+        self._turns = asyncio.Semaphore(MOST_HELD)
+        self._strange: Recent[str] = Recent(_OLD_SECONDS)
 
     async def close(self) -> None:
         """Close what connects to the pods."""
@@ -77,27 +84,45 @@ class Routers:
         found = await asyncio.gather(*(self._get(pod, "/demand", ANSWER_SECONDS, limit) for pod in pods))
         return {pod.uid: document for pod, document in zip(pods, found, strict=True)}
 
-    async def hold(self, pod: Child, replicas: int = 1) -> Document | None:
+    def old(self, pod: Child) -> bool:
+        """Say whether a router that is silent answered lately that it has no such page: its image is too old."""
+        at = self._strange.when(pod.uid)
+        return at > 0 and time.monotonic() - at < _OLD_SECONDS
+
+    async def hold(self, pod: Child, replicas: int = 1, patience: float = 0.0) -> Document | None:
         """Return what one says as soon as a request is held there, or after a while.
 
-        At once if too many are asked, and if it does not take such a question: others may have all of its places.
+        Where too many are asked it waits for its turn, the first who came first, for `patience` seconds. At once if
+        that was in vain, and if it does not take such a question: others may have all of its places.
         """
         said, limit = None, most_bytes(replicas)
-        if self._holding < MOST_HELD:
-            self._holding += 1
+        if await self._turn(patience):
             try:
                 said = await self._get(pod, "/demand/held", HELD_SECONDS, limit)
             finally:
-                self._holding -= 1
+                self._turns.release()
         return said or await self._get(pod, "/demand", ANSWER_SECONDS, limit)
+
+    async def _turn(self, patience: float) -> bool:
+        try:
+            async with asyncio.timeout(patience):
+                await self._turns.acquire()
+        except TimeoutError:
+            return False
+        return True
 
     async def _get(self, pod: Child, path: str, seconds: float, limit: int) -> Document | None:
         host = f"[{pod.address}]" if ":" in pod.address else pod.address
         url, timeout = f"http://{host}:{names.PICKER_PORT}{path}", aiohttp.ClientTimeout(total=seconds)
         try:
             async with self._connected().get(url, allow_redirects=False, timeout=timeout) as response:
-                said: Any = await read_json(response, limit) if response.status == 200 else None
-            return read(said, "/".join(pod.key))
+                if response.status == 404:
+                    self._strange.note(pod.uid)
+                if response.status != 200:
+                    return None
+                body = await read_body(response, limit)
+            whose = "/".join(pod.key)
+            return _read(body, whose) if len(body) <= _BYTES_AT_ONCE else await asyncio.to_thread(_read, body, whose)
         except Exception:  # noqa: BLE001 - a pod can answer in more ways than there are names for, and none may end a loop
             return None
 
@@ -109,3 +134,8 @@ class Routers:
                 auto_decompress=False,  # what is small on the wire need not be small
             )
         return self._session
+
+
+def _read(body: bytes, whose: str) -> Document | None:
+    """Raises ValueError and RecursionError for what is no JSON."""
+    return read(json.loads(body), whose)

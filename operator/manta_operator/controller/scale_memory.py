@@ -21,7 +21,7 @@ from manta_operator.scaling.reading import Document
 from manta_operator.scaling.state import State
 
 MUTE_SECONDS = 60.0
-"""For so long engines that serve may say nothing of themselves before it is told: one that has just begun says it late."""
+"""For so long engines that serve may say nothing of themselves before it is told: those that have begun are late."""
 MISSED_SECONDS = 10.0
 """A router that was read so lately is not called missing: one answer that does not come is no news."""
 

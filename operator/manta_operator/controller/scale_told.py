@@ -59,4 +59,6 @@ def scaling(entry: Entry, deployment: LLMDeployment, observed: Observed, revisio
         hold_seconds=wish.scale_to_zero.hold_seconds if wish.min_replicas == 0 else deployment.spec.router.hold.seconds,
         owner=autoscale.second_owner({"managedFields": entry.scale_fields}, time.time()),
         fault=scale.fault,
+        old=scale.old(now),
+        mute=scale.mute(now),
     )

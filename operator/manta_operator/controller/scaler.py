@@ -28,7 +28,7 @@ from manta_operator.controller.statuses import timestamp
 from manta_operator.controller.store import Store
 from manta_operator.planning import autoscale
 from manta_operator.planning.autoscale_starts import watched
-from manta_operator.scaling.decide import decide
+from manta_operator.scaling.decide import Decision, decide
 from manta_operator.scaling.ledger import once, take, unsure
 from manta_operator.scaling.reading import Document, engines
 from manta_operator.scaling.signals import Demand, EngineSignals, Signals
@@ -81,14 +81,17 @@ class Scaler:
         scale = entry.memory.scale
         if scale is None:
             return
-        scale.planned = planned
+        scale.planned, scale.groups = planned, len(planned.observed.groups)
         scale.starts = watched(scale.starts, planned.observed, planned.revision)
         if entry.uid not in self._tasks and not entry.leaving:
             self._tasks[entry.uid] = task = asyncio.create_task(self._keep_looking(entry))
             task.add_done_callback(lambda _: self._ended(entry, task))
 
     def hold(self, entry: Entry) -> None:
-        """Keep the number: nothing can be planned, so nothing would follow another one, and what was seen grows old."""
+        """Keep the number, and go on looking: nothing can be planned, so nothing would follow another one.
+
+        What was observed of the groups grows old meanwhile, and no decision is made from it.
+        """
         if entry.memory.scale is not None:
             entry.memory.scale.planned = None
 
@@ -156,51 +159,53 @@ class Scaler:
         """Wait for what one router says, over and over, until it makes somebody ask for a replica."""
         while not scale.asked:
             began = time.monotonic()
-            said[pod.uid] = await self._routers.hold(pod, _most(scale))
+            said[pod.uid] = await self._routers.hold(pod, _most(scale), self._pause())
             self._decide(entry, scale, self._seen(entry), said)
             if not scale.asked:  # one that answers at once although nobody waits is not asked more often for it
                 await asyncio.sleep(max(0.0, self._pause() - (time.monotonic() - began)))
 
     def _decide(self, entry: Entry, scale: Scale, pods: list[Child], said: Mapping[str, Document | None]) -> None:
         """Take in what the routers say, decide, and have a pass made if that changes anything."""
-        planned, now, before = scale.planned, time.monotonic(), scale.asked
-        if planned is None or entry.memory.scale is not scale:
+        now, before = time.monotonic(), scale.asked
+        if entry.memory.scale is not scale:
             return
         wall, clocks = time.time(), scale.clocks
         if clocks is not None and abs(wall - clocks[0] - (now - clocks[1])) > JUMP_SECONDS:
             scale.ledger = unsure(scale.ledger)
         scale.clocks = (wall, now)
-        demand, seen = _take(scale, pods, said, now, self._routers.going(pods))
-        interval = look_seconds(sum(self._asked.values()))
         try:
-            signals = Signals(
-                now,
-                autoscale.replicas(planned.observed, planned.revision, scale.asked),
-                demand,
-                seen,
-                scale.cold_start,
-                rolling=planned.rolling,
-            )
-            settings = autoscale.settings(planned.spec, planned.performance, scale.cold_start, interval)
-            decided, scale.state = decide(settings, scale.state, signals)
+            demand, seen = _take(scale, pods, said, now, self._routers)
+            if (planned := scale.planned) is not None:
+                self._follow(entry, scale, planned, Signals(
+                    now,
+                    autoscale.replicas(planned.observed, planned.revision, scale.asked),
+                    demand,
+                    seen,
+                    scale.cold_start,
+                    rolling=planned.rolling,
+                ))  # fmt: skip
         except Exception as bug:  # noqa: BLE001 - told by _failed; whatever it is, the number stays and the looks go on
             _failed(entry, scale, bug)
-            if demand is not None and demand.held:
-                scale.asked = max(1, scale.asked)
-        else:
-            # A step down waits until the last number is written: else steps would add up, and be taken all at once.
-            written = (entry.status().get("autoscaling") or {}).get("replicas")
-            number = decided.replicas if written in (None, scale.asked) else max(scale.asked, decided.replicas)
-            scale.decided, scale.asked, scale.fault, scale.faults = decided, number, "", 0
-            metrics_scaling.decided(entry.key, decided, len(scale.silent))
+            if not scale.asked and scale.planned is not None and any(each.held for each in said.values() if each):
+                scale.asked, scale.decided = 1, _rescue(scale)
         if scale.asked != before or _newsworthy(entry, scale, now):
             entry.flag.set()
 
+    def _follow(self, entry: Entry, scale: Scale, planned: Planned, signals: Signals) -> None:
+        """Decide, and ask for what is decided."""
+        interval = look_seconds(sum(self._asked.values()))
+        settings = autoscale.settings(planned.spec, planned.performance, scale.cold_start, interval)
+        decided, scale.state = decide(settings, scale.state, signals)
+        # A step down waits until the last number is written: else steps would add up, and be taken all at once.
+        written = (entry.status().get("autoscaling") or {}).get("replicas")
+        number = decided.replicas if written in (None, scale.asked) else max(scale.asked, decided.replicas)
+        scale.decided, scale.asked, scale.fault, scale.faults = decided, number, "", 0
+        metrics_scaling.decided(entry.key, decided, len(scale.silent))
+
 
 def _most(scale: Scale) -> int:
-    """Return how many replicas a router can know of."""
-    wish = scale.planned.spec.autoscaling if scale.planned else None
-    return wish.max_replicas if wish else 1
+    """Return how many replicas a router can know of: as many as are asked for, or are still there."""
+    return max(1, scale.asked, scale.groups)
 
 
 def _places(pods: list[Child]) -> set[tuple[str, str]]:
@@ -209,21 +214,22 @@ def _places(pods: list[Child]) -> set[tuple[str, str]]:
 
 
 def _take(
-    scale: Scale, pods: list[Child], said: Mapping[str, Document | None], now: float, going: frozenset[str]
+    scale: Scale, pods: list[Child], said: Mapping[str, Document | None], now: float, routers: Routers
 ) -> tuple[Demand | None, dict[str, EngineSignals]]:
     """Remember what the routers said, and return the demand and what they see of the engines that serve."""
+    going = routers.going(pods)
     needed = {pod.uid for pod in pods if pod.ready} - going
     said = once(said, needed)
     scale.ledger, demand = take(scale.ledger, said, needed, now, going)
     said = {uid: None if uid in scale.ledger.doubted else document for uid, document in said.items()}
     known = scale.documents
-    scale.documents = {
-        uid: known[uid] if uid in known and known[uid][0] is document else (document, now)
+    read = {
+        uid: known.get(uid) if document is None or (uid in known and known[uid][0] is document) else (document, now)
         for uid, document in said.items()
-        if document is not None
-    } | {uid: known[uid] for uid, document in said.items() if document is None and uid in known}
+    }
+    scale.documents = {uid: each for uid, each in read.items() if each is not None}
     scale.silent = {
-        pod.uid: scale.silent.get(pod.uid, Silent(pod.name, now, timestamp()))
+        pod.uid: scale.silent.get(pod.uid, Silent(pod.name, now, timestamp()))._replace(old=routers.old(pod))
         for pod in pods
         if pod.uid in needed and said.get(pod.uid) is None
     }
@@ -234,6 +240,11 @@ def _take(
     serving = scale.planned.serving if scale.planned else frozenset()
     looks = engines((document, now - at) for document, at in scale.documents.values())
     scale.saved = remember(scale.saved, looks, now)
+    told = any(looks[name].signals.generated_tokens is not None for name in serving & looks.keys())
+    if told or not serving or demand is None:
+        scale.mute_since = None
+    elif scale.mute_since is None:
+        scale.mute_since = now
     return demand, {f"{name} {look.instance}": look.signals for name, look in looks.items() if name in serving}
 
 
@@ -245,6 +256,12 @@ def _failed(entry: Entry, scale: Scale, bug: Exception) -> None:
     scale.fault, scale.faults = fault, scale.faults + 1
     if scale.faults >= MOST_FAULTS:
         scale.state, scale.faults = autoscale.state(entry.status()), 0
+
+
+def _rescue(scale: Scale) -> Decision:
+    """Return that the first replica starts although nothing can be decided: nobody is to wait until a bug is mended."""
+    reason = f"from 0 to 1 replica: a request waits in a router, and the decision failed: {scale.fault}"
+    return Decision(1, reason, {}, "failed")
 
 
 def _newsworthy(entry: Entry, scale: Scale, now: float) -> bool:

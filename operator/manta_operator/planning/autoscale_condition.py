@@ -9,7 +9,9 @@
              RolloutPaused    more are needed, and a rollout whose new replicas do not serve starts none
              SecondOwner      somebody writes spec.replicas, which is not followed
              TurnedOff        spec.autoscaling was left out, and more replicas stay for a while than spec.replicas says
-    Unknown  Watching         nothing was decided yet, or no router serves: Available says so
+    Unknown  NotPlanned       the spec cannot be planned: the number stays
+             EnginesSilent    no engine tells what it does, so nothing is learned of them
+             Watching         nothing was decided yet, or no router serves: Available says so
 
 Ready does not wait for replicas that the autoscaler adds or takes away, as long as minReplicas of them serve: they
 come and go by design, and nobody is to be paged for it.
@@ -27,6 +29,11 @@ from manta_operator.planning.situation import Condition, Situation
 _SHOWN = 3
 _REST = "the others go on coming and going with the demand"
 _REPORT = "this is a fault of the operator: please report its log; to go on without the autoscaler,"
+_OLD = "the image of their picker is older than the operator and tells of no demand: set spec.router.image to its own"
+_MUTE = (
+    "but no engine tells how much it does, so what a replica can do stays as estimated, right or wrong: leave "
+    "--disable-log-stats out of spec.engine.args; for an engine that is no vLLM, choose minReplicas with room to spare"
+)
 _PORT = "look at these pods, and whether NetworkPolicies let the operator reach their port 9002"
 
 
@@ -43,12 +50,19 @@ def autoscaled(situation: Situation) -> Condition | None:
     if scaling.blind:
         message = f"no router serves, so nobody tells of the demand: {_stay(situation.replicas)} until one does"
         return Condition("Autoscaled", "Unknown", "Watching", message)
+    if situation.plan is None:
+        message = (
+            f"{_stay(situation.replicas)}, whatever the demand: nothing would follow until the spec can be planned"
+        )
+        return Condition("Autoscaled", "Unknown", "NotPlanned", message)
     if situation.replicas == 0:
         return Condition("Autoscaled", "True", "Asleep", f"no replica, since nobody asks: {held(scaling)}")
     if not scaling.decided:
         return Condition("Autoscaled", "Unknown", "Watching", f"{_count(situation.replicas)} for now; {said}")
     if scaling.told.get("reason") == "AtMost":
         return Condition("Autoscaled", "True", "AtMost", _at_most(scaling))
+    if scaling.mute:
+        return Condition("Autoscaled", "Unknown", "EnginesSilent", f"{said}; {_MUTE}")
     return Condition("Autoscaled", "True", "Following", said)
 
 
@@ -123,7 +137,7 @@ def _missing(scaling: Scaling, replicas: int) -> str:
             f"some routers cannot be read{since} ({names}{more}): what the others see may add replicas, "
             "and none is taken away"
         )
-    return f"{done}; {_PORT}"
+    return f"{done}; {_OLD if scaling.old and set(scaling.old) == set(scaling.missing) else _PORT}"
 
 
 def _no_room(scaling: Scaling, situation: Situation) -> str:

@@ -34,6 +34,7 @@ REASONS: Mapping[str, str] = {
     "saturated": "Saturated",
     "step": "SteppingUp",
     "gently": "SteppingDown",
+    "failed": "InternalError",
     "most": "AtMost",
     "least": "AtLeast",
     "idle": "Idle",
@@ -66,6 +67,8 @@ class Scaling:
         hold_seconds: How long a request waits for a replica while there is none.
         fault: The bug that keeps it from deciding; empty: there is none.
         owner: Who else writes the number of replicas (autoscale.second_owner); None: nobody.
+        old: Those of `missing` whose image is older than the operator: they have nothing to read.
+        mute: Whether no engine that serves has told what it does for long, although routers answer.
         off: Whether spec.autoscaling was left out, and more replicas stay for a while than spec.replicas says.
     """
 
@@ -81,6 +84,8 @@ class Scaling:
     fault: str = ""
     owner: str | None = None
     off: bool = False
+    old: tuple[str, ...] = ()
+    mute: bool = False
 
 
 def told(before: Mapping[str, Any], decided: Decision | None, asked: int, learned: Learned, now: str) -> dict[str, Any]:

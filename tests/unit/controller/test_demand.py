@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import threading
 import time
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -126,8 +128,57 @@ async def test_a_document_may_be_as_long_as_there_can_be_engines(routers):
     assert demand.most_bytes(10**6) == demand._BYTES
 
 
-async def test_only_so_many_questions_wait_and_the_others_are_asked_at_once(routers, monkeypatch):
-    monkeypatch.setattr(demand, "MOST_HELD", 1)
+async def test_one_that_has_no_such_page_is_known_to_be_old_for_a_while(routers, monkeypatch):
+    routers.answer = says(status=500)
+    await routers.ask([POD])
+    assert not routers.old(POD)
+    routers.answer = says(status=404)
+    await routers.ask([POD])
+    assert routers.old(POD)
+    monkeypatch.setattr(demand, "_OLD_SECONDS", 0.0)
+    assert not routers.old(POD)
+
+
+async def test_a_long_document_is_read_beside_the_loop(routers, monkeypatch):
+    threads = []
+
+    def read(*_):
+        threads.append(threading.current_thread() is threading.main_thread())
+
+    monkeypatch.setattr(demand, "_read", read)
+    for length in (10, demand._BYTES_AT_ONCE + 1):
+        routers.answer = says(text="x" * length)
+        await routers.ask([POD], 100)
+    assert threads == [True, False]
+
+
+async def test_questions_that_wait_take_turns(routers, monkeypatch):
+    routers._turns = asyncio.Semaphore(2)
+    held, enough = Counter(), asyncio.Event()
+    pods = [SimpleNamespace(uid=str(at), address=str(at), name="", key=("ns", "demo")) for at in range(6)]
+
+    async def get(pod, path, *_):
+        if path == "/demand/held":
+            held[pod.uid] += 1
+            await asyncio.sleep(0.002)
+            if held.total() == 60:
+                enough.set()
+
+    async def hang(pod):
+        while True:
+            await routers.hold(pod, 1, 60.0)
+
+    monkeypatch.setattr(routers, "_get", get)
+    tasks = [asyncio.create_task(hang(pod)) for pod in pods]
+    await enough.wait()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert min(held[pod.uid] for pod in pods) >= 8
+
+
+async def test_only_so_many_questions_wait_and_the_others_are_asked_at_once(routers):
+    routers._turns = asyncio.Semaphore(1)
     came, free = asyncio.Event(), asyncio.Event()
 
     async def answer(request):
@@ -143,4 +194,4 @@ async def test_only_so_many_questions_wait_and_the_others_are_asked_at_once(rout
     assert routers.asked == ["/demand/held", "/demand"]
     free.set()
     assert await waits is not None
-    assert routers._holding == 0
+    assert not routers._turns.locked()

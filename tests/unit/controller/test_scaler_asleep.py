@@ -69,11 +69,11 @@ async def test_a_router_that_comes_while_nothing_is_asked_for_is_asked_too(aslee
 
 async def test_a_bug_while_it_waits_ends_nothing(asleep, monkeypatch, caplog):
     monkeypatch.setattr(scalers, "BUG_SECONDS", 0.01)
-    take = scalers.take
-    monkeypatch.setattr(scalers, "take", lambda *_: 1 / 0)
-    asleep.said.put_nowait(document(1, held=1))
+    newsworthy = scalers._newsworthy
+    monkeypatch.setattr(scalers, "_newsworthy", lambda *_: 1 / 0)
+    asleep.said.put_nowait(document(0))
     await until(lambda: "a bug; 0 replicas stay" in caplog.text)
-    monkeypatch.setattr(scalers, "take", take)
+    monkeypatch.setattr(scalers, "_newsworthy", newsworthy)
     asleep.answer = document(1, held=1)
     await until(lambda: asleep.scale.asked == 1)
 
@@ -111,7 +111,12 @@ async def test_a_router_that_goes_and_holds_a_request_wakes_it(asleep):
     await until(lambda: asleep.scale.asked == 1)
 
 
-async def test_a_bug_in_the_decision_leaves_nobody_waiting(asleep, monkeypatch):
-    monkeypatch.setattr(scalers, "decide", lambda *_: 1 / 0)
+@pytest.mark.parametrize("broken", ["decide", "take"])
+async def test_a_bug_in_the_decision_leaves_nobody_waiting(asleep, monkeypatch, broken):
+    monkeypatch.setattr(scalers, broken, lambda *_: 1 / 0)
     asleep.said.put_nowait(document(1, held=100))
     await until(lambda: asleep.scale.asked == 1)
+    await asleep.run()
+    assert asleep.status["autoscaling"]["reason"] == "InternalError"
+    assert "a request waits" in asleep.status["autoscaling"]["changes"][0]["message"]
+    assert len(asleep.groups()) == 1

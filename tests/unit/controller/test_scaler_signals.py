@@ -6,7 +6,9 @@ import pytest
 from one_deployment import KEY
 from scaled_deployment import QUICK, Scaled, document
 
+from manta_operator.controller import reconcile
 from manta_operator.controller import scaler as scalers
+from manta_operator.planning.problems import Problem
 from manta_operator.scaling.reading import read
 
 
@@ -141,11 +143,21 @@ async def test_steps_down_do_not_add_up_while_none_can_be_written(one):
     assert asked > one.scale.asked >= asked // 2
 
 
-async def test_without_a_plan_the_number_stays(one):
+async def test_without_a_plan_the_number_stays(one, monkeypatch):
     await one.play(0.2, 60)
-    one.scaler.hold(one.deployments.get(KEY))
+    desire = reconcile.desire
+    monkeypatch.setattr(reconcile, "desire", lambda *_, **__: (Problem("spec.engine", "does not fit", "change it"),))
+    one.change(engine={"maxModelLen": 12345})
+    await one.run()
     await one.play(8.0, 60)
     assert one.scale.asked == 1
+    assert one.condition("Autoscaled")["reason"] == "NotPlanned"
+    assert one.scale.ledger.total[0] == one.requests, "looks go on"
+    one.answer = None
+    for _ in range(20):
+        await one.look()
+    assert one.condition("Autoscaled")["reason"] == "SignalsMissing"
+    monkeypatch.setattr(reconcile, "desire", desire)
     one.deployments.get(KEY).flag.set()
     await one.turn()
     await one.play(8.0, 60)
@@ -216,3 +228,30 @@ async def test_an_engine_that_starts_anew_is_another_one(one):
     one.answer = document(2, engines={group: engine | counts | {"instance": "u/2/0"}})
     await one.look()
     assert list(one.scale.state.engines) == [f"{group} u/2/0"]
+
+
+def engine(group, **told):
+    return {group: {"age": 0.5, "instance": "a", "waiting": 0, "running": 1, "kvUsage": 0.1, "inFlight": 1} | told}
+
+
+async def test_engines_that_tell_nothing_are_told_of_after_a_while(one):
+    one.mute, group = True, one.groups()[0]["metadata"]["name"]
+    counts = {"promptTokens": 5, "generatedTokens": 5}
+    for engines, reason in (
+        ({}, "EnginesSilent"),
+        (engine(group, **counts), "Following"),
+        (engine(group), "EnginesSilent"),
+    ):
+        for _ in range(60):
+            one.requests += 1
+            one.answer = document(one.requests, in_flight=1, engines=engines)
+            await one.look()
+        assert (one.condition("Autoscaled")["reason"], one.scale.asked) == (reason, 1)
+
+
+async def test_a_router_without_such_a_page_is_told_to_be_too_old(one):
+    one.scaler._routers.old = lambda _: True
+    one.answer = None
+    for _ in range(20):
+        await one.look()
+    assert "spec.router.image" in one.condition("Autoscaled")["message"]
