@@ -27,6 +27,8 @@ REASONS: Mapping[str, str] = {
     "need": "Needed",
     "held": "Kept",
     "watching": "Watching",
+    "queued": "FullLately",
+    "broken": "NoneReady",
     "rolling": "RollingOut",
     "missing": "SignalsMissing",
     "partial": "SignalsMissing",

@@ -1,4 +1,4 @@
-"""Replicas that follow the demand while a rollout cannot go on: none is kept for nobody, and none that serves is lost."""
+"""Replicas that follow the demand while a rollout cannot go on: none is kept for nobody, the last that serves is."""
 
 import pytest
 from scaled_deployment import QUICK, Scaled
