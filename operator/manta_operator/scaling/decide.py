@@ -80,7 +80,7 @@ def _look(settings: Settings, state: State, signals: Signals) -> State:
     seconds = signals.now - state.engines_at if state.engines_at is not None else 0.0
     learns = signals.engines and 0 < seconds <= settings.fresh_seconds
     if learns and not saturation.contradicted(signals):
-        _, token = demand.each(state.demand, state.per_answer, settings.estimate)
+        _, token = demand.each(state, settings.estimate)
         learned = capacity.learn(state.capacity, state.engines, signals.engines, seconds, token, settings.estimate)
         state = replace(objective.adapt(settings.target, state, signals), capacity=learned)
     return saturation.watch(replace(state, engines=signals.engines, engines_at=signals.now), signals)
@@ -93,7 +93,7 @@ def _scale(settings: Settings, state: State, cold_start: float) -> Scale:
 
 def _needs(settings: Settings, state: State, signals: Signals, scale: Scale) -> tuple[float, float]:
     """Return the replicas needed now, and the most that were needed within the window."""
-    work, _ = demand.each(state.demand, state.per_answer, settings.estimate)
+    work, _ = demand.each(state, settings.estimate)
     queue = scale.queue(saturation.waiting(signals), work)
     if not state.bins:
         return queue, 0.0

@@ -3,7 +3,7 @@
     work      = tokens in / prefill rate + pairs of their attention + requests x tokens of a mean answer / decode rate
                 in seconds of a replica as estimated
     rate      = work / seconds, in bins of 15 s; D = the mean of the last `window` seconds, in replicas
-    grain     = mean of (x_i - x_i-1)^2 / (x_i + x_i-1), x = work of a look          seconds: E[S^2] / E[S] of requests
+    grain     = mean of (x_i - x_i-1)^2 / (x_i + x_i-1), x = work of 5 s             seconds: E[S^2] / E[S] of requests
     trend     = least squares over the last two starts, times the start to come, where it is twice its standard error
 
 For requests that come at random (compound Poisson), the variance of a stretch's work over its mean is E[S^2] / E[S],
@@ -20,15 +20,19 @@ from manta_operator.scaling.settings import Estimate
 from manta_operator.scaling.signals import Demand
 from manta_operator.scaling.state import BIN_SECONDS, MOST_BINS, Bin, State
 
+TICK_SECONDS = 5.0
 _TICKS = 60
 _CAPPED = 0.83
 """The mean of chi squared with one degree of freedom, its largest tenth cut to 2.706."""
 
+_INSTANT = 1e-6
+"""Seconds that are none but for rounding."""
+
 _PER_ANSWER = 128.0
 """Tokens of an answer before any has ended."""
 
-_ANSWERS = 50.0
-"""So many answers weigh as much as all before them."""
+_ANSWERS, _PROMPTS = 50.0, 500.0
+"""So many weigh as much as all before them."""
 
 
 def arrived(before: Demand, now: Demand, per_answer: float, estimate: Estimate) -> float | None:
@@ -39,12 +43,13 @@ def arrived(before: Demand, now: Demand, per_answer: float, estimate: Estimate) 
     return estimate.prompts(tokens, now.pairs - before.pairs) + estimate.answers(requests * per_answer)
 
 
-def each(seen: Demand | None, per_answer: float | None, estimate: Estimate) -> tuple[float, float]:
-    """Return the work of a mean request, and of a prompt's mean token (s of a replica), of all requests so far."""
-    if seen is None or seen.requests <= 0 or seen.tokens_in <= 0:
+def each(state: State, estimate: Estimate) -> tuple[float, float]:
+    """Return the work of a mean request, and of a prompt's mean token (s of a replica)."""
+    if state.per_prompt is None:
         return 0.0, estimate.prompts(1, 0)
-    prompts = estimate.prompts(seen.tokens_in, seen.pairs)
-    return prompts / seen.requests + estimate.answers(answer(per_answer)), prompts / seen.tokens_in
+    tokens, pairs = state.per_prompt
+    work = estimate.prompts(tokens, pairs)
+    return work + estimate.answers(answer(state.per_answer)), work / tokens if tokens else estimate.prompts(1, 0)
 
 
 def answer(known: float | None) -> float:
@@ -63,10 +68,24 @@ def mean_answer(before: Demand, now: Demand, known: float | None) -> float | Non
     return known + share * (tokens / answers - known)
 
 
+def mean_prompt(before: Demand | None, now: Demand, known: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return tokens and pairs of a mean prompt, the last ones weighing most; None until one has come."""
+    requests = now.requests - (before.requests if before else 0.0)
+    tokens, pairs = now.tokens_in - (before.tokens_in if before else 0.0), now.pairs - (before.pairs if before else 0.0)
+    if requests <= 0 or tokens < 0 or pairs < 0:
+        return known
+    tokens, pairs = tokens / requests, pairs / requests
+    if known is None:
+        return tokens, pairs
+    share = requests / (requests + _PROMPTS)
+    return known[0] + share * (tokens - known[0]), known[1] + share * (pairs - known[1])
+
+
 def observe(state: State, demand: Demand, now: float, estimate: Estimate, fresh: float) -> State:
     """Take in one look at the routers. A gap, or a clock that jumped, ends what is known without a gap."""
     before, then = state.demand, state.now
     seconds = now - then if then is not None else 0.0
+    state = replace(state, per_prompt=mean_prompt(before, demand, state.per_prompt), came=False)
     if before is None or not 0 < seconds <= fresh:
         kept = () if seconds < 0 else state.bins
         return replace(state, now=now, since=now, demand=demand, ticks=(), bins=kept)
@@ -75,17 +94,25 @@ def observe(state: State, demand: Demand, now: float, estimate: Estimate, fresh:
     if work is None:
         return replace(state, now=now, demand=demand, per_answer=per_answer)
     bins = add(state.bins, now - seconds, work, seconds)
-    ticks = (*state.ticks, work)[-_TICKS:]
-    return replace(state, now=now, demand=demand, per_answer=per_answer, bins=bins, ticks=ticks)
+    ticks = add(state.ticks, now - seconds, work, seconds, TICK_SECONDS)[-_TICKS:]
+    return replace(state, now=now, demand=demand, per_answer=per_answer, bins=bins, ticks=ticks, came=work > 0)
 
 
-def add(bins: tuple[Bin, ...], at: float, work: float, seconds: float) -> tuple[Bin, ...]:
-    """Put the work of `seconds` into the last bin, or begin a new one."""
-    if bins and bins[-1].seconds < BIN_SECONDS and abs(at - bins[-1].at - bins[-1].seconds) < seconds:
-        last = bins[-1]
-        length = last.seconds + seconds
-        return (*bins[:-1], Bin(last.at, (last.rate * last.seconds + work) / length, length))
-    return (*bins, Bin(at, work / seconds, seconds))[-MOST_BINS:]
+def add(bins: tuple[Bin, ...], at: float, work: float, seconds: float, length: float = BIN_SECONDS) -> tuple[Bin, ...]:
+    """Put the work of `seconds` from `at` on into bins that are cut at `length` sharp, however long a look is."""
+    rate, end = work / seconds, at + seconds
+    found = list(bins)
+    while end - at > _INSTANT:
+        last = found[-1] if found else None
+        if last and last.seconds < length - _INSTANT and abs(at - last.at - last.seconds) < seconds:
+            part = min(end - at, length - last.seconds)
+            both = last.seconds + part
+            found[-1] = Bin(last.at, (last.rate * last.seconds + rate * part) / both, both)
+        else:
+            part = min(end - at, length)
+            found.append(Bin(at, rate, part))
+        at += part
+    return tuple(found[-MOST_BINS:])
 
 
 def recent(bins: Sequence[Bin], seconds: float) -> float:
@@ -100,9 +127,10 @@ def recent(bins: Sequence[Bin], seconds: float) -> float:
     return work / length if length else 0.0
 
 
-def grain(ticks: Sequence[float]) -> float:
+def grain(ticks: Sequence[Bin]) -> float:
     """Return E[S^2] / E[S] of the requests' work (s of a replica), as the fluctuation of the ticks shows it."""
-    pairs = itertools.pairwise(ticks)
+    whole = (each.rate * each.seconds for each in ticks if each.seconds > TICK_SECONDS - _INSTANT)
+    pairs = itertools.pairwise(whole)
     shares = sorted((b - a) ** 2 / (a + b) for a, b in pairs if a + b > 0)
     if not shares:
         return 0.0

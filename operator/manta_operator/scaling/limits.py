@@ -104,7 +104,7 @@ def _idle(settings: Settings, state: State, signals: Signals) -> tuple[State, bo
     """Whether there was nothing to do for so long that zero is right; remembers since when."""
     seen, replicas, now = signals.demand, signals.replicas, signals.now
     wakes = state.unready_since is not None and not _broken(settings, state, signals)
-    came = replicas.asked > 0 and any(state.ticks[-1:])
+    came = replicas.asked > 0 and state.came
     if seen is None or (seen.partial and replicas.asked) or seen.in_flight or seen.held or came or wakes:
         return replace(state, idle_since=None), False
     since = now if state.idle_since is None or state.idle_since > now else state.idle_since

@@ -27,7 +27,8 @@ class State:
     """Empty after a restart. Times in seconds of the signals' clock.
 
     `now`: of the last look at the demand. `since`: since when there was no gap between looks. `bins`: the work that
-    came, in order. `ticks`: work of the last looks, for how it fluctuates. `per_answer`: tokens of a mean answer.
+    came, in order. `ticks`: the same in short bins, for how it fluctuates. `came`: whether anything did, since the look
+    before. `per_answer`: tokens of a mean answer; `per_prompt`: of a mean prompt, and its pairs.
     `engines`: as seen at `engines_at`. `capacity`: what a replica can do. `margin`: a factor on the need, above 1 after
     the objective was missed; `late_with`: replicas, and the share that was late, when it began to rise. `hold`: the
     stabilisation window in use, `window`, over which rates are averaged, and `share` of the spread that is kept in it,
@@ -40,8 +41,10 @@ class State:
     since: float | None = None
     demand: Demand | None = None
     bins: tuple[Bin, ...] = ()
-    ticks: tuple[float, ...] = ()
+    ticks: tuple[Bin, ...] = ()
+    came: bool = False
     per_answer: float | None = None
+    per_prompt: tuple[float, float] | None = None
     engines: Mapping[str, EngineSignals] = field(default_factory=dict)
     engines_at: float | None = None
     capacity: Capacity = field(default_factory=Capacity)

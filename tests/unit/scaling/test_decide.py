@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manta_operator.scaling import demand as demand_of
 from manta_operator.scaling.decide import decide
 from manta_operator.scaling.settings import Behaviour, Estimate, Settings, SettingsError, Target
 from manta_operator.scaling.signals import Demand, EngineSignals, Histogram, Replicas, Signals
@@ -255,3 +256,13 @@ def test_embeddings_have_answers_of_no_tokens():
         decision, state = decide(Settings(estimate), state, Signals(5.0 * step, Replicas(1, 1), seen, {}, 60.0))
     # Ten prompts of 100 tokens a second: a tenth of a replica as estimated, an eighth with a fifth off.
     assert decision.numbers["load"] == pytest.approx(0.125, rel=0.01)
+
+
+def test_a_mean_request_is_one_of_late():
+    estimate = Estimate(10_000.0, 1e9, cold_start=60.0)
+    state = demand_of.observe(State(), Demand(5e6, 5e8, 0.0, 0.0, 0), 0.0, estimate, 60.0)
+    for index in range(1, 4):
+        seen = Demand(5e6 + 500 * index, 5e8 + 15e6 * index, 0.0, 0.0, 0)
+        state = demand_of.observe(state, seen, 2.0 * index, estimate, 60.0)
+    # Short ones of 100 tokens for weeks, now 30,000 each: 3 s of a replica.
+    assert demand_of.each(state, estimate)[0] == pytest.approx(3.0, rel=0.15)

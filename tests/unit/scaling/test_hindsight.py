@@ -50,12 +50,16 @@ def test_rates_are_averaged_over_the_window():
     assert smoothed(bins, 60.0)[-1] == pytest.approx(sum(each.rate for each in bins[-4:]) / 4)
 
 
+def grain(works):
+    return demand.grain([Bin(5.0 * i, work / 5.0, 5.0) for i, work in enumerate(works)])
+
+
 def test_the_grain_is_the_size_of_requests_and_rushes_are_not_chance():
     # 0, 1 or 2 requests of 3 s each: as random as they come; a rush in the middle changes little.
     ticks = [3.0 * ((7 * i * i + i // 3) % 3) for i in range(60)]
-    calm = demand.grain(ticks)
+    calm = grain(ticks)
     assert 1.5 < calm < 5
-    assert demand.grain([*ticks[:30], *(each + 200 for each in ticks[:2]), *ticks[30:58]]) < 2 * calm
+    assert grain([*ticks[:30], *(each + 200 for each in ticks[:2]), *ticks[30:58]]) < 2 * calm
     assert demand.grain([]) == 0.0
 
 
@@ -65,3 +69,13 @@ def test_the_trend_is_taken_only_where_it_is_certain():
     assert demand.trend(past(lambda at: 5.0 - at / 600, minutes=20), 120.0) == 0.0
     assert demand.trend(past(lambda at: 5.0 + (at // 15 * 7 % 5), minutes=20), 120.0) == 0.0
     assert demand.trend((), 120.0) == 0.0
+
+
+@pytest.mark.parametrize("seconds", [0.7, 2.0, 4.0, 5.0, 16.0, 40.0])
+def test_bins_are_cut_sharp_however_long_a_look_is(seconds):
+    bins, at = (), 0.0
+    while at < 300.0:
+        bins, at = demand.add(bins, at, 2.0 * seconds, seconds), at + seconds
+    assert [each.at for each in bins] == pytest.approx([BIN_SECONDS * index for index in range(len(bins))], abs=0.1)
+    assert [each.seconds for each in bins[:-1]] == pytest.approx([BIN_SECONDS] * (len(bins) - 1))
+    assert sum(each.rate * each.seconds for each in bins) == pytest.approx(2.0 * at)
