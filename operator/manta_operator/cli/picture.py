@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from manta_operator.api import names
+from manta_operator.planning.autoscale_off import TURNED_OFF
 from manta_operator.planning.ends import describe
 from manta_operator.planning.observe import pod_problem, pod_state
 from manta_operator.planning.observe_pods import engine_end
@@ -118,9 +119,10 @@ def summary(body: Body, service: Body | None = None) -> Summary:
 
 
 def desired(body: Body) -> int:
-    """Return how many replicas are asked for: by the autoscaler, where there is one and it has said so."""
+    """Return how many replicas are asked for: by the autoscaler, or for a while by what it has left behind."""
     spec, said = body.get("spec") or {}, (body.get("status") or {}).get("autoscaling") or {}
-    return int(said["replicas"] if bounds(body) and "replicas" in said else spec.get("replicas", 1))
+    rules = "replicas" in said and (bounds(body) or said.get("reason") == TURNED_OFF)
+    return int(said["replicas"] if rules else spec.get("replicas", 1))
 
 
 def bounds(body: Body) -> tuple[int, int] | None:

@@ -117,6 +117,7 @@ def test_when_it_was_left_out_under_load_it_tells_of_the_steps():
     told = {"replicas": 8, "reason": "TurnedOff", "message": "8 replicas stay for now", "time": "2026-01-01T11:59:00Z"}
     lines = [click.unstyle(line) for line in why(body(autoscaling=told, conditions=[said]), NOW, None)]
     assert "  spec.replicas rules: 1; to be reached in steps, since spec.autoscaling was left out under load" in lines
+    assert lines[0] == "team/tiny  8 replicas asked for"
     assert "  TurnedOff: 8 replicas stay for now" in lines
     assert any(line.split()[:1] == ["False"] and "TurnedOff" in line for line in lines)
 
