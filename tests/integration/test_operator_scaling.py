@@ -157,9 +157,12 @@ async def test_bounds_hold_at_once_and_without_autoscaling_the_spec_rules(world,
     await number(world, "bounds", lambda count: count == 4)
     await world.until("it is told", lambda: world.status("bounds")["autoscaling"]["replicas"] == 4)
     world.change("bounds", autoscaling=None)
-    await number(world, "bounds", lambda count: count == 2)
+    await world.until("it is told", lambda: world.judged("bounds", "Autoscaled")["reason"] == "TurnedOff")
+    assert len(world.groups("bounds")) == 4, "what serves goes in steps"
+    world.change("bounds", replicas=5)
+    await number(world, "bounds", lambda count: count == 5)
     await world.until("nothing is told of it", lambda: "autoscaling" not in world.status("bounds"))
-    assert world.status("bounds")["desiredReplicas"] == 2
+    assert world.status("bounds")["desiredReplicas"] == 5
 
 
 async def test_steady_demand_writes_nothing(world, picker):

@@ -84,11 +84,16 @@ def test_an_hpa_is_followed_where_nothing_else_scales(space):
 
 
 def test_autoscaling_that_is_taken_away_leaves_the_number_to_the_spec(demo):
-    """spec.autoscaling is removed: spec.replicas rules again, and the condition goes."""
+    """spec.autoscaling is removed: nothing goes at once, and who sets spec.replicas to what is there rules from then."""
     grown(demo)
-    demo.space.change("demo", autoscaling=None, replicas=2)
-    demo.space.until("two replicas", lambda: len(demo.groups) == 2)
-    demo.space.serving("demo")
+    there = demo.groups
+    demo.space.change("demo", autoscaling=None)
+    told = demo.autoscaled("False", "TurnedOff")
+    assert f"{len(there)} replicas stay for now" in told["message"]
+    demo.space.stays("what serves", lambda: demo.groups == there, seconds=5)
+    demo.space.change("demo", replicas=len(there))
+    demo.space.until("nothing is told of it", lambda: "autoscaling" not in demo.space.status("demo"))
+    assert demo.groups == there
     demo.space.scale("demo", 1)
     demo.space.until("one replica", lambda: len(demo.groups) == 1)
 
