@@ -84,7 +84,7 @@ def test_an_hpa_is_followed_where_nothing_else_scales(space):
 
 
 def test_autoscaling_that_is_taken_away_leaves_the_number_to_the_spec(demo):
-    """spec.autoscaling is removed: nothing goes at once, and who sets spec.replicas to what is there rules from then."""
+    """spec.autoscaling is removed: nothing goes at once, and spec.replicas rules once it is set to what is there."""
     grown(demo)
     there = demo.groups
     demo.space.change("demo", autoscaling=None)
