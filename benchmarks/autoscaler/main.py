@@ -15,7 +15,7 @@ from manta_operator.cli.failures import Refused
 from manta_operator.cli.simulate_plot import draw
 from manta_operator.cli.simulate_trace import SUFFIXES, read
 from manta_operator.scaling.simulation import synthetic
-from manta_operator.scaling.simulation.compare import OURS, Compared, compare
+from manta_operator.scaling.simulation.compare import OURS, UNLEARNED, Compared, compare
 from manta_operator.scaling.simulation.fleet import Setup
 from manta_operator.scaling.simulation.model import EngineModel
 from manta_operator.scaling.simulation.outcome import Slo
@@ -33,12 +33,13 @@ DEFAULT_TRACES = ("azure_llm_2023_code", "mooncake_synthetic")
 @click.option("--trace", "traces", multiple=True, help="Azure's or Mooncake's form; again for more. Default: both.")
 @click.option("--synthetic", "kinds", multiple=True, type=click.Choice(list(synthetic.SHAPES)), help="Made up instead.")
 @click.option("--cold-start", "starts", multiple=True, type=click.FloatRange(0), default=(30.0, 120.0, 600.0))
-@click.option("--policy", "names", multiple=True, type=click.Choice(NAMES), help="Only these; manta always.")
+@click.option("--policy", "names", multiple=True, type=click.Choice([*NAMES, UNLEARNED]), help="Only these, and manta.")
 @click.option("--peak", type=click.FloatRange(0.1), default=24.0, show_default=True, help="Replicas, busiest minute.")
 @click.option("--max-replicas", "most", type=click.IntRange(1), default=40, show_default=True)
 @click.option("--speed", type=click.FloatRange(0.01), default=0.25, show_default=True, help="Of the engine.")
 @click.option("--step-tokens", type=click.IntRange(64), default=2048, show_default=True, help="Of the engine's steps.")
-@click.option("--past", type=click.FloatRange(0), default=1800.0, show_default=True, help="Seconds before the trace.")
+@click.option("--past", type=click.FloatRange(0), default=1800.0, show_default=True, help="Seconds of shuffled past.")
+@click.option("--split", is_flag=True, help="The trace's own beginning for a past, half of it at most; judge the rest.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--plots/--no-plots", default=True, show_default=True)
 @click.option("--present", is_flag=True, help="Also the best window that knows the present exactly, and no future.")
@@ -46,14 +47,14 @@ DEFAULT_TRACES = ("azure_llm_2023_code", "mooncake_synthetic")
 def main(**options: Any) -> None:
     """Simulate a deployment behind every autoscaling policy, on the same requests."""
     began, model = time.monotonic(), EngineModel(speed=options["speed"], step_tokens=options["step_tokens"])
-    names = [name for name in NAMES if not options["names"] or name in (*options["names"], OURS)]
+    names = [name for name in (*NAMES, UNLEARNED) if not options["names"] or name in (*options["names"], OURS)]
     options["out"].parent.mkdir(parents=True, exist_ok=True)
     document: dict[str, Any] = {}
     meta: dict[str, Any] = {"slo": vars(Slo()), "seed": options["seed"], "speed": options["speed"], "traces": {}}
     try:
         for scene in _scenes(options, model):
             click.echo(_headline(scene))
-            meta["traces"][scene.name] = _meta(scene)
+            meta["traces"][scene.name] = _meta(scene, split=options["split"])
             for start in options["starts"]:
                 setup = Setup(model, cold_start=start, most=options["most"])
                 compared = compare(scene, setup, Slo(), names)
@@ -78,7 +79,9 @@ def _scenes(options: dict[str, Any], model: EngineModel) -> list[Scene]:
             path = _find(name)
             found[path.name.split(".")[0]] = read(path).trace
     return [
-        make(name, trace, model, peak=options["peak"], past=options["past"], seed=options["seed"])
+        make(
+            name, trace, model, peak=options["peak"], past=options["past"], split=options["split"], seed=options["seed"]
+        )
         for name, trace in found.items()
     ]
 
@@ -97,10 +100,11 @@ def _headline(scene: Scene) -> str:
     )
 
 
-def _meta(scene: Scene) -> dict[str, Any]:
+def _meta(scene: Scene, *, split: bool) -> dict[str, Any]:
     return {
         "requests": len(scene.trace),
         "times": round(scene.times, 3),
+        "past": "its own beginning" if split else "its minutes, shuffled",
         "past_s": round(scene.begin, 1),
         "mean_replicas": round(scene.mean, 2),
         "peak_replicas": round(scene.peak, 2),

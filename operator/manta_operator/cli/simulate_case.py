@@ -14,16 +14,15 @@ from manta_operator.cli.facts import Lookup
 from manta_operator.cli.failures import Refused
 from manta_operator.cli.manifests import Planned, plan_files
 from manta_operator.planning import autoscale, simulated
-from manta_operator.planning.roofline import HIGH, LOW
-from manta_operator.scaling.settings import Settings, SettingsError, Target
+from manta_operator.planning.roofline import HIGH, LOW, Performance
+from manta_operator.scaling.settings import LOOK_SECONDS, Settings, SettingsError, Target
+from manta_operator.scaling.signals import Signals
 from manta_operator.scaling.simulation.fleet import Setup
 from manta_operator.scaling.simulation.model import EngineModel
 from manta_operator.scaling.simulation.outcome import Slo
 from manta_operator.scaling.simulation.policies.manta import Manta, estimate
 from manta_operator.scaling.simulation.run import Make
 
-INTERVAL = 2.0
-"""Seconds between decisions, as in the operator."""
 LEAST, MOST = 1, 40
 COLD_START = autoscale.COLD_START_SECONDS
 _FASTEST = 1e8
@@ -50,7 +49,10 @@ class Wish:
 
 @dataclass(frozen=True)
 class Case:
-    """What is simulated, and `told`: where its engine comes from. `unit`: what is counted by the hour."""
+    """What is simulated, and `told`: where its engine comes from. `unit`: what is counted by the hour.
+
+    `planned`: what `manta plan` says of the same engine, where that is what is simulated.
+    """
 
     setup: Setup
     slo: Slo
@@ -58,12 +60,28 @@ class Case:
     gpus: int
     per_hour: float | None
     told: str
+    planned: Performance | None = None
     name: str = ""
     unit: str = "GPU"
 
-    def ours(self) -> Make:
-        """Return a maker of our own policy, which is told what the operator would be."""
-        return lambda _: Manta(self.settings)
+    def ours(self, holds: list[float]) -> Make:
+        """Return a maker of our own policy, which is told what the operator would be; `holds` gets its windows (s)."""
+        return lambda _: _Watched(self.settings, holds)
+
+
+class _Watched(Manta):
+    """Our own policy, whose stabilisation windows are written down."""
+
+    def __init__(self, settings: Settings, holds: list[float]) -> None:
+        super().__init__(settings)
+        self._holds = holds
+
+    def decide(self, signals: Signals) -> int:
+        replicas = super().decide(signals)
+        hold = self.last.numbers["hold"] if self.last else 0.0
+        if hold and (not self._holds or self._holds[-1] != hold):
+            self._holds.append(hold)
+        return replicas
 
 
 def case(wish: Wish, sources: Lookup) -> Case:
@@ -105,7 +123,7 @@ def _of_options(wish: Wish) -> Case:
         estimate(model, wish.cold_start),
         least=LEAST if wish.least is None else wish.least,
         most=MOST if wish.most is None else wish.most,
-        interval=INTERVAL,
+        interval=LOOK_SECONDS,
         target=Target(first_token=slo.base),
     )
     return _case(wish, model, settings, slo, told)
@@ -129,11 +147,12 @@ def _of_file(wish: Wish, planned: Planned) -> Case:
     target = asked.target
     between = target.between_tokens_milliseconds
     limits = Slo(target.first_token_milliseconds / 1000, between=Slo.between if between is None else between / 1000)
-    settings = autoscale.settings(spec, plan.performance, wish.cold_start, INTERVAL)
+    settings = autoscale.settings(spec, plan.performance, wish.cold_start, LOOK_SECONDS)
     slo = _slo(wish, replace(limits, objective=target.objective_percent / 100))
     found = _case(wish, model, settings, slo, told)
     return replace(
         found,
+        planned=None if wish.rates or wish.speed != 1 else plan.performance,
         gpus=plan.shape.ranks,
         per_hour=on.per_hour if wish.per_hour is None else wish.per_hour,
         name=f"{deployment.name}: {spec.model.uri} on {plan.shape.ranks} x {on.type}",
@@ -171,15 +190,22 @@ def _planned(path: Path, sources: Lookup) -> Planned:
 
 
 def _said(rates: tuple[float, float]) -> str:
-    return f"--engine-estimate: {rates[0]:g} tokens of prompts or {rates[1]:g} of answers a second when it is full"
+    return f"as --engine-estimate={rates[0]:g},{rates[1]:g} says"
 
 
 def _unknown(planned: Planned) -> str:
-    if planned.facts is None:
-        what = f"nothing is known of the model ({planned.known.why or 'its checkpoint cannot be seen from here'})"
+    spec, on = planned.deployment.spec, planned.desired.plan.accelerator
+    if on is not None and on.is_cpu:
+        what = "nothing is estimated of a CPU"
+    elif planned.facts is None:
+        what = f"nothing is known of the model ({planned.known.why or 'its checkpoint cannot be seen from here'}); "
+        local = spec.model.uri.startswith("file://")
+        what += (
+            "say where its folder is with --map=NODE_PATH=FOLDER" if local else "--online asks the hub, if it is one's"
+        )
     else:
-        what = f"the speed of {planned.deployment.spec.accelerator.type} is not known"
+        what = f"the speed of {spec.accelerator.type} is not known"
     return (
-        f"how fast a replica is cannot be estimated: {what}; say it with --engine-estimate=PREFILL,DECODE, the "
-        "tokens of prompts and of answers that a full engine does in a second"
+        f"how fast a replica is cannot be estimated: {what}; or say it with --engine-estimate=PREFILL,DECODE, the "
+        "tokens of prompts and of answers that a full engine does in a second, such as 12000,2500"
     )

@@ -15,12 +15,13 @@ from manta_operator.cli import simulate_plot, simulate_story
 from manta_operator.cli.facts import Lookup, options_of_facts
 from manta_operator.cli.failures import Refused
 from manta_operator.cli.simulate_case import Case, Wish, case
-from manta_operator.cli.simulate_options import ALL, DEFAULT_POLICIES, options_of_case, options_of_trace
+from manta_operator.cli.simulate_meaning import meaning
+from manta_operator.cli.simulate_options import ALL, ALL_BEST, DEFAULT_POLICIES, options_of_case, options_of_trace
 from manta_operator.cli.simulate_trace import read
 from manta_operator.cli.table import GAP, fold, lay_out, terminal_width
 from manta_operator.scaling.simulation.compare import OURS, Compared, compare
 from manta_operator.scaling.simulation.forms import Parsed
-from manta_operator.scaling.simulation.policies.catalogue import NAMES
+from manta_operator.scaling.simulation.policies.catalogue import NAMES, PLAIN, SWEPT
 from manta_operator.scaling.simulation.scene import Scene, make
 from manta_operator.scaling.simulation.trace import TraceError
 
@@ -51,23 +52,25 @@ def simulate(
     """
     _check(path, wish, peak, times, png)
     chosen, began = case(wish, sources), time.monotonic()
+    holds: list[float] = []
     try:
         parsed = read(path)
         model, named = chosen.setup.model, "standard input" if str(path) == "-" else path.name
         scene = make(named, parsed.trace, model, peak=peak, times=times or 1.0, past=past, seed=seed)
-        compared = _compare(scene, chosen, names or DEFAULT_POLICIES)
+        compared = _compare(scene, chosen, names or DEFAULT_POLICIES, holds)
     except TraceError as error:
         raise Refused([f"--trace: {error}"]) from error
     except KeyboardInterrupt:
         sys.exit(130)
-    seconds = time.monotonic() - began
+    seconds, sentences = time.monotonic() - began, meaning(compared, chosen, holds)
     if png is not None:
         title = f"{scene.name}, cold start {chosen.setup.cold_start:g} s"
         simulate_plot.draw(compared, f"{title}, {chosen.name}" if chosen.name else title, png, chosen.unit)
     if output == "json":
-        click.echo(json.dumps(simulate_story.as_json(compared, chosen, scene, parsed, seconds), indent=2))
+        plain = simulate_story.as_json(compared, chosen, scene, parsed, seconds, sentences)
+        click.echo(json.dumps(plain, indent=2))
         return
-    _print(compared, chosen, scene, parsed, wide=output == "wide")
+    _print(compared, chosen, scene, parsed, sentences, wide=output == "wide")
     click.secho(simulate_story.ended(compared, scene, seconds), dim=True)
 
 
@@ -81,8 +84,9 @@ def _check(path: Path, wish: Wish, peak: float | None, times: float | None, png:
         simulate_plot.check(png)
 
 
-def _compare(scene: Scene, chosen: Case, names: tuple[str, ...]) -> Compared:
-    wanted = [name for name in NAMES if name in (*names, OURS) or ALL in names]
+def _compare(scene: Scene, chosen: Case, names: tuple[str, ...], holds: list[float]) -> Compared:
+    asked = {*names, OURS, *(PLAIN if ALL in names else ()), *(SWEPT if ALL_BEST in names else ())}
+    wanted = [name for name in NAMES if name in asked]
     tells = sys.stderr.isatty()
 
     def told(name: str) -> None:
@@ -90,13 +94,14 @@ def _compare(scene: Scene, chosen: Case, names: tuple[str, ...]) -> Compared:
             click.echo(f"\r\033[Ksimulating {name} ...", err=True, nl=False)
 
     try:
-        return compare(scene, chosen.setup, chosen.slo, wanted, ours=chosen.ours(), gpus=chosen.gpus, told=told)
+        ours = chosen.ours(holds)
+        return compare(scene, chosen.setup, chosen.slo, wanted, ours=ours, gpus=chosen.gpus, told=told)
     finally:
         if tells:
             click.echo("\r\033[K", err=True, nl=False)
 
 
-def _print(compared: Compared, chosen: Case, scene: Scene, parsed: Parsed, *, wide: bool) -> None:
+def _print(compared: Compared, chosen: Case, scene: Scene, parsed: Parsed, sentences: list[str], *, wide: bool) -> None:
     width = terminal_width() if sys.stdout.isatty() else None
     rows = simulate_story.facts(chosen, scene, parsed)
     indent = max(map(len, rows)) + GAP
@@ -110,7 +115,7 @@ def _print(compared: Compared, chosen: Case, scene: Scene, parsed: Parsed, *, wi
     for line in lay_out(columns, cells, width):
         click.echo(line)
     click.echo()
-    for sentence in simulate_story.meaning(compared, chosen):
+    for sentence in sentences:
         click.echo("\n".join(fold(sentence, width)) if width else sentence)
     for warning in simulate_story.warnings(scene, parsed):
         click.secho("\n".join(fold(warning, width)) if width else warning, fg="yellow")

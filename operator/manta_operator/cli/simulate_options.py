@@ -10,10 +10,10 @@ import click
 
 from manta_operator.cli.simulate_case import COLD_START, LEAST, MOST, Wish, parse_rates
 from manta_operator.scaling.simulation.compare import OURS
-from manta_operator.scaling.simulation.policies.catalogue import NAMES
+from manta_operator.scaling.simulation.policies.catalogue import NAMES, PLAIN, SWEEP, SWEPT
 
-DEFAULT_POLICIES = (OURS, "hpa-concurrency", "hpa-queue", "fixed-peak")
-ALL = "all"
+DEFAULT_POLICIES = (OURS, "hpa-concurrency", "hpa-concurrency-best", "fixed-peak")
+ALL, ALL_BEST = "all", "all-best"
 PAST = 1800.0
 _TRACE = (
     "Requests: CSV (Azure's, or seconds,prompt_tokens,output_tokens), JSON lines (Mooncake's, or the router's access "
@@ -50,16 +50,20 @@ _positive = _Number(0, min_open=True)
 
 def options_of_trace(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command what it simulates: the trace, how large it is made, and the policies."""
-    past = "Seconds of its beginning to play backwards before it, not counted: what the policies have seen by then."
+    past = "Seconds of past to play before it, not counted: its own minutes, in an order of chance."
     names = (
-        f"Compare with this one; may be repeated: {', '.join(NAMES)}; or {ALL}. Default: {', '.join(DEFAULT_POLICIES)}."
+        f"Compare with this one; may be repeated: {', '.join(PLAIN)}; or {ALL}. With -best: the target is the best of "
+        f"{len(SWEEP)} on these very requests ({', '.join(SWEPT)}; or {ALL_BEST}). "
+        f"Default: {', '.join(DEFAULT_POLICIES)}."
     )
     for option in (
         click.option("--seed", type=int, default=1, show_default=True, help="Of chance in repeating the trace."),
         click.option("--past", type=_Number(0, 86_400), default=PAST, show_default=True, help=past),
         click.option("--times", type=_positive, help="Take each request so many times; 0.1: a tenth of them."),
         click.option("--peak", type=_positive, help="Repeat it until its busiest minute fills so many replicas."),
-        click.option("--policy", "names", multiple=True, type=click.Choice([*NAMES, ALL]), metavar="NAME", help=names),
+        click.option(
+            "--policy", "names", multiple=True, type=click.Choice([*NAMES, ALL, ALL_BEST]), metavar="NAME", help=names
+        ),
         click.option("--trace", "path", type=click.Path(path_type=Path), required=True, metavar="FILE", help=_TRACE),
     ):
         command = option(command)

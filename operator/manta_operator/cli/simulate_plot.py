@@ -63,7 +63,14 @@ def _replicas(axis: Any, load: Sequence[float], outcome: Outcome) -> None:
     axis.fill_between(minutes, load[first:], step="post", color="0.8", label="demand (replicas it fills)")
     moments = [moment for moment in outcome.moments if outcome.begin <= moment.at <= outcome.end]
     times = [(moment.at - outcome.begin) / 60 for moment in moments]
-    axis.step(times, [moment.total for moment in moments], where="post", color="C1", lw=1, label="in all")
+    axis.step(
+        times,
+        [moment.total for moment in moments],
+        where="post",
+        color="C1",
+        lw=1,
+        label="in all: starting, draining too",
+    )
     axis.step(times, [moment.ready for moment in moments], where="post", color="C0", lw=1, label="ready")
     axis.set_ylabel("replicas")
     axis.set_ylim(bottom=0)

@@ -1,14 +1,18 @@
-"""What a simulation came to: for people a table and sentences, for scripts plain values. Pure."""
+"""What a simulation came to: for people facts and a table, for scripts plain values. Pure.
 
-from collections.abc import Mapping
+What it means in sentences says simulate_meaning.py.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 from manta_operator.cli.simulate_case import Case
 from manta_operator.cli.table import Cell, Column
-from manta_operator.scaling.simulation.compare import ORACLE, OURS, Compared, Row
+from manta_operator.scaling.simulation.compare import Compared, Row
 from manta_operator.scaling.simulation.forms import Parsed
 from manta_operator.scaling.simulation.policies.manta import estimate
 from manta_operator.scaling.simulation.scene import Scene
+from manta_operator.scaling.simulation.trace import Request
 
 _LITTLE = 0.75
 """Replicas of the busiest minute: with fewer there is nothing to scale."""
@@ -22,7 +26,7 @@ def facts(case: Case, scene: Scene, parsed: Parsed) -> dict[str, str]:
     rates = f"{per.prefill_tokens_per_s:.0f} tokens of prompts or {per.decode_tokens_per_s:.0f} of answers a second"
     return {
         "trace": f"{scene.name} ({parsed.form}): {_requests(scene, parsed)}",
-        "engine": f"{case.name + ': ' if case.name else ''}{rates} when it is full; {case.told}",
+        "engine": f"{case.name + ': ' if case.name else ''}{rates} when it is full{_as_planned(case)}; {case.told}",
         "load": f"fills {scene.mean:.2f} replicas on average, {scene.peak:.2f} in the busiest minute",
         "replicas": f"{setup.least} to {setup.most}{each}, {setup.cold_start:g} s to start",
         "in time": f"first token within {slo.base:g} s and twice what its prompt takes alone, then {slo.between:g} s a "
@@ -30,11 +34,23 @@ def facts(case: Case, scene: Scene, parsed: Parsed) -> dict[str, str]:
     }
 
 
+def _as_planned(case: Case) -> str:
+    """Put the engine's speed beside that of `manta plan`, which counts answers while prompts are computed, too."""
+    known = case.planned
+    if known is None:
+        return ""
+    mixed = known.answer / case.setup.model.work(Request(0.0, known.prompt, known.answer))
+    return (
+        f", or {mixed:.0f} of answers where each has {known.answer} tokens and a prompt of {known.prompt} to compute "
+        f"(`manta plan`, tokens/s at most: {known.together.value:.0f})"
+    )
+
+
 def _requests(scene: Scene, parsed: Parsed) -> str:
     times = f" ({scene.times:.3g} x the trace)" if scene.times != 1 else ""
     parts = [f"{scene.requests} requests{times} in {_long(scene.seconds)}"]
     if scene.begin:
-        parts.append(f"after {_long(scene.begin)} of past, its beginning played backwards")
+        parts.append(f"after {_long(scene.begin)} of past, its minutes in an order of chance")
     if scene.refused:
         parts.append(f"without {scene.refused} that no engine can hold")
     if parsed.left_out:
@@ -84,46 +100,10 @@ def _cells(name: str, row: Row, case: Case, *, wide: bool) -> list[str | Cell]:
     ]
 
 
-def meaning(compared: Compared, case: Case) -> list[str]:
-    """Return what it means, in sentences."""
-    rows, objective = compared.rows, case.slo.objective
-    ours, best = rows[OURS], rows[ORACLE]
-    hours, share = f"{ours['gpu_hours']:.2f} {case.unit}-hours", ours["gpu_hours_over_oracle"]
-    text = f"With {OURS}, {ours['slo_attainment']:.2%} of the requests are answered in time for {hours}"
-    if share is not None:
-        text += f", {share:.2f} times what the oracle needs, which knows the trace beforehand"
-    found = [f"{text}. {_others(rows, objective, case.unit)}"]
-    if best["slo_attainment"] < objective:
-        found.append(
-            f"Not even the oracle keeps {objective:.0%} in time with at most {case.setup.most} replicas: allow more "
-            "(maxReplicas, --max), or expect less."
-        )
-    elif ours["slo_attainment"] < objective:
-        found.append(
-            f"What is late came while replicas started ({case.setup.cold_start:g} s) or were not asked for yet: a "
-            "shorter start (docs/cold-start.md), a higher minReplicas, a longer stabilisationSeconds or a lower "
-            "utilisationPercent buys it."
-        )
-    return found
-
-
-def _others(rows: Mapping[str, Row], objective: float, unit: str) -> str:
-    """Say which of the other policies would do as well, and for how much."""
-    others = {name: row for name, row in rows.items() if name not in (OURS, ORACLE)}
-    enough = {name: row for name, row in others.items() if row["slo_attainment"] >= objective}
-    if not others:
-        return "No other policy was asked for."
-    if not enough:
-        return f"None of the other policies keeps {objective:.0%} in time."
-    name, row = min(enough.items(), key=lambda each: each[1]["gpu_hours"])
-    difference = row["gpu_hours"] / rows[OURS]["gpu_hours"] - 1 if rows[OURS]["gpu_hours"] else 0.0
-    compared = "as many" if abs(difference) < 0.005 else f"{abs(difference):.0%} {'more' if difference > 0 else 'less'}"
-    knows = " (it knows the trace)" if name.startswith("fixed") else ""
-    return f"Of the others that keep {objective:.0%}, {name}{knows} is cheapest: {compared} {unit}-hours."
-
-
-def as_json(compared: Compared, case: Case, scene: Scene, parsed: Parsed, seconds: float) -> dict[str, Any]:
-    """Return everything as plain values; what is not known is null. Times in seconds."""
+def as_json(
+    compared: Compared, case: Case, scene: Scene, parsed: Parsed, seconds: float, sentences: Sequence[str]
+) -> dict[str, Any]:
+    """Return everything as plain values; what is not known is null. Times in seconds; `sentences`: what it means."""
     setup, slo = case.setup, case.slo
     return {
         "trace": {
@@ -149,7 +129,7 @@ def as_json(compared: Compared, case: Case, scene: Scene, parsed: Parsed, second
         "objective": slo.objective,
         "policies": {name: _row_as_json(row, case) for name, row in compared.rows.items()},
         "gpuHoursAtLeast": round(compared.bound, 3),
-        "meaning": [*warnings(scene, parsed), *meaning(compared, case)],
+        "meaning": [*warnings(scene, parsed), *sentences],
         "wallSeconds": round(seconds, 2),
         "timesRealTime": round(faster(compared, scene, seconds)),
     }

@@ -12,7 +12,8 @@ from manta_operator.scaling.simulation.fleet import Setup
 from manta_operator.scaling.simulation.model import EngineModel
 from manta_operator.scaling.simulation.outcome import Moment, Slo, reaction
 from manta_operator.scaling.simulation.policies import oracle, present
-from manta_operator.scaling.simulation.policies.catalogue import NAMES, policies
+from manta_operator.scaling.simulation.policies.catalogue import PLAIN as EVERY
+from manta_operator.scaling.simulation.policies.catalogue import policies
 from manta_operator.scaling.simulation.policies.fixed import Timetable, fixed
 from manta_operator.scaling.simulation.replica import Job, Replica
 from manta_operator.scaling.simulation.run import run
@@ -136,7 +137,7 @@ def test_the_same_seed_is_the_same_run():
     assert one(1) != one(2)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_every_policy_plays_a_ramp(name):
     trace = synthetic.make("ramp", rate=6.0, seconds=900, seed=3)
     setup = Setup(REAL, cold_start=30, initial=2, most=10)
@@ -188,11 +189,27 @@ def test_copies_keep_the_shape():
     assert copies(trace, 5.5, seed=4) == many
 
 
-def test_a_past_is_the_beginning_backwards():
-    trace = trace_of((0.0, 1, 1), (40.0, 2, 1), (90.0, 3, 1))
-    whole, begin = with_past(trace, 60.0)
-    assert begin == 60.0
-    assert [(request.at, request.prompt_tokens) for request in whole] == [(20, 2), (60, 1), (100, 2), (150, 3)]
+def test_a_past_has_the_minutes_of_the_trace_in_an_order_of_chance():
+    trace = tuple(
+        Request(60.0 * minute + 7 * each, minute, 1) for minute in range(10) for each in range(minute % 4 + 1)
+    )
+    whole, begin = with_past((*trace, Request(605.0, 99, 1)), 500.0, seed=3)
+    past = [request for request in whole if request.at < begin]
+    assert begin == 480.0
+    assert list(whole) == sorted(whole, key=lambda request: request.at)
+    assert [replace(request, at=request.at - begin) for request in whole[len(past) :]][:-1] == list(trace)
+    order = [minute for minute, _ in itertools.groupby(request.prompt_tokens for request in past)]
+    assert len(order) == len(set(order)) == 8
+    assert order not in (sorted(order), sorted(order, reverse=True))
+    for place, minute in enumerate(order):
+        found = [request.at - 60 * place for request in past if request.prompt_tokens == minute]
+        assert found == pytest.approx([7.0 * each for each in range(minute % 4 + 1)])
+
+
+def test_a_past_is_longer_than_the_trace_if_it_must_be():
+    whole, begin = with_past(trace_of((0.0, 1, 1), (70.0, 2, 1)), 180.0)
+    assert (begin, [request.at for request in whole]) == (180.0, [0.0, 60.0, 120.0, 180.0, 250.0])
+    assert with_past(trace_of((0.0, 1, 1), (70.0, 2, 1)), 0.0)[1] == 0.0
 
 
 def test_without_the_future_the_oracle_costs_more():

@@ -7,13 +7,19 @@ from typing import Any
 from manta_operator.scaling.simulation.fleet import Setup
 from manta_operator.scaling.simulation.outcome import Outcome, Slo, reaction
 from manta_operator.scaling.simulation.policies import oracle
-from manta_operator.scaling.simulation.policies.catalogue import policies
+from manta_operator.scaling.simulation.policies.begun import begun
+from manta_operator.scaling.simulation.policies.catalogue import BEST, SWEEP, SWEPT, concurrency, peer, policies
 from manta_operator.scaling.simulation.run import Make, run
 from manta_operator.scaling.simulation.scene import Scene
+from manta_operator.scaling.simulation.trace import before
 
 Row = dict[str, Any]
 OURS, ORACLE = "manta", "oracle"
+UNLEARNED = "manta-no-past"
+"""Our own policy in a deployment that was made when the trace begins: it has seen nothing."""
 _FIRST_MINUTE = 60.0
+_REFINED, _FINER = 1, 0.2
+"""How often a sweep goes on about its best, and how far to either side."""
 _FULL = 0.75
 
 
@@ -46,30 +52,63 @@ def compare(
         scene: The requests.
         setup: Engine, cold start and bounds; how many replicas there are at first comes from the first minute.
         slo: What is expected of an answer.
-        names: Of the policies.
+        names: Of the policies, UNLEARNED too; in this order.
         ours: Makes our own policy; None: with its defaults.
         gpus: Of a replica.
         told: Is called with the name of each run before it begins.
     """
     load = oracle.load(scene.trace, setup)
-    first = load[: round(_FIRST_MINUTE / oracle.BIN_SECONDS)]
-    initial = max(setup.least, min(setup.most, round(sum(first) / len(first) / _FULL)))
-    started = replace(setup, initial=max(1, initial))
+    counted = load[round(scene.begin / oracle.BIN_SECONDS) :]
+    started = replace(setup, initial=_initial(load, setup))
     told(ORACLE)
     outcomes = {ORACLE: oracle.best(scene.trace, started, slo, scene.begin).outcome}
     makers = dict(policies(scene.trace, started, scene.mean, scene.peak)) | ({OURS: ours} if ours else {})
-    for name, make in makers.items():
-        if name in names:
-            told(name)
-            outcomes[name] = run(scene.trace, make, started, scene.begin)
+    scales: dict[str, float] = {}
+    for name in names:
+        told(name)
+        if name in SWEPT:
+            scales[name], outcomes[name] = _swept(scene, started, slo, name.removesuffix(BEST))
+        elif name == UNLEARNED:
+            outcomes[name] = _unlearned(scene, replace(started, initial=_initial(counted, setup)), makers[OURS])
+        else:
+            outcomes[name] = run(scene.trace, makers[name], started, scene.begin)
     rows = {name: _row(outcome, started, slo, load, gpus) for name, outcome in outcomes.items()}
+    for name, times in scales.items():
+        rows[name]["target_times"] = times
     best = rows[ORACLE]["gpu_hours"]
     for row in rows.values():
         row["gpu_hours_over_oracle"] = round(row["gpu_hours"] / best, 4) if best else None
     for name, row in rows.items():
-        others = [other for key, other in rows.items() if key not in (name, ORACLE)]
+        others = [other for key, other in rows.items() if key not in (name, ORACLE, UNLEARNED)]
         row["pareto"] = not any(_dominates(other, row) for other in others)
     return Compared(rows, outcomes, load, oracle.bound(load, started, scene.begin) * gpus)
+
+
+def _initial(load: Sequence[float], setup: Setup) -> int:
+    """Return the replicas that the first minute of this load fills to 75 %."""
+    first = load[: round(_FIRST_MINUTE / oracle.BIN_SECONDS)]
+    return max(1, setup.least, min(setup.most, round(sum(first) / len(first) / _FULL)))
+
+
+def _unlearned(scene: Scene, setup: Setup, make: Make) -> Outcome:
+    requests = scene.trace[len(before(scene.trace, scene.begin)) :]
+    return run(requests, begun(make, scene.begin), setup, scene.begin)
+
+
+def _swept(scene: Scene, setup: Setup, slo: Slo, name: str) -> tuple[float, Outcome]:
+    """Return the multiple of the peer's target that does best on the very requests that are judged, and its run."""
+    concurrent = concurrency(scene.trace, setup)
+
+    def tried(times: float) -> tuple[tuple[float, float], float, Outcome]:
+        outcome = run(scene.trace, peer(name, concurrent, times), setup, scene.begin)
+        kept = min(slo.objective, outcome.attainment(slo, setup.model))
+        return (kept, -outcome.replica_hours()), times, outcome
+
+    best = max((tried(times) for times in SWEEP), key=lambda each: each[0])
+    for _ in range(_REFINED):
+        step = best[1] * _FINER
+        best = max(best, tried(best[1] - step), tried(best[1] + step), key=lambda each: each[0])
+    return best[1], best[2]
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

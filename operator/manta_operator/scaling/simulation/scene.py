@@ -50,6 +50,7 @@ def make(
     peak: float | None = None,
     times: float = 1.0,
     past: float = 0.0,
+    split: bool = False,
     seed: int = 1,
 ) -> Scene:
     """Scale a trace, and put a past before it. Raises TraceError where nothing of it fits, or too much would.
@@ -60,7 +61,8 @@ def make(
         model: What its work is measured with.
         peak: Replicas that its busiest minute should fill; None: `times` says how large it becomes.
         times: Requests for each of the trace.
-        past: Seconds of past to put before it.
+        past: Seconds of past to put before it, in whole minutes.
+        split: In its place the trace's own first `past` seconds, at most half of it: what comes then is judged.
         seed: Of all chance.
     """
     fitting = tuple(request for request in trace if model.fits(request))
@@ -79,6 +81,8 @@ def make(
     scaled = copies(fitting, times, seed)
     if not scaled:
         raise TraceError(f"{name}: {times:.3g} times its {len(fitting)} requests are none: ask for more")
-    whole, begin = with_past(scaled, past)
+    whole, begin = (
+        (scaled, min(past, scaled[-1].at / 2) // _MINUTE * _MINUTE) if split else with_past(scaled, past, seed)
+    )
     mean, highest = sum(load) / len(load) * times, max(load) * times
     return Scene(name, whole, begin, mean, highest, times, len(trace) - len(fitting))

@@ -10,6 +10,8 @@ MOST_REQUESTS = 3_000_000
 
 MOST_SECONDS = 31 * 86_400.0
 _JITTER_SECONDS = 30.0
+_BLOCK_SECONDS = 60.0
+"""Of a past: so much of the trace stays in one piece."""
 
 
 class TraceError(ValueError):
@@ -46,16 +48,26 @@ def copies(trace: Trace, times: float, seed: int = 1) -> Trace:
     return tuple(sorted(found, key=_at))
 
 
-def with_past(trace: Trace, seconds: float) -> tuple[Trace, float]:
-    """Put a past before the trace: its own first `seconds`, played backwards. Return both, and when the trace begins.
+def with_past(trace: Trace, seconds: float, seed: int = 1) -> tuple[Trace, float]:
+    """Put a past before the trace: minutes of it, shuffled. Return both, and when the trace begins.
 
-    No deployment is without a history, and this one ends in what the trace begins with; played backwards it tells
-    nothing of when things happen.
+    No deployment is without a history. This one has the trace's own minutes (which loads there are, how they fluctuate
+    within a minute, what requests look like), each at most once before all were there, in an order of chance: it tells
+    nothing of when a load comes, how long it lasts, nor what follows what. It does tell how high rushes get.
     """
-    length = min(seconds, trace[-1].at if trace else 0.0)
-    past = [Request(length - r.at, r.prompt_tokens, r.output_tokens) for r in trace if 0 < r.at <= length]
-    moved = [Request(length + r.at, r.prompt_tokens, r.output_tokens) for r in trace]
-    return (*sorted(past, key=_at), *moved), length
+    chance = random.Random(seed)  # noqa: S311 - a simulation that must be repeatable
+    whole = int(trace[-1].at // _BLOCK_SECONDS) if trace else 0
+    count = int(seconds // _BLOCK_SECONDS) if whole else 0
+    order: list[int] = []
+    while len(order) < count:
+        order += chance.sample(range(whole), whole)
+    past: list[Request] = []
+    for place, block in enumerate(order[:count]):
+        shift = (place - block) * _BLOCK_SECONDS
+        first, last = (bisect_left(trace, (block + more) * _BLOCK_SECONDS, key=_at) for more in (0, 1))
+        past += [Request(r.at + shift, r.prompt_tokens, r.output_tokens) for r in trace[first:last]]
+    length = count * _BLOCK_SECONDS
+    return (*past, *(Request(length + r.at, r.prompt_tokens, r.output_tokens) for r in trace)), length
 
 
 def rates(trace: Trace, weigh: Callable[[Request], float], bin_seconds: float, until: float) -> list[float]:
