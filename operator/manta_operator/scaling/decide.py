@@ -114,6 +114,7 @@ def _with_hold(settings: Settings, state: State, now: float, cold_start: float) 
     fresh = state.held_at is not None and 0 <= now - state.held_at < hindsight.EVERY_SECONDS
     if state.hold is not None and (fresh or settings.least == settings.most or not state.bins):
         return state
-    chosen = hindsight.choose(state.bins, _scale(settings, state, cold_start), predicts=settings.predict)
+    scale = _scale(settings, state, cold_start)
+    chosen = hindsight.choose(state.bins, scale, predicts=settings.predict, before=state.hold)
     at = now if state.hold is not None else now - hindsight.phase(state.demand)
     return replace(state, hold=chosen.hold, window=chosen.window, share=chosen.share, held_at=at)

@@ -7,7 +7,8 @@
     late        : what comes while the queue takes longer than a first token may
     late, cost  = share of late work; mean of asked(t)
     H, w, share = the cheapest with late <= (1 - objective) / 3, or within that of the best that can be had
-    hold        = H + 4 cold starts, at most 8 minutes, where a shorter H was late;  else H, at least a cold start
+    hold        = H + the least of 2 H, 4 cold starts and 8 minutes; at least 5 minutes, and a cold start
+                = a fifth less than before at most: longer at once, shorter only as often as it is found again
 
 A replica that was given up too early costs a cold start and late requests; one that is kept costs itself. Which is
 dearer depends on how demand comes and goes here, and the last hours say it. The longest lull is still to come, so where
@@ -27,7 +28,7 @@ from manta_operator.scaling.need import Scale, smoothed
 from manta_operator.scaling.signals import Demand
 from manta_operator.scaling.state import BIN_SECONDS, Bin
 
-HOLDS = (300.0, 480.0, 720.0, 960.0, 1440.0, 1920.0, 2700.0, 3600.0)
+HOLDS = (60.0, 120.0, 180.0, 240.0, 300.0, 400.0, 540.0, 720.0, 960.0, 1260.0, 1620.0, 2100.0, 2700.0, 3600.0)
 WINDOWS = (60.0, 30.0, 15.0)
 SHARES = (0.0, 0.5, 1.0)
 """What there is to choose from (s, s, of the spread)."""
@@ -35,7 +36,9 @@ SHARES = (0.0, 0.5, 1.0)
 EVERY_SECONDS = 300.0
 ENOUGH_SECONDS = 1800.0
 _STARTS = 5
-_LONGER_STARTS, _MOST_LONGER = 4, 480.0
+_LEAST = 300.0
+_LONGER, _LONGER_STARTS, _MOST_LONGER = 2.0, 4.0, 480.0
+_SHORTER = 0.8
 _STICKY = 1.05
 _GOLDEN = 0.6180339887
 _FIRST_WINDOW, _FIRST_SHARE = 30.0, 0.75
@@ -52,9 +55,16 @@ class Choice:
     cost: float = 0.0
 
 
-def choose(bins: Sequence[Bin], scale: Scale, *, predicts: bool) -> Choice:
-    """Return what the past would have wanted; a default as long as there is too little of it."""
-    first = min(HOLDS[-1], max(300.0, _STARTS * scale.cold_start))
+def choose(bins: Sequence[Bin], scale: Scale, *, predicts: bool, before: float | None = None) -> Choice:
+    """Return what the past would have wanted; a default as long as there is too little of it.
+
+    Args:
+        bins: The past.
+        scale: With the window and share in use.
+        predicts: Whether the trend is used.
+        before: The stabilisation window in use (s).
+    """
+    first = min(HOLDS[-1], max(_LEAST, _STARTS * scale.cold_start))
     if not any(each.rate for each in bins):
         return Choice(first, _FIRST_WINDOW, _FIRST_SHARE)
     load = [scale.least(each.rate) for each in bins]
@@ -73,8 +83,8 @@ def choose(bins: Sequence[Bin], scale: Scale, *, predicts: bool) -> Choice:
     best = min(good.values(), key=lambda each: each.cost)
     now = good.get((scale.window, scale.share), best)
     best = now if now.cost <= best.cost * _STICKY else best
-    longer = best.hold + min(_MOST_LONGER, _LONGER_STARTS * scale.cold_start)
-    best = replace(best, hold=longer if best.hold > HOLDS[0] else max(best.hold, scale.cold_start))
+    longer = best.hold + min(_LONGER * best.hold, _LONGER_STARTS * scale.cold_start, _MOST_LONGER)
+    best = replace(best, hold=max(longer, _LEAST, scale.cold_start, _SHORTER * (before or 0.0)))
     if len(bins) * BIN_SECONDS < ENOUGH_SECONDS:
         return Choice(max(best.hold, first), _FIRST_WINDOW, _FIRST_SHARE, best.late, best.cost)
     return best

@@ -11,8 +11,8 @@ from manta_operator.scaling.settings import Settings
 from manta_operator.scaling.signals import Signals
 from manta_operator.scaling.state import State
 
-_BAND_SHARE = 0.02
-"""Of what is asked for: by how much less must be needed, so that chance about a whole number moves nothing."""
+_BAND_SHARE = 0.05
+"""Of what is asked for: by how much more or less must be needed, so that chance about a whole number moves nothing."""
 
 _HOLD_SECONDS = 300.0
 """For how long what a queue asked for is kept, where no window is set."""
@@ -74,11 +74,11 @@ def limited(settings: Settings, state: State, signals: Signals, need: float, hel
 def _wanted(settings: Settings, asked: int, need: float, held: float, *, idle: bool) -> tuple[int, str]:
     if idle:
         return settings.least, "idle"
-    most = max(math.ceil(need - 1e-9), math.ceil(held - 1e-9))
+    most, band = max(need, held), _BAND_SHARE * asked
     because = "held" if math.ceil(held - 1e-9) > math.ceil(need - 1e-9) else "need"
-    if most < asked:
-        most = min(asked, math.ceil(max(need, held) + _BAND_SHARE * asked))
-    return max(1, most), because
+    if most > asked:
+        return max(1, asked if most <= asked + band else math.ceil(most - 1e-9)), because
+    return max(1, min(asked, math.ceil(most + band))), because
 
 
 def _kept(settings: Settings, state: State, signals: Signals, *, idle: bool) -> str:

@@ -1,7 +1,8 @@
 """Proof that there are too few replicas, whatever they are believed to be able to do. Pure.
 
     waiting    = held by routers + min(waiting in engines, in flight through routers)
-    saturated  = a router holds requests although replicas are ready, or some wait in every engine
+    saturated  = a router holds requests although replicas are ready,
+                 or some wait in most engines of those that are ready, two in each on average
     floor      = asked                                                     at the first look that sees it
                = max(asked, ready x (running + waiting) / running)         from the second on
                  with ready + 1 <= the latter <= 2 x ready
@@ -18,6 +19,8 @@ from manta_operator.scaling.signals import Signals
 from manta_operator.scaling.state import State
 
 _MOST = 2.0
+_QUEUED = 2
+"""Requests in each engine that are a queue: one that waits for the next step is seen twice in a row by chance."""
 _SKEW = 10
 """Requests by which two looks at the same may differ, taken a second apart."""
 
@@ -38,14 +41,14 @@ def contradicted(signals: Signals) -> bool:
 
 
 def saturated(signals: Signals) -> bool:
-    """Whether there is no room for what comes: requests are held, or wait in every engine of more than half of all."""
+    """Whether there is no room for what comes: requests are held, or wait in most engines, more than by chance."""
     ready, engines, demand = signals.replicas.ready, signals.engines, signals.demand
     if not ready:
         return False
     if demand is not None and demand.held > 0:
         return True
-    full = 2 * len(engines) > ready and all(engine.waiting > 0 for engine in engines.values())
-    return full and waiting(signals) >= len(engines)
+    full = sum(engine.waiting > 0 for engine in engines.values())
+    return 2 * full > ready and waiting(signals) >= _QUEUED * full
 
 
 def watch(state: State, signals: Signals) -> State:

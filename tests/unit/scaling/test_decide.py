@@ -266,3 +266,10 @@ def test_a_mean_request_is_one_of_late():
         state = demand_of.observe(state, seen, 2.0 * index, estimate, 60.0)
     # Short ones of 100 tokens for weeks, now 30,000 each: 3 s of a replica.
     assert demand_of.each(state, estimate)[0] == pytest.approx(3.0, rel=0.15)
+
+
+def test_chance_about_a_whole_number_moves_nothing():
+    # 64 a second need 8.9 to 9 replicas without any chance; a little more and a little less again is no news.
+    rates = [64.0 + (0.6 if index // 40 % 2 else -0.6) for index in range(600)]
+    counts = {decision.replicas for decision in play(rates, asked=9)[0][200:]}
+    assert len(counts) == 1

@@ -1,5 +1,6 @@
 """What the past teaches: a window as long as the gaps between rushes, and none that demand does not ask for."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -22,7 +23,20 @@ def choose(rate, scale=SCALE, minutes=120):
 
 def test_steady_demand_needs_no_window_beyond_a_start():
     assert choose(lambda _: 10.0, replace(SCALE, cold_start=700.0)).hold == 700.0
-    assert choose(lambda _: 10.0).hold == hindsight.HOLDS[0]
+    assert choose(lambda _: 10.0).hold == 300.0
+
+
+def test_the_window_has_no_cliffs():
+    found = [choose(lambda at, gap=gap: 10.0 if at % gap < 60 else 0.5).hold for gap in range(120, 1200, 60)]
+    assert found == sorted(found)
+    assert max(later / hold for hold, later in itertools.pairwise(found)) < 1.6
+
+
+def test_a_window_grows_at_once_and_shrinks_slowly():
+    steady, rushes = past(lambda _: 10.0), past(lambda at: 10.0 if at % 900 < 90 else 0.5)
+    long = hindsight.choose(rushes, SCALE, predicts=True, before=300.0).hold
+    assert long > 900.0
+    assert hindsight.choose(steady, SCALE, predicts=True, before=long).hold == pytest.approx(0.8 * long)
 
 
 @pytest.mark.parametrize("gap", [600.0, 1200.0])

@@ -28,7 +28,7 @@ def look(state, now, replicas, *, waiting=0, held=0, running=4, chosen=CHOSEN, r
     st.integers(1, 30), st.integers(0, 20), st.integers(0, 60), st.integers(1, 30), st.integers(0, 5), st.integers(0, 9)
 )
 def test_two_looks_that_find_no_room_ask_for_more_than_is_ready(ready, waiting, held, running, starting, without):
-    if not waiting and not held:
+    if waiting < 2 and not held:
         held = 1
     replicas = Replicas(ready + starting + without, ready, starting, without)
     state, decision = State(), None
@@ -50,6 +50,24 @@ def test_what_starts_already_is_counted_and_the_rest_comes_by_doubling():
         assert decision.replicas == 4
     decision, state = look(state, 12.0, Replicas(4, 4), waiting=3, held=90)
     assert decision.replicas == 8
+
+
+def told(now, waiting, *, ready):
+    engines = {f"e{i}": EngineSignals(each, 4, 0.5, 50.0 * now, 50.0 * now) for i, each in enumerate(waiting)}
+    seen = Demand(now, 100 * now, 100 * now, now, 4 * ready + sum(waiting))
+    return Signals(now, Replicas(ready, ready), seen, engines, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "more"),
+    [((3, 3, 3, 0), True), ((3, 3, 0, 0), False), ((1, 1, 1, 1), False), ((3, 3, 3), True), ((3, 3), False)],
+    ids=["one has just become ready", "half of them", "by chance", "one is not seen", "two are not seen"],
+)
+def test_a_queue_in_most_engines_is_one(waiting, more):
+    state = State()
+    for now in (2.0, 4.0):
+        decision, state = decide(CHOSEN, state, told(now, waiting, ready=4))
+    assert (decision.replicas > 4) is more
 
 
 def test_a_queue_that_is_gone_at_the_next_look_asks_for_nothing():
