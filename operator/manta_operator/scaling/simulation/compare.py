@@ -58,7 +58,6 @@ def compare(
         told: Is called with the name of each run before it begins.
     """
     load = oracle.load(scene.trace, setup)
-    counted = load[round(scene.begin / oracle.BIN_SECONDS) :]
     started = replace(setup, initial=_initial(load, setup))
     told(ORACLE)
     outcomes = {ORACLE: oracle.best(scene.trace, started, slo, scene.begin).outcome}
@@ -69,18 +68,11 @@ def compare(
         if name in SWEPT:
             scales[name], outcomes[name] = _swept(scene, started, slo, name.removesuffix(BEST))
         elif name == UNLEARNED:
-            outcomes[name] = _unlearned(scene, replace(started, initial=_initial(counted, setup)), makers[OURS])
+            outcomes[name] = _unlearned(scene, setup, load, makers[OURS])
         else:
             outcomes[name] = run(scene.trace, makers[name], started, scene.begin)
     rows = {name: _row(outcome, started, slo, load, gpus) for name, outcome in outcomes.items()}
-    for name, times in scales.items():
-        rows[name]["target_times"] = times
-    best = rows[ORACLE]["gpu_hours"]
-    for row in rows.values():
-        row["gpu_hours_over_oracle"] = round(row["gpu_hours"] / best, 4) if best else None
-    for name, row in rows.items():
-        others = [other for key, other in rows.items() if key not in (name, ORACLE, UNLEARNED)]
-        row["pareto"] = not any(_dominates(other, row) for other in others)
+    _weigh(rows, scales)
     return Compared(rows, outcomes, load, oracle.bound(load, started, scene.begin) * gpus)
 
 
@@ -90,9 +82,21 @@ def _initial(load: Sequence[float], setup: Setup) -> int:
     return max(1, setup.least, min(setup.most, round(sum(first) / len(first) / _FULL)))
 
 
-def _unlearned(scene: Scene, setup: Setup, make: Make) -> Outcome:
+def _weigh(rows: Mapping[str, Row], scales: Mapping[str, float]) -> None:
+    """Add to each row what it is beside the others, and to those of a sweep which multiple of the target it was."""
+    best = rows[ORACLE]["gpu_hours"]
+    for name, row in rows.items():
+        row["gpu_hours_over_oracle"] = round(row["gpu_hours"] / best, 4) if best else None
+        others = [other for key, other in rows.items() if key not in (name, ORACLE, UNLEARNED)]
+        row["pareto"] = not any(_dominates(other, row) for other in others)
+        if name in scales:
+            row["target_times"] = round(scales[name], 4)
+
+
+def _unlearned(scene: Scene, setup: Setup, load: Sequence[float], make: Make) -> Outcome:
+    counted = load[round(scene.begin / oracle.BIN_SECONDS) :]
     requests = scene.trace[len(before(scene.trace, scene.begin)) :]
-    return run(requests, begun(make, scene.begin), setup, scene.begin)
+    return run(requests, begun(make, scene.begin), replace(setup, initial=_initial(counted, setup)), scene.begin)
 
 
 def _swept(scene: Scene, setup: Setup, slo: Slo, name: str) -> tuple[float, Outcome]:

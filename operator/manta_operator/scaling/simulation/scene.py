@@ -73,16 +73,23 @@ def make(
     load = rates(fitting, model.work, _MINUTE, fitting[-1].at)
     if peak is not None:
         times = peak / max(load)
-    if times * len(fitting) > MOST_REQUESTS:
-        raise TraceError(
-            f"{name}: {times:.3g} times its {len(fitting)} requests are more than the {MOST_REQUESTS} that a "
-            "simulation takes: ask for fewer, or give a part of the trace"
-        )
-    scaled = copies(fitting, times, seed)
-    if not scaled:
-        raise TraceError(f"{name}: {times:.3g} times its {len(fitting)} requests are none: ask for more")
-    whole, begin = (
-        (scaled, min(past, scaled[-1].at / 2) // _MINUTE * _MINUTE) if split else with_past(scaled, past, seed)
-    )
+    scaled = _grown(name, fitting, times, seed)
+    whole, begin = _own_past(scaled, past) if split else with_past(scaled, past, seed)
     mean, highest = sum(load) / len(load) * times, max(load) * times
     return Scene(name, whole, begin, mean, highest, times, len(trace) - len(fitting))
+
+
+def _grown(name: str, trace: Trace, times: float, seed: int) -> Trace:
+    if times * len(trace) > MOST_REQUESTS:
+        raise TraceError(
+            f"{name}: {times:.3g} times its {len(trace)} requests are more than the {MOST_REQUESTS} that a "
+            "simulation takes: ask for fewer, or give a part of the trace"
+        )
+    scaled = copies(trace, times, seed)
+    if not scaled:
+        raise TraceError(f"{name}: {times:.3g} times its {len(trace)} requests are none: ask for more")
+    return scaled
+
+
+def _own_past(trace: Trace, seconds: float) -> tuple[Trace, float]:
+    return trace, min(seconds, trace[-1].at / 2) // _MINUTE * _MINUTE
