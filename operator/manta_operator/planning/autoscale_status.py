@@ -28,6 +28,7 @@ REASONS: Mapping[str, str] = {
     "held": "Kept",
     "watching": "Watching",
     "queued": "FullLately",
+    "starting": "Starting",
     "broken": "NoneReady",
     "rolling": "RollingOut",
     "missing": "SignalsMissing",
