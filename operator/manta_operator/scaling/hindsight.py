@@ -30,7 +30,7 @@ from manta_operator.scaling.state import BIN_SECONDS, Bin
 
 HOLDS = (60.0, 120.0, 180.0, 240.0, 300.0, 400.0, 540.0, 720.0, 960.0, 1260.0, 1620.0, 2100.0, 2700.0, 3600.0)
 WINDOWS = (60.0, 30.0, 15.0)
-SHARES = (0.0, 0.5, 1.0)
+SHARES = (0.5, 1.0)
 """What there is to choose from (s, s, of the spread)."""
 
 EVERY_SECONDS = 300.0

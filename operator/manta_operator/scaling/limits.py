@@ -68,6 +68,8 @@ def limited(settings: Settings, state: State, signals: Signals, need: float, hel
     bounded = min(settings.most, max(settings.least, wanted))
     if bounded != wanted:
         because = "most" if bounded < wanted else "least"
+    if bounded > asked:
+        state = replace(state, raised_at=signals.now)
     return Limited(bounded, because, state)
 
 
@@ -92,6 +94,8 @@ def _kept(settings: Settings, state: State, signals: Signals, *, idle: bool) -> 
     hold = settings.behaviour.hold
     if saturation.lately(state, signals.now, _HOLD_SECONDS if hold is None else hold):
         return "queued"
+    if state.raised_at is not None and 0 <= signals.now - state.raised_at < _start(settings, signals):
+        return "starting"
     return "" if _watched(state, signals.now) else "watching"
 
 
@@ -114,8 +118,12 @@ def _idle(settings: Settings, state: State, signals: Signals) -> tuple[State, bo
 
 def _broken(settings: Settings, state: State, signals: Signals) -> bool:
     """Whether what was asked for has had time enough, and none of it is ready: more of the same helps nobody."""
-    start = settings.estimate.cold_start if signals.cold_start is None else signals.cold_start
-    return state.unready_since is not None and signals.now - state.unready_since >= _STARTS * start
+    since = state.unready_since
+    return since is not None and signals.now - since >= _STARTS * _start(settings, signals)
+
+
+def _start(settings: Settings, signals: Signals) -> float:
+    return settings.estimate.cold_start if signals.cold_start is None else signals.cold_start
 
 
 def _waking(state: State, signals: Signals) -> State:

@@ -32,7 +32,7 @@ class State:
     `engines`: as seen at `engines_at`. `capacity`: what a replica can do. `margin`: a factor on the need, above 1 after
     the objective was missed; `late_with`: replicas, and the share that was late, when it began to rise. `hold`: the
     stabilisation window in use, `window`, over which rates are averaged, and `share` of the spread that is kept in it,
-    chosen at `held_at`. `lowered_at`: when a step down began, from `lowered_from` replicas. `idle_since`: since when
+    chosen at `held_at`. `raised_at`: when more was asked for last. `lowered_at`: when a step down began, from `lowered_from` replicas. `idle_since`: since when
     there has been nothing to do. `unready_since`: since when none of those asked for is ready. `saturated_since`: since
     when there has been no room for what comes, `saturated_at`: when last.
     """
@@ -54,6 +54,7 @@ class State:
     window: float = BIN_SECONDS
     share: float = 1.0
     held_at: float | None = None
+    raised_at: float | None = None
     lowered_at: float | None = None
     lowered_from: int = 0
     idle_since: float | None = None

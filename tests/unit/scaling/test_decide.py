@@ -273,3 +273,14 @@ def test_chance_about_a_whole_number_moves_nothing():
     rates = [64.0 + (0.6 if index // 40 % 2 else -0.6) for index in range(600)]
     counts = {decision.replicas for decision in play(rates, asked=9)[0][200:]}
     assert len(counts) == 1
+
+
+def test_nothing_is_given_up_before_its_own_start_has_passed():
+    chosen = replace(PLAIN, behaviour=Behaviour(hold=5.0, down_share=1.0))
+    decisions, _ = play([10.0] * 40 + [60.0] + [10.0] * 60, chosen, cold_start=120.0)
+    counts = [decision.replicas for decision in decisions]
+    raised = next(index for index in range(40, 100) if counts[index] > counts[39])
+    last = max(index for index in range(40, 101) if counts[index] > counts[index - 1])
+    assert min(counts[raised : last + 24]) == counts[raised]
+    assert decisions[last + 20].because == "starting"
+    assert counts[-1] == counts[39]

@@ -119,18 +119,18 @@ def test_a_replica_that_never_gets_ready_keeps_no_deployment_from_zero():
     assert decision.replicas == 0
 
 
-def test_what_a_queue_asked_for_is_kept_for_the_window():
-    chosen = Settings(WRONG, most=40, interval=2.0, behaviour=Behaviour(hold=20.0))
-    state, asked = State(), 2
-    for now in (2.0, 4.0):
-        decision, state = look(state, now, Replicas(2, 2), waiting=3, chosen=chosen)
-    asked = decision.replicas
-    found = {}
-    for index in range(3, 20):
-        decision, state = look(state, 2.0 * index, Replicas(asked, asked), chosen=chosen)
-        asked = found[2.0 * index] = decision.replicas
-    assert {found[now] for now in found if now < 24.0} == {4}
-    assert found[max(found)] < 4
+@pytest.mark.parametrize(("hold", "until"), [(20.0, 64.0), (90.0, 94.0)], ids=["for a start", "for the window"])
+def test_what_a_queue_asked_for_is_kept(hold, until):
+    chosen = Settings(WRONG, most=40, interval=2.0, behaviour=Behaviour(hold=hold))
+    state, asked, kept = State(), 2, []
+    for index in range(1, 60):
+        waiting = 3 if index <= 2 else 0
+        decision, state = look(state, 2.0 * index, Replicas(asked, asked), waiting=waiting, chosen=chosen)
+        asked = decision.replicas
+        kept.append(asked == 4)
+    assert [2.0 * index for index, full in enumerate(kept, 1) if full] == [
+        4.0 + 2.0 * i for i in range(int(until / 2) - 2)
+    ]
 
 
 def test_of_what_never_becomes_ready_no_more_is_asked_for():
