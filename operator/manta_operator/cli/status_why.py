@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from manta_operator.api.autoscaling import ScaleToZeroSpec
 from manta_operator.cli.picture import age, bounds, desired
 from manta_operator.cli.table import Cell, Column, fold, lay_out
 from manta_operator.planning.autoscale_off import TURNED_OFF
@@ -26,13 +27,16 @@ NUMBERS: Mapping[str, tuple[str, str]] = {
     "need": ("replicas", "for that work, for how it fluctuates, and for what waits"),
     "held": ("replicas", "the most that were needed within the stabilisation window"),
     "waiting": ("requests", "that nobody computes yet: held in routers, or waiting in engines"),
-    "speed": ("ratio", "what a replica can do as measured, to the planner's estimate"),
+    "speed": (
+        "ratio",
+        "what a replica is taken to do of the planner's estimate: 0.8 until engines show it",
+    ),
     "coldStart": ("s", "from asking for a replica to its serving"),
     "hold": ("s", "stabilisation window: as long as the highest need is kept"),
     "window": ("s", "over which the work is averaged: short sees rushes, long hides chance"),
     "share": ("share", "of the fluctuation that is kept free in the stabilisation window"),
     "grain": ("s", "how large requests are, in seconds of a replica, as the fluctuation shows it"),
-    "pressure": ("share", "of the engines in which requests waited, mean of the last minute"),
+    "pressure": ("share", "of the engines in which requests waited, mean of about the last half minute"),
     "margin": ("factor", "on the need, above 1 after users waited for longer than spec.autoscaling.target"),
 }
 """Unit and meaning of what a decision is made from (scaling/decide.py)."""
@@ -42,7 +46,9 @@ def why(body: Body, now: datetime, width: int | None) -> list[str]:
     """Return the lines for a terminal of `width` characters; None: a pipe."""
     metadata, told = body["metadata"], _told(body)
     title = click.style(f"{metadata.get('namespace', '')}/{metadata['name']}", bold=True)
-    lines = [f"{title}  {desired(body)} replicas asked for", *_folded(ruler(body), width)]
+    count = desired(body)
+    lines = [f"{title}  {count} replica{'s' * (count != 1)} asked for", *_folded(ruler(body), width)]
+    lines += _folded(_to_zero(body, count), width)
     for head, section in (
         ("Decided" + _ago(told.get("time"), now), _folded(_sentence(told), width)),
         ("From", _numbers(told, width)),
@@ -85,6 +91,19 @@ def ruler(body: Body) -> str:
         return f"{rules}{by}; the operator follows it"
     by = f", written by {manager}{time}" if manager else ""
     return f"{rules}{by}; with spec.autoscaling the demand would (examples/llama-8b-autoscaled.yaml)"
+
+
+def _to_zero(body: Body, count: int) -> str:
+    """Say what has to happen until zero, where zero is allowed and not there: silences that are too short cost most."""
+    limits = bounds(body)
+    if limits is None or limits[0] or not count:
+        return ""
+    wish = ((body.get("spec") or {}).get("autoscaling") or {}).get("scaleToZero") or {}
+    after = wish.get("afterSeconds", ScaleToZeroSpec().after_seconds)
+    return (
+        f"it goes to zero after {after} s without any request (scaleToZero.afterSeconds); where requests come "
+        "more often than that, a replica always stays"
+    )
 
 
 def _writer(body: Body) -> tuple[str, bool, str]:
@@ -136,7 +155,10 @@ def _signals(body: Body, now: datetime, width: int | None) -> list[str]:
     status = str(found["status"])
     colour = {"True": "green", "False": "red"}.get(status, "yellow")
     since = age(str(found.get("lastTransitionTime") or ""), now)
-    row: list[str | Cell] = [Cell(status, colour), since, str(found.get("reason", "")), str(found.get("message", ""))]
+    message = str(found.get("message", ""))
+    if message and message == _told(body).get("message"):
+        message = "(as decided above)"
+    row: list[str | Cell] = [Cell(status, colour), since, str(found.get("reason", "")), message]
     columns = [Column("AUTOSCALED"), Column("SINCE", gives_way=1), Column("REASON"), Column("MESSAGE")]
     return lay_out(columns, [row], width, 2)
 

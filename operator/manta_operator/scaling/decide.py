@@ -69,7 +69,7 @@ def decide(settings: Settings, state: State, signals: Signals) -> tuple[Decision
         "waiting": float(saturation.waiting(signals)),
     }
     rounded = {name: round(value, 3) for name, value in numbers.items()}
-    reason = words.sentence(found, rounded, signals)
+    reason = words.sentence(found, rounded, signals, settings)
     return Decision(found.replicas, reason, rounded, found.because), found.state
 
 

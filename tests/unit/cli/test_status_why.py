@@ -80,6 +80,20 @@ def test_every_number_of_a_decision_has_a_unit_and_a_meaning():
     assert set(decided.numbers) <= set(NUMBERS)
 
 
+def test_one_replica_that_could_be_zero_says_what_keeps_it_and_no_sentence_comes_twice():
+    told = AUTOSCALING | {"replicas": 1, "changes": []}
+    wish = {"minReplicas": 0, "maxReplicas": 3, "scaleToZero": {"afterSeconds": 60}}
+    again = FOLLOWING | {"message": told["message"]}
+    lines = [click.unstyle(line) for line in why(body(wish, autoscaling=told, conditions=[again]), NOW, None)]
+    assert lines[0] == "team/tiny  1 replica asked for"
+    assert lines[2].startswith("  it goes to zero after 60 s without any request (scaleToZero.afterSeconds); where")
+    assert sum("the load of now needs 2.6" in line for line in lines) == 1
+    asleep = body(wish, autoscaling=told | {"replicas": 0})
+    assert not any("it goes to zero" in line for line in why(asleep, NOW, None))
+    default = body({"minReplicas": 0, "maxReplicas": 3}, autoscaling=told)
+    assert any("after 600 s without any request" in line for line in why(default, NOW, None))
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_no_line_is_wider_than_the_terminal(width):
     plain_lines = [click.unstyle(line) for line in why(SCALED, NOW, width)]
