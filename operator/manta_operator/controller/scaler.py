@@ -112,7 +112,8 @@ class Scaler:
             try:
                 if scale.asked:
                     await self._look(entry, scale)
-                    await asyncio.sleep(self._pause())
+                    if scale.asked:
+                        await asyncio.sleep(self._pause())
                 else:
                     await self._wait(entry, scale)
             except Exception:

@@ -53,6 +53,16 @@ async def test_while_nothing_is_asked_for_a_question_waits_at_the_router(asleep)
     await until(lambda: asleep.asked > 2)  # the looks have begun
 
 
+async def test_the_question_waits_as_soon_as_the_last_replica_is_given_up(asleep, monkeypatch):
+    async def look(_, scale):
+        scale.asked = 0
+
+    monkeypatch.setattr(demand, "LOOK_SECONDS", 600.0)  # as a pause between looks would be
+    asleep.scaler._look = look
+    asleep.scale.asked = 1
+    await until(lambda: asleep.held == 2)
+
+
 async def test_one_that_answers_at_once_is_not_asked_over_and_over(asleep):
     for _ in range(1000):
         asleep.said.put_nowait(document(0))
