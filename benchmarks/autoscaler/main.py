@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from autoscaler.report import table, verdict
+from autoscaler.report import markdown, table, verdict
 from manta_operator.cli.failures import Refused
 from manta_operator.cli.simulate_plot import draw
 from manta_operator.cli.simulate_trace import SUFFIXES, read
@@ -43,6 +43,7 @@ DEFAULT_TRACES = ("azure_llm_2023_code", "mooncake_synthetic")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--plots/--no-plots", default=True, show_default=True)
 @click.option("--present", is_flag=True, help="Also the best window that knows the present exactly, and no future.")
+@click.option("--markdown", "marked", is_flag=True, help="Also print the table of docs/benchmarks.md.")
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "build" / "bench" / "autoscaler.json")
 def main(**options: Any) -> None:
     """Simulate a deployment behind every autoscaling policy, on the same requests."""
@@ -64,6 +65,8 @@ def main(**options: Any) -> None:
                     click.echo(_without_future(scene, setup, compared))
     except TraceError as error:
         raise Refused([str(error)]) from error
+    if options["marked"]:
+        click.echo(markdown(document))
     meta["seconds"] = round(time.monotonic() - began, 1)
     options["out"].write_text(json.dumps(document | {"meta": meta}, indent=2) + "\n")
     click.echo(f"{meta['seconds']:.0f} s; {options['out']}")

@@ -40,6 +40,28 @@ def table(rows: Mapping[str, Row], title: str) -> Table:
     return found
 
 
+def markdown(document: Mapping[str, Mapping[str, Mapping[str, Row]]]) -> str:
+    """Return the table of docs/benchmarks.md: a row for each policy, a column for each trace and cold start.
+
+    Args:
+        document: Rows by trace, cold start (s) and policy.
+    """
+    columns = [(trace, start, rows) for trace, starts in document.items() for start, rows in starts.items()]
+    names = dict.fromkeys(name for _, _, rows in columns for name in rows)
+    lines = ["| | " + " | ".join(f"{trace.split('_')[0]} {start} s" for trace, start, _ in columns) + " |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+    for name in names:
+        cells = (rows.get(name) for _, _, rows in columns)
+        shown = " | ".join("-" if row is None else _cell(row) for row in cells)
+        lines.append(f"| `{name}` | {shown} |")
+    return "\n".join(lines)
+
+
+def _cell(row: Row) -> str:
+    share = row["gpu_hours_over_oracle"]
+    return f"{row['slo_attainment'] * 100:.1f} %, {'-' if share is None else f'{share:.2f}'}"
+
+
 def verdict(rows: Mapping[str, Row], cold_start: float) -> str:
     """Say in a sentence whether ours is on the Pareto front, and with the goal's cold start whether it reaches it."""
     row = rows[OURS]

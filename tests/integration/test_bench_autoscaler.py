@@ -65,11 +65,12 @@ def test_the_command_writes_numbers_and_pictures(tmp_path):
         "--policy",
         "kubeai",
     ]
-    ended = CliRunner().invoke(bench.main, [*words, "--max-replicas", "8", "--out", str(out)])
+    ended = CliRunner().invoke(bench.main, [*words, "--max-replicas", "8", "--markdown", "--out", str(out)])
     assert ended.exit_code == 0, ended.output
     document = json.loads(out.read_text())
     assert set(document["some"]["30"]) == {"oracle", "manta", "kubeai"}
     assert set(document["some"]["30"]["manta"]) >= KEYS
+    assert "| | some 30 s |\n|---|---|\n| `oracle` | " in ended.output
     assert (tmp_path / "out" / "autoscaler-some-30s.png").read_bytes()[:4] == b"\x89PNG"
 
 
