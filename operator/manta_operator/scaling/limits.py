@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, replace
 
 from manta_operator.scaling import saturation
+from manta_operator.scaling.busy import busy
 from manta_operator.scaling.settings import Settings
 from manta_operator.scaling.signals import Signals
 from manta_operator.scaling.state import State
@@ -49,10 +50,7 @@ def limited(settings: Settings, state: State, signals: Signals, need: float, hel
         wanted, because = _blind(signals)
     else:
         state, idle = _idle(settings, state, signals)
-        wanted, because = _wanted(settings, asked, need, held, idle=idle)
-        floor = saturation.floor(state, signals)
-        if wanted < floor:
-            wanted, because = floor, "saturated"
+        wanted, because = (settings.least, "idle") if idle else _wanted(settings, state, signals, need, held)
         if wanted < asked and (kept := _kept(settings, state, signals, idle=idle)):
             wanted, because = asked, kept
     if wanted > asked and _broken(settings, state, signals):
@@ -73,14 +71,17 @@ def limited(settings: Settings, state: State, signals: Signals, need: float, hel
     return Limited(bounded, because, state)
 
 
-def _wanted(settings: Settings, asked: int, need: float, held: float, *, idle: bool) -> tuple[int, str]:
-    if idle:
-        return settings.least, "idle"
-    most, band = max(need, held), _BAND_SHARE * asked
-    because = "held" if math.ceil(held - 1e-9) > math.ceil(need - 1e-9) else "need"
-    if most > asked:
-        return max(1, asked if most <= asked + band else math.ceil(most - 1e-9)), because
-    return max(1, min(asked, math.ceil(most + band))), because
+def _wanted(settings: Settings, state: State, signals: Signals, need: float, held: float) -> tuple[int, str]:
+    """Return whole replicas: for the need, what finds no room, and what is under way."""
+    asked, most = signals.replicas.asked, max(need, held)
+    because, band = "held" if math.ceil(held - 1e-9) > math.ceil(need - 1e-9) else "need", _BAND_SHARE * asked
+    wanted = math.ceil(most - 1e-9) if most > asked + band else min(asked, math.ceil(most + band))
+    if wanted < (floor := saturation.floor(state, signals)):
+        wanted, because = floor, "saturated"
+    under_way = min(asked, math.ceil(busy(settings.target, state, signals) - 1e-9))
+    if wanted < under_way:
+        wanted, because = under_way, "busy"
+    return max(1, wanted), because
 
 
 def _kept(settings: Settings, state: State, signals: Signals, *, idle: bool) -> str:

@@ -28,13 +28,13 @@ class State:
 
     `now`: of the last look at the demand. `since`: since when there was no gap between looks. `bins`: the work that
     came, in order. `ticks`: the same in short bins, for how it fluctuates. `came`: whether anything did, since the look
-    before. `per_answer`: tokens of a mean answer; `per_prompt`: of a mean prompt, and its pairs.
-    `engines`: as seen at `engines_at`. `capacity`: what a replica can do. `margin`: a factor on the need, above 1 after
-    the objective was missed; `late_with`: replicas, and the share that was late, when it began to rise. `hold`: the
-    stabilisation window in use, `window`, over which rates are averaged, and `share` of the spread that is kept in it,
-    chosen at `held_at`. `raised_at`: when more was asked for last. `lowered_at`: when a step down began, from `lowered_from` replicas. `idle_since`: since when
-    there has been nothing to do. `unready_since`: since when none of those asked for is ready. `saturated_since`: since
-    when there has been no room for what comes, `saturated_at`: when last.
+    before. `per_answer`: tokens of a mean answer; `per_prompt`: of a mean prompt, and its pairs. `engines`: as seen at
+    `engines_at`. `capacity`: what a replica can do. `margin`: a factor on the need, above 1 after the objective was
+    missed; `late_with`: replicas, and the share that was late, when it began to rise. `hold`: the stabilisation window
+    in use, `window`, over which rates are averaged, and `share` of the spread that is kept in it, chosen at `held_at`.
+    `raised_at`: when more was asked for last. `lowered_at`: when a step down began, from `lowered_from` replicas.
+    `idle_since`: since when there has been nothing to do. `unready_since`: since when none of those asked for is ready.
+    `saturated_since`: since when there has been no room for what comes, `saturated_at`: when last.
     """
 
     now: float | None = None

@@ -11,6 +11,7 @@ _BECAUSE = {
     "held": "the load of now needs {need:.1f}, but {held:.1f} were needed within the last {hold:.0f} s",
     "watching": "demand has not been watched for {hold:.0f} s without a gap, and nothing is taken away before",
     "queued": "the load of now needs {need:.1f}, but requests found no room a short while ago",
+    "busy": "the load of now needs {need:.1f}, but requests that are under way occupy more",
     "starting": "the load of now needs {need:.1f}, but what was asked for last has not had the time of a start",
     "broken": "{need:.1f} are needed, but of those asked for none has become ready in the time of several starts",
     "missing": "no router could be read, and missing demand is not zero demand",

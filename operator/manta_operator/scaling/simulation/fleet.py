@@ -2,7 +2,8 @@
 
 The router sends a request to the ready replica with the least work before it, and holds it, in order of arrival, while
 there is none or each has `queue` requests waiting: what waits in a router goes to the next replica that is ready, what
-waits in an engine stays. A scale-down takes those that start, then those with the least to finish; they drain.
+waits in an engine stays. A scale-down takes those that start, then those with the least to finish; they drain, and what
+they have not finished after `drain` seconds is cut off.
 """
 
 from collections import deque
@@ -16,12 +17,14 @@ from manta_operator.scaling.simulation.replica import Job, Replica
 class Setup:
     """What is simulated. `cold_start`: seconds from asking for a replica to its being ready. `initial`: ready at 0.
 
+    `drain`: seconds in which a replica that is taken away may finish what it has (spec.rollout.drainSeconds).
     `queue`: requests that may wait in one engine; `places`: replicas the cluster has room for, the others never start.
     `engine`: what a replica is, for comparing this one with another.
     """
 
     model: EngineModel = field(default_factory=EngineModel)
     cold_start: float = 120.0
+    drain: float = 60.0
     initial: int = 1
     most: int = 40
     least: int = 1
@@ -42,6 +45,7 @@ class Fleet:
         self.unschedulable = 0
         self.held: deque[Job] = deque()
         self.asked = 0
+        self.cut = 0
         self._made = 0
         self.ask(setup.initial, 0.0)
         for replica in tuple(self.starting):
@@ -89,6 +93,16 @@ class Fleet:
             replica.stopped_at = now
             self.stopped.append(replica)
 
+    def late(self, now: float) -> list[Replica]:
+        """Stop what has drained for too long; its requests never end. Return the replicas that had some."""
+        late = [replica for replica in self.draining if now >= replica.drained_at + self.setup.drain]
+        for replica in late:
+            self.draining.remove(replica)
+            replica.stopped_at, replica.due = now, -1.0
+            self.stopped.append(replica)
+            self.cut += replica.in_flight
+        return late
+
     def every(self) -> list[Replica]:
         """Return all replicas there ever were."""
         return [*self.stopped, *self.draining, *self.serving, *self.starting]
@@ -102,6 +116,6 @@ class Fleet:
         else:
             replica = min(self.serving, key=lambda each: (each.in_flight, -each.index))
             self.serving.remove(replica)
-        replica.draining = True
+        replica.draining, replica.drained_at = True, now
         self.draining.append(replica)
         self.ended(replica, now)

@@ -53,7 +53,10 @@ class Moment:
 
 @dataclass(frozen=True)
 class Outcome:
-    """`jobs`: those that came after `begin` (s); `end`: the last arrival. `refused`: no engine could hold them."""
+    """`jobs`: those that came after `begin` (s); `end`: the last arrival. `refused`: no engine could hold them.
+
+    `cut`: of all, those that were not finished when their replica had drained for as long as it may: missed.
+    """
 
     jobs: tuple[Job, ...]
     replicas: tuple[Replica, ...]
@@ -61,6 +64,7 @@ class Outcome:
     begin: float
     end: float
     refused: int
+    cut: int = 0
 
     def attainment(self, slo: Slo, model: EngineModel) -> float:
         """Return the share of the requests that were answered in time; 1 where there were none."""

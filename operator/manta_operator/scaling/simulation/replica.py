@@ -49,13 +49,14 @@ class Replica:
     """One copy of the model. Call `submit`, and `advance` at the time `due` says; `due` is negative when idle."""
 
     __slots__ = (
-        "_began", "_chunks", "_context", "_decoding", "_prefilling", "_step", "_steps", "busy", "counters", "draining",
-        "due", "held_tokens", "index", "model", "ready_at", "running", "started_at", "stopped_at", "todo", "waiting",
+        "_began", "_chunks", "_context", "_decoding", "_prefilling", "_step", "_steps", "busy", "counters",
+        "drained_at", "draining", "due", "held_tokens", "index", "model", "ready_at", "running", "started_at",
+        "stopped_at", "todo", "waiting",
     )  # fmt: skip
 
     def __init__(self, index: int, model: EngineModel, started_at: float, ready_at: float) -> None:
         self.index, self.model, self.started_at, self.ready_at = index, model, started_at, ready_at
-        self.stopped_at = -1.0
+        self.stopped_at = self.drained_at = -1.0
         self.draining = False
         self.due = -1.0
         self.busy = 0.0

@@ -1,7 +1,8 @@
 """The simulation: a trace, a policy that is asked at its interval, and a fleet, in virtual time. Pure, deterministic.
 
-Events in order of time: ends of engine steps, replicas that become ready, the policy's moments; arrivals between them.
-The run goes on after the last arrival until every request has ended, but what is counted ends with the trace.
+Events in order of time: ends of engine steps, replicas that become ready, or have drained for long enough, the policy's
+moments; arrivals between them. The run goes on after the last arrival until every request has ended or was cut off, but
+what is counted ends with the trace.
 """
 
 import heapq
@@ -15,7 +16,7 @@ from manta_operator.scaling.simulation.policies.base import Policy
 from manta_operator.scaling.simulation.replica import Job, Replica
 from manta_operator.scaling.simulation.trace import Trace
 
-_STEP, _READY, _TICK = 0, 1, 2
+_STEP, _READY, _TICK, _DRAINED = 0, 1, 2, 3
 _GIVE_UP_SECONDS = 7200.0
 """After the trace: a policy that keeps nothing running lets requests wait for ever; they count as missed."""
 
@@ -61,7 +62,8 @@ class _Run:
         while self._left and self._events and self._events[0][0] < end + _GIVE_UP_SECONDS:
             self._until(self._events[0][0])
         counted = [job for job in self.jobs if job.request.at >= begin]
-        return Outcome(tuple(counted), tuple(self.fleet.every()), tuple(self.moments), begin, end, self.refused)
+        every, moments = tuple(self.fleet.every()), tuple(self.moments)
+        return Outcome(tuple(counted), every, moments, begin, end, self.refused, self.fleet.cut)
 
     def _send(self, job: Job, now: float) -> None:
         replica = None if self.fleet.held else self.fleet.choose()
@@ -86,6 +88,8 @@ class _Run:
             elif kind == _READY:
                 self.fleet.ready(what)
                 self._let_go(at)
+            elif kind == _DRAINED:
+                self._left -= sum(replica.in_flight for replica in self.fleet.late(at))
             else:
                 self._tick(at)
 
@@ -107,6 +111,8 @@ class _Run:
         wanted = min(setup.most, max(setup.least, self.policy.decide(signals)))
         for replica in fleet.ask(wanted, at):
             self._at(replica.ready_at, _READY, replica)
+        if fleet.draining and fleet.draining[-1].drained_at == at:
+            self._at(at + setup.drain, _DRAINED, None)
         total = len(fleet.serving) + len(fleet.starting) + len(fleet.draining)
         self.moments.append(Moment(at, wanted, len(fleet.serving), total, len(fleet.held)))
         self._at(at + self.policy.interval, _TICK, None)
