@@ -28,7 +28,7 @@ def simulate(*words, stdin=None):
 def test_a_trace_is_compared_and_told_of(trace):
     ended = simulate("--trace", trace, "--policy", "hpa-queue", "--cold-start", 20, "--past", 60, "--max", 3)
     assert ended.exit_code == 0, ended.output
-    assert "120 requests in 4 minutes, after 60 s of past" in ended.stdout
+    assert "90 requests in 3 minutes, after 60 s of past, the trace's own beginning" in ended.stdout
     assert [line.split()[0] for line in ended.stdout.splitlines()[6:10]] == ["POLICY", "oracle", "manta", "hpa-queue"]
     assert "With manta, " in ended.stdout
     assert "There is little to scale" in ended.stdout

@@ -201,11 +201,13 @@ def _unknown(planned: Planned) -> str:
         what = f"nothing is known of the model ({planned.known.why or 'its checkpoint cannot be seen from here'}); "
         local = spec.model.uri.startswith("file://")
         what += (
-            "say where its folder is with --map=NODE_PATH=FOLDER" if local else "--online asks the hub, if it is one's"
+            "say where its folder is with --map=NODE_PATH=FOLDER"
+            if local
+            else "--online asks the hub, --catalog takes an entry of yours"
         )
     else:
         what = f"the speed of {spec.accelerator.type} is not known"
     return (
-        f"how fast a replica is cannot be estimated: {what}; or say it with --engine-estimate=PREFILL,DECODE, the "
+        f"how fast a replica is cannot be estimated: {what}; otherwise say it with --engine-estimate=PREFILL,DECODE, the "
         "tokens of prompts and of answers that a full engine does in a second, such as 12000,2500"
     )

@@ -56,7 +56,7 @@ def simulate(
     try:
         parsed = read(path)
         model, named = chosen.setup.model, "standard input" if str(path) == "-" else path.name
-        scene = make(named, parsed.trace, model, peak=peak, times=times or 1.0, past=past, seed=seed)
+        scene = make(named, parsed.trace, model, peak=peak, times=times or 1.0, past=past, split=True, seed=seed)
         compared = _compare(scene, chosen, names or DEFAULT_POLICIES, holds)
     except TraceError as error:
         raise Refused([f"--trace: {error}"]) from error

@@ -50,7 +50,7 @@ _positive = _Number(0, min_open=True)
 
 def options_of_trace(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command what it simulates: the trace, how large it is made, and the policies."""
-    past = "Seconds of past to play before it, not counted: its own minutes, in an order of chance."
+    past = "Seconds of its beginning, at most half of it, that policies see and that are not counted."
     names = (
         f"Compare with this one; may be repeated: {', '.join(PLAIN)}; or {ALL}. With -best: the target is the best of "
         f"{len(SWEEP)} on these very requests ({', '.join(SWEPT)}; or {ALL_BEST}). "

@@ -50,7 +50,7 @@ def _requests(scene: Scene, parsed: Parsed) -> str:
     times = f" ({scene.times:.3g} x the trace)" if scene.times != 1 else ""
     parts = [f"{scene.requests} requests{times} in {_long(scene.seconds)}"]
     if scene.begin:
-        parts.append(f"after {_long(scene.begin)} of past, its minutes in an order of chance")
+        parts.append(f"after {_long(scene.begin)} of past, the trace's own beginning")
     if scene.refused:
         parts.append(f"without {scene.refused} that no engine can hold")
     if parsed.left_out:

@@ -37,22 +37,24 @@ def compared(ours, *, asked=(1, 2, 1), gap=100.0, oracle=(0.995, 4.0), **others)
         ("only ours keeps it", compared(KEPT, kubeai=(0.97, 6.0)),
          "None of the other policies keeps 99% in time; the nearest is kubeai with 97.00%, for 25% fewer GPU-hours."),
         ("nobody keeps it", compared(MISSED, hpa_queue=(0.5, 9.0), kubeai=(0.983, 12.0)),
-         "That misses the 99% asked for. Nor does any of the other policies; the nearest is kubeai with 98.30%, for 50% "
-         "more GPU-hours."),
+         "That misses the 99% asked for. Nor does any of the other policies; the nearest is kubeai with 98.30%, for "
+         "50% more GPU-hours."),
         ("another keeps it", compared(MISSED, kubeai=(0.993, 12.0)),
          "That misses the 99% asked for. Of the others, kubeai keeps it and is the cheapest that does, for 50% more"),
         ("another is better in both", compared(KEPT, hpa_concurrency_best=(0.998, 6.0)),
-         "hpa-concurrency-best (its target was chosen on these very requests) is the cheapest, for 25% fewer GPU-hours. "
-         "It does better than manta here: no more late, for no more hours."),
+         "hpa-concurrency-best (its target was chosen on these very requests) is the cheapest, for 25% fewer GPU-hours"
+         ". It does better than manta here: no more late, for no more hours."),
         ("better though late", compared(MISSED, fixed_peak=(0.98, 8.0)),
-         "fixed-peak (it knows the trace) with 98.00%, for as many GPU-hours. fixed-peak (it knows the trace) (98.00%) does"),
+         "fixed-peak (it knows the trace) with 98.00%, for as many GPU-hours. fixed-peak (it knows the trace) (98.00%) "
+         "does better than manta here"),
         ("another is dearer", compared(KEPT, kubeai=(0.993, 12.0)),
          "Of the others that keep 99%, kubeai is the cheapest, for 50% more GPU-hours."),
     ],
 )  # fmt: skip
 def test_the_verdict(name, found, words):
     assert words in meaning(found, CASE, [])[0], name
-    assert len(meaning(found, CASE, [])) == 1 + ("late" in name or "keeps it" in name and "only" not in name)
+    late = found.rows["manta"]["slo_attainment"] < 0.99
+    assert len(meaning(found, CASE, [])) == (2 if late else 1)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ OURS, ORACLE = "manta", "oracle"
 UNLEARNED = "manta-no-past"
 """Our own policy in a deployment that was made when the trace begins: it has seen nothing."""
 _FIRST_MINUTE = 60.0
-_REFINED, _FINER = 1, 0.2
-"""How often a sweep goes on about its best, and how far to either side."""
+_HALVED = 2
+"""How often a sweep goes on between its best and the next larger target, which costs less."""
 _FULL = 0.75
 
 
@@ -109,9 +109,13 @@ def _swept(scene: Scene, setup: Setup, slo: Slo, name: str) -> tuple[float, Outc
         return (kept, -outcome.replica_hours()), times, outcome
 
     best = max((tried(times) for times in SWEEP), key=lambda each: each[0])
-    for _ in range(_REFINED):
-        step = best[1] * _FINER
-        best = max(best, tried(best[1] - step), tried(best[1] + step), key=lambda each: each[0])
+    low, high = best[1], min((times for times in SWEEP if times > best[1]), default=best[1] * 2)
+    for _ in range(_HALVED):
+        found = tried((low + high) / 2)
+        if found[0] > best[0]:
+            best, low = found, found[1]
+        else:
+            high = found[1]
     return best[1], best[2]
 
 
