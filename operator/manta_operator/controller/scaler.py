@@ -12,6 +12,7 @@ bug of the decision, ends the looks: the number stays, and the condition says wh
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Mapping
@@ -31,10 +32,14 @@ from manta_operator.planning.autoscale_starts import watched
 from manta_operator.scaling.decide import Decision, decide
 from manta_operator.scaling.ledger import once, take, unsure
 from manta_operator.scaling.reading import Document, engines
+from manta_operator.scaling.saturation import doubtful
 from manta_operator.scaling.signals import Demand, EngineSignals, Signals
 
 log = logging.getLogger(__name__)
 
+SOON_SECONDS = 1.2
+"""When to look again after the first look that saw requests find no room: by then routers have
+looked at their engines anew."""
 BUG_SECONDS = 10.0
 """How long nothing is looked at after a bug outside the decision."""
 NEWS_SECONDS = 60.0
@@ -113,7 +118,8 @@ class Scaler:
                 if scale.asked:
                     await self._look(entry, scale)
                     if scale.asked:
-                        await asyncio.sleep(self._pause())
+                        soon = SOON_SECONDS if doubtful(scale.state) else math.inf
+                        await asyncio.sleep(min(soon, self._pause()))
                 else:
                     await self._wait(entry, scale)
             except Exception:

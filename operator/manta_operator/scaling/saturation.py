@@ -62,6 +62,12 @@ def watch(state: State, signals: Signals) -> State:
     )
 
 
+def doubtful(state: State) -> bool:
+    """Whether only the last look saw it: the next one proves it, and is worth coming sooner."""
+    since = state.saturated_since
+    return since is not None and (state.saturated_at is None or state.saturated_at < since)
+
+
 def lately(state: State, now: float, seconds: float) -> bool:
     """Whether it was saturated within so many seconds: what that asked for was a need, and is kept like any other."""
     return state.saturated_at is not None and 0 <= now - state.saturated_at < seconds

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manta_operator.scaling.decide import decide
+from manta_operator.scaling.saturation import doubtful
 from manta_operator.scaling.settings import Behaviour, Estimate, Settings
 from manta_operator.scaling.signals import Demand, EngineSignals, Replicas, Signals
 from manta_operator.scaling.state import State
@@ -76,6 +77,14 @@ def test_a_queue_that_is_gone_at_the_next_look_asks_for_nothing():
     assert decision.replicas == 2
     decision, _ = look(state, 6.0, Replicas(2, 2), waiting=1)
     assert decision.replicas == 2
+
+
+def test_only_the_first_look_at_a_queue_is_worth_another_one_soon():
+    state, found = State(), []
+    for index, waiting in enumerate((0, 1, 1, 1, 0, 1, 1), start=1):
+        _, state = look(state, 2.0 * index, Replicas(2, 2), waiting=waiting)
+        found.append(doubtful(state))
+    assert found == [False, True, False, False, False, True, False]
 
 
 def test_nothing_is_taken_away_while_requests_find_no_room():
