@@ -81,7 +81,7 @@ def test_a_queue_that_is_gone_at_the_next_look_asks_for_nothing():
 
 def test_only_the_first_look_at_a_queue_is_worth_another_one_soon():
     state, found = State(), []
-    for index, waiting in enumerate((0, 1, 1, 1, 0, 1, 1), start=1):
+    for index, waiting in enumerate((0, 9, 9, 9, 0, 9, 9), start=1):
         _, state = look(state, 2.0 * index, Replicas(2, 2), waiting=waiting)
         found.append(doubtful(state))
     assert found == [False, True, False, False, False, True, False]
