@@ -152,6 +152,7 @@ def _of_file(wish: Wish, planned: Planned) -> Case:
     found = _case(wish, model, settings, slo, told)
     return replace(
         found,
+        setup=replace(found.setup, drain=float(spec.rollout.drain_seconds)),
         planned=None if wish.rates or wish.speed != 1 else plan.performance,
         gpus=plan.shape.ranks,
         per_hour=on.per_hour if wish.per_hour is None else wish.per_hour,
@@ -208,6 +209,6 @@ def _unknown(planned: Planned) -> str:
     else:
         what = f"the speed of {spec.accelerator.type} is not known"
     return (
-        f"how fast a replica is cannot be estimated: {what}; otherwise say it with --engine-estimate=PREFILL,DECODE, the "
-        "tokens of prompts and of answers that a full engine does in a second, such as 12000,2500"
+        f"how fast a replica is cannot be estimated: {what}; otherwise say it with --engine-estimate=PREFILL,DECODE, "
+        "the tokens of prompts and of answers that a full engine does in a second, such as 12000,2500"
     )

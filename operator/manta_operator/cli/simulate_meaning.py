@@ -31,6 +31,11 @@ def meaning(compared: Compared, case: Case, holds: Sequence[float]) -> list[str]
             f"shorter start (docs/cold-start.md), a higher minReplicas, {_longer(holds, case)} or a lower "
             "utilisationPercent buys it."
         )
+    if ours["cut_off"]:
+        found.append(
+            f"{ours['cut_off']} of the requests with {OURS} were cut off on the way down: their answers take longer "
+            f"than rollout.drainSeconds ({case.setup.drain:g}): allow what the longest takes."
+        )
     return [*found, *_never_zero(compared, case)]
 
 

@@ -145,6 +145,7 @@ def _row_as_json(row: Row, case: Case) -> dict[str, Any]:
         "reactionSeconds": row["reaction_s"],
         "firstTokenP50Seconds": row["ttft_p50_s"],
         "firstTokenP99Seconds": row["ttft_p99_s"],
+        "cutOff": row["cut_off"],
         "mostReplicas": row["most_replicas"],
         "pareto": row["pareto"],
     }

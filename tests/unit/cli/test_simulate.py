@@ -40,13 +40,14 @@ def manifest(tmp_path, example="llama-8b.yaml", **spec):
 
 
 def test_the_manifest_says_what_the_operator_would_be_told(tmp_path):
-    found = case(Wish(manifest(tmp_path, autoscaling=SCALING), cold_start=45.0), Lookup())
+    path = manifest(tmp_path, autoscaling=SCALING, rollout={"drainSeconds": 45})
+    found = case(Wish(path, cold_start=45.0), Lookup())
     setup, told = found.setup, found.settings
     assert (setup.least, setup.most, setup.cold_start) == (0, 6, 45.0)
     assert (told.least, told.most, told.idle_seconds, told.behaviour.hold, told.behaviour.up_count) == (0, 6, 30, 77, 2)
     assert (told.target.utilisation, told.target.first_token, told.target.measured) == (0.7, 2.0, True)
     assert (found.slo.base, found.slo.between, found.slo.objective) == (2.0, 0.05, 0.95)
-    assert (found.gpus, found.unit) == (1, "GPU")
+    assert (found.gpus, found.unit, setup.drain) == (1, "GPU", 45.0)
     assert "on 1 x nvidia-l40s" in found.name
     assert told.estimate.cold_start == 45.0
     assert told.interval == LOOK_SECONDS

@@ -16,8 +16,8 @@ CASE = case(Wish(), Lookup())
 KEPT, MISSED = (0.992, 8.0), (0.96, 8.0)
 
 
-def row(attainment, hours):
-    return {"slo_attainment": attainment, "gpu_hours": hours, "gpu_hours_over_oracle": hours / 4}
+def row(attainment, hours, cut=0):
+    return {"cut_off": cut, "slo_attainment": attainment, "gpu_hours": hours, "gpu_hours_over_oracle": hours / 4}
 
 
 def compared(ours, *, asked=(1, 2, 1), gap=100.0, oracle=(0.995, 4.0), **others):
@@ -80,6 +80,12 @@ def test_an_oracle_that_is_late_needs_more_replicas():
         "Not even the oracle keeps 99% in time with at most 40"
         in meaning(compared(MISSED, oracle=(0.9, 4)), CASE, [])[1]
     )
+
+
+def test_what_draining_cuts_off_is_told():
+    told = meaning(compared((0.992, 8.0, 7)), CASE, [])
+    assert told[1].startswith("7 of the requests with manta were cut off on the way down")
+    assert "rollout.drainSeconds (60)" in told[1]
 
 
 def test_zero_that_is_never_reached_is_told():

@@ -137,6 +137,7 @@ def _row(outcome: Outcome, setup: Setup, slo: Slo, load: Sequence[float], gpus: 
         "waste": round(max(0.0, 1 - work / hours) if hours else 0.0, 4),
         "ttft_p50_s": round(quantile(first, 0.5), 3),
         "ttft_p99_s": round(quantile(first, 0.99), 3),
+        "cut_off": outcome.cut,
         "most_replicas": max((moment.total for moment in outcome.moments), default=0),
     }
 
