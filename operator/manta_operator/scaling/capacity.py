@@ -5,16 +5,21 @@
     full       = what these engines served
     speed     += weight x (full - speed);  weight: 0 up to a pressure of 1/50; from 1/4 on all of it, in 30 s of each
     speed     >= served
+    speed     -> hope, half of the way in an hour without a queue
+    hope      = the most that was ever served or shown by a queue (a pressure of 1/4, until it is below 1/50); half-way
+                to speed after each queue that shows less
 
 An engine that has requests waiting is at its limit, and its throughput is its capacity; where only some have, the
 capacity lies between that and what is believed. One that has none shows a lower bound. What was estimated is begun with
-a fifth off: a queue is dearer than an idle replica, and rooflines promise too much. It never drifts up by itself to see
-whether more can be had: with long answers, too full shows in slow tokens before anything waits. So an estimate that is
-too high is dear until queues have shown it, and one that is too low costs idle replicas (docs/benchmarks.md: how much).
+a fifth off: a queue is dearer than an idle replica, and rooflines promise too much. It never drifts above that by
+itself to see whether more can be had: with long answers, too full shows in slow tokens before anything waits. So an
+estimate that is too high is dear until queues have shown it, and one that is too low costs idle replicas
+(docs/benchmarks.md: how much). But minutes in which everything was slow do not count for ever: what could be done
+before may be done again, and each queue that says otherwise halves the hope. What was only estimated is no hope.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from manta_operator.scaling.settings import Estimate
 from manta_operator.scaling.signals import EngineSignals
@@ -26,15 +31,22 @@ _FULL_SECONDS, _PRESSURE_SECONDS, _SERVED_SECONDS = 30.0, 30.0, 180.0
 """Over how long queues show the capacity, and what is served without them its lower bound."""
 
 _RANGE = (0.1, 10.0)
+_HOPE_SECONDS = 3600.0
+"""In which half of the way back is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What is known: `speed`, the factor; `served` and `pressure`: means of the last minutes."""
+    """What is known: `speed`, the factor; `served` and `pressure`: means of the last minutes.
+
+    `hope`: what a speed that fell goes back to; `queued`: whether a queue is under way that shows the speed.
+    """
 
     speed: float = 0.8
     served: float = 0.0
     pressure: float = 0.0
+    hope: float = 0.0
+    queued: bool = False
 
 
 def work(before: EngineSignals, now: EngineSignals, token: float, estimate: Estimate) -> float | None:
@@ -84,4 +96,17 @@ def learn(
     pressure = known.pressure + min(1.0, seconds / _PRESSURE_SECONDS) * (part - known.pressure)
     weight = min(1.0, max(0.0, pressure - _CALM) / (_FULL - _CALM)) * min(1.0, part * seconds / _FULL_SECONDS)
     speed = max(served, known.speed + weight * (sum(full) / len(full) - known.speed) if full else known.speed)
-    return Capacity(min(_RANGE[1], max(_RANGE[0], speed)), served, pressure)
+    shown, hope, queued = _hope(replace(known, speed=speed, served=served), pressure, seconds)
+    return Capacity(min(_RANGE[1], max(_RANGE[0], shown)), served, pressure, hope, queued)
+
+
+def _hope(known: Capacity, pressure: float, seconds: float) -> tuple[float, float, bool]:
+    """Return the speed on its way back, what it goes to, and whether a queue is under way."""
+    speed, hope = known.speed, max(known.hope, known.served)
+    if pressure >= (_CALM if known.queued else _FULL):
+        return speed, hope, True
+    if known.queued:
+        hope = max(speed, (hope + speed) / 2)
+    if pressure < _CALM and speed < hope:
+        speed = hope - (hope - speed) * 0.5 ** (seconds / _HOPE_SECONDS)
+    return speed, hope, False

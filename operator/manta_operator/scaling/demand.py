@@ -28,6 +28,9 @@ _CAPPED = 0.83
 _INSTANT = 1e-6
 """Seconds that are none but for rounding."""
 
+_COUNT = 1e-3
+"""Requests below which there were none: a gap's are spread over it, so that parts of one are."""
+
 _PER_ANSWER = 128.0
 """Tokens of an answer before any has ended."""
 
@@ -60,7 +63,7 @@ def answer(known: float | None) -> float:
 def mean_answer(before: Demand, now: Demand, known: float | None) -> float | None:
     """Return the tokens of a mean answer, the last ones weighing most; None until one has ended."""
     answers, tokens = now.answers - before.answers, now.tokens_out - before.tokens_out
-    if answers <= 0 or tokens < 0:
+    if answers < _COUNT or tokens < 0:
         return known
     if known is None:
         return tokens / answers
@@ -72,7 +75,7 @@ def mean_prompt(before: Demand | None, now: Demand, known: tuple[float, float] |
     """Return tokens and pairs of a mean prompt, the last ones weighing most; None until one has come."""
     requests = now.requests - (before.requests if before else 0.0)
     tokens, pairs = now.tokens_in - (before.tokens_in if before else 0.0), now.pairs - (before.pairs if before else 0.0)
-    if requests <= 0 or tokens < 0 or pairs < 0:
+    if requests < _COUNT or tokens < 0 or pairs < 0:
         return known
     tokens, pairs = tokens / requests, pairs / requests
     if known is None:
