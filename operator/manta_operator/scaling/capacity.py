@@ -67,9 +67,8 @@ def _since(before: float | None, now: float | None) -> float | None:
 
 def learn(
     known: Capacity,
-    before: Mapping[str, EngineSignals],
-    now: Mapping[str, EngineSignals],
-    seconds: float,
+    before: Mapping[str, tuple[float, EngineSignals]],
+    now: Mapping[str, tuple[float, EngineSignals]],
     token: float,
     estimate: Estimate,
 ) -> Capacity:
@@ -77,17 +76,20 @@ def learn(
 
     Args:
         known: Before it.
-        before: The engines at the last look.
-        now: The engines now.
-        seconds: Between the two.
+        before: The engines as they were seen last: when (s), and what they said.
+        now: The same after this look; those that were not seen again teach nothing.
         token: Work of a prompt's mean token (s of a replica).
         estimate: What the work is measured in.
     """
-    pairs = [(before[name], engine) for name, engine in now.items() if name in before]
-    done = [(work(then, engine, token, estimate), min(then.waiting, engine.waiting) > 0) for then, engine in pairs]
-    seen = [(amount / seconds, waits) for amount, waits in done if amount is not None]
+    pairs = [(before[name], look) for name, look in now.items() if name in before and look[0] > before[name][0]]
+    done = [
+        (work(then, engine, token, estimate), at - since, min(then.waiting, engine.waiting) > 0)
+        for (since, then), (at, engine) in pairs
+    ]
+    seen = [(amount / seconds, waits) for amount, seconds, waits in done if amount is not None]
     if not seen:
         return known
+    seconds = sum(seconds for _, seconds, _ in done) / len(done)
     share = min(1.0, seconds / _SERVED_SECONDS)
     mean = sum(rate for rate, _ in seen) / len(seen)
     served = known.served + share * (mean - known.served)

@@ -25,7 +25,10 @@ from manta_operator.scaling.limits import limited
 from manta_operator.scaling.need import Scale, smoothed
 from manta_operator.scaling.settings import Settings
 from manta_operator.scaling.signals import Signals
-from manta_operator.scaling.state import BIN_SECONDS, State
+from manta_operator.scaling.state import BIN_SECONDS, Look, State
+
+KEPT_SECONDS = 10.0
+"""For how long an engine counts as it was seen last: looks that are older are missing (reading.py)."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,11 @@ class Decision:
 def decide(settings: Settings, state: State, signals: Signals) -> tuple[Decision, State]:
     """Return how many replicas there should be, and what to remember until the next decision. Never raises."""
     signals = believable(signals, state.now)
+    looks = _looks(state, signals)
+    signals = replace(signals, engines={name: engine for name, (_, engine) in looks.items()})
     cold_start = settings.estimate.cold_start if signals.cold_start is None else signals.cold_start
     held = _with_hold(settings, state, signals.now, cold_start)
-    seen = _look(settings, held, signals)
+    seen = _look(settings, held, signals, looks)
     scale = _scale(settings, seen, cold_start)
     now, past = _needs(settings, seen, signals, scale)
     found = limited(settings, seen, signals, now, past)
@@ -73,17 +78,24 @@ def decide(settings: Settings, state: State, signals: Signals) -> tuple[Decision
     return Decision(found.replicas, reason, rounded, found.because), found.state
 
 
-def _look(settings: Settings, state: State, signals: Signals) -> State:
+def _looks(state: State, signals: Signals) -> dict[str, Look]:
+    """Return the last look at each engine, and when: one that is missing now and then is still there."""
+    now, ready = signals.now, signals.replicas.ready
+    kept = {name: (at, engine) for name, (at, engine) in state.engines.items() if 0 <= now - at <= KEPT_SECONDS}
+    missing = [name for name in kept if name not in signals.engines][: max(0, ready - len(signals.engines))]
+    return {name: kept[name] for name in missing} | {name: (now, engine) for name, engine in signals.engines.items()}
+
+
+def _look(settings: Settings, state: State, signals: Signals, looks: Mapping[str, Look]) -> State:
     """Take in what the routers and the engines say."""
     if signals.demand is not None:
         state = demand.observe(state, signals.demand, signals.now, settings.estimate, settings.fresh_seconds)
-    seconds = signals.now - state.engines_at if state.engines_at is not None else 0.0
-    learns = signals.engines and 0 < seconds <= settings.fresh_seconds
-    if learns and not saturation.contradicted(signals):
+    if not saturation.contradicted(signals):
         _, token = demand.each(state, settings.estimate)
-        learned = capacity.learn(state.capacity, state.engines, signals.engines, seconds, token, settings.estimate)
+        before = {name: look for name, look in state.engines.items() if signals.now - look[0] <= settings.fresh_seconds}
+        learned = capacity.learn(state.capacity, before, looks, token, settings.estimate)
         state = replace(objective.adapt(settings.target, state, signals), capacity=learned)
-    return saturation.watch(replace(state, engines=signals.engines, engines_at=signals.now), signals)
+    return saturation.watch(replace(state, engines=looks), signals)
 
 
 def _scale(settings: Settings, state: State, cold_start: float) -> Scale:

@@ -48,7 +48,7 @@ def adapt(target: Target, state: State, signals: Signals) -> State:
 def _pairs(
     name: str, state: State, engines: Mapping[str, EngineSignals]
 ) -> list[tuple[Histogram | None, Histogram | None]]:
-    before = {engine: getattr(seen, name) for engine, seen in state.engines.items()}
+    before = {engine: getattr(seen, name) for engine, (_, seen) in state.engines.items()}
     return [(before[engine], getattr(seen, name)) for engine, seen in engines.items() if engine in before]
 
 

@@ -22,6 +22,10 @@ class Bin:
     seconds: float
 
 
+Look = tuple[float, EngineSignals]
+"""When (s), and what the engine said."""
+
+
 @dataclass(frozen=True)
 class State:
     """Empty after a restart. Times in seconds of the signals' clock.
@@ -45,8 +49,7 @@ class State:
     came: bool = False
     per_answer: float | None = None
     per_prompt: tuple[float, float] | None = None
-    engines: Mapping[str, EngineSignals] = field(default_factory=dict)
-    engines_at: float | None = None
+    engines: Mapping[str, Look] = field(default_factory=dict)
     capacity: Capacity = field(default_factory=Capacity)
     margin: float = 1.0
     late_with: tuple[int, float] | None = None

@@ -14,11 +14,11 @@ LOOK = 2.0
 
 def play(known, seconds, does, *, waits):
     """One engine does `does` of what is estimated, with a queue or without."""
-    tokens = 0.0
-    for _ in range(int(seconds / LOOK)):
-        then, tokens = tokens, tokens + 1000.0 * does * LOOK
-        before, now = (EngineSignals(3 * waits, 8, 0.5, each, 0.0) for each in (then, tokens))
-        known = learn(known, {"e": before}, {"e": now}, LOOK, 1e-3, ESTIMATE)
+    before = (0.0, EngineSignals(3 * waits, 8, 0.5, 0.0, 0.0))
+    for index in range(1, int(seconds / LOOK) + 1):
+        now = (LOOK * index, EngineSignals(3 * waits, 8, 0.5, 1000.0 * does * LOOK * index, 0.0))
+        known = learn(known, {"e": before}, {"e": now}, 1e-3, ESTIMATE)
+        before = now
     return known
 
 

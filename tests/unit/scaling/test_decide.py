@@ -284,3 +284,13 @@ def test_nothing_is_given_up_before_its_own_start_has_passed():
     assert min(counts[raised : last + 24]) == counts[raised]
     assert decisions[last + 20].because == "starting"
     assert counts[-1] == counts[39]
+
+
+@pytest.mark.parametrize(("every", "learns"), [(1, True), (2, True), (8, False)])
+def test_what_queues_teach_survives_looks_that_are_missing(every, learns):
+    state, served = State(), 0.0
+    for index in range(1, 120):
+        served += 10.0  # five a second: half of what was estimated
+        engines = {f"r{i}": engine(waiting=4, requests=served) for i in range(4)} if index % every == 0 else {}
+        decision, state = look(state, PLAIN, now=2.0 * index, requests=served * 4, asked=4, engines=engines)
+    assert (decision.numbers["speed"] == pytest.approx(0.5, abs=0.03)) is learns
