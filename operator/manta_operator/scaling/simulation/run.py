@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from manta_operator.scaling.simulation.fleet import Fleet, Setup
-from manta_operator.scaling.simulation.gauges import Gauges
+from manta_operator.scaling.simulation.gauges import LATE_SECONDS, Gauges
 from manta_operator.scaling.simulation.outcome import Moment, Outcome
 from manta_operator.scaling.simulation.policies.base import Policy
 from manta_operator.scaling.simulation.replica import Job, Replica
 from manta_operator.scaling.simulation.trace import Trace
 
-_STEP, _READY, _TICK, _DRAINED = 0, 1, 2, 3
+_STEP, _READY, _TICK, _DRAINED, _LOOK = 0, 1, 2, 3, 4
 _GIVE_UP_SECONDS = 7200.0
 """After the trace: a policy that keeps nothing running lets requests wait for ever; they count as missed."""
 
@@ -56,7 +56,7 @@ class _Run:
             self._until(request.at)
             job = Job(request, len(self.jobs))
             self.jobs.append(job)
-            self.gauges.arrived(request)
+            self.gauges.arrived(job)
             self._send(job, request.at)
         self._until(end)
         while self._left and self._events and self._events[0][0] < end + _GIVE_UP_SECONDS:
@@ -90,6 +90,8 @@ class _Run:
                 self._let_go(at)
             elif kind == _DRAINED:
                 self._left -= sum(replica.in_flight for replica in self.fleet.late(at))
+            elif kind == _LOOK:
+                self.gauges.look()
             else:
                 self._tick(at)
 
@@ -115,7 +117,9 @@ class _Run:
             self._at(at + setup.drain, _DRAINED, None)
         total = len(fleet.serving) + len(fleet.starting) + len(fleet.draining)
         self.moments.append(Moment(at, wanted, len(fleet.serving), total, len(fleet.held)))
-        self._at(at + self.policy.interval, _TICK, None)
+        interval = self.policy.interval
+        self._at(at + max(0.0, interval - LATE_SECONDS), _LOOK, None)
+        self._at(at + interval, _TICK, None)
 
     def _watch(self, replica: Replica) -> None:
         if replica.due >= 0:
