@@ -89,6 +89,7 @@ def _looks(state: State, signals: Signals) -> dict[str, Look]:
 def _look(settings: Settings, state: State, signals: Signals, looks: Mapping[str, Look]) -> State:
     """Take in what the routers and the engines say."""
     if signals.demand is not None:
+        state = demand.making(state, signals.demand, signals.now, looks, settings.fresh_seconds)
         state = demand.observe(state, signals.demand, signals.now, settings.estimate, settings.fresh_seconds)
     if not saturation.contradicted(signals):
         _, token = demand.each(state, settings.estimate)

@@ -2,6 +2,7 @@
 
     work      = tokens in / prefill rate + pairs of their attention + requests x tokens of a mean answer / decode rate
                 in seconds of a replica as estimated
+    answer    = the mean of those that ended; at least what engines made in the last hour, for each request that came
     rate      = work / seconds, in bins of 15 s; D = the mean of the last `window` seconds, in replicas
     grain     = mean of (x_i - x_i-1)^2 / (x_i + x_i-1), x = work of 5 s             seconds: E[S^2] / E[S] of requests
     trend     = least squares over the last two starts, times the start to come, where it is twice its standard error
@@ -13,12 +14,12 @@ and the largest tenth counts as what is just below it (so a mean falls to 0.83):
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from manta_operator.scaling.settings import Estimate
 from manta_operator.scaling.signals import Demand
-from manta_operator.scaling.state import BIN_SECONDS, MOST_BINS, Bin, State
+from manta_operator.scaling.state import BIN_SECONDS, MOST_BINS, Bin, Look, State
 
 TICK_SECONDS = 5.0
 _TICKS = 60
@@ -30,6 +31,9 @@ _INSTANT = 1e-6
 
 _COUNT = 1e-3
 """Requests below which there were none: a gap's are spread over it, so that parts of one are."""
+
+_MADE_SECONDS, _ENOUGH = 1800.0, 10.0
+"""Half-life of what engines have made, and the requests from which on it counts."""
 
 _PER_ANSWER = 128.0
 """Tokens of an answer before any has ended."""
@@ -52,12 +56,31 @@ def each(state: State, estimate: Estimate) -> tuple[float, float]:
         return 0.0, estimate.prompts(1, 0)
     tokens, pairs = state.per_prompt
     work = estimate.prompts(tokens, pairs)
-    return work + estimate.answers(answer(state.per_answer)), work / tokens if tokens else estimate.prompts(1, 0)
+    return work + estimate.answers(answer(state.per_answer, state.made)), work / tokens if tokens else estimate.prompts(
+        1, 0
+    )
 
 
-def answer(known: float | None) -> float:
-    """Return the tokens of a mean answer; none at all is known of embeddings, so that 0 is a number like any other."""
-    return _PER_ANSWER if known is None else known
+def answer(known: float | None, made: tuple[float, float] = (0.0, 0.0)) -> float:
+    """Return the tokens of a mean answer: of those that ended, or more where engines have made more for each request.
+
+    None at all is known of embeddings, so that 0 is a number like any other.
+    """
+    requests, tokens = made
+    least = tokens / requests if requests >= _ENOUGH else 0.0
+    return max(_PER_ANSWER if known is None else known, least)
+
+
+def making(state: State, demand: Demand, now: float, looks: Mapping[str, Look], fresh: float) -> State:
+    """Take in what engines made for the requests of about the last hour: also of answers that are not finished."""
+    seconds = now - state.now if state.now is not None else 0.0
+    if state.demand is None or not 0 < seconds <= fresh:
+        return state
+    pairs = [(state.engines[name], look) for name, look in looks.items() if name in state.engines]
+    counts = [(then.generated_tokens, engine.generated_tokens) for (_, then), (_, engine) in pairs]
+    tokens = sum(max(0.0, later - sooner) for sooner, later in counts if sooner is not None and later is not None)
+    kept, came = 0.5 ** (seconds / _MADE_SECONDS), max(0.0, demand.requests - state.demand.requests)
+    return replace(state, made=(state.made[0] * kept + came, state.made[1] * kept + tokens))
 
 
 def mean_answer(before: Demand, now: Demand, known: float | None) -> float | None:
@@ -93,7 +116,7 @@ def observe(state: State, demand: Demand, now: float, estimate: Estimate, fresh:
         kept = () if seconds < 0 else state.bins
         return replace(state, now=now, since=now, demand=demand, ticks=(), bins=kept)
     per_answer = mean_answer(before, demand, state.per_answer)
-    work = arrived(before, demand, answer(per_answer), estimate)
+    work = arrived(before, demand, answer(per_answer, state.made), estimate)
     if work is None:
         return replace(state, now=now, demand=demand, per_answer=per_answer)
     bins = add(state.bins, now - seconds, work, seconds)

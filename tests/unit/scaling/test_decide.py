@@ -294,3 +294,15 @@ def test_what_queues_teach_survives_looks_that_are_missing(every, learns):
         engines = {f"r{i}": engine(waiting=4, requests=served) for i in range(4)} if index % every == 0 else {}
         decision, state = look(state, PLAIN, now=2.0 * index, requests=served * 4, asked=4, engines=engines)
     assert (decision.numbers["speed"] == pytest.approx(0.5, abs=0.03)) is learns
+
+
+def test_answers_of_many_minutes_count_before_any_has_ended():
+    state = State()
+    for index in range(1, 300):
+        # One request each 20 s for ten minutes, each of 50 tokens a second, and none has ended.
+        running, made = index // 10, sum(50.0 * 2.0 * (i // 10) for i in range(index))
+        engines = {"r1": EngineSignals(0, running, 0.1, 0.0, made)}
+        seen = Demand(index // 10, 100.0 * (index // 10), 0.0, 0.0, running)
+        _, state = decide(PLAIN, state, Signals(2.0 * index, Replicas(1, 1), seen, engines, 60.0))
+    assert 5_000 < demand_of.answer(state.per_answer, state.made) < 30_000
+    assert demand_of.answer(100.0, (100.0, 5_000.0)) == 100.0
