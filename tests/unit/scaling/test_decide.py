@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manta_operator.scaling import demand as demand_of
 from manta_operator.scaling.decide import decide
 from manta_operator.scaling.settings import Behaviour, Estimate, Settings, SettingsError, Target
 from manta_operator.scaling.signals import Demand, EngineSignals, Histogram, Replicas, Signals
@@ -248,26 +247,6 @@ def test_an_engine_that_counts_no_tokens_teaches_nothing():
     assert state.capacity == State().capacity
 
 
-def test_embeddings_have_answers_of_no_tokens():
-    estimate = Estimate(10_000.0, 1_000.0, cold_start=60.0)
-    state, decision = State(), None
-    for step in range(40):
-        seen = Demand(50.0 * step, 5000.0 * step, 0.0, 50.0 * step, 1)
-        decision, state = decide(Settings(estimate), state, Signals(5.0 * step, Replicas(1, 1), seen, {}, 60.0))
-    # Ten prompts of 100 tokens a second: a tenth of a replica as estimated, an eighth with a fifth off.
-    assert decision.numbers["load"] == pytest.approx(0.125, rel=0.01)
-
-
-def test_a_mean_request_is_one_of_late():
-    estimate = Estimate(10_000.0, 1e9, cold_start=60.0)
-    state = demand_of.observe(State(), Demand(5e6, 5e8, 0.0, 0.0, 0), 0.0, estimate, 60.0)
-    for index in range(1, 4):
-        seen = Demand(5e6 + 500 * index, 5e8 + 15e6 * index, 0.0, 0.0, 0)
-        state = demand_of.observe(state, seen, 2.0 * index, estimate, 60.0)
-    # Short ones of 100 tokens for weeks, now 30,000 each: 3 s of a replica.
-    assert demand_of.each(state, estimate)[0] == pytest.approx(3.0, rel=0.15)
-
-
 def test_chance_about_a_whole_number_moves_nothing():
     # 64 a second need 8.9 to 9 replicas without any chance; a little more and a little less again is no news.
     rates = [64.0 + (0.6 if index // 40 % 2 else -0.6) for index in range(600)]
@@ -294,15 +273,3 @@ def test_what_queues_teach_survives_looks_that_are_missing(every, learns):
         engines = {f"r{i}": engine(waiting=4, requests=served) for i in range(4)} if index % every == 0 else {}
         decision, state = look(state, PLAIN, now=2.0 * index, requests=served * 4, asked=4, engines=engines)
     assert (decision.numbers["speed"] == pytest.approx(0.5, abs=0.03)) is learns
-
-
-def test_answers_of_many_minutes_count_before_any_has_ended():
-    state = State()
-    for index in range(1, 300):
-        # One request each 20 s for ten minutes, each of 50 tokens a second, and none has ended.
-        running, made = index // 10, sum(50.0 * 2.0 * (i // 10) for i in range(index))
-        engines = {"r1": EngineSignals(0, running, 0.1, 0.0, made)}
-        seen = Demand(index // 10, 100.0 * (index // 10), 0.0, 0.0, running)
-        _, state = decide(PLAIN, state, Signals(2.0 * index, Replicas(1, 1), seen, engines, 60.0))
-    assert 5_000 < demand_of.answer(state.per_answer, state.made) < 30_000
-    assert demand_of.answer(100.0, (100.0, 5_000.0)) == 100.0
