@@ -29,6 +29,7 @@ REASONS: Mapping[str, str] = {
     "watching": "Watching",
     "queued": "FullLately",
     "starting": "Starting",
+    "busy": "UnderWay",
     "broken": "NoneReady",
     "rolling": "RollingOut",
     "missing": "SignalsMissing",

@@ -7,8 +7,10 @@
     floor    more than there are, while requests find no room, whatever the above says                saturation.py
     ahead    D + trend x cold start, where demand certainly grows                                   demand.trend
     wanted   = max(need(ahead), highest need of the last `hold` seconds, floor), up to whole replicas
-    asked    = wanted within least..most, up at most so much a step, down at most so much a minute, and down only where
-               2 % less would be needed, too: chance about a whole number moves nothing                limits.py
+    busy     what requests under way occupy: not taken away                                           busy.py
+    asked    = wanted within least..most, up at most so much a step, down at most so much a minute, and either only
+               where it is by 5 % of what is asked for: chance about a whole number moves nothing;
+               nothing is given up within a cold start after the last raise                            limits.py
 
 What is asked for is a total: replicas that start count as there, so that a need is never answered twice; those that
 cannot be scheduled count too, and do not keep the others from coming and going. It never goes down while demand is
