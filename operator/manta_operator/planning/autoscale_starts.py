@@ -16,6 +16,8 @@ from manta_operator.planning.observed import REPLACED_SECONDS, Observed, Observe
 
 LONGEST_START_SECONDS = 3600.0
 """What took longer between its making and its being ready did something else in between: it was ready before."""
+SHORTEST_START_SECONDS = 1.0
+"""Kubernetes writes times in whole seconds: what took less looks like nothing."""
 STARTS = 5
 """How many of the last starts are looked at."""
 
@@ -70,4 +72,4 @@ def _took(group: ObservedGroup) -> float | None:
         return None
     waited = max((max(0.0, (pod.started or pod.created) - pod.created) for pod in pods), default=0.0)
     took = group.ready_since - group.created - waited
-    return took if 0 < took <= LONGEST_START_SECONDS else None
+    return max(took, SHORTEST_START_SECONDS) if 0 <= took <= LONGEST_START_SECONDS else None

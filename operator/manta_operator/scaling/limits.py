@@ -95,7 +95,8 @@ def _kept(settings: Settings, state: State, signals: Signals, *, idle: bool) -> 
     hold = settings.behaviour.hold
     if saturation.lately(state, signals.now, _HOLD_SECONDS if hold is None else hold):
         return "queued"
-    if state.raised_at is not None and 0 <= signals.now - state.raised_at < _start(settings, signals):
+    raised = state.raised_at is not None and 0 <= signals.now - state.raised_at < _start(settings, signals)
+    if raised and signals.replicas.ready < signals.replicas.asked:
         return "starting"
     return "" if _watched(state, signals.now) else "watching"
 

@@ -31,6 +31,12 @@ def test_a_cold_start_is_what_the_last_starts_took():
     assert measured(group("new", 0, ready=False)) is None
 
 
+def test_a_start_within_the_second_that_times_are_written_in_is_one_all_the_same():
+    at_once = group("new", 0, created=NOW - 900)
+    at_once.pods[0]["status"]["conditions"] = [condition("Ready", "True", NOW - 900)]
+    assert measured(at_once) == 1.0
+
+
 def test_restarts_teach_nothing():
     again = restarted(group("new", 0), 1, NOW - 400)
     crashed = group("new", 1)

@@ -25,13 +25,16 @@ def engine(waiting=0, requests=0.0):
     return EngineSignals(waiting, 1, 0.1, requests * 1000.0, requests * 10.0)
 
 
-def play(rates, chosen=PLAIN, state=None, start=0.0, asked=1, cold_start=60.0, held=0):
-    """One decision every 5 s, of so many requests a second each; whatever is asked for is ready at once."""
+def play(rates, chosen=PLAIN, state=None, start=0.0, asked=1, cold_start=60.0, held=0, starts_in=0.0):
+    """One decision every 5 s, of so many requests a second each; what is asked for is ready after `starts_in` (s)."""
     state, total, now, decisions = state or State(), 0.0, start, []
+    of_late = [asked] * (1 + round(starts_in / 5.0))
     for rate in rates:
         total += rate * 5.0
         now += 5.0
-        signals = Signals(now, Replicas(asked, asked), demand(total, held=held), {}, cold_start)
+        of_late = [*of_late[1:], asked]
+        ready = min(of_late)
+        signals = Signals(now, Replicas(asked, ready, asked - ready), demand(total, held=held), {}, cold_start)
         decision, state = decide(chosen, state, signals)
         decisions.append(decision)
         asked = decision.replicas
@@ -254,14 +257,16 @@ def test_chance_about_a_whole_number_moves_nothing():
     assert len(counts) == 1
 
 
-def test_nothing_is_given_up_before_its_own_start_has_passed():
+@pytest.mark.parametrize("start", [120.0, 0.0], ids=["while they start", "when all are ready"])
+def test_nothing_is_given_up_before_its_own_start_has_passed(start):
     chosen = replace(PLAIN, behaviour=Behaviour(hold=5.0, down_share=1.0))
-    decisions, _ = play([10.0] * 40 + [60.0] + [10.0] * 60, chosen, cold_start=120.0)
+    decisions, _ = play([10.0] * 40 + [60.0] + [10.0] * 60, chosen, cold_start=120.0, starts_in=start)
     counts = [decision.replicas for decision in decisions]
     raised = next(index for index in range(40, 100) if counts[index] > counts[39])
     last = max(index for index in range(40, 101) if counts[index] > counts[index - 1])
-    assert min(counts[raised : last + 24]) == counts[raised]
-    assert decisions[last + 20].because == "starting"
+    kept = round(start / 5.0)
+    assert min(counts[raised : last + max(1, kept)]) == counts[raised]
+    assert (decisions[last + 20].because == "starting") is (start > 0)
     assert counts[-1] == counts[39]
 
 
