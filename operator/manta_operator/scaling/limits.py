@@ -10,13 +10,16 @@ from manta_operator.scaling import saturation
 from manta_operator.scaling.busy import busy
 from manta_operator.scaling.settings import Settings
 from manta_operator.scaling.signals import Signals
-from manta_operator.scaling.state import State
+from manta_operator.scaling.state import BIN_SECONDS, State
 
 _BAND_SHARE = 0.05
 """Of what is asked for: by how much more or less must be needed, so that chance about a whole number moves nothing."""
 
 _HOLD_SECONDS = 300.0
 """For how long what a queue asked for is kept, where no window is set."""
+
+_RATE_SECONDS = 2 * BIN_SECONDS
+"""How long demand is watched at least, however short the window is, before anything is taken away for it."""
 
 _STARTS = 5
 """Cold starts after which replicas that never became ready neither keep a deployment from zero nor get company."""
@@ -95,15 +98,16 @@ def _kept(settings: Settings, state: State, signals: Signals, *, idle: bool) -> 
     hold = settings.behaviour.hold
     if saturation.lately(state, signals.now, _HOLD_SECONDS if hold is None else hold):
         return "queued"
-    raised = state.raised_at is not None and 0 <= signals.now - state.raised_at < _start(settings, signals)
-    if raised and signals.replicas.ready < signals.replicas.asked:
+    raised = state.since if state.raised_at is None else state.raised_at
+    young = raised is None or 0 <= signals.now - raised < _start(settings, signals)
+    if young and signals.replicas.ready < signals.replicas.asked:
         return "starting"
     return "" if _watched(state, signals.now) else "watching"
 
 
 def _watched(state: State, now: float) -> bool:
-    """Whether demand was seen without a gap for as long as the window."""
-    return state.since is not None and state.hold is not None and now - state.since >= state.hold
+    """Whether demand was seen without a gap for as long as the window, and for so long that it has a rate."""
+    return state.since is not None and state.hold is not None and now - state.since >= max(state.hold, _RATE_SECONDS)
 
 
 def _idle(settings: Settings, state: State, signals: Signals) -> tuple[State, bool]:

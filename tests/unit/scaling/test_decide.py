@@ -270,6 +270,16 @@ def test_nothing_is_given_up_before_its_own_start_has_passed(start):
     assert counts[-1] == counts[39]
 
 
+@pytest.mark.parametrize(("ready", "least"), [(1, 60.0), (4, 30.0)], ids=["while they start", "when all are ready"])
+def test_after_a_restart_nothing_goes_before_there_is_a_rate_and_a_start_has_passed(ready, least):
+    chosen = replace(PLAIN, behaviour=Behaviour(hold=0.0, down_share=1.0))
+    state, kept = State(), 0
+    for step in range(1, 60):
+        decision, state = look(state, chosen, now=step * 2.0, requests=0.0, asked=4, starting=4 - ready)
+        kept += decision.replicas == 4
+    assert least - 4 <= kept * 2.0 <= least + 4
+
+
 @pytest.mark.parametrize(("every", "learns"), [(1, True), (2, True), (8, False)])
 def test_what_queues_teach_survives_looks_that_are_missing(every, learns):
     state, served = State(), 0.0

@@ -128,7 +128,7 @@ def test_a_replica_that_never_gets_ready_keeps_no_deployment_from_zero():
     assert decision.replicas == 0
 
 
-@pytest.mark.parametrize(("hold", "until"), [(20.0, 24.0), (90.0, 94.0)])
+@pytest.mark.parametrize(("hold", "until"), [(40.0, 44.0), (90.0, 94.0)])
 def test_what_a_queue_asked_for_is_kept(hold, until):
     chosen = Settings(WRONG, most=40, interval=2.0, behaviour=Behaviour(hold=hold))
     state, asked, kept = State(), 2, []
