@@ -118,7 +118,8 @@ async def test_tables(kubectl):
         {"type": "Ready", "status": "False", "reason": "Waiting", "message": "1 of 2 replicas serve"},
         {"type": "Available", "status": "True", "reason": "Serving", "message": "it serves"},
     ]
-    kubectl.report("tiny", readyReplicas=1, endpoint="http://tiny.default:8000", revision="r1", conditions=conditions)
+    replicas = {"readyReplicas": 1, "desiredReplicas": 2}
+    kubectl.report("tiny", **replicas, endpoint="http://tiny.default:8000", revision="r1", conditions=conditions)
     titles, row = cells(await kubectl("get", "llmd"))
     assert titles == ["NAME", "MODEL", "READY", "DESIRED", "AVAILABLE", "ENDPOINT", "AGE"]
     assert row[:-1] == ["tiny", "file:///var/lib/manta/models/tiny", "1", "2", "True", "http://tiny.default:8000"]

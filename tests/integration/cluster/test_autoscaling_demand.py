@@ -10,6 +10,8 @@ from cluster_space import KIND
 from running import only_all
 from scaling_space import scaled
 
+from manta_operator.box.cluster import ApiError
+
 BUSY, QUIET = 6.0, 0.2
 """Requests a second: of three replicas at least, and of one."""
 UP_SECONDS = 60
@@ -67,9 +69,14 @@ def write(space, manager, method, replicas):
     if method == "PATCH":
         body = {"spec": {"replicas": replicas}}
         return space.cluster.call("PATCH", path, body, "application/merge-patch+json", query=query)
-    body = space.cluster.call("GET", path)
-    body["spec"]["replicas"] = replicas
-    return space.cluster.call("PUT", path, body, query=query)
+    while True:
+        body = space.cluster.call("GET", path)
+        body["spec"]["replicas"] = replicas
+        try:
+            return space.cluster.call("PUT", path, body, query=query)
+        except ApiError as error:  # the operator has written the status meanwhile
+            if error.reason != "Conflict":
+                raise
 
 
 def test_an_hpa_is_followed_where_nothing_else_scales(space):
