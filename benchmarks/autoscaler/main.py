@@ -21,6 +21,7 @@ from manta_operator.scaling.simulation.model import EngineModel
 from manta_operator.scaling.simulation.outcome import Slo
 from manta_operator.scaling.simulation.policies import present
 from manta_operator.scaling.simulation.policies.catalogue import NAMES
+from manta_operator.scaling.simulation.policies.manta import manta
 from manta_operator.scaling.simulation.scene import Scene, made_up, make
 from manta_operator.scaling.simulation.trace import TraceError
 
@@ -42,6 +43,9 @@ DEFAULT_TRACES = ("azure_llm_2023_code", "mooncake_synthetic")
 @click.option("--split", is_flag=True, help="The trace's own beginning for a past, half of it at most; judge the rest.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--plots/--no-plots", default=True, show_default=True)
+@click.option(
+    "--estimate", "wrong", multiple=True, type=click.FloatRange(0.01), help="Also ours, so wrongly estimated."
+)
 @click.option("--present", is_flag=True, help="Also the best window that knows the present exactly, and no future.")
 @click.option("--markdown", "marked", is_flag=True, help="Also print the table of docs/benchmarks.md.")
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "build" / "bench" / "autoscaler.json")
@@ -49,6 +53,7 @@ def main(**options: Any) -> None:
     """Simulate a deployment behind every autoscaling policy, on the same requests."""
     began, model = time.monotonic(), EngineModel(speed=options["speed"], step_tokens=options["step_tokens"])
     names = [name for name in (*NAMES, UNLEARNED) if not options["names"] or name in (*options["names"], OURS)]
+    wrong = {f"{OURS}-estimate-{times:g}": manta(error=times) for times in options["wrong"]}
     options["out"].parent.mkdir(parents=True, exist_ok=True)
     document: dict[str, Any] = {}
     meta: dict[str, Any] = {"slo": vars(Slo()), "seed": options["seed"], "speed": options["speed"], "traces": {}}
@@ -58,7 +63,7 @@ def main(**options: Any) -> None:
             meta["traces"][scene.name] = _meta(scene, split=options["split"])
             for start in options["starts"]:
                 setup = Setup(model, cold_start=start, most=options["most"])
-                compared = compare(scene, setup, Slo(), names)
+                compared = compare(scene, setup, Slo(), names, more=wrong)
                 document.setdefault(scene.name, {})[f"{start:g}"] = dict(compared.rows)
                 _tell(scene, start, compared, options)
                 if options["present"]:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 SECONDS, USE = 120.0, 0.35
 SLO = Slo(base=2.0, between=0.1)
-_SEQUENCES, _LENGTH, _STEP_TOKENS, _KV_TOKENS = 32, 1024, 2048, 65_536
+SEQUENCES, _LENGTH, _STEP_TOKENS, _KV_TOKENS = 32, 1024, 2048, 65_536
 _BATCHES, _PROMPTS, _ROUNDS, _TOKENS = (1, 8, 24), (64, 480, 960), 5, 48
 _CROWD = 400
 _READY_SECONDS = 180.0
@@ -61,13 +61,8 @@ def compare(model: Path, seed: int) -> tuple[dict[str, tuple[Measured, Measured]
 
 
 async def _compare(model: Path, seed: int) -> tuple[dict[str, tuple[Measured, Measured]], dict[str, float]]:
-    if task := asyncio.current_task():  # so that whoever ends this ends vLLM, too
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    # The server ends connections that rest for 5 s, whoever just begins to use them.
-    connector, patient = aiohttp.TCPConnector(limit=0, keepalive_timeout=2), aiohttp.ClientTimeout(total=None)
-    async with _vllm(model) as url, aiohttp.ClientSession(connector=connector, timeout=patient) as client:
-        asked = _Asked(url, client, random.Random(seed))  # noqa: S311 - requests that must be repeatable
-        engine, overhead = await _measured(asked)
+    async with started(model, seed) as asked:
+        engine, overhead = await steps(asked)
         before = await _speed(asked, engine, seed)
         trace = _trace(replace(engine, speed=before), seed, SECONDS)
         began = time.monotonic()
@@ -109,7 +104,7 @@ def _trace(engine: EngineModel, seed: int, seconds: float) -> Trace:
     return tuple(found)
 
 
-async def _speed(asked: _Asked, engine: EngineModel, seed: int) -> float:
+async def _speed(asked: Asked, engine: EngineModel, seed: int) -> float:
     """Return how much of the engine's steps a full one does: the same requests at once, there and in the simulation."""
     every = [replace(request, at=0.0) for request in _trace(engine, seed + 1, SECONDS)[:_CROWD]]
     jobs = await asked.play(tuple(every))
@@ -117,19 +112,19 @@ async def _speed(asked: _Asked, engine: EngineModel, seed: int) -> float:
     return max(job.ended for job in played.jobs) / max(job.ended for job in jobs)
 
 
-async def _measured(asked: _Asked) -> tuple[EngineModel, float]:
+async def steps(asked: Asked) -> tuple[EngineModel, float]:
     """Return the engine as its steps show it, and what HTTP adds (s). The first round only warms it up."""
-    steps: dict[int, list[float]] = {count: [] for count in _BATCHES}
+    times: dict[int, list[float]] = {count: [] for count in _BATCHES}
     firsts: dict[int, list[float]] = {length: [] for length in _PROMPTS}
     for number in range(_ROUNDS + 1):
-        for count, seen in steps.items():
+        for count, seen in times.items():
             jobs = await asyncio.gather(*(asked.send(Request(0.0, 8, _TOKENS)) for _ in range(count)))
             seen.extend((job.ended - job.first) / (_TOKENS - 1) for job in jobs if number)
-        for length, times in firsts.items():
+        for length, waited in firsts.items():
             job = await asked.send(Request(0.0, length, 1))
-            times.extend([job.first - job.request.at] * bool(number))
-    step = {count: statistics.median(seen) for count, seen in steps.items()}
-    first = {length: statistics.median(times) for length, times in firsts.items()}
+            waited.extend([job.first - job.request.at] * bool(number))
+    step = {count: statistics.median(seen) for count, seen in times.items()}
+    first = {length: statistics.median(waited) for length, waited in firsts.items()}
     each = max(0.0, (step[_BATCHES[-1]] - step[_BATCHES[0]]) / (_BATCHES[-1] - _BATCHES[0]))
     token = max(1e-9, (first[_PROMPTS[-1]] - first[_PROMPTS[0]]) / (_PROMPTS[-1] - _PROMPTS[0]))
     engine = EngineModel(
@@ -139,13 +134,24 @@ async def _measured(asked: _Asked) -> tuple[EngineModel, float]:
         per_pair=0.0,
         per_context_token=0.0,
         kv_tokens=_KV_TOKENS,
-        sequences=_SEQUENCES,
+        sequences=SEQUENCES,
         step_tokens=_STEP_TOKENS,
     )
     return engine, max(0.0, first[_PROMPTS[0]] - engine.prefill(_PROMPTS[0]))
 
 
-class _Asked:
+@asynccontextmanager
+async def started(model: Path, seed: int) -> AsyncIterator[Asked]:
+    """Start vLLM, and end it; whoever ends this process ends it, too."""
+    if task := asyncio.current_task():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    # The server ends connections that rest for 5 s, whoever just begins to use them.
+    connector, patient = aiohttp.TCPConnector(limit=0, keepalive_timeout=2), aiohttp.ClientTimeout(total=None)
+    async with _vllm(model) as url, aiohttp.ClientSession(connector=connector, timeout=patient) as client:
+        yield Asked(url, client, random.Random(seed))  # noqa: S311 - requests that must be repeatable
+
+
+class Asked:
     """Sends requests, prompts as tokens drawn by chance; `play` at their times, from when it is called."""
 
     def __init__(self, url: str, client: aiohttp.ClientSession, chance: random.Random) -> None:
@@ -153,6 +159,7 @@ class _Asked:
         self._began = time.monotonic()
 
     async def play(self, trace: Trace) -> list[Job]:
+        """Send each when it is due, and wait for all of them."""
         self._began = time.monotonic()
         async with asyncio.TaskGroup() as group:
             tasks = []
@@ -162,6 +169,7 @@ class _Asked:
         return [task.result() for task in tasks]
 
     async def send(self, request: Request, *, due: bool = False) -> Job:
+        """Send one, now or where it is `due` already, and wait for all its tokens."""
         job = Job(request if due else Request(self._now(), request.prompt_tokens, request.output_tokens))
         prompt = [self._chance.randint(10, 2000) for _ in range(request.prompt_tokens)]
         body = {"model": "tiny", "prompt": prompt, "max_tokens": request.output_tokens, "ignore_eos": True,
@@ -175,6 +183,12 @@ class _Asked:
         job.ended = self._now()
         return job
 
+    async def metrics(self) -> tuple[float, bytes]:
+        """Return when (s of a clock) it was asked, and what the engine says of itself."""
+        at = time.monotonic()
+        async with self._client.get(f"{self._url}/metrics") as answer:
+            return at, await answer.read()
+
     def _now(self) -> float:
         return time.monotonic() - self._began
 
@@ -186,7 +200,7 @@ async def _vllm(model: Path) -> AsyncIterator[str]:
         port = free.getsockname()[1]
     flags = [
         f"--model={model}", "--served-model-name=tiny", f"--port={port}", "--host=127.0.0.1", "--enforce-eager",
-        "--dtype=bfloat16", f"--max-model-len={_LENGTH}", f"--max-num-seqs={_SEQUENCES}", "--no-enable-prefix-caching",
+        "--dtype=bfloat16", f"--max-model-len={_LENGTH}", f"--max-num-seqs={SEQUENCES}", "--no-enable-prefix-caching",
         f"--max-num-batched-tokens={_STEP_TOKENS}", "--kv-cache-memory-bytes=64M", "--distributed-executor-backend=uni",
     ]  # fmt: skip
     with tempfile.TemporaryFile() as log:

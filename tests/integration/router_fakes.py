@@ -12,7 +12,7 @@ import socket
 import ssl
 import sys
 from base64 import b64encode
-from contextlib import suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -168,6 +168,21 @@ async def until(check, seconds=60):
     async with asyncio.timeout(seconds):
         while not await check():  # noqa: ASYNC110 - other processes have no events
             await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def inhabited(world):
+    """Let the engines of a test's world serve; at its end its clients leave, and nobody waits any more."""
+    async with AsyncExitStack() as stack:
+        for engine in world.engines.values():
+            await engine.start()
+            stack.push_async_callback(engine.stop)
+        yield world
+        for client in world.clients:
+            client.cancel()
+        await asyncio.gather(*world.clients, return_exceptions=True)
+        if world.router.picker.returncode is None:
+            await world.nobody_waits()
 
 
 class Router:

@@ -51,6 +51,17 @@ def test_every_row_is_held_against_the_oracle():
     assert "% in time" in verdict(found.rows, 120.0)
 
 
+def test_policies_aside_change_no_place_on_the_front():
+    trace = made_up("ramp", MODEL, peak=3.0, seed=2, seconds=600)
+    scene = make("ramp", trace, MODEL, peak=3.0, past=120.0, seed=1)
+    setup = Setup(MODEL, cold_start=30.0, most=8)
+    alone = compare(scene, setup, Slo(), ("manta", "kubeai"))
+    wrong = {"manta-estimate-2": manta(error=2.0)}
+    found = compare(scene, setup, Slo(), ("manta", "kubeai"), more=wrong)
+    assert list(found.rows) == [*alone.rows, *wrong]
+    assert all(found.rows[name] == row for name, row in alone.rows.items())
+
+
 def test_the_command_writes_numbers_and_pictures(tmp_path):
     out = tmp_path / "out" / "autoscaler.json"
     words = [

@@ -284,7 +284,12 @@ async def test_many_streams_at_once(world):
 
     world.engines["a"].script = waits
     streams = [asyncio.create_task(send(request(), seconds=120)) for _ in range(300)]
-    await fakes.until(lambda: world.engines["a"].open == 300, seconds=60)
+    try:
+        await fakes.until(lambda: world.engines["a"].open == 300, seconds=60)
+    except TimeoutError as error:
+        found = {name: engine.open for name, engine in world.engines.items()}
+        ended = [stream.result() for stream in streams if stream.done()]
+        raise AssertionError(f"300 streams are not open at a, but {found}; ended: {ended[:3]}") from error
     go.set()
     answers = await asyncio.gather(*streams)
     assert all(status == 200 and body.endswith(b"0\r\n\r\n") for status, _, body, _ in answers)

@@ -80,8 +80,15 @@ class World:
 
         await fakes.until(check)
 
+    async def nobody_waits(self):
+        await self.held(0)
+
     async def asked(self, count, name="a"):
-        await fakes.until(lambda: asyncio.sleep(0, len(self.engines[name].asked) == count))
+        try:
+            await fakes.until(lambda: asyncio.sleep(0, len(self.engines[name].asked) == count))
+        except TimeoutError as error:
+            found = {each: len(engine.asked) for each, engine in self.engines.items()}
+            raise AssertionError(f"{name} is not asked {count} times, but {found}") from error
 
     async def fill(self):
         """Replica a has all it may have."""
@@ -121,17 +128,8 @@ async def world(router):
     api.clear()
     await found.usable(0)
     engines = {name: Gated(name, f"{NET}.{number}") for number, name in enumerate("ab", start=10)}
-    async with AsyncExitStack() as stack:
-        for engine in engines.values():
-            await engine.start()
-            stack.push_async_callback(engine.stop)
-        world = World(found, api, session, engines)
+    async with fakes.inhabited(World(found, api, session, engines)) as world:
         yield world
-        for client in world.clients:
-            client.cancel()
-        await asyncio.gather(*world.clients, return_exceptions=True)
-        if found.picker.returncode is None:
-            await world.held(0)
 
 
 async def test_requests_wait_for_the_first_replica(world):

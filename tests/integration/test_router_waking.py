@@ -67,6 +67,9 @@ class World:
             assert response.status == 200
             return await response.json()
 
+    async def nobody_waits(self):
+        await self.until(held=0)
+
     async def until(self, **wanted):
         """Wait until /demand says so."""
 
@@ -102,17 +105,8 @@ async def world(router):
     api.clear()
     await found.usable(0)
     engines = {name: Counting(name, f"{NET}.{number}") for number, name in enumerate(("a-0", "b-0"), start=10)}
-    async with AsyncExitStack() as stack:
-        for engine in engines.values():
-            await engine.start()
-            stack.push_async_callback(engine.stop)
-        world = World(found, api, session, engines)
+    async with fakes.inhabited(World(found, api, session, engines)) as world:
         yield world
-        for client in world.clients:
-            client.cancel()
-        await asyncio.gather(*world.clients, return_exceptions=True)
-        if found.picker.returncode is None:
-            await world.until(held=0)
 
 
 async def test_who_comes_at_zero_waits_longer_than_for_a_busy_replica_and_is_answered_by_the_first(world):

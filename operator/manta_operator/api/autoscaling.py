@@ -58,7 +58,7 @@ class ScaleBehaviourSpec(Frozen):
 class AutoscalingSpec(Frozen):
     """Replicas follow the demand. spec.replicas is then only where they begin."""
 
-    min_replicas: Annotated[int, Field(ge=0, le=1000)] = 1
+    min_replicas: Count = 1
     """Fewest replicas. 0: none while nobody asks, see scaleToZero."""
     max_replicas: Annotated[int, Field(ge=1, le=1000)]
     """Most replicas."""

@@ -31,6 +31,7 @@ NUMBERS: Mapping[str, tuple[str, str]] = {
         "ratio",
         "what a replica is taken to do of the planner's estimate: 0.8 until engines show it",
     ),
+    "shown": ("ratio", "what it does as slower answers show it; 0: they do not yet"),
     "coldStart": ("s", "from asking for a replica to its serving"),
     "hold": ("s", "stabilisation window: as long as the highest need is kept"),
     "window": ("s", "over which the work is averaged: short sees rushes, long hides chance"),

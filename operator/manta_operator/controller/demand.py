@@ -21,8 +21,8 @@ from manta_operator.controller.children import Child, Key
 from manta_operator.controller.recent import Recent
 from manta_operator.controller.store import Store
 from manta_operator.scaling.reading import Document, read
+from manta_operator.scaling.settings import LOOK_SECONDS
 
-LOOK_SECONDS = 2.0
 MOST_A_SECOND = 200
 ANSWER_SECONDS = 2.0
 HELD_SECONDS = 13.0

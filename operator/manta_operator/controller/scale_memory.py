@@ -4,7 +4,7 @@ The scaler looks and decides, the passes read the number and bring what is plann
 the demand: the number is in the status (`planning.autoscale.begin`).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from manta_operator.api.models import LLMDeploymentSpec
@@ -18,6 +18,7 @@ from manta_operator.scaling.capacity import Capacity
 from manta_operator.scaling.decide import Decision
 from manta_operator.scaling.ledger import Ledger
 from manta_operator.scaling.reading import Document
+from manta_operator.scaling.slowdown import Line
 from manta_operator.scaling.state import State
 
 MUTE_SECONDS = 60.0
@@ -130,5 +131,5 @@ class Scale:
 
     def learned(self) -> Learned:
         """Return what is known of a replica."""
-        capacity = self.state.capacity
+        capacity = replace(self.state.capacity, line=Line())  # looks alone teach nothing
         return Learned(capacity.speed if capacity != Capacity() else None, self.cold_start)

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from manta_operator.api.models import LLMDeployment
 from manta_operator.controller import metrics_scaling
 from manta_operator.controller.children import Child
-from manta_operator.controller.demand import LOOK_SECONDS, Routers, look_seconds
+from manta_operator.controller.demand import Routers, look_seconds
 from manta_operator.controller.deployments import Entry
 from manta_operator.controller.scale_losses import remember
 from manta_operator.controller.scale_memory import Planned, Scale, Silent
@@ -33,6 +33,7 @@ from manta_operator.scaling.decide import Decision, decide
 from manta_operator.scaling.ledger import once, take, unsure
 from manta_operator.scaling.reading import Document, engines
 from manta_operator.scaling.saturation import doubtful
+from manta_operator.scaling.settings import LOOK_SECONDS
 from manta_operator.scaling.signals import Demand, EngineSignals, Signals
 
 log = logging.getLogger(__name__)

@@ -136,12 +136,13 @@ def settings(
 def _estimate(spec: LLMDeploymentSpec, performance: Performance | None, start: float) -> Estimate:
     if performance is None:
         on_cpu = spec.accelerator.type == "cpu"
-        return Estimate(*(PREFILL_CPU, DECODE_CPU) if on_cpu else (PREFILL, DECODE), cold_start=start)
+        places = spec.engine.max_num_seqs and spec.engine.max_num_seqs * (spec.parallelism.data or 1)
+        return Estimate(*(PREFILL_CPU, DECODE_CPU) if on_cpu else (PREFILL, DECODE), start, sequences=places)
     each, pairs = performance.answer / performance.together.value, performance.prompt**2 / 2
     filled = min(_MOST_FILLED * each, performance.prompt_seconds or performance.first_token.value - FIRST_OVERHEAD)
     pair = min(performance.pair_seconds, filled / 2 / pairs)
     prefill = performance.prompt / (filled - pair * pairs)
-    return Estimate(prefill, performance.answer / (each - filled), start, pair)
+    return Estimate(prefill, performance.answer / (each - filled), start, pair, performance.places)
 
 
 def state(status: Mapping[str, Any]) -> State:

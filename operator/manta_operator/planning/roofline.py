@@ -63,6 +63,8 @@ class Performance:
     """Seconds of the whole replica that a prompt takes, as `together` counts them; 0: not known."""
     pair_seconds: float = 0.0
     """What attention adds of them for each pair of a prompt's tokens."""
+    places: int = _MANY
+    """Requests that it computes at once at most, however short they are."""
 
     def __str__(self) -> str:
         return (
@@ -111,7 +113,8 @@ def estimate(
     if machine is None or not fit.kv_cache_tokens:
         return None
     prompt, answer = _shortened(prompt, answer, fit.max_model_len)
-    requests = max(1, min(fit.kv_cache_tokens // (prompt + answer), _at_once(spec, accelerator) * shape.data))
+    places = _at_once(spec, accelerator) * shape.data
+    requests = max(1, min(fit.kv_cache_tokens // (prompt + answer), places))
     first = _first(shape, machine, facts, does, prompt)
     alone = 1 / (shape.pipeline * _step(shape, machine, does, 1, prompt + answer / 2))
     crowd = -(-requests // (shape.data * shape.pipeline))  # stages work at different requests
@@ -121,7 +124,7 @@ def estimate(
     rate = shape.data * crowd * answer / (answer * step + crowd * filled)
     waits = Estimate(first, first / HIGH, first / LOW)
     each = filled / shape.data
-    return Performance(prompt, answer, _bounded(alone), requests, _bounded(rate), waits, each, pair)
+    return Performance(prompt, answer, _bounded(alone), requests, _bounded(rate), waits, each, pair, places)
 
 
 def _machine(

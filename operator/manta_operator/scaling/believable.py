@@ -39,7 +39,9 @@ def _demand(seen: Demand) -> bool:
 
 def _engine(seen: EngineSignals) -> bool:
     tokens = 0 <= (seen.prompt_tokens or 0) <= _MOST_COUNTED and 0 <= (seen.generated_tokens or 0) <= _MOST_COUNTED
-    return tokens and 0 <= seen.waiting <= _MOST_WAITING and 0 <= seen.running <= _MOST_WAITING
+    return (
+        tokens and 0 <= seen.kv_usage <= 1 and 0 <= seen.waiting <= _MOST_WAITING and 0 <= seen.running <= _MOST_WAITING
+    )
 
 
 def _histograms(seen: EngineSignals) -> EngineSignals:

@@ -1,7 +1,8 @@
 """The autoscaler's decision: settings, state and signals in; replicas, numbers, a sentence and the next state. Pure.
 
     D        rate of work, from the routers' counters                                               demand.py
-    speed    what a replica can do, learned from the engines, begun with the fit planner's estimate capacity.py
+    speed    what a replica can do, begun with the fit planner's estimate, learned from queues        capacity.py
+             and from how much slower answers come while engines do more                        slowdown.py
     need     replicas for D, for its fluctuation, and for what waits already                        need.py
     hold     the stabilisation window: chosen from what the past would have needed                  hindsight.py
     floor    more than there are, while requests find no room, whatever the above says                saturation.py
@@ -63,6 +64,7 @@ def decide(settings: Settings, state: State, signals: Signals) -> tuple[Decision
         "held": past,
         "speed": seen.capacity.speed,
         "grain": scale.grain,
+        "shown": seen.capacity.shown,
         "pressure": seen.capacity.pressure,
         "margin": seen.margin,
         "hold": seen.hold or 0.0,

@@ -3,7 +3,7 @@
     asked(t)    = the highest need of the last H seconds, of rates averaged over w seconds,
                   with a share of the spread
     capacity(t) = the least asked for in the last cold start: what was given up is not back sooner
-    queue      += least - capacity, least = the work and half of its spread (need.py)
+    queue      += least - capacity, least = the work and half of the spread that a bin hides
     late        : what comes while the queue takes longer than a first token may
     late, cost  = share of late work; mean of asked(t)
     H, w, share = the cheapest with late <= (1 - objective) / 3, or within that of the best that can be had

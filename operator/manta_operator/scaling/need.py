@@ -2,7 +2,8 @@
 
     d      = rate / speed                                          replicas that it fills entirely
     need   = margin x (d / utilisation + spread x sqrt(d x min(1, grain / first_token))) + queue
-    window = 15 or 60 s, over which rates are averaged: shorter sees rushes, longer hides chance; hindsight.py chooses
+    least  = margin x (d + spread / 2 x sqrt(d x max(0, min(1, grain / first_token) - grain / 15 s)))         of a bin
+    window = 15 to 60 s, over which rates are averaged: shorter sees rushes, longer hides chance; hindsight.py chooses
     queue  = requests that wait x work of a mean request / speed / (a cold start, at least 60 s)
 
 Over the time that a first token may take, the work that comes has the variance d x grain / first_token (demand.py), in
@@ -53,13 +54,19 @@ class Scale:
         return self.margin * (self.load(rate) / self.target.utilisation + spread * self.chance(rate))
 
     def least(self, rate: float) -> float:
-        """Return the replicas without which some requests come late."""
-        return self.margin * (self.load(rate) + self.target.spread / 2 * self.chance(rate))
+        """Return the replicas without which some requests come late, for the rate of one bin.
+
+        Of its chance a bin shows a part already: the variance of its mean, d x grain / its length.
+        """
+        hidden = max(0.0, self._share() - self.grain / self.speed / BIN_SECONDS)
+        return self.margin * (self.load(rate) + self.target.spread / 2 * math.sqrt(self.load(rate) * hidden))
 
     def chance(self, rate: float) -> float:
         """Return one standard deviation of what it fills over the time that a first token may take (replicas)."""
-        share = min(1.0, self.grain / self.speed / self.target.first_token)
-        return math.sqrt(self.load(rate) * share)
+        return math.sqrt(self.load(rate) * self._share())
+
+    def _share(self) -> float:
+        return min(1.0, self.grain / self.speed / self.target.first_token)
 
     def rate(self, bins: Sequence[Bin]) -> float:
         """Return the rate of now: of the window, or of the last bins where that is a jump."""

@@ -15,12 +15,14 @@ class Estimate:
     """What a full replica does, as planned: prompt tokens and answer tokens a second; seconds of a start.
 
     `pair_seconds`: what attention adds for each pair of a prompt's tokens; it counts for prompts of 10^4 and more.
+    `sequences`: the most that a replica computes at once; None: not known.
     """
 
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
     cold_start: float = 120.0
     pair_seconds: float = 0.0
+    sequences: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be divided by. Raises SettingsError."""
@@ -29,6 +31,8 @@ class Estimate:
                 raise SettingsError(f"{name} is {getattr(self, name)}: the fit planner's estimate must be above 0")
         if not self.cold_start >= 0:
             raise SettingsError(f"cold_start is {self.cold_start}: seconds, at least 0")
+        if self.sequences is not None and not self.sequences >= 1:
+            raise SettingsError(f"sequences is {self.sequences}: at least 1")
 
     def prompts(self, tokens: float, pairs: float) -> float:
         """Return what prompts cost (s of a replica)."""

@@ -82,6 +82,16 @@ def test_long_prompts_cost_what_the_simulator_says():
     assert 1 / estimate.prefill_tokens_per_s == pytest.approx(model.per_prefill_token, rel=0.05)
 
 
+def test_an_engine_has_the_places_that_it_was_given():
+    for spec, places in (({}, 1024), ({"engine": {"maxNumSeqs": 24}}, 24)):
+        asked = deployment(replicas=3, autoscaling=BOUNDS, **spec)
+        desired = desire(asked, LLAMA_8B, Observed())
+        assert isinstance(desired, Desired)
+        assert settings(asked.spec, desired.plan.performance, None, 2.0).estimate.sequences == places
+    assert settings(asked.spec, None, None, 2.0).estimate.sequences == 24
+    assert settings(autoscaled().spec, None, None, 2.0).estimate.sequences is None
+
+
 @pytest.mark.parametrize("kind", ["cpu", "nvidia-h100-80gb"])
 def test_an_unknown_model_has_an_estimate_to_learn_from(kind):
     asked = deployment(autoscaling=BOUNDS, accelerator={"type": kind})

@@ -93,3 +93,12 @@ def test_bins_are_cut_sharp_however_long_a_look_is(seconds):
     assert [each.at for each in bins] == pytest.approx([BIN_SECONDS * index for index in range(len(bins))], abs=0.1)
     assert [each.seconds for each in bins[:-1]] == pytest.approx([BIN_SECONDS] * (len(bins) - 1))
     assert sum(each.rate * each.seconds for each in bins) == pytest.approx(2.0 * at)
+
+
+@pytest.mark.parametrize(
+    ("grain", "hidden"), [(0.0, 0.0), (0.5, 0.1 - 0.5 / 15), (5.0, 1 - 5 / 15), (15.0, 0.0), (60.0, 0.0)]
+)
+def test_a_bin_of_large_requests_shows_its_chance_itself(grain, hidden):
+    scale = Scale(Target(), speed=1.0, grain=grain, margin=1.0, cold_start=120.0)
+    assert scale.least(16.0) == pytest.approx(16.0 + 0.75 * (16.0 * hidden) ** 0.5)
+    assert 16.0 <= scale.least(16.0) <= scale.need(16.0)

@@ -1,7 +1,8 @@
 """Every policy on one scene with one cold start, against the oracle: rows of numbers. Pure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from manta_operator.scaling.simulation.fleet import Setup
@@ -43,6 +44,7 @@ def compare(
     names: Sequence[str],
     *,
     ours: Make | None = None,
+    more: Mapping[str, Make] = MappingProxyType({}),
     gpus: int = 1,
     told: Callable[[str], None] = lambda _: None,
 ) -> Compared:
@@ -54,6 +56,7 @@ def compare(
         slo: What is expected of an answer.
         names: Of the policies, UNLEARNED too; in this order.
         ours: Makes our own policy; None: with its defaults.
+        more: Other policies of these names, after them. They are weighed with nobody.
         gpus: Of a replica.
         told: Is called with the name of each run before it begins.
     """
@@ -61,9 +64,9 @@ def compare(
     started = replace(setup, initial=_initial(load, setup))
     told(ORACLE)
     outcomes = {ORACLE: oracle.best(scene.trace, started, slo, scene.begin).outcome}
-    makers = dict(policies(scene.trace, started, scene.mean, scene.peak)) | ({OURS: ours} if ours else {})
+    makers = {**policies(scene.trace, started, scene.mean, scene.peak), **({OURS: ours} if ours else {}), **more}
     scales: dict[str, float] = {}
-    for name in names:
+    for name in (*names, *more):
         told(name)
         if name in SWEPT:
             scales[name], outcomes[name] = _swept(scene, started, slo, name.removesuffix(BEST))
@@ -72,7 +75,7 @@ def compare(
         else:
             outcomes[name] = run(scene.trace, makers[name], started, scene.begin)
     rows = {name: _row(outcome, started, slo, load, gpus) for name, outcome in outcomes.items()}
-    _weigh(rows, scales)
+    _weigh(rows, scales, {ORACLE, UNLEARNED, *more})
     return Compared(rows, outcomes, load, oracle.bound(load, started, scene.begin) * gpus)
 
 
@@ -82,12 +85,12 @@ def _initial(load: Sequence[float], setup: Setup) -> int:
     return max(1, setup.least, min(setup.most, round(sum(first) / len(first) / _FULL)))
 
 
-def _weigh(rows: Mapping[str, Row], scales: Mapping[str, float]) -> None:
-    """Add to each row what it is beside the others, and to those of a sweep which multiple of the target it was."""
+def _weigh(rows: Mapping[str, Row], scales: Mapping[str, float], aside: Set[str]) -> None:
+    """Add to each row what it is beside the others but those `aside`, and of a sweep which multiple of the target."""
     best = rows[ORACLE]["gpu_hours"]
     for name, row in rows.items():
         row["gpu_hours_over_oracle"] = round(row["gpu_hours"] / best, 4) if best else None
-        others = [other for key, other in rows.items() if key not in (name, ORACLE, UNLEARNED)]
+        others = [other for key, other in rows.items() if key != name and key not in aside]
         row["pareto"] = not any(_dominates(other, row) for other in others)
         if name in scales:
             row["target_times"] = round(scales[name], 4)

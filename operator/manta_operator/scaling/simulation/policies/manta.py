@@ -18,7 +18,9 @@ def estimate(model: EngineModel, cold_start: float) -> Estimate:
     """Return what a planner would expect of the model without knowing the traffic: both rates by the roofline."""
     batch = min(model.sequences, model.kv_tokens // _CONTEXT)
     decode = batch / model.step(batch, 0, 0.0, batch * _CONTEXT)
-    return Estimate(model.speed / model.per_prefill_token, decode, cold_start, model.per_pair / model.speed)
+    return Estimate(
+        model.speed / model.per_prefill_token, decode, cold_start, model.per_pair / model.speed, model.sequences
+    )
 
 
 class Manta:
