@@ -6,9 +6,9 @@ from typing import Any
 
 import kubernetes_validate
 import yaml
-from crd_cases import MINIMAL, walk
+from crd_cases import MINIMAL, NODES
 
-from manta_operator.api.crd import custom_resource_definition, llmdeployment_schema, open_api_schema, render
+from manta_operator.api.crd import custom_resource_definition, llmdeployment_schema, render
 from manta_operator.api.models import LLMDeploymentSpec, parse
 from manta_operator.api.rules import RULES
 from manta_operator.schema.structural import StructuralSchema
@@ -45,20 +45,19 @@ def test_admitting_twice_changes_nothing() -> None:
 
 
 def test_every_field_is_described() -> None:
-    undescribed = [path for path, node in walk(open_api_schema()) if "description" not in node and is_field(path)]
+    undescribed = [path for path, node in NODES.items() if "description" not in node and is_field(path)]
     assert undescribed == []
 
 
 def test_everything_rules_walk_over_is_bounded() -> None:
     # The API server estimates the cost of a rule from these bounds, and refuses a CRD that could be expensive.
-    nodes = dict(walk(open_api_schema()))
-    unbounded = [path for path, node in nodes.items() if under_rules(path) and not is_bounded(node)]
+    unbounded = [path for path, node in NODES.items() if under_rules(path) and not is_bounded(node)]
     assert unbounded == []
 
 
 def test_rules_can_judge_the_bare_defaults() -> None:
     # API servers try rules on a default before the defaults inside it are filled in, and refuse the CRD (seen on 1.36).
-    ruled = [node for _, node in walk(open_api_schema()) if "x-kubernetes-validations" in node and "default" in node]
+    ruled = [node for node in NODES.values() if "x-kubernetes-validations" in node and "default" in node]
     assert ruled
     for node in ruled:
         holder = StructuralSchema({"type": "object", "properties": {"x": node}})
@@ -85,19 +84,17 @@ def test_messages_read_no_field_of_what_they_have_filtered() -> None:
 
 def test_scale_and_status_subresources_point_at_fields_that_exist() -> None:
     version = custom_resource_definition()["spec"]["versions"][0]
-    nodes = dict(walk(open_api_schema()))
     assert version["subresources"]["status"] == {}
     for path in version["subresources"]["scale"].values():
-        assert path.lstrip(".") in nodes
+        assert path.lstrip(".") in NODES
     for column in version["additionalPrinterColumns"]:
         plain = column["jsonPath"].replace("[?(@.type=='Available')]", "[*]").replace("[?(@.type=='Ready')]", "[*]")
-        assert plain.lstrip(".") in nodes or plain == ".metadata.creationTimestamp"
+        assert plain.lstrip(".") in NODES or plain == ".metadata.creationTimestamp"
 
 
 def test_rules_stand_where_the_schema_has_a_place_for_them() -> None:
-    nodes = dict(walk(open_api_schema()))
     for path, rules in RULES.items():
-        assert [rule.manifest() for rule in rules] == nodes[path]["x-kubernetes-validations"]
+        assert [rule.manifest() for rule in rules] == NODES[path]["x-kubernetes-validations"]
 
 
 def is_field(path: str) -> bool:

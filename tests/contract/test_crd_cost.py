@@ -85,8 +85,9 @@ def _estimate(node: dict[str, Any], text: str) -> int:
     return cost + STEP
 
 
-RULES = list(walk(open_api_schema()))
-ARGS = open_api_schema()["properties"]["spec"]["properties"]["engine"]["properties"]["args"]
+SCHEMA = open_api_schema()
+RULES = list(walk(SCHEMA))
+ARGS = SCHEMA["properties"]["spec"]["properties"]["engine"]["properties"]["args"]
 
 
 def test_the_whole_crd_is_far_from_too_dear() -> None:

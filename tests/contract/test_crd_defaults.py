@@ -3,12 +3,10 @@
 from typing import Any
 
 import pytest
-from crd_cases import ITEMS, MINIMAL, admitted, body_with, walk
+from crd_cases import ITEMS, MINIMAL, NODES, admitted, body_with
 
-from manta_operator.api.crd import open_api_schema
 from manta_operator.api.models import LLMDeploymentSpec
 
-NODES = dict(walk(open_api_schema()))
 OPTIONAL = [path for path in ITEMS if path.startswith("spec") and NODES[path]["type"] == "object"]
 """Objects that have no default, and so no fields where they are left out."""
 ALL_DEFAULTS = [(path, node["default"]) for path, node in NODES.items() if "default" in node]

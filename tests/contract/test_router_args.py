@@ -1,5 +1,6 @@
 """What the operator renders for routers is what the runtime understands: router.yaml, arguments, ports, probes."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ every = pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYME
 RUN = "/var/run/manta-router"
 WAKING = ("hub", "never to zero", "to zero and back")
 PROBES = ("livenessProbe", "readinessProbe")
+understood = functools.cache(parse)
 
 
 @every
@@ -192,7 +194,7 @@ def configs(objects, file):
 
 def config_of(objects):
     [config] = configs(objects, "router.yaml")
-    return parse(config["data"]["router.yaml"])
+    return understood(config["data"]["router.yaml"])
 
 
 def test_the_service_reaches_envoy_and_the_policy_lets_it():

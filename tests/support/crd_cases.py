@@ -6,7 +6,7 @@ from typing import Any
 
 import real_server
 
-from manta_operator.api.crd import llmdeployment_schema
+from manta_operator.api.crd import llmdeployment_schema, open_api_schema
 from manta_operator.api.engine_words import NEEDS_MODEL
 
 MINIMAL: dict[str, Any] = {
@@ -84,6 +84,10 @@ def walk(schema: dict[str, Any], path: str = "") -> list[tuple[str, dict[str, An
         if isinstance(schema.get(word), dict):
             found += walk(schema[word], f"{path}[*]")
     return found
+
+
+NODES = dict(walk(open_api_schema()))
+"""Every node of the CRD's schema by its path."""
 
 
 def body_with(path: str, value: Any) -> dict[str, Any]:

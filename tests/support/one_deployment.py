@@ -8,8 +8,8 @@ import asyncio
 from collections import Counter
 
 from msgspec import json
+from served_kind import serve_llmdeployments
 
-from manta_operator.api.crd import custom_resource_definition
 from manta_operator.box.apiserver.server import ApiServer
 from manta_operator.controller.deployments import Deployments
 from manta_operator.controller.errors import Conflict, Missing
@@ -22,7 +22,6 @@ from manta_operator.controller.store import Store
 
 KEY = ("default", "demo")
 SPEC = {"model": {"uri": "hf://org/model"}, "accelerator": {"type": "cpu"}}
-CRD = custom_resource_definition()
 BUILTIN = [each for each in CHILD_KINDS if not each.optional]
 
 
@@ -30,8 +29,9 @@ class Direct:
     """KubeClient's calls on an in-process cluster; counts writes and reads, and fails where it is told to."""
 
     def __init__(self):
-        self.cluster = ApiServer(token="t", service_addresses=(f"127.2.0.{n}" for n in range(1, 200))).cluster
-        self.cluster.create(CRD)
+        server = ApiServer(token="t", service_addresses=(f"127.2.0.{n}" for n in range(1, 200)))
+        serve_llmdeployments(server)
+        self.cluster = server.cluster
         self.writes, self.reads = Counter(), Counter()
         self.refuse, self.sent, self.unserved = {}, [], set()
         self.applied = {}

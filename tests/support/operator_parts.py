@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 from one_deployment import KEY, SPEC
+from served_kind import serve_llmdeployments
 
-from manta_operator.api.crd import custom_resource_definition
 from manta_operator.box.apiserver.server import ApiServer
 from manta_operator.controller.client import KubeClient
 from manta_operator.controller.deployments import Deployments
@@ -55,7 +55,7 @@ class Parts:
 async def operating(**spec):
     """Run the operator's parts for one LLMDeployment `demo`."""
     server = ApiServer(token=TOKEN, service_addresses=(f"127.2.0.{n}" for n in range(1, 200)))
-    server.cluster.create(custom_resource_definition())
+    serve_llmdeployments(server)
     await server.start("127.0.0.1", 0, None)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(server.stop)

@@ -1,5 +1,6 @@
 """What the builders render for a table of specs and for every example: the rows of the contract tests."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +171,9 @@ SPECS: dict[str, Object] = {
 }
 
 
+@functools.cache
 def every_deployment() -> dict[str, LLMDeployment]:
-    """The table above and every example, by name."""
+    """The table above and every example, by name; for reading."""
     found = {
         name: parse({"metadata": {"name": "demo", "namespace": "prod", "uid": "u", "generation": 1}, "spec": spec})
         for name, spec in SPECS.items()

@@ -8,14 +8,17 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from demonstration.chat import Chat
 from manta_operator.box.kubelet import shim
 from manta_operator.box.state import BoxState, read_state
 from manta_operator.cli.watch import take
 from manta_operator.controller.client import KubeClient
+
+if TYPE_CHECKING:
+    from demonstration.chat import Chat
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / ".models"
@@ -80,8 +83,10 @@ async def wait_ready(box: RunningBox, client: KubeClient, name: str, replicas: i
     pytest.fail(f"{name} was not ready in time: {view}\n{box.words.read_text()}")
 
 
-async def chat_with(client: KubeClient, name: str) -> Chat:
+async def chat_with(client: KubeClient, name: str) -> "Chat":
     """Return a client of a deployment's load balancer."""
+    from demonstration.chat import Chat  # brings openai, which takes a second: only who talks waits for it
+
     service = await client.get("v1", "Service", "default", name)
     assert service is not None
     spec = service["spec"]

@@ -22,6 +22,8 @@ from manta_runtime.engine.readiness import Health, judge_head
 from manta_runtime.engine.settings import EngineSettings
 from manta_runtime.engine.stop import Stop
 
+pytestmark = pytest.mark.integration
+
 HOST = "127.0.0.1"
 TOKEN = "s3cret"
 

@@ -17,6 +17,8 @@ from manta_operator.controller import run_startup
 from manta_operator.controller.probes import Progress
 from manta_operator.controller.run_startup import CannotStart, link, reach
 
+pytestmark = pytest.mark.integration
+
 CONFIG = """
 apiVersion: v1
 kind: Config

@@ -2,6 +2,10 @@
 
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.integration
+
 SERVER = """
 import http.server, pathlib, sys
 class H(http.server.BaseHTTPRequestHandler):

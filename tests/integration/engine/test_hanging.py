@@ -10,6 +10,8 @@ from manta_runtime.engine import frozen, progress
 from manta_runtime.engine.failure import FROZEN, HUNG, EngineFailure
 from manta_runtime.engine.vllm_client import VllmClient
 
+pytestmark = pytest.mark.integration
+
 
 async def test_a_hanging_engine_is_not_ready_until_it_goes_on(start):
     pod = start()

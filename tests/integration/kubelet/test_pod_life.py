@@ -2,6 +2,10 @@
 
 import re
 
+import pytest
+
+pytestmark = pytest.mark.integration
+
 
 def terminated(status):
     return status.get("state", {}).get("terminated")

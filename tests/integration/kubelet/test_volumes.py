@@ -3,6 +3,8 @@
 import pytest
 import yaml
 
+pytestmark = pytest.mark.integration
+
 CONFIG = {
     "kind": "ConfigMap",
     "metadata": {"name": "conf"},

@@ -1,9 +1,12 @@
 """A CRD of somebody else that is installed long after an LLMDeployment has asked for its kind, and goes again."""
 
+import pytest
 from operator_parts import operating
 
 from manta_operator.controller import discovery
 from manta_operator.controller import watcher as watchers
+
+pytestmark = pytest.mark.integration
 
 MONITOR = ("PodMonitor", "default", "demo")
 CRD = {

@@ -8,6 +8,8 @@ from manta_runtime.engine import drain, head
 from manta_runtime.engine.failure import CUT_OFF, GROUP_OVER, EngineFailure
 from manta_runtime.engine.processes import Child
 
+pytestmark = pytest.mark.integration
+
 
 async def test_an_idle_head_drains_and_ends_with_0(start, caplog):
     caplog.set_level("INFO", "manta.engine")

@@ -12,6 +12,8 @@ from manta_operator.controller.errors import Forbidden
 from manta_operator.controller.observing import Observer
 from manta_operator.planning import mode_change
 
+pytestmark = pytest.mark.integration
+
 GROUPS = {"InferencePool": "inference.networking.k8s.io", "HTTPRoute": "gateway.networking.k8s.io"}
 EDGE = {"gateway": {"parentRefs": [{"name": "edge"}]}}
 

@@ -15,6 +15,8 @@ from manta_operator.box.kubelet import shim
 from manta_operator.box.kubelet.process import Launch, Process
 from manta_operator.box.kubelet.reaper import kill_marked, marked
 
+pytestmark = pytest.mark.integration
+
 # Forks twice, each time with a session of its own, as daemons (Ray's among them) do.
 DAEMON = 'setsid sh -c \'setsid sleep {marker} & setsid sh -c "trap \\"\\" TERM HUP; sleep {marker}" &\' &'
 
