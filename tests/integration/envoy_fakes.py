@@ -24,6 +24,8 @@ from manta_runtime.router.picker.completions import end_of
 
 ENVOY = Path(sys.executable).with_name("envoy")
 MAX_BODY = 2 << 20
+BACKLOG = 2048
+"""As engines have it. With asyncio's own of 100, a fake that is slow to accept for a moment loses the others' SYN."""
 
 
 def claim():
@@ -83,7 +85,7 @@ class Server:
         self._writers = set()
 
     async def start(self):
-        self._server = await asyncio.start_server(self._serve, self.host, self.port, limit=64 << 20)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port, limit=64 << 20, backlog=BACKLOG)
 
     async def stop(self):
         """Like kill -9: nobody listens and every connection is reset."""

@@ -59,7 +59,7 @@ class FakeEngine:
         app.router.add_route("*", "/{path:.*}", self.answer)
         self.runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)
         await self.runner.setup()
-        await web.TCPSite(self.runner, self.address, 8000).start()
+        await web.TCPSite(self.runner, self.address, 8000, backlog=2048).start()  # as engines have it
 
     async def metrics(self, request):
         return web.Response(text=f'vllm:num_requests_running{{m="t"}} {self.running}.0\n')
@@ -91,6 +91,27 @@ class FakeEngine:
 
     async def stop(self):
         await self.runner.cleanup()
+
+
+class Gated(FakeEngine):
+    """Answers the oldest request when `finish` is called; `asked` has what each one sent as "user"."""
+
+    def __init__(self, name, address):
+        super().__init__(name, address)
+        self.asked, self.gates = [], []
+
+    async def answer(self, request):
+        self.asked.append((await request.json()).get("user", ""))
+        self.gates.append(gate := asyncio.get_running_loop().create_future())
+        try:
+            await gate
+        finally:
+            if gate in self.gates:
+                self.gates.remove(gate)
+        return web.json_response({"replica": self.name})
+
+    def finish(self):
+        self.gates.pop(0).set_result(None)
 
 
 class FakeApiServer:
