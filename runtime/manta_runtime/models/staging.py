@@ -126,7 +126,8 @@ class Staging:
     def publish(self, manifest: Manifest) -> None:
         """Write the list, sync, let the target appear by one rename, then remove what is left over.
 
-        A target that somebody else completed meanwhile (where locks do not reach) is left as it is.
+        A target that somebody else completed meanwhile (where locks do not reach) is left as it is. Who works in the
+        staging folder at the same time may have removed the list before the rename: it is written again.
         Raises FetchError when a file is not at its place: somebody else works in the staging folder; or when the target
         is there and not complete.
         """
@@ -140,7 +141,10 @@ class Staging:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
-            self._check_published(manifest)
+        else:
+            if read_manifest(self.to) is None:
+                _write(self.to / MANIFEST, manifest.text().encode())
+        self._check_published(manifest)
         sync_folder(self.to.parent)
         shutil.rmtree(self.root, ignore_errors=True)
 

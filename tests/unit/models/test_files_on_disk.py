@@ -123,6 +123,26 @@ def test_a_target_that_somebody_else_completed_is_good(staging):
     assert not staging.root.exists()
 
 
+def test_a_target_has_its_list_though_somebody_else_began_anew_in_the_same_folder(staging, monkeypatch):
+    """Where locks do not reach: between the list and the rename, another one forgets what it does not know."""
+    manifest = Manifest("hf://a/b", "", "c0ffee", (FILE,))
+    bring(staging)
+    monkeypatch.setattr("manta_runtime.models.staging.sync_folder", lambda _: staging.forget_others([FILE]))
+    staging.publish(manifest)
+    assert staging.check_target("hf://a/b", "") == manifest
+    assert damaged(staging.to, manifest) == []
+
+
+def test_a_target_that_somebody_else_took_apart_is_no_success(staging, monkeypatch):
+    manifest = Manifest("hf://a/b", "", "c0ffee", (FILE,))
+    bring(staging)
+    monkeypatch.setattr(
+        "manta_runtime.models.staging.sync_folder", lambda _: (staging.model / FILE.path).unlink(missing_ok=True)
+    )
+    with pytest.raises(FetchError, match="repairs it"):
+        staging.publish(manifest)
+
+
 @pytest.mark.parametrize(
     ("other", "kind", "words"),
     [
