@@ -113,6 +113,17 @@ def _pool(engines):
     }
 
 
+def _named():
+    """The InferencePool's cluster as Envoy AI Gateway generates it: wherever the header says, and that is one place."""
+    return {
+        "name": "pool",
+        "type": "ORIGINAL_DST",
+        "connect_timeout": "1s",
+        "lb_policy": "CLUSTER_PROVIDED",
+        "original_dst_lb_config": {"use_http_header": True, "http_header_name": DESTINATION},
+    }
+
+
 def _picker(address, port, tls):
     options = {"explicit_http_config": {"http2_protocol_options": {}}}
     cluster = {
@@ -148,7 +159,10 @@ def _picker(address, port, tls):
 
 
 def configuration(port, address, engines, picker, body_modes, *, tls=True, fail_open=False):
-    """Envoy's configuration. `picker`: (address, port); `body_modes`: of request and response."""
+    """Envoy's configuration. `picker`: (address, port); `body_modes`: of request and response.
+
+    `engines`: addresses of the pool; None: the gateway sends wherever the picker says.
+    """
     retry = {
         "retry_on": "connect-failure,refused-stream",
         "num_retries": 2,
@@ -170,7 +184,7 @@ def configuration(port, address, engines, picker, body_modes, *, tls=True, fail_
     return {
         "static_resources": {
             "listeners": [listener],
-            "clusters": [_pool(engines), _picker(*picker, tls)],
+            "clusters": [_named() if engines is None else _pool(engines), _picker(*picker, tls)],
         }
     }
 

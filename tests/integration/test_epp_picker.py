@@ -33,20 +33,31 @@ pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 class Pool(fakes.Router):
     """The picker alone, as the operator runs it in mode inference-pool."""
 
-    def __init__(self, folder, session, ca):
-        super().__init__(folder, session, ca)
+    def __init__(self, folder, session, ca, pod=POD, **more):
+        super().__init__(folder, session, ca, pod, **more)
         file = folder / "router.yaml"
-        more = {"mode": "inference-pool", "hold": {"seconds": 3}, "drainSeconds": 8}
-        file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **more}))
+        mode = {"mode": "inference-pool", "hold": {"seconds": 3}, "drainSeconds": 8}
+        file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **mode}))
 
     async def start(self):
         self.picker = await self.run("picker")
-        await fakes.until(lambda: self.status("/readyz", 200, f"http://{POD}:9002"))
+        await fakes.until(lambda: self.status("/readyz", 200, f"http://{self.pod}:9002"))
 
     async def stop(self):
         if self.picker.returncode is None:
             self.picker.kill()
         await self.picker.wait()
+
+
+async def serving(stack, pool, known):
+    """Run the picker, and before it a gateway that knows these engines; None: that goes where it is told."""
+    await pool.start()
+    stack.push_async_callback(pool.stop)
+    config = gateway.configuration(8081, pool.pod, known, (pool.pod, 9005), MODES)
+    envoy = await gateway.start(pool.folder, "gateway", config)
+    stack.push_async_callback(envoy.wait)
+    stack.callback(envoy.terminate)
+    await fakes.until(lambda: pool.status("/v1/models", 200, f"http://{pool.pod}:8081"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -61,13 +72,7 @@ async def world(tmp_path_factory):
         session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20))
         await stack.enter_async_context(session)
         pool = Pool(folder, session, api.ca)
-        await pool.start()
-        stack.push_async_callback(pool.stop)
-        config = gateway.configuration(8081, POD, [e.address for e in engines.values()], (POD, 9005), MODES)
-        envoy = await gateway.start(folder, "gateway", config)
-        stack.push_async_callback(envoy.wait)
-        stack.callback(envoy.terminate)
-        await fakes.until(lambda: pool.status("/v1/models", 200, GATEWAY))
+        await serving(stack, pool, [e.address for e in engines.values()])
         yield pool, api, session, engines
 
 
@@ -82,8 +87,8 @@ async def fresh(world):
     return world
 
 
-async def ask(session, status=200, **body):
-    async with session.post(f"{GATEWAY}/v1/completions", json={"model": "t", **body}) as response:
+async def ask(session, status=200, url=GATEWAY, **body):
+    async with session.post(f"{url}/v1/completions", json={"model": "t", **body}) as response:
         text = await response.text()
         assert response.status == status, text
         return json.loads(text), response.headers
@@ -108,6 +113,28 @@ async def test_requests_spread_and_are_counted_exactly(fresh):
     await pool.in_flight("b", 0)
     body, headers = await ask(session)
     assert body["replica"] == headers["x-manta-replica"]
+
+
+@pytest.mark.parametrize(("retries", "statuses"), [(0, {200}), (1, {503})])
+async def test_a_gateway_that_goes_where_it_is_told_takes_one_place_alone(fresh, tmp_path, retries, statuses):
+    """As Envoy AI Gateway: `retries: 0` is for it."""
+    _, api, session, _ = fresh
+    pool = Pool(tmp_path, session, api.ca, f"{NET}.3", retries=retries)
+    async with AsyncExitStack() as stack:
+        await serving(stack, pool, None)
+        await pool.usable(2)
+        answers = [await session.post(f"http://{pool.pod}:8081/v1/completions", json={"model": "t"}) for _ in range(3)]
+        assert {answer.status for answer in answers} == statuses
+
+
+async def test_a_replica_that_has_died_is_passed_over(fresh):
+    pool, _, session, engines = fresh
+    await engines["a"].runner.cleanup()
+    try:
+        assert {(await ask(session))[0]["replica"] for _ in range(4)} == {"b"}
+    finally:
+        await engines["a"].start()
+    await pool.usable(2)
 
 
 async def test_the_picker_answers_what_needs_no_engine(fresh):

@@ -54,7 +54,8 @@ class RouterSpec(Frozen):
     """How long requests may take. In mode inference-pool the gateway decides."""
     retries: Annotated[int, Field(ge=0, le=5)] = 2
     """Further replicas that a request may be sent to when one fails before it has answered anything. In mode
-    inference-pool the gateway decides."""
+    inference-pool so many, two at most, are named to the gateway, which decides: 0 for one that takes no list, such as
+    Envoy AI Gateway."""
     tracing: TracingSpec | None = None
     """OpenTelemetry traces. Omitted: none."""
     image: Annotated[str, Field(min_length=1, max_length=512)] = ROUTER_IMAGE

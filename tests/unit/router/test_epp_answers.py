@@ -16,7 +16,7 @@ from manta_runtime.router.epp.usage import UsageReader
 _spec = importlib.util.spec_from_file_location("epp_fakes", Path(__file__).with_name("epp_fakes.py"))
 fakes = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(fakes)
-B, ask, stream, until = fakes.B, fakes.ask, fakes.stream, fakes.until
+A, B, ask, stream, until = fakes.A, fakes.B, fakes.ask, fakes.stream, fakes.until
 running, world = fakes.running, fakes.world
 
 
@@ -36,6 +36,20 @@ async def test_the_served_endpoint_and_the_tokens_are_told(world):
     assert (end.status, end.upstream, end.attempts, end.flags, end.bytes) == (200, B, 2, "", len(body))
     assert (end.prompt_tokens, end.completion_tokens, end.cached_tokens) == (5, 7, 4)
     assert world.decider.first == [(end.id, B)]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(("served", "attempts"), [(A, 1), (B, 2), ("", 1)])
+async def test_a_replica_that_the_gateway_chose_itself_is_a_retry(world, served, attempts):
+    world.decider.endpoints = (A,)
+    sent = (
+        fakes.request_headers(), fakes.request_body(),
+        fakes.response_headers(served=served), fakes.response_body(b"{}", end=True),
+    )  # fmt: skip
+    await ask(world, *sent, answers=4)
+    await until(lambda: world.decider.ends)
+    (end,) = world.decider.ends
+    assert (end.upstream, end.attempts) == (served, attempts)
 
 
 @pytest.mark.parametrize(

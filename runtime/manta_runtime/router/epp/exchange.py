@@ -224,14 +224,15 @@ class Exchange:
         self._ended = True
         answer, start = self._answer, self._asked_at
         tokens = answer.tokens()
-        tried = self._picked.endpoints
+        # One that we have not named was the gateway's own choice, after those failed.
+        tried = (*self._picked.endpoints, self._upstream)
         self._decider.ended(
             End(
                 id=self._picked.request_id,
                 flags=flags,
                 status=answer.status or None,
                 upstream=self._upstream,
-                attempts=tried.index(self._upstream) + 1 if self._upstream in tried else 1,
+                attempts=tried.index(self._upstream) + 1 if self._upstream else 1,
                 first_byte_ms=_ms(answer.first_byte_at, start),
                 first_data_ms=_ms(answer.first_data_at, answer.first_byte_at) if answer.streams else None,
                 duration_ms=_ms(self._clock(), start),

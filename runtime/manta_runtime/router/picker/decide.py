@@ -48,6 +48,7 @@ class Decider:
         self._metrics, self._cache, self._clock = parts.metrics, parts.cache, parts.clock
         self._demand = parts.demand
         self._session = parts.config.session_header.lower().encode()
+        self._named = 1 + parts.config.retries if parts.config.mode == "inference-pool" else None  # None: all
         self._revision: str | None = None
         self.holding = Holding(parts.config.hold)
         self._refusals = Refusals(parts, self.holding)
@@ -148,7 +149,7 @@ class Decider:
     def _place(self, asked: Asked, choice: Choice, now: float) -> Picked:
         request, candidate = asked.request, choice.candidate
         counted = self._chooser.commit(request, choice)
-        ways = (candidate, *choice.fallbacks)
+        ways = (candidate, *choice.fallbacks)[: self._named]
         endpoints = tuple([c.endpoint for c in ways])
         self._ledger.placed(
             asked.request_id,
