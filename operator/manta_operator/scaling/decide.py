@@ -100,7 +100,7 @@ def _look(settings: Settings, state: State, signals: Signals, looks: Mapping[str
         before = {name: look for name, look in state.engines.items() if signals.now - look[0] <= settings.fresh_seconds}
         learned = capacity.learn(state.capacity, before, looks, token, settings.estimate)
         state = replace(objective.adapt(settings.target, state, signals), capacity=learned)
-    return saturation.watch(replace(state, engines=looks), signals)
+    return saturation.watch(replace(state, engines=looks), signals, settings.estimate.sequences)
 
 
 def _scale(settings: Settings, state: State, cold_start: float) -> Scale:

@@ -2,7 +2,7 @@
 
     waiting    = held by routers + min(waiting in engines, in flight through routers)
     saturated  = a router holds requests although replicas are ready,
-                 or some wait in most engines of those that are ready, two in each on average
+                 or some wait in most engines of those that are ready: one in each whose places are taken, two in others
     floor      = asked                                                     at the first look that sees it
                = max(asked, ready x (running + waiting) / running)         from the second on
                  with ready + 1 <= the latter <= 2 x ready
@@ -20,7 +20,7 @@ from manta_operator.scaling.state import State
 
 _MOST = 2.0
 _QUEUED = 2
-"""Requests in each engine that are a queue: one that waits for the next step is seen twice in a row by chance."""
+"""Requests in an engine with free places that are a queue: one waits for the next step at two looks by chance."""
 _SKEW = 10
 """Requests by which two looks at the same may differ, taken a second apart."""
 
@@ -40,20 +40,26 @@ def contradicted(signals: Signals) -> bool:
     return sum(engine.waiting for engine in signals.engines.values()) > 2 * signals.demand.in_flight + _SKEW
 
 
-def saturated(signals: Signals) -> bool:
-    """Whether there is no room for what comes: requests are held, or wait in most engines, more than by chance."""
+def saturated(signals: Signals, places: int | None) -> bool:
+    """Whether there is no room for what comes: requests are held, or wait in most engines, more than by chance.
+
+    Args:
+        signals: Of now.
+        places: The most that an engine computes at once; None: not known.
+    """
     ready, engines, demand = signals.replicas.ready, signals.engines, signals.demand
     if not ready:
         return False
     if demand is not None and demand.held > 0:
         return True
-    full = sum(engine.waiting > 0 for engine in engines.values())
-    return 2 * full > ready and waiting(signals) >= _QUEUED * full
+    queued = [engine for engine in engines.values() if engine.waiting]
+    taken = sum(places is not None and engine.running >= places for engine in queued)
+    return 2 * len(queued) > ready and waiting(signals) >= _QUEUED * len(queued) - taken
 
 
-def watch(state: State, signals: Signals) -> State:
-    """Remember since when it is saturated."""
-    if not saturated(signals):
+def watch(state: State, signals: Signals, places: int | None) -> State:
+    """Remember since when it is saturated; `places`: the most that an engine computes at once."""
+    if not saturated(signals, places):
         return replace(state, saturated_since=None)
     since = state.saturated_since
     since = signals.now if since is None or since > signals.now else since

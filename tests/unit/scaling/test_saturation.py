@@ -1,5 +1,7 @@
 """What finds no room is answered at the second look that sees it, whatever the estimate; zero wakes, and stays."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,6 +70,18 @@ def test_a_queue_in_most_engines_is_one(waiting, more):
     state = State()
     for now in (2.0, 4.0):
         decision, state = decide(CHOSEN, state, told(now, waiting, ready=4))
+    assert (decision.replicas > 4) is more
+
+
+@pytest.mark.parametrize(
+    ("waiting", "places", "more"),
+    [((1, 1, 1, 0), 4, True), ((1, 1, 1, 0), 5, False), ((1, 1, 1, 0), None, False), ((1, 1, 0, 0), 4, False)],
+    ids=["all places are taken", "there are free ones", "nobody knows", "half of them"],
+)
+def test_one_that_waits_where_all_places_are_taken_is_a_queue(waiting, places, more):
+    chosen, state = replace(CHOSEN, estimate=replace(WRONG, sequences=places)), State()
+    for now in (2.0, 4.0):
+        decision, state = decide(chosen, state, told(now, waiting, ready=4))
     assert (decision.replicas > 4) is more
 
 
