@@ -39,7 +39,7 @@ _PER_ANSWER = 128.0
 """Tokens of an answer before any has ended."""
 
 _ANSWERS, _PROMPTS = 50.0, 500.0
-"""So many weigh as much as all before them."""
+"""So many weigh as much as all before them; the first ones as much as they are."""
 
 
 def arrived(before: Demand, now: Demand, per_answer: float, estimate: Estimate) -> float | None:
@@ -54,27 +54,32 @@ def each(state: State, estimate: Estimate) -> tuple[float, float]:
     """Return the work of a mean request, and of a prompt's mean token (s of a replica)."""
     if state.per_prompt is None:
         return 0.0, estimate.prompts(1, 0)
-    tokens, pairs = state.per_prompt
+    tokens, pairs, _ = state.per_prompt
     work = estimate.prompts(tokens, pairs)
     return work + estimate.answers(answer(state.per_answer, state.made)), work / tokens if tokens else estimate.prompts(
         1, 0
     )
 
 
-def answer(known: float | None, made: tuple[float, float] = (0.0, 0.0)) -> float:
+def answer(known: tuple[float, float] | None, made: tuple[float, float] = (0.0, 0.0)) -> float:
     """Return the tokens of a mean answer: of those that ended, or more where engines have made more for each request.
 
     None at all is known of embeddings, so that 0 is a number like any other.
     """
     requests, tokens = made
     least = tokens / requests if requests >= _ENOUGH else 0.0
-    return max(_PER_ANSWER if known is None else known, least)
+    return max(_PER_ANSWER if known is None else known[0], least)
 
 
 def making(state: State, demand: Demand, now: float, looks: Mapping[str, Look], fresh: float) -> State:
-    """Take in what engines made for the requests of about the last hour: also of answers that are not finished."""
+    """Take in what engines made for the requests of about the last hour: also of answers that are not finished.
+
+    For those that are there already at the first look they make some, too, so these count as if they had just come.
+    """
+    if state.demand is None:
+        return replace(state, made=(float(demand.in_flight + demand.held), 0.0))
     seconds = now - state.now if state.now is not None else 0.0
-    if state.demand is None or not 0 < seconds <= fresh:
+    if not 0 < seconds <= fresh:
         return state
     pairs = [(state.engines[name], look) for name, look in looks.items() if name in state.engines]
     counts = [(then.generated_tokens, engine.generated_tokens) for (_, then), (_, engine) in pairs]
@@ -83,45 +88,46 @@ def making(state: State, demand: Demand, now: float, looks: Mapping[str, Look], 
     return replace(state, made=(state.made[0] * kept + came, state.made[1] * kept + tokens))
 
 
-def mean_answer(before: Demand, now: Demand, known: float | None) -> float | None:
-    """Return the tokens of a mean answer, the last ones weighing most; None until one has ended."""
-    answers, tokens = now.answers - before.answers, now.tokens_out - before.tokens_out
+def mean_answer(before: Demand | None, now: Demand, known: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return the tokens of a mean answer, and how many answers weigh in it; None until one has ended."""
+    answers = now.answers - (before.answers if before else 0.0)
+    tokens = now.tokens_out - (before.tokens_out if before else 0.0)
     if answers < _COUNT or tokens < 0:
         return known
-    if known is None:
-        return tokens / answers
-    share = answers / (answers + _ANSWERS)
-    return known + share * (tokens / answers - known)
+    mean, weight = known or (0.0, 0.0)
+    return mean + answers / (answers + weight) * (tokens / answers - mean), min(_ANSWERS, weight + answers)
 
 
-def mean_prompt(before: Demand | None, now: Demand, known: tuple[float, float] | None) -> tuple[float, float] | None:
-    """Return tokens and pairs of a mean prompt, the last ones weighing most; None until one has come."""
+def mean_prompt(
+    before: Demand | None, now: Demand, known: tuple[float, float, float] | None
+) -> tuple[float, float, float] | None:
+    """Return tokens and pairs of a mean prompt, and how many prompts weigh in it; None until one has come."""
     requests = now.requests - (before.requests if before else 0.0)
     tokens, pairs = now.tokens_in - (before.tokens_in if before else 0.0), now.pairs - (before.pairs if before else 0.0)
     if requests < _COUNT or tokens < 0 or pairs < 0:
         return known
-    tokens, pairs = tokens / requests, pairs / requests
-    if known is None:
-        return tokens, pairs
-    share = requests / (requests + _PROMPTS)
-    return known[0] + share * (tokens - known[0]), known[1] + share * (pairs - known[1])
+    length, squares, weight = known or (0.0, 0.0, 0.0)
+    share = requests / (requests + weight)
+    length, squares = length + share * (tokens / requests - length), squares + share * (pairs / requests - squares)
+    return length, squares, min(_PROMPTS, weight + requests)
 
 
 def observe(state: State, demand: Demand, now: float, estimate: Estimate, fresh: float) -> State:
     """Take in one look at the routers. A gap, or a clock that jumped, ends what is known without a gap."""
     before, then = state.demand, state.now
     seconds = now - then if then is not None else 0.0
-    state = replace(state, per_prompt=mean_prompt(before, demand, state.per_prompt), came=False)
+    per_answer = mean_answer(before, demand, state.per_answer)
+    per_prompt = mean_prompt(before, demand, state.per_prompt)
+    state = replace(state, per_answer=per_answer, per_prompt=per_prompt, came=False)
     if before is None or not 0 < seconds <= fresh:
         kept = () if seconds < 0 else state.bins
         return replace(state, now=now, since=now, demand=demand, ticks=(), bins=kept)
-    per_answer = mean_answer(before, demand, state.per_answer)
     work = arrived(before, demand, answer(per_answer, state.made), estimate)
     if work is None:
-        return replace(state, now=now, demand=demand, per_answer=per_answer)
+        return replace(state, now=now, demand=demand)
     bins = add(state.bins, now - seconds, work, seconds)
     ticks = add(state.ticks, now - seconds, work, seconds, TICK_SECONDS)[-_TICKS:]
-    return replace(state, now=now, demand=demand, per_answer=per_answer, bins=bins, ticks=ticks, came=work > 0)
+    return replace(state, now=now, demand=demand, bins=bins, ticks=ticks, came=work > 0)
 
 
 def add(bins: tuple[Bin, ...], at: float, work: float, seconds: float, length: float = BIN_SECONDS) -> tuple[Bin, ...]:

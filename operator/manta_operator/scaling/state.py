@@ -33,13 +33,13 @@ class State:
     `now`: of the last look at the demand. `since`: since when there was no gap between looks. `bins`: the work that
     came, in order. `ticks`: the same in short bins, for how it fluctuates. `came`: whether anything did, since the look
     before. `per_answer`: tokens of a mean answer; `made`: requests of about the last hour, and what engines made for
-    them. `per_prompt`: of a mean prompt, and its pairs. `engines`: as seen at `engines_at`. `capacity`: what a replica
-    can do. `margin`: a factor on the need, above 1 after the objective was missed; `late_with`: replicas, and the share
-    that was late, when it began to rise. `hold`: the stabilisation window in use, `window`, over which rates are
-    averaged, and `share` of the spread that is kept in it, chosen at `held_at`. `raised_at`: when more was asked for
-    last. `lowered_at`: when a step down began, from `lowered_from` replicas. `idle_since`: since when there has been
-    nothing to do. `unready_since`: since when none of those asked for is ready. `saturated_since`: since when there has
-    been no room for what comes, `saturated_at`: when last.
+    them. `per_prompt`: of a mean prompt, and its pairs; with both, how many weigh in it. `engines`: as seen at
+    `engines_at`. `capacity`: what a replica can do. `margin`: a factor on the need, above 1 after the objective was
+    missed; `late_with`: replicas, and the share that was late, when it began to rise. `hold`: the stabilisation window
+    in use, `window`, over which rates are averaged, and `share` of the spread that is kept in it, chosen at `held_at`.
+    `raised_at`: when more was asked for last. `lowered_at`: when a step down began, from `lowered_from` replicas.
+    `idle_since`: since when there has been nothing to do. `unready_since`: since when none of those asked for is ready.
+    `saturated_since`: since when there has been no room for what comes, `saturated_at`: when last.
     """
 
     now: float | None = None
@@ -48,9 +48,9 @@ class State:
     bins: tuple[Bin, ...] = ()
     ticks: tuple[Bin, ...] = ()
     came: bool = False
-    per_answer: float | None = None
+    per_answer: tuple[float, float] | None = None
     made: tuple[float, float] = (0.0, 0.0)
-    per_prompt: tuple[float, float] | None = None
+    per_prompt: tuple[float, float, float] | None = None
     engines: Mapping[str, Look] = field(default_factory=dict)
     capacity: Capacity = field(default_factory=Capacity)
     margin: float = 1.0

@@ -40,4 +40,30 @@ def test_answers_of_many_minutes_count_before_any_has_ended():
             Settings(Estimate(10_000.0, 1e9)), state, Signals(2.0 * index, Replicas(1, 1), seen, engines, 60.0)
         )
     assert 5_000 < demand.answer(state.per_answer, state.made) < 30_000
-    assert demand.answer(100.0, (100.0, 5_000.0)) == 100.0
+    assert demand.answer((100.0, 1.0), (100.0, 5_000.0)) == 100.0
+
+
+def test_one_long_answer_at_the_beginning_is_one_of_many():
+    known, seen = None, Demand(0.0, 0.0, 0.0, 0.0, 0)
+    for tokens in (1_000, *[40] * 19):
+        before, seen = seen, Demand(seen.requests + 1, 0.0, seen.tokens_out + tokens, seen.answers + 1, 0)
+        known = demand.mean_answer(before, seen, known)
+    assert demand.answer(known) == pytest.approx((1_000 + 19 * 40) / 20)
+
+
+def test_a_restarted_operator_knows_a_mean_answer_from_the_routers_counters():
+    estimate = Estimate(10_000.0, 1_000.0)
+    state = demand.observe(State(), Demand(5_000.0, 5e5, 47.0 * 4_990, 4_990.0, 10), 0.0, estimate, 60.0)
+    assert demand.answer(state.per_answer, state.made) == pytest.approx(47.0)
+
+
+def test_what_was_there_before_the_first_look_makes_no_answer_longer():
+    """31 requests wait when the operator comes back, and few come after them: engines make tokens for both."""
+    state = State()
+    for index in range(31):
+        engines = {"r1": EngineSignals(0, 4, 0.1, 0.0, 68.0 * 2 * index)}
+        seen = Demand(5_000.0 + index, 0.0, 47.0 * 4_969, 4_969.0, 31 - index)
+        signals = Signals(2.0 * index, Replicas(1, 1), seen, engines, 60.0)
+        _, state = decide(Settings(Estimate(10_000.0, 1_000.0)), state, signals)
+    # 60 seconds of 68 tokens for 61 requests of 47: without those of before it would be 136 for each that came.
+    assert demand.answer(state.per_answer, state.made) < 70
