@@ -24,8 +24,7 @@ from manta_runtime.router.picker.completions import end_of
 
 ENVOY = Path(sys.executable).with_name("envoy")
 MAX_BODY = 2 << 20
-BACKLOG = 2048
-"""As engines have it. With asyncio's own of 100, a fake that is slow to accept for a moment loses the others' SYN."""
+BACKLOG = 2048  # as engines have it; with asyncio's 100, one that is slow to accept for a moment loses the others' SYN
 
 
 def claim():

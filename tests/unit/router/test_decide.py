@@ -29,14 +29,6 @@ async def test_a_request_is_placed_at_once(world):
     assert f'manta_router_picks_total{{replica="{picked.replica}"}} 1.0' in some.metrics
 
 
-@pytest.mark.parametrize("retries", [0, 1, 2])
-async def test_a_gateway_is_named_as_many_more_as_there_may_be_retries(world, retries):
-    """With 0 one alone: those with an ORIGINAL_DST cluster, such as Envoy AI Gateway, answer 503 to a list."""
-    some = world(f"mode: inference-pool, retries: {retries}")
-    some.replicas("a", "b", "c", "d")
-    assert len(some.ask().endpoints) == 1 + retries
-
-
 @pytest.mark.parametrize(
     ("path", "kind", "body", "said"),
     [
