@@ -89,32 +89,22 @@ async def test_an_engine_that_dies_in_mid_drain_is_told(start):
     assert pod.journal.cut_off == 2
 
 
-async def test_an_engine_that_dies_ends_the_pod_with_its_code(start):
+@pytest.mark.parametrize(
+    ("end", "words", "code"),
+    [
+        ("exit/7", "vLLM ended by itself with code 7", 7),
+        ("exit/0", "with code 0, though nobody told it to", 1),
+        ("killed/1", "though nobody told it to; before that RayWorkerProc of vLLM's rank 1 ended;", 1),
+    ],
+    ids=["badly", "well, unasked", "after one of its ranks, as vLLM names it"],
+)
+async def test_an_engine_that_ends_by_itself_ends_the_pod_and_is_told(start, end, words, code):
     pod = start()
     await pod.until_ready()
-    await pod.engine("exit/7")
-    with pytest.raises(EngineFailure, match="vLLM ended by itself with code 7") as failure:
+    await pod.engine(end)
+    with pytest.raises(EngineFailure, match=words) as failure:
         await pod.task
-    assert failure.value.code == 7
-
-
-async def test_an_engine_that_ends_well_unasked_is_a_failure_too(start):
-    pod = start()
-    await pod.until_ready()
-    await pod.engine("exit/0")
-    with pytest.raises(EngineFailure, match="with code 0, though nobody told it to") as failure:
-        await pod.task
-    assert failure.value.code == 1
-
-
-async def test_the_rank_that_died_first_is_named_as_vllm_names_it(start):
-    pod = start()
-    await pod.until_ready()
-    await pod.engine("killed/1")
-    with pytest.raises(
-        EngineFailure, match="with code 0, though nobody told it to; before that RayWorkerProc of vLLM's rank 1 ended;"
-    ):
-        await pod.task
+    assert failure.value.code == code
 
 
 async def test_a_group_that_stays_incomplete_names_who_is_missing(start):
