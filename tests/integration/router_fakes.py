@@ -207,9 +207,10 @@ async def inhabited(world):
 
 
 class Router:
-    """The two containers of a router pod, run as their commands would run them."""
+    """The two containers of a router pod, run as their commands would run them, after the Python code `prelude`."""
 
-    def __init__(self, folder, session, ca, pod=POD, **more):
+    def __init__(self, folder, session, ca, pod=POD, prelude="", **more):
+        self.prelude = prelude
         self.folder, self.session, self.pod = folder, session, pod
         (folder / "run").mkdir()
         config = {"deployment": "t", "namespace": "ns", "servedNames": ["t", "alias"], "selector": "a=b"}
@@ -225,7 +226,7 @@ class Router:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         env = {"PATH": path, "PYTHONPATH": str(ROOT / "runtime"), "TMPDIR": str(self.folder)}
         env["KUBECONFIG"] = str(self.folder / "kubeconfig")
-        code = "from manta_runtime.router.command import router; router()"
+        code = f"{self.prelude}\nfrom manta_runtime.router.command import router; router()"
         args = [
             part,
             f"--config={self.folder / 'router.yaml'}",

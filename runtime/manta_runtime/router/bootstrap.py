@@ -16,6 +16,7 @@ HEAP_BYTES = 4 << 30
 """What Envoy's heap may take where nobody says how much memory there is."""
 
 STATS = (f"http.{listener.STAT_PREFIX}.downstream_rq_active", f"cluster.{CLUSTER}.upstream_rq_total")
+VERSION_STAT = f"cluster.{CLUSTER}.version_text"
 """What the launcher reads; nobody else reaches the admin socket. All that Envoy can count costs each request 6 µs."""
 
 _FREE_STATS = ("overload.", f"cluster.{CLUSTER}.membership_")  # for who debugs Envoy: they cost requests nothing
@@ -46,7 +47,7 @@ def build(config: RouterConfig, pod_ip: str, admin: Path, run_dir: Path, heap_by
 
 
 def _counted() -> list[Json]:
-    return [*({"exact": name} for name in STATS), *({"prefix": prefix} for prefix in _FREE_STATS)]
+    return [*({"exact": name} for name in (*STATS, VERSION_STAT)), *({"prefix": prefix} for prefix in _FREE_STATS)]
 
 
 def _overload(heap_bytes: int) -> Json:

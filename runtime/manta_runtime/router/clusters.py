@@ -53,7 +53,8 @@ def _engines(run_dir: Path) -> Json:
         },
         "connect_timeout": "1s",
         # Draining replicas are not healthy: were they most, "panic" would send requests to them.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        # And a replica that became ready is: without a window's wait for others to do so, too.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         "load_balancing_policy": {"policies": [_policy("override_host", "OverrideHost", _override())]},
         "circuit_breakers": _breakers(),
         "per_connection_buffer_limit_bytes": BUFFER_BYTES,

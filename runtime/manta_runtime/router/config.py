@@ -4,6 +4,7 @@ Both containers of a router pod read the same file: `bootstrap.py` builds Envoy'
 from it, `picker/` the endpoint picker.
 """
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,6 +16,8 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Text = Annotated[str, Field(min_length=1)]
 # Lower case, as Envoy and the picker compare names; none of the headers that steer Envoy.
 HeaderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+_TELLING_SECONDS = 60.0  # Envoy ends a request after requestSeconds, and tells of it at once
 
 
 class ConfigError(Exception):
@@ -91,6 +94,11 @@ class RouterConfig(_Section):
     timeouts: TimeoutsConfig = TimeoutsConfig()
     retries: Annotated[int, Field(ge=0, le=5)] = 2
     tracing: TracingConfig | None = None
+
+    @property
+    def longest_seconds(self) -> float:
+        """After which a request has ended, heard or not; gateways have their own timeouts, and tell of every end."""
+        return self.timeouts.request_seconds + _TELLING_SECONDS if self.mode == "envoy" else math.inf
 
 
 def parse(text: str, source: str = "router.yaml") -> RouterConfig:

@@ -1,12 +1,14 @@
 """The engines as Envoy knows them: a file of its endpoint discovery service (EDS), written by the picker.
 
 The pods' addresses change while Envoy runs. The picker, who watches them, writes the file into a folder that both
-containers share; Envoy sees the rename and reads it. Of Envoy's own balancing (the fallback) only usable replicas are
-part; those that drain stay reachable for requests that were sent there a moment ago.
+containers share; Envoy sees the rename and reads it, and can be asked for the version it has (`picker/reach.py`). Of
+Envoy's own balancing (the fallback) only usable replicas are part; those that drain stay reachable for requests that
+were sent there a moment ago.
 """
 
 import contextlib
 import json
+import secrets
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +21,7 @@ FILE_NAME = "endpoints.json"
 DEFAULT_RUN_DIR = Path("/var/run/manta-router")
 
 
-def render(members: Iterable[Endpoint]) -> str:
+def render(members: Iterable[Endpoint], version: str = "") -> str:
     """The file's text. The same members in any order give the same bytes. Of two with one address the usable counts."""
     usable: dict[str, bool] = {}
     for member in members:
@@ -29,21 +31,27 @@ def render(members: Iterable[Endpoint]) -> str:
         "cluster_name": CLUSTER,
         "endpoints": [{"lb_endpoints": [_host(address, usable[address]) for address in sorted(usable)]}],
     }
-    return json.dumps({"resources": [assignment]})
+    return json.dumps({"version_info": version, "resources": [assignment]})
 
 
 class EndpointsFile:
-    """The file at `path`. Only a change is written, in one piece: Envoy never reads half of it."""
+    """The file at `path`. Only a change is written, in one piece: Envoy never reads half of it.
+
+    `version`: of what was written last, or should have been; another one for every change.
+    """
 
     def __init__(self, path: Path) -> None:
+        self.version = ""
         self._path = path
         self._written: str | None = None
 
     def write(self, members: Iterable[Endpoint]) -> None:
         """Make the file say `members`. OSError if the folder is missing or cannot be written."""
+        members = tuple(members)
         text = render(members)
         if text != self._written:
-            replace(self._path, text)
+            self.version = secrets.token_hex(8)
+            replace(self._path, render(members, self.version))
             self._written = text
 
     def create(self) -> None:

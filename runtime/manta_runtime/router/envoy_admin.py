@@ -1,9 +1,12 @@
-"""Envoy's admin interface, asked by the launcher alone, and the little of it that the kubelet may see: is Envoy alive?
+"""Envoy's admin interface, asked by the launcher alone, and the little of it that others may see.
+
+The kubelet: is Envoy alive? The picker: which version of the file of endpoints has it?
 
 The interface can end Envoy and has no password, so it is a Unix socket in the launcher's scratch folder.
 """
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
@@ -44,30 +47,41 @@ class Admin:
 
     async def requests(self) -> tuple[int, int]:
         """Return how many requests of clients are in flight, and how many have gone to engines since Envoy started."""
-        async with self._session.get("/stats", params={"format": "json"}) as response:
-            stats = await response.json(content_type=None)
-        found = {stat["name"]: int(stat["value"]) for stat in stats["stats"] if "name" in stat}
+        found = await self._stats()
         in_flight, sent = bootstrap.STATS
-        return found.get(in_flight, 0), found.get(sent, 0)
+        return int(found.get(in_flight, 0)), int(found.get(sent, 0))
+
+    async def version(self) -> str:
+        """Return the version of the endpoints that Envoy has, as the file says it; empty before it has any."""
+        found = await self._stats(filter=f"^{re.escape(bootstrap.VERSION_STAT)}$")
+        return str(found.get(bootstrap.VERSION_STAT, ""))
+
+    async def _stats(self, **options: str) -> dict[str, str | int]:
+        async with self._session.get("/stats", params={"format": "json", **options}) as response:
+            stats = await response.json(content_type=None)
+        return {stat["name"]: stat["value"] for stat in stats["stats"] if "name" in stat}
 
 
 @asynccontextmanager
 async def serve_health(admin: Admin, pod_ip: str, port: int) -> AsyncIterator[None]:
     """Serve GET /healthz on the pod's address meanwhile: 200 while Envoy's main thread answers, 503 otherwise.
 
+    And GET /endpoints, for the picker: the version of the endpoints that Envoy has.
+
     Raises:
         ConfigError: the port is taken.
     """
 
     async def healthz(_: web.Request) -> web.Response:
-        try:
-            state = await admin.state()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            return web.Response(status=503, text=f"Envoy does not answer: {type(error).__name__} {error}\n")
+        state = await admin.state()
         return web.Response(status=200 if state in _ALIVE else 503, text=f"{state}\n")
 
+    async def endpoints(_: web.Request) -> web.Response:
+        return web.Response(text=await admin.version())
+
     application = web.Application()
-    application.router.add_get("/healthz", healthz)
+    application.router.add_get("/healthz", _answering(healthz))
+    application.router.add_get("/endpoints", _answering(endpoints))
     runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0)
     await runner.setup()
     try:
@@ -78,3 +92,15 @@ async def serve_health(admin: Admin, pod_ip: str, port: int) -> AsyncIterator[No
         yield
     finally:
         await runner.cleanup()
+
+
+def _answering(handler: Callable[[web.Request], Awaitable[web.Response]]) -> Callable[..., Awaitable[web.Response]]:
+    """503 where Envoy does not answer."""
+
+    async def answer(request: web.Request) -> web.Response:
+        try:
+            return await handler(request)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return web.Response(status=503, text=f"Envoy does not answer: {type(error).__name__} {error}\n")
+
+    return answer

@@ -60,8 +60,12 @@ class Members:
         self._port = port
         self._pods: dict[str, Endpoint | None] = {}
         self._ejected: dict[str, str] = {}  # name → the address that failed
+        self._reached: frozenset[str] | None = None
         self.all: tuple[Endpoint, ...] = ()
+        self.ready: tuple[Endpoint, ...] = ()
+        """Those of which the API server says that they serve."""
         self.usable: tuple[Endpoint, ...] = ()
+        """Those of them that can be sent to."""
 
     @property
     def known(self) -> int:
@@ -97,6 +101,11 @@ class Members:
             self._pods[name] = endpoint_of(pod, self._port)
         self._refresh()
 
+    def reach(self, addresses: frozenset[str]) -> None:
+        """Only these (ip:port) can be sent to; before the first call all can."""
+        self._reached = addresses
+        self._refresh()
+
     def eject(self, name: str) -> bool:
         """A connection to it failed: pick it no more while others are there. False if it was out (or gone) already."""
         endpoint = self._pods.get(name)
@@ -111,7 +120,9 @@ class Members:
 
     def _refresh(self) -> None:
         self.all = tuple(e for _, e in sorted(self._pods.items()) if e is not None)
-        self.usable = tuple(e for e in self.all if e.usable)
+        self.ready = tuple(e for e in self.all if e.usable)
+        reached = self._reached
+        self.usable = tuple(e for e in self.ready if reached is None or e.address in reached)
         # A pod that became unready, went, or came back elsewhere starts afresh.
         here = {e.name: e.address for e in self.usable}
         self._ejected = {name: address for name, address in self._ejected.items() if here.get(name) == address}

@@ -91,7 +91,7 @@ class PodWatch:
         version: str = document["metadata"]["resourceVersion"]
         self._members.replace(document["items"])
         if not self.synced:
-            log.info("found %d replicas, %d usable", self._members.known, len(self._members.usable))
+            log.info("found %d replicas, %d usable", self._members.known, len(self._members.ready))
         self.synced = True
         self._on_change()
         return version
@@ -126,7 +126,7 @@ class PodWatch:
                 raise _GoneError
             raise client.ApiException(status=body.get("code"), reason=body.get("message"))
         if kind != "BOOKMARK":
-            before = self._members.usable
+            before = self._members.ready
             self._members.apply(kind, body)
             _tell(before, self._members)
             self._on_change()
@@ -135,8 +135,8 @@ class PodWatch:
 
 
 def _tell(before: tuple[Any, ...], members: Members) -> None:
-    if members.usable != before:
-        names = ", ".join(e.name for e in members.usable) or "none"
+    if members.ready != before:
+        names = ", ".join(e.name for e in members.ready) or "none"
         log.info("usable replicas: %s (of %d)", names, members.known)
 
 

@@ -62,7 +62,11 @@ def test_nobody_but_the_launcher_reaches_the_admin_interface():
 def test_envoy_counts_what_the_drain_reads_and_little_else():
     patterns = build()["stats_config"]["stats_matcher"]["inclusion_list"]["patterns"]
     exact = [pattern["exact"] for pattern in patterns if "exact" in pattern]
-    assert exact == ["http.router.downstream_rq_active", "cluster.engines.upstream_rq_total"]
+    assert exact == [
+        "http.router.downstream_rq_active",
+        "cluster.engines.upstream_rq_total",
+        "cluster.engines.version_text",
+    ]
     assert not any(
         name.startswith(("http", "cluster.engines.upstream")) for p in patterns for name in [p.get("prefix", "")]
     )

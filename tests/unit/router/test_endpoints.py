@@ -43,11 +43,13 @@ def test_only_changes_are_written_and_nothing_else_is_left_behind(tmp_path):
     path = tmp_path / "endpoints.json"
     file = EndpointsFile(path)
     file.write([member("10.0.0.1:8000")])
-    first = path.stat()
+    first, version = path.stat(), file.version
+    assert json.loads(path.read_text())["version_info"] == version != ""
     file.write(iter([member("10.0.0.1:8000")]))
-    assert path.stat().st_ino == first.st_ino
+    assert (path.stat().st_ino, file.version) == (first.st_ino, version)
     file.write([])
     assert hosts(path.read_text()) == []
+    assert json.loads(path.read_text())["version_info"] == file.version != version
     assert path.stat().st_ino != first.st_ino, "renamed into place, or Envoy would not see it"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -63,5 +65,7 @@ def test_envoy_never_overwrites_what_the_picker_wrote(tmp_path):
 
 
 def test_a_missing_folder_is_an_error(tmp_path):
+    file = EndpointsFile(tmp_path / "missing" / "endpoints.json")
     with pytest.raises(OSError, match="missing"):
-        EndpointsFile(tmp_path / "missing" / "endpoints.json").write([])
+        file.write([])
+    assert file.version, "nobody will ever say that it is there"

@@ -42,6 +42,15 @@ def test_events_and_lists_change_who_is_usable():
     assert (members.usable, members.known) == ((), 0)
 
 
+def test_what_cannot_be_sent_to_yet_is_ready_but_not_usable():
+    members = Members(8000)
+    members.replace([pod("a", ip="10.0.0.1"), pod("b", ip="10.0.0.2"), pod("c", ip="10.0.0.3", ready="False")])
+    members.reach(frozenset({"10.0.0.1:8000", "10.0.0.3:8000"}))
+    assert ([e.name for e in members.ready], [e.name for e in members.usable]) == (["a", "b"], ["a"])
+    members.apply("MODIFIED", pod("a", ip="10.0.0.4"))
+    assert ([e.name for e in members.ready], [e.name for e in members.usable]) == (["a", "b"], [])
+
+
 def test_a_replica_that_failed_is_out_until_it_is_restored_or_another():
     members = Members(8000)
     members.replace([pod("a"), pod("b", ready="False")])

@@ -5,7 +5,6 @@ No servers, no tasks but those that look at engines: `run.py` starts and ends th
 
 import asyncio
 import logging
-import math
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -25,6 +24,7 @@ from manta_runtime.router.picker.answers import Picks, is_pick
 from manta_runtime.router.picker.chooser import Chooser
 from manta_runtime.router.picker.decide import Decider
 from manta_runtime.router.picker.demand import Demand, Engines, document
+from manta_runtime.router.picker.engine_client import EngineClient
 from manta_runtime.router.picker.http import Answer, Question
 from manta_runtime.router.picker.keys import Keyring
 from manta_runtime.router.picker.ledger import Ledger
@@ -34,6 +34,7 @@ from manta_runtime.router.picker.metrics import Gauge, Metrics
 from manta_runtime.router.picker.models_list import ModelsList
 from manta_runtime.router.picker.parts import Parts
 from manta_runtime.router.picker.polls import Polls
+from manta_runtime.router.picker.reach import Reach
 from manta_runtime.router.picker.scrape import Look
 from manta_runtime.router.picker.tenants import Tenants
 from manta_runtime.router.pod_watch import PodWatch
@@ -46,17 +47,17 @@ _STUCK_SECONDS = 10.0
 _PLAIN = "text/plain; charset=utf-8"
 _PROMETHEUS = "text/plain; version=1.0.0; charset=utf-8"
 
-# Envoy ends a request after requestSeconds, and tells us at once.
-_TELLING_SECONDS = 60.0
-
 
 class Picker:
-    """One picker. `ending`: it answers what is asked, but wants to be asked no more."""
+    """One picker. `ending`: it answers what is asked, but wants to be asked no more.
 
-    def __init__(self, config: RouterConfig, run_dir: Path) -> None:
+    `envoy`: says which version of the endpoints Envoy has; None: no Envoy of ours is sent anywhere.
+    """
+
+    def __init__(self, config: RouterConfig, run_dir: Path, envoy: EngineClient | None = None) -> None:
         self.config = config
         self.members = Members(config.engine_port)
-        self.ledger = Ledger(config.max_num_seqs, _longest_seconds(config))
+        self.ledger = Ledger(config.max_num_seqs, config.longest_seconds)
         self.chooser = Chooser(config.policy)
         self.limits = Limits()
         self.tenants = Tenants()
@@ -72,6 +73,7 @@ class Picker:
         self.looks = Looks(
             self.members, Seen(self._looked, self._silent, self.eject, self._told_models, self._restored)
         )
+        self.reach = Reach(envoy, self._reached) if envoy is not None else None
         self.ending = False
         self._picks = Picks(self.decider, self.metrics)
         self._endpoints = EndpointsFile(run_dir / FILE_NAME)
@@ -182,6 +184,8 @@ class Picker:
             self._remembered.write(members.all)
         except OSError as error:
             log.error("cannot write the replicas down: %s; does --run-dir exist, and is it writable?", error)  # noqa: TRY400
+        if self.reach is not None:
+            members.reach(self.reach.follow(self._endpoints.version, frozenset(e.address for e in members.all)))
         for endpoint in members.all:
             self._incarnation(f"{endpoint.name} pod", endpoint.name, endpoint.uid)
         self.ledger.keep_only(names)
@@ -189,7 +193,14 @@ class Picker:
         self.metrics.keep_only(names)
         self.engines.keep_only(names)
         self._incarnations = {key: told for key, told in self._incarnations.items() if key.partition(" ")[0] in names}
-        self.models.keep_only(endpoint.name for endpoint in members.usable)
+        self._usable_changed()
+
+    def _reached(self, addresses: frozenset[str]) -> None:
+        self.members.reach(addresses)
+        self._usable_changed()
+
+    def _usable_changed(self) -> None:
+        self.models.keep_only(endpoint.name for endpoint in self.members.usable)
         self.looks.follow()
         self.decider.members_changed()
 
@@ -281,8 +292,3 @@ class Picker:
 
 def _only(served: str) -> Answer:
     return Answer(404, f"served here: {served}\n".encode(), content_type=_PLAIN)
-
-
-def _longest_seconds(config: RouterConfig) -> float:
-    """After which a request has ended, heard or not; gateways have their own timeouts, and tell of every end."""
-    return config.timeouts.request_seconds + _TELLING_SECONDS if config.mode == "envoy" else math.inf

@@ -17,6 +17,7 @@ from manta_runtime.router.config import ConfigError, RouterConfig
 from manta_runtime.router.membership import Members
 from manta_runtime.router.picker import http, reloading
 from manta_runtime.router.picker.completions import Completions
+from manta_runtime.router.picker.engine_client import EngineClient
 from manta_runtime.router.picker.peers import Peers
 from manta_runtime.router.picker.picker import TICK_SECONDS, Picker
 from manta_runtime.router.pod_watch import PodWatch
@@ -38,7 +39,7 @@ async def run(config: RouterConfig, pod_ip: str, run_dir: Path) -> None:
 
     ConfigError if there are no credentials, a port is taken or `run_dir` cannot be written.
     """
-    picker = Picker(config, run_dir)
+    picker = Picker(config, run_dir, _launcher(config, pod_ip))
     for refresh in picker.refreshers():
         refresh()
     stop = asyncio.Event()
@@ -46,6 +47,8 @@ async def run(config: RouterConfig, pod_ip: str, run_dir: Path) -> None:
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(picker.looks.close)
+        if picker.reach is not None:
+            stack.push_async_callback(picker.reach.close)
         leaving: list[Leave] = []
         for serving in _servers(picker, pod_ip, run_dir, leaving):
             await stack.enter_async_context(serving)
@@ -86,6 +89,12 @@ def _servers(
     # Last: what is asked here leads to ends, and to the cache.
     listening = sockets.listen(run_dir, sockets.PICK)
     yield _listening(http.serve_at(picker.pick, listening, config.max_body_bytes), sockets.PICK)
+
+
+def _launcher(config: RouterConfig, pod_ip: str) -> EngineClient | None:
+    """Who is asked what Envoy knows."""
+    host = f"[{pod_ip}]" if ":" in pod_ip else pod_ip
+    return EngineClient(f"{host}:{config.health_port}") if config.mode == "envoy" else None
 
 
 def _tasks(picker: Picker) -> Iterable[Coroutine[Any, Any, None]]:
