@@ -146,6 +146,7 @@ async def test_what_is_unknown_is_null(world):
 
 
 async def test_a_stream_whose_client_left_is_told_of_by_its_events(world):
+    """They are noted whenever 16 more have passed; several that arrive together count together."""
     world.engines["a"].script = sends(*[EVENT] * 40, pause=0.005, end=False)
     world.to("a", x_manta_usage="count")
     response = await world.session.post(URL + "/v1/completions", data=b"{}")
@@ -154,7 +155,8 @@ async def test_a_stream_whose_client_left_is_told_of_by_its_events(world):
     request = response.headers["x-request-id"]
     response.close()
     end = await world.ends.one(request)
-    assert (end["events"], end["completion_tokens"]) == (32, None)
+    assert 40 - 16 < end["events"] <= 40
+    assert end["completion_tokens"] is None
     assert "DC" in end["flags"]
 
 
