@@ -234,7 +234,7 @@ class World:
             await server.start()
         self.file.write(self.known("abc"))
         admin, file = self.folder / "admin", self.folder / "bootstrap.json"
-        asking.TRIES = asking.TRIES_WITH_AUTH = 4  # a second or two
+        asking.TRIES = 4  # a second or two
         file.write_text(json.dumps(bootstrap.build(self.config, POD, admin, self.run_dir)))
         self.log = (self.folder / "envoy.log").open("wb")
         flags = ["--disable-hot-restart", "--concurrency", "1", "--file-flush-interval-msec", "50"]

@@ -24,10 +24,10 @@ EXPLAIN_HEADER = "x-manta-explain"
 
 _TYPE = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3."
 _LATE_SECONDS = 10
-# A picker that restarts is back in a few seconds, on a busy node in ten. Waits grow from 0.1 s, doubling, and are cut
-# short at random: 7 tries take 12 s on average, and seldom less than 5. Asking again is harmless.
+# A picker that restarts is back in a few seconds, on a busy node in ten. Waits grow from 0.2 s, doubling, each cut
+# short at random: 7 tries take 12 s on average, one of a hundred less than 4 (docs/adr/0013). Asking again is harmless.
 TRIES = 7
-_FIRST_WAIT = "0.1s"
+_FIRST_WAIT = "0.2s"
 
 
 def answer_seconds(config: RouterConfig) -> int:
