@@ -37,27 +37,48 @@ def render(members: Iterable[Endpoint], version: str = "") -> str:
 class EndpointsFile:
     """The file at `path`. Only a change is written, in one piece: Envoy never reads half of it.
 
-    `version`: of what was written last, or should have been; another one for every change.
+    `version` and `addresses` (ip:port): of what it holds, whoever wrote it; another version for every change.
     """
 
     def __init__(self, path: Path) -> None:
-        self.version = ""
         self._path = path
-        self._written: str | None = None
+        self._text, self.version, self.addresses = _read(path)
 
     def write(self, members: Iterable[Endpoint]) -> None:
         """Make the file say `members`. OSError if the folder is missing or cannot be written."""
         members = tuple(members)
-        text = render(members)
-        if text != self._written:
-            self.version = secrets.token_hex(8)
-            replace(self._path, render(members, self.version))
-            self._written = text
+        if render(members, self.version) != self._text:
+            version = secrets.token_hex(8)
+            text = render(members, version)
+            replace(self._path, text)
+            self._text, self.version = text, version
+            self.addresses = frozenset(member.address for member in members)
 
     def create(self) -> None:
         """Make an empty one unless there is one: Envoy does not start without. OSError as above."""
         with contextlib.suppress(FileExistsError):
             _link(self._path, render(()))
+
+
+def _read(path: Path) -> tuple[str, str, frozenset[str]]:
+    """Text, version and addresses of a file that a picker before us may have written."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text)
+        (assignment,) = document["resources"]
+        hosts = [
+            host["endpoint"]["address"]["socket_address"]
+            for locality in assignment["endpoints"]
+            for host in locality["lb_endpoints"]
+        ]
+        return text, str(document["version_info"]), frozenset(_joined(host) for host in hosts)
+    except (OSError, ValueError, KeyError, TypeError):  # none, or not of this version of ours
+        return "", "", frozenset()
+
+
+def _joined(socket: dict[str, Any]) -> str:
+    host = f"[{socket['address']}]" if ":" in socket["address"] else socket["address"]
+    return f"{host}:{socket['port_value']}"
 
 
 def _host(address: str, usable: bool) -> dict[str, Any]:

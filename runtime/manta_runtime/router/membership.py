@@ -109,7 +109,7 @@ class Members:
     def eject(self, name: str) -> bool:
         """A connection to it failed: pick it no more while others are there. False if it was out (or gone) already."""
         endpoint = self._pods.get(name)
-        if endpoint is None or not endpoint.usable or name in self._ejected:
+        if endpoint not in self.usable or name in self._ejected:
             return False
         self._ejected[name] = endpoint.address
         return True

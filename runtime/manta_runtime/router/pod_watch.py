@@ -91,7 +91,7 @@ class PodWatch:
         version: str = document["metadata"]["resourceVersion"]
         self._members.replace(document["items"])
         if not self.synced:
-            log.info("found %d replicas, %d usable", self._members.known, len(self._members.ready))
+            log.info("found %d replicas, %d ready", self._members.known, len(self._members.ready))
         self.synced = True
         self._on_change()
         return version
@@ -137,7 +137,7 @@ class PodWatch:
 def _tell(before: tuple[Any, ...], members: Members) -> None:
     if members.ready != before:
         names = ", ".join(e.name for e in members.ready) or "none"
-        log.info("usable replicas: %s (of %d)", names, members.known)
+        log.info("ready replicas: %s (of %d)", names, members.known)
 
 
 async def _credentials() -> Any:

@@ -88,7 +88,9 @@ def test_asks_with_the_whole_body_and_waits_longer_than_a_request_is_held():
     assert asked["http_service"]["server_uri"]["timeout"] == "710s"
     waking = filters("hold: {seconds: 60, wakeSeconds: 900}")["ext_authz"]["http_service"]
     assert waking["server_uri"]["timeout"] == "970s"
-    assert waking["retry_policy"]["retry_back_off"]["max_interval"] == "970s", "what a try may take, too"
+    assert waking["retry_policy"]["retry_back_off"] == {"base_interval": "0.2s", "max_interval": "970s"}, (
+        "of a try, too"
+    )
     assert manager("hold: {wakeSeconds: 900}, timeouts: {requestSeconds: 50}")["stream_idle_timeout"] == "1080s"
     held = manager("hold: {seconds: 700}, timeouts: {requestSeconds: 50}")
     assert (held["request_timeout"], held["stream_idle_timeout"]) == ("1010s", "900s")
@@ -191,3 +193,8 @@ def test_the_heap_ends_before_the_containers_memory_does(tmp_path, limit, most):
 
 def test_envoys_share_no_memory(tmp_path):
     assert "--disable-hot-restart" in command("envoy", tmp_path / "b.json")
+
+
+def test_a_replica_that_became_ready_is_told_to_the_workers_without_a_wait_for_others():
+    (engines,) = [c for c in build()["static_resources"]["clusters"] if c["name"] == "engines"]
+    assert engines["common_lb_config"]["update_merge_window"] == "0s"

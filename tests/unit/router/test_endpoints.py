@@ -67,5 +67,30 @@ def test_envoy_never_overwrites_what_the_picker_wrote(tmp_path):
 def test_a_missing_folder_is_an_error(tmp_path):
     file = EndpointsFile(tmp_path / "missing" / "endpoints.json")
     with pytest.raises(OSError, match="missing"):
-        file.write([])
-    assert file.version, "nobody will ever say that it is there"
+        file.write([member("10.0.0.1:8000")])
+    assert (file.version, file.addresses) == ("", frozenset())
+
+
+@pytest.mark.parametrize("addresses", [(), ("10.0.0.1:8000",), ("10.0.0.1:8000", "[fd00::7]:8000")])
+def test_the_next_picker_goes_on_with_the_file(tmp_path, addresses):
+    path = tmp_path / "endpoints.json"
+    members = [member(address) for address in addresses]
+    first = EndpointsFile(path)
+    first.write(members)
+    written, after = path.stat(), EndpointsFile(path)
+    assert (after.version, after.addresses) == (first.version, frozenset(addresses))
+    after.write(members)
+    assert path.stat().st_ino == written.st_ino
+    after.write([*members, member("10.0.0.9:8000")])
+    assert after.version != first.version
+    assert after.addresses == {*addresses, "10.0.0.9:8000"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"resources": []}', '{"resources": [{"endpoints": [1]}]}', "\udcff"])
+def test_a_file_that_is_none_is_as_good_as_no_file(tmp_path, text):
+    path = tmp_path / "endpoints.json"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    file = EndpointsFile(path)
+    assert (file.version, file.addresses) == ("", frozenset())
+    file.write([])
+    assert hosts(path.read_text()) == []

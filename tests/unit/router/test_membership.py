@@ -47,6 +47,7 @@ def test_what_cannot_be_sent_to_yet_is_ready_but_not_usable():
     members.replace([pod("a", ip="10.0.0.1"), pod("b", ip="10.0.0.2"), pod("c", ip="10.0.0.3", ready="False")])
     members.reach(frozenset({"10.0.0.1:8000", "10.0.0.3:8000"}))
     assert ([e.name for e in members.ready], [e.name for e in members.usable]) == (["a", "b"], ["a"])
+    assert not members.eject("b"), "nobody was sent there"
     members.apply("MODIFIED", pod("a", ip="10.0.0.4"))
     assert ([e.name for e in members.ready], [e.name for e in members.usable]) == (["a", "b"], [])
 

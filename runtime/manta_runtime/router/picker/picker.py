@@ -13,11 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from manta_runtime.router import remembered
 from manta_runtime.router.asking import PICK_PREFIX
 from manta_runtime.router.cache.response_cache import ResponseCache
 from manta_runtime.router.config import RouterConfig
-from manta_runtime.router.endpoints import FILE_NAME, EndpointsFile
 from manta_runtime.router.membership import Members
 from manta_runtime.router.picker.access import Access
 from manta_runtime.router.picker.answers import Picks, is_pick
@@ -34,11 +32,10 @@ from manta_runtime.router.picker.metrics import Gauge, Metrics
 from manta_runtime.router.picker.models_list import ModelsList
 from manta_runtime.router.picker.parts import Parts
 from manta_runtime.router.picker.polls import Polls
-from manta_runtime.router.picker.reach import Reach
 from manta_runtime.router.picker.scrape import Look
 from manta_runtime.router.picker.tenants import Tenants
+from manta_runtime.router.picker.written import Written
 from manta_runtime.router.pod_watch import PodWatch
-from manta_runtime.router.remembered import Remembered
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +70,9 @@ class Picker:
         self.looks = Looks(
             self.members, Seen(self._looked, self._silent, self.eject, self._told_models, self._restored)
         )
-        self.reach = Reach(envoy, self._reached) if envoy is not None else None
+        self.written = Written(run_dir, self.members, envoy, self._usable_changed)
         self.ending = False
         self._picks = Picks(self.decider, self.metrics)
-        self._endpoints = EndpointsFile(run_dir / FILE_NAME)
-        self._remembered = Remembered(run_dir / remembered.FILE_NAME)
         self._recalled = False
         self._incarnations: dict[str, str] = {}  # replica → pod and process, of which a cache is part
         self._ticked_at = time.monotonic()
@@ -130,7 +125,8 @@ class Picker:
 
     def is_ready(self) -> bool:
         """Ready without replicas too: someone has to hold requests, or answer the 503."""
-        return not self.ending and (self.watch.synced or self._recalled) and self.tenants.ready
+        knows = (self.watch.synced or self._recalled) and self.written.settled
+        return not self.ending and knows and self.tenants.ready
 
     def tick(self) -> None:
         """To be called every `TICK_SECONDS`."""
@@ -138,6 +134,7 @@ class Picker:
         if overdue := self.ledger.overdue(now):
             self.decider.lost(overdue)
         self.decider.tick()
+        self.written.again(now)
 
     def eject(self, replica: str) -> None:
         """A connection to it failed."""
@@ -169,7 +166,7 @@ class Picker:
 
     def _recall(self) -> None:
         """The API server is away: go on with the replicas that the picker before us saw last, as it would have."""
-        if self._recalled or not (found := self._remembered.read()):
+        if self._recalled or not (found := self.written.before()):
             return
         self._recalled = True
         log.warning("the API server is away: going on with the %d replicas of before the restart", len(found))
@@ -179,13 +176,7 @@ class Picker:
     def _pods_changed(self) -> None:
         members = self.members
         names = members.names
-        try:
-            self._endpoints.write(members.all)
-            self._remembered.write(members.all)
-        except OSError as error:
-            log.error("cannot write the replicas down: %s; does --run-dir exist, and is it writable?", error)  # noqa: TRY400
-        if self.reach is not None:
-            members.reach(self.reach.follow(self._endpoints.version, frozenset(e.address for e in members.all)))
+        self.written.write(time.monotonic())
         for endpoint in members.all:
             self._incarnation(f"{endpoint.name} pod", endpoint.name, endpoint.uid)
         self.ledger.keep_only(names)
@@ -193,10 +184,6 @@ class Picker:
         self.metrics.keep_only(names)
         self.engines.keep_only(names)
         self._incarnations = {key: told for key, told in self._incarnations.items() if key.partition(" ")[0] in names}
-        self._usable_changed()
-
-    def _reached(self, addresses: frozenset[str]) -> None:
-        self.members.reach(addresses)
         self._usable_changed()
 
     def _usable_changed(self) -> None:
@@ -252,6 +239,8 @@ class Picker:
         why = "no usable file of tenants yet"
         if not (self.watch.synced or self._recalled):
             why = "the API server has not answered yet"
+        elif not self.written.settled:
+            why = "Envoy has not said yet that it knows the replicas"
         return Answer(503, f"{'ending' if self.ending else why}\n".encode(), content_type=_PLAIN)
 
     def _live(self) -> Answer:

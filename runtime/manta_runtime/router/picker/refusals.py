@@ -34,5 +34,10 @@ class Refusals:
             code = "hold_expired" if waited else "saturated"
             text = f"model {model!r}: all {len(members.usable)} ready replicas are busy{after}; retry later"
             return decisions.unavailable(text, code, self._holding.retry_after(now))
-        text = f"model {model!r}: 0 of {members.known} replicas ready{after}; retry later"
+        why = (
+            "its ready replicas are being taken up"
+            if members.ready and allowed
+            else f"0 of {members.known} replicas ready"
+        )
+        text = f"model {model!r}: {why}{after}; retry later"
         return decisions.unavailable(text, "no_ready_replica", NO_REPLICA_SECONDS)

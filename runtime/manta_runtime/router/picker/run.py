@@ -29,6 +29,7 @@ Leave = Callable[[], Awaitable[None]]
 # Envoy gets SIGTERM in the same moment and still asks while it drains: the picker must be the last to go.
 _OUTLIVE_SECONDS = 10.0
 _POLL_SECONDS = 0.5
+_TOLD_SECONDS = 0.5  # for the launcher to say what Envoy knows; it is asked again
 _MOST_ASKED_BYTES = 1 << 16  # at the port: nobody who asks there has a body
 # Collections of the youngest come rarely, and never look at what was there at the start.
 _COLLECT_AFTER = (50_000, 20, 50)
@@ -47,8 +48,7 @@ async def run(config: RouterConfig, pod_ip: str, run_dir: Path) -> None:
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(picker.looks.close)
-        if picker.reach is not None:
-            stack.push_async_callback(picker.reach.close)
+        stack.push_async_callback(picker.written.close)
         leaving: list[Leave] = []
         for serving in _servers(picker, pod_ip, run_dir, leaving):
             await stack.enter_async_context(serving)
@@ -94,7 +94,7 @@ def _servers(
 def _launcher(config: RouterConfig, pod_ip: str) -> EngineClient | None:
     """Who is asked what Envoy knows."""
     host = f"[{pod_ip}]" if ":" in pod_ip else pod_ip
-    return EngineClient(f"{host}:{config.health_port}") if config.mode == "envoy" else None
+    return EngineClient(f"{host}:{config.health_port}", _TOLD_SECONDS) if config.mode == "envoy" else None
 
 
 def _tasks(picker: Picker) -> Iterable[Coroutine[Any, Any, None]]:
