@@ -13,7 +13,10 @@ from manta_operator.scaling.signals import Signals
 from manta_operator.scaling.state import BIN_SECONDS, State
 
 _BAND_SHARE = 0.05
-"""Of what is asked for: by how much more or less must be needed, so that chance about a whole number moves nothing."""
+"""Of what is asked for: by how much more or less must be needed, so that chance about a whole number moves nothing.
+
+What moves goes all the way: replicas for the band itself would be there for good.
+"""
 
 _HOLD_SECONDS = 300.0
 """For how long what a queue asked for is kept, where no window is set."""
@@ -78,7 +81,8 @@ def _wanted(settings: Settings, state: State, signals: Signals, need: float, hel
     """Return whole replicas: for the need, what finds no room, and what is under way."""
     asked, most = signals.replicas.asked, max(need, held)
     because, band = "held" if math.ceil(held - 1e-9) > math.ceil(need - 1e-9) else "need", _BAND_SHARE * asked
-    wanted = math.ceil(most - 1e-9) if most > asked + band else min(asked, math.ceil(most + band))
+    moves = most > asked + band or math.ceil(most + band) < asked
+    wanted = math.ceil(most - 1e-9) if moves else asked
     if wanted < (floor := saturation.floor(state, signals)):
         wanted, because = floor, "saturated"
     under_way = min(asked, math.ceil(busy(settings.target, state, signals) - 1e-9))
