@@ -80,14 +80,13 @@ def _saturated(moments: Sequence[Moment], ended: float) -> float:
     return sum(end - each.at for each, end in zip(moments, ends, strict=True) if each.saturated)
 
 
-def problems(found: Row, shape: Shape | None = None, away: float = 0.0) -> list[str]:
-    """Return what of a row is not as it must be, each in a sentence; `away`: seconds without an operator in it."""
+def problems(found: Row, shape: Shape | None = None) -> list[str]:
+    """Return what of a row is not as it must be, each in a sentence."""
     said = []
     if found["lost"] or found["duplicated"]:
         said.append(f"{found['lost']} of {found['sent']} requests lost, {found['duplicated']} computed twice")
-    most = MOST_REACTION_SECONDS + away
-    if found["reaction_s"] is not None and found["reaction_s"] > most:
-        said.append(f"{found['reaction_s']} s from saturation to StatefulSets, {most} at most")
+    if found["reaction_s"] is not None and found["reaction_s"] > MOST_REACTION_SECONDS:
+        said.append(f"{found['reaction_s']} s from saturation to StatefulSets, {MOST_REACTION_SECONDS} at most")
     if shape and found["peak"] < shape.peak:
         said.append(f"{found['peak']} replicas at most, {shape.peak} at least were needed")
     if found.get("wake_s") is not None and found["wake_s"] > MOST_WAKE_SECONDS:

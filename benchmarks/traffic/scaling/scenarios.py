@@ -16,20 +16,16 @@ QUEUE_SIZE = 200
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is run, and the shape of its load, if it has one. `zero`: the deployment may go to zero.
-
-    `away`: for how many seconds there is no operator when it is needed.
-    """
+    """What is run, and the shape of its load, if it has one. `zero`: the deployment may go to zero."""
 
     name: str
     run: Callable[[Scene], Awaitable[Row]]
     shape: Shape | None = None
     zero: bool = False
-    away: float = 0.0
 
     def problems(self, found: Row) -> list[str]:
         """Return what of its row is not as it must be."""
-        return problems(found, self.shape, self.away)
+        return problems(found, self.shape)
 
 
 def _shaped(shape: Shape, name: str = "", meanwhile: Meanwhile | None = None) -> Scenario:
@@ -46,7 +42,7 @@ SCENARIOS = (
     _shaped(_STEP, "rolled out", rollout),
     Scenario("wake", wake, zero=True),
     Scenario("burst", burst, zero=True),
-    Scenario("operator killed at zero", at_zero, zero=True, away=5.0),
+    Scenario("operator killed at zero", at_zero, zero=True),
 )
 
 

@@ -41,7 +41,7 @@ def steps(*parts: tuple[float, float]) -> tuple[tuple[float, float], ...]:
 
 
 SHAPES = (
-    Shape("step", steps((30, 0.2), (70, 4.0), (5, 0.2)), peak=3, end=1),
-    Shape("ramp", ((0, 0.2), (20, 0.2), (110, 4.0), (130, 4.0), (131, 0.2)), peak=3, end=1),
-    Shape("spike", steps((20, 0.2), (12, 8.0), (60, 0.2)), peak=2, end=1),
+    Shape("step", steps((30, 0.4), (70, 4.0), (5, 0.4)), peak=3, end=1),
+    Shape("ramp", ((0, 0.4), (20, 0.4), (110, 4.0), (130, 4.0), (131, 0.4)), peak=3, end=1),
+    Shape("spike", steps((20, 0.4), (12, 8.0), (60, 0.4)), peak=2, end=1),
 )
