@@ -4,7 +4,7 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.support.picker_world import CONFIG, World
+from picker_world import CONFIG, World
 
 from manta_runtime.router.config import parse
 from manta_runtime.router.endpoints import FILE_NAME, EndpointsFile
@@ -152,7 +152,7 @@ async def test_nobody_listens_and_whatever_else_is_wrong(monkeypatch, caplog):
 async def test_a_held_request_is_placed_when_envoy_knows_the_replica_and_a_restart_changes_nothing(tmp_path):
     async with listening() as launcher:
         world = World(tmp_path, "hold: {seconds: 30}")
-        picker, version = world.picker, ""
+        picker = world.picker
         picker.written = Written(tmp_path, picker.members, launcher.client, picker._usable_changed)
         held = world.ask()
         world.replicas("a")
