@@ -172,12 +172,13 @@ async def test_it_costs_a_few_microseconds():
 
     async def seconds(call):
         began = time.thread_time()
-        for _ in range(500):
+        for _ in range(50):
             await call()
-        return (time.thread_time() - began) / 500
+        return (time.thread_time() - began) / 50
 
-    best = min([await seconds(lambda: post(app, send)) for _ in range(5)])
-    bare = min([await seconds(lambda: app(None, None, send)) for _ in range(5)])
+    # Many short ones: on a machine with much else to do one of them at least has the CPU and its caches to itself.
+    best = min([await seconds(lambda: post(app, send)) for _ in range(100)])
+    bare = min([await seconds(lambda: app(None, None, send)) for _ in range(100)])
     print(f"{1e6 * (best - bare):.1f} µs")
     assert best - bare < 50e-6
 
