@@ -97,7 +97,8 @@ async def test_when_every_try_fails_the_last_answer_is_the_clients(world):
 async def test_tries_beyond_the_list_go_where_none_has_been(world):
     world.to("b")
     world.engines["b"].script = world.engines["a"].script = dies
-    assert (await ask(world))[0]["replica"] == "c"
+    for _ in range(100):  # Envoy draws at random: with five draws, four in a hundred went to a dead one again
+        assert (await ask(world))[0]["replica"] == "c"
 
 
 async def test_a_large_body_is_sent_again_whole(world):
