@@ -1,21 +1,25 @@
 """How long to keep the highest need, and of how short a rush: what would have been cheapest in the past. Pure.
 
     asked(t)    = the highest need of the last H seconds, of rates averaged over w seconds,
-                  with a share of the spread
+                  with a share of the spread; before the past there was the same past once more
     capacity(t) = the least asked for in the last cold start: what was given up is not back sooner
-    queue      += least - capacity, least = the work and half of the spread that a bin hides
-    late        : what comes while the queue takes longer than a first token may
+    swing       = sqrt(half of the mean of (load(t + start) - load(t))^2 - the chance of single requests) / mean load
+    queue      += (1 + min(1, swing) / 5) x least - capacity
+                  least = the work and a quarter of the spread that a bin hides
+    late        : what comes while the queue takes longer than a first token may; nothing of the first cold start
     late, cost  = share of late work; mean of asked(t)
     H, w, share = the cheapest with late <= (1 - objective) / 3, or within that of the best that can be had
     hold        = H + the least of 2 H, 4 cold starts and 8 minutes; at least 5 minutes, and a cold start
                 = a fifth less than before at most: longer at once, shorter only as often as it is found again
 
 A replica that was given up too early costs a cold start and late requests; one that is kept costs itself. Which is
-dearer depends on how demand comes and goes here, and the last hours say it. The longest lull is still to come, so where
-lulls matter the window is longer than what would have done; the longer the start, the dearer it is to be wrong. Until
-there is enough of a past, the window is at least five starts. To get back within a cold start what was given up is
-dearer than to keep it, so no window is shorter than that. What is 5 % cheaper at most changes neither w nor share, for
-each change moves replicas.
+dearer depends on how demand comes and goes here, and the last hours say it. The past is taken for typical, so it comes
+round: its first rush was preceded by its last, and how a deployment began does not count against windows for hours.
+What is to come is not what was: the longest lull is still to come, so where lulls matter the window is longer than what
+would have done; and so is the highest rush, by the more, the more demand changes within a start, for that is what
+nobody can follow. Until there is enough of a past, the window is at least five starts. To get back within a cold start
+what was given up is dearer than to keep it, so no window is shorter than that. What is 5 % cheaper at most changes
+neither w nor share, for each change moves replicas.
 """
 
 import itertools
@@ -29,7 +33,7 @@ from manta_operator.scaling.signals import Demand
 from manta_operator.scaling.state import BIN_SECONDS, Bin
 
 HOLDS = (60.0, 120.0, 180.0, 240.0, 300.0, 400.0, 540.0, 720.0, 960.0, 1260.0, 1620.0, 2100.0, 2700.0, 3600.0)
-WINDOWS = (60.0, 30.0, 15.0)
+WINDOWS = (120.0, 60.0, 30.0, 15.0)
 SHARES = (0.5, 1.0)
 """What there is to choose from (s, s, of the spread)."""
 
@@ -40,6 +44,7 @@ _LEAST = 300.0
 _LONGER, _LONGER_STARTS, _MOST_LONGER = 2.0, 4.0, 480.0
 _SHORTER = 0.8
 _STICKY = 1.05
+_HIGHER = 0.2
 _GOLDEN = 0.6180339887
 _FIRST_WINDOW, _FIRST_SHARE = 30.0, 0.75
 
@@ -68,6 +73,8 @@ def choose(bins: Sequence[Bin], scale: Scale, *, predicts: bool, before: float |
     if not any(each.rate for each in bins):
         return Choice(first, _FIRST_WINDOW, _FIRST_SHARE)
     load = [scale.least(each.rate) for each in bins]
+    higher = 1 + _HIGHER * min(1.0, swing(load, scale))
+    load = [work * higher for work in load]
     needs = {
         (window, share): _needs(bins, replace(scale, window=window, share=share), predicts)
         for window, share in itertools.product(WINDOWS, SHARES)
@@ -138,18 +145,29 @@ def judge(load: Sequence[float], need: Sequence[float], choice: Choice, scale: S
         choice: What is judged.
         scale: For the cold start, and for how long a first token may take.
     """
-    start = max(1, round(scale.cold_start / BIN_SECONDS))
-    asked = _extreme(need, max(1, round(choice.hold / BIN_SECONDS)), largest=True)
-    capacity = _extreme(asked, start, largest=False)
-    patience = scale.target.first_token
-    queue = missed = total = 0.0
-    for index in range(min(start, len(load) - 1), len(load)):
-        work, has = load[index], capacity[index - 1]
-        queue = max(0.0, queue + (work - has) * BIN_SECONDS)
-        total += work
-        if queue > patience * has:
-            missed += work
-    return Choice(choice.hold, choice.window, choice.share, missed / total if total else 0.0, sum(asked) / len(asked))
+    start, hold = (max(1, round(seconds / BIN_SECONDS)) for seconds in (scale.cold_start, choice.hold))
+    before = need[-hold - start :]
+    asked = _extreme([*before, *need], hold, largest=True)
+    capacity = _extreme(asked, start, largest=False)[len(before) - 1 :]
+    queue = missed = 0.0
+    for work, has in itertools.islice(zip(load, capacity, strict=False), start, None):
+        limit, was = scale.target.first_token * has, queue
+        queue = max(0.0, was + (work - has) * BIN_SECONDS)
+        longest, shortest = max(was, queue), min(was, queue)
+        if longest > limit:
+            missed += work * (1.0 if shortest >= limit else (longest - limit) / (longest - shortest))
+    late = missed / sum(load) if any(load) else 0.0
+    return Choice(choice.hold, choice.window, choice.share, late, sum(asked[len(before) :]) / len(load))
+
+
+def swing(load: Sequence[float], scale: Scale) -> float:
+    """Return by how much of its mean the load changes within a cold start, beyond the chance of single requests."""
+    start, mean = max(1, round(scale.cold_start / BIN_SECONDS)), sum(load) / len(load)
+    squares = [(later - sooner) ** 2 for sooner, later in zip(load, load[start:], strict=False)]
+    if not squares or not mean:
+        return 0.0
+    chance = scale.grain / scale.speed / BIN_SECONDS * mean
+    return math.sqrt(max(0.0, sum(squares) / len(squares) / 2 - chance)) / mean
 
 
 def _extreme(values: Sequence[float], length: int, *, largest: bool) -> list[float]:

@@ -2,8 +2,8 @@
 
     d      = rate / speed                                          replicas that it fills entirely
     need   = margin x (d / utilisation + spread x sqrt(d x min(1, grain / first_token))) + queue
-    least  = margin x (d + spread / 2 x sqrt(d x max(0, min(1, grain / first_token) - grain / 15 s)))         of a bin
-    window = 15 to 60 s, over which rates are averaged: shorter sees rushes, longer hides chance; hindsight.py chooses
+    least  = margin x (d + spread / 4 x sqrt(d x max(0, min(1, grain / first_token) - grain / 15 s)))         of a bin
+    window = 15 to 120 s, over which rates are averaged: shorter sees rushes, longer hides chance; hindsight.py chooses
     queue  = requests that wait x work of a mean request / speed / (a cold start, at least 60 s)
 
 Over the time that a first token may take, the work that comes has the variance d x grain / first_token (demand.py), in
@@ -59,7 +59,7 @@ class Scale:
         Of its chance a bin shows a part already: the variance of its mean, d x grain / its length.
         """
         hidden = max(0.0, self._share() - self.grain / self.speed / BIN_SECONDS)
-        return self.margin * (self.load(rate) + self.target.spread / 2 * math.sqrt(self.load(rate) * hidden))
+        return self.margin * (self.load(rate) + self.target.spread / 4 * math.sqrt(self.load(rate) * hidden))
 
     def chance(self, rate: float) -> float:
         """Return one standard deviation of what it fills over the time that a first token may take (replicas)."""

@@ -54,8 +54,44 @@ def test_late_is_what_comes_while_the_queue_is_too_long():
     load = [1.0] * 20 + [5.0] * 20
     short = hindsight.judge(load, [1] * 40, hindsight.Choice(60.0, 60.0), SCALE)
     enough = hindsight.judge(load, [5] * 40, hindsight.Choice(60.0, 60.0), SCALE)
-    assert short.late == pytest.approx(100 / (12 + 100))
+    # 15 s of five replicas' work for one fill the queue by 60 s; more than 5 s are too long.
+    assert short.late == pytest.approx(5 * (19 + 55 / 60) / (20 + 100))
     assert (enough.late, enough.cost) == (0.0, 5.0)
+
+
+def test_the_past_comes_round():
+    load = [1.0] * 20 + [5.0] * 20 + [1.0] * 20
+    alone = hindsight.judge(load, load, hindsight.Choice(60.0, 15.0), SCALE)
+    seen = hindsight.judge(load, load, hindsight.Choice(40 * BIN_SECONDS + SCALE.cold_start, 15.0), SCALE)
+    assert alone.late > 0.3
+    assert seen.late == 0.0
+
+
+def test_how_it_began_is_not_late():
+    load = [9.0] * 8 + [1.0] * 40
+    assert hindsight.judge(load, [1.0] * 8 + load[8:], hindsight.Choice(60.0, 15.0), SCALE).late == 0.0
+
+
+@pytest.mark.parametrize(
+    ("load", "swing"),
+    [
+        ([3.0] * 40, 0.0),
+        ([2.0] * 20 + [4.0] * 20, (4 * 8 / 32 / 2 - 0.3 / 15 * 3) ** 0.5 / 3),  # 8 of 32 pairs span the step
+        ([2.95, 3.05] * 20, 0.0),  # the chance of single requests
+        ([0.0] * 40, 0.0),
+        ([5.0] * 4, 0.0),  # nothing is a cold start apart
+    ],
+)
+def test_the_swing_is_what_changes_within_a_start(load, swing):
+    assert hindsight.swing(load, SCALE) == pytest.approx(swing)
+
+
+@pytest.mark.parametrize(("rate", "higher"), [(lambda _: 10.0, 1.0), (lambda at: 10.0 if at % 900 < 180 else 0.5, 1.2)])
+def test_rushes_that_nobody_can_follow_are_expected_to_be_higher_than_they_were(monkeypatch, rate, higher):
+    judged, judge = [], hindsight.judge
+    monkeypatch.setattr(hindsight, "judge", lambda load, *rest: judged.append(max(load)) or judge(load, *rest))
+    choose(rate)
+    assert judged == [pytest.approx(higher * SCALE.least(10.0))] * len(judged)
 
 
 def test_rates_are_averaged_over_the_window():
@@ -100,5 +136,5 @@ def test_bins_are_cut_sharp_however_long_a_look_is(seconds):
 )
 def test_a_bin_of_large_requests_shows_its_chance_itself(grain, hidden):
     scale = Scale(Target(), speed=1.0, grain=grain, margin=1.0, cold_start=120.0)
-    assert scale.least(16.0) == pytest.approx(16.0 + 0.75 * (16.0 * hidden) ** 0.5)
+    assert scale.least(16.0) == pytest.approx(16.0 + 0.375 * (16.0 * hidden) ** 0.5)
     assert 16.0 <= scale.least(16.0) <= scale.need(16.0)
