@@ -17,10 +17,9 @@ dearer depends on how demand comes and goes here, and the last hours say it. The
 round: its first rush was preceded by its last, and how a deployment began does not count against windows for hours.
 What is to come is not what was: the longest lull is still to come, so where lulls matter the window is longer than what
 would have done; and so is the highest rush, by the more, the more demand changes within a start, for that is what
-nobody can follow. Where it changes by more than half of its mean, averages over two minutes would hide it. Until there
-is enough of a past, the window is at least five starts. To get back within a cold start what was given up is dearer
-than to keep it, so no window is shorter than that. What is 5 % cheaper at most changes neither w nor share, for each
-change moves replicas.
+nobody can follow. Until there is enough of a past, the window is at least five starts. To get back within a cold start
+what was given up is dearer than to keep it, so no window is shorter than that. What is 5 % cheaper at most changes
+neither w nor share, for each change moves replicas.
 """
 
 import itertools
@@ -34,9 +33,9 @@ from manta_operator.scaling.signals import Demand
 from manta_operator.scaling.state import BIN_SECONDS, Bin
 
 HOLDS = (60.0, 120.0, 180.0, 240.0, 300.0, 400.0, 540.0, 720.0, 960.0, 1260.0, 1620.0, 2100.0, 2700.0, 3600.0)
-WINDOWS = (120.0, 60.0, 30.0, 15.0)
+WINDOWS = (60.0, 30.0, 15.0)
 SHARES = (0.5, 1.0)
-"""What there is to choose from (s, s, of the spread); the longest window only where demand is calm."""
+"""What there is to choose from (s, s, of the spread)."""
 
 EVERY_SECONDS = 300.0
 ENOUGH_SECONDS = 1800.0
@@ -45,7 +44,7 @@ _LEAST = 300.0
 _LONGER, _LONGER_STARTS, _MOST_LONGER = 2.0, 4.0, 480.0
 _SHORTER = 0.8
 _STICKY = 1.05
-_HIGHER, _CALM = 0.2, 0.5
+_HIGHER = 0.2
 _GOLDEN = 0.6180339887
 _FIRST_WINDOW, _FIRST_SHARE = 30.0, 0.75
 
@@ -74,11 +73,11 @@ def choose(bins: Sequence[Bin], scale: Scale, *, predicts: bool, before: float |
     if not any(each.rate for each in bins):
         return Choice(first, _FIRST_WINDOW, _FIRST_SHARE)
     load = [scale.least(each.rate) for each in bins]
-    changes = min(1.0, swing(load, scale))
-    load = [work * (1 + _HIGHER * changes) for work in load]
+    higher = 1 + _HIGHER * min(1.0, swing(load, scale))
+    load = [work * higher for work in load]
     needs = {
         (window, share): _needs(bins, replace(scale, window=window, share=share), predicts)
-        for window, share in itertools.product(WINDOWS[changes >= _CALM :], SHARES)
+        for window, share in itertools.product(WINDOWS, SHARES)
     }
     longest = {key: judge(load, need, Choice(HOLDS[-1], *key), scale) for key, need in needs.items()}
     budget = (1 - scale.target.objective) / 3

@@ -3,7 +3,7 @@
     d      = rate / speed                                          replicas that it fills entirely
     need   = margin x (d / utilisation + spread x sqrt(d x min(1, grain / first_token))) + queue
     least  = margin x (d + spread / 4 x sqrt(d x max(0, min(1, grain / first_token) - grain / 15 s)))         of a bin
-    window = 15 to 120 s, over which rates are averaged: shorter sees rushes, longer hides chance; hindsight.py chooses
+    window = 15 to 60 s, over which rates are averaged: shorter sees rushes, longer hides chance; hindsight.py chooses
     queue  = requests that wait x work of a mean request / speed / (a cold start, at least 60 s)
 
 Over the time that a first token may take, the work that comes has the variance d x grain / first_token (demand.py), in

@@ -138,11 +138,3 @@ def test_a_bin_of_large_requests_shows_its_chance_itself(grain, hidden):
     scale = Scale(Target(), speed=1.0, grain=grain, margin=1.0, cold_start=120.0)
     assert scale.least(16.0) == pytest.approx(16.0 + 0.375 * (16.0 * hidden) ** 0.5)
     assert 16.0 <= scale.least(16.0) <= scale.need(16.0)
-
-
-@pytest.mark.parametrize(("low", "longest"), [(0.5, 60.0), (8.0, 120.0)])
-def test_averages_over_two_minutes_are_for_calm_demand_alone(monkeypatch, low, longest):
-    judged, judge = [], hindsight.judge
-    monkeypatch.setattr(hindsight, "judge", lambda *given: judged.append(given[2].window) or judge(*given))
-    choose(lambda at: 10.0 if at % 900 < 180 else low)
-    assert max(judged) == longest
