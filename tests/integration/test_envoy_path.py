@@ -95,10 +95,23 @@ async def test_when_every_try_fails_the_last_answer_is_the_clients(world):
 
 
 async def test_tries_beyond_the_list_go_where_none_has_been(world):
+    async def streams(request, writer):
+        await fakes.write(writer, b"data: 1\n\n", end=False)
+        await asyncio.sleep(60)
+
+    world.engines["c"].script = streams  # the one that works is busy, so that Envoy prefers the others
+    world.to("c")
+    under_way = [asyncio.ensure_future(ask(world)) for _ in range(2)]
+    await fakes.until(lambda: len(world.engines["c"].requests) == 2)
     world.to("b")
     world.engines["b"].script = world.engines["a"].script = dies
-    for _ in range(100):  # Envoy draws at random: with five draws, four in a hundred went to a dead one again
+    world.engines["c"].script = fakes.says("c")
+    for _ in range(50):
         assert (await ask(world))[0]["replica"] == "c"
+    assert world.engines["c"].open == 2
+    for each in under_way:
+        each.cancel()
+    await asyncio.gather(*under_way, return_exceptions=True)
 
 
 async def test_a_large_body_is_sent_again_whole(world):
