@@ -3,10 +3,11 @@
     asked(t)    = the highest need of the last H seconds, of rates averaged over w seconds,
                   with a share of the spread; before the past there was the same past once more
     capacity(t) = the least asked for in the last cold start: what was given up is not back sooner
-    swing       = sqrt(half of the mean of (load(t + start) - load(t))^2 - the chance of single requests) / mean load
+    swing       = sqrt(mean of (d(t + s) - d(t))^2 / 2 - the chance of single requests) / mean of d
+                  d = replicas that the work fills; the largest for s = a start, half, a quarter of one
     queue      += (1 + min(1, swing) / 5) x least - capacity
                   least = the work and a quarter of the spread that a bin hides
-    late        : what comes while the queue takes longer than a first token may; nothing of the first cold start
+    late        : what comes while the queue takes longer than a first token may, from the first cold start on
     late, cost  = share of late work; mean of asked(t)
     H, w, share = the cheapest with late <= (1 - objective) / 3, or within that of the best that can be had
     hold        = H + the least of 2 H, 4 cold starts and 8 minutes; at least 5 minutes, and a cold start
@@ -38,13 +39,13 @@ SHARES = (0.5, 1.0)
 """What there is to choose from (s, s, of the spread)."""
 
 EVERY_SECONDS = 300.0
-ENOUGH_SECONDS = 1800.0
+ENOUGH_SECONDS, _ENOUGH_STARTS = 1800.0, 3
 _STARTS = 5
 _LEAST = 300.0
 _LONGER, _LONGER_STARTS, _MOST_LONGER = 2.0, 4.0, 480.0
 _SHORTER = 0.8
 _STICKY = 1.05
-_HIGHER = 0.2
+_HIGHER, _PARTS = 0.2, (1, 2, 4)
 _GOLDEN = 0.6180339887
 _FIRST_WINDOW, _FIRST_SHARE = 30.0, 0.75
 
@@ -73,7 +74,7 @@ def choose(bins: Sequence[Bin], scale: Scale, *, predicts: bool, before: float |
     if not any(each.rate for each in bins):
         return Choice(first, _FIRST_WINDOW, _FIRST_SHARE)
     load = [scale.least(each.rate) for each in bins]
-    higher = 1 + _HIGHER * min(1.0, swing(load, scale))
+    higher = 1 + _HIGHER * min(1.0, swing([scale.load(each.rate) for each in bins], scale))
     load = [work * higher for work in load]
     needs = {
         (window, share): _needs(bins, replace(scale, window=window, share=share), predicts)
@@ -92,7 +93,7 @@ def choose(bins: Sequence[Bin], scale: Scale, *, predicts: bool, before: float |
     best = now if now.cost <= best.cost * _STICKY else best
     longer = best.hold + min(_LONGER * best.hold, _LONGER_STARTS * scale.cold_start, _MOST_LONGER)
     best = replace(best, hold=max(longer, _LEAST, scale.cold_start, _SHORTER * (before or 0.0)))
-    if len(bins) * BIN_SECONDS < ENOUGH_SECONDS:
+    if len(bins) * BIN_SECONDS < max(ENOUGH_SECONDS, _ENOUGH_STARTS * scale.cold_start):
         return Choice(max(best.hold, first), _FIRST_WINDOW, _FIRST_SHARE, best.late, best.cost)
     return best
 
@@ -146,28 +147,36 @@ def judge(load: Sequence[float], need: Sequence[float], choice: Choice, scale: S
         scale: For the cold start, and for how long a first token may take.
     """
     start, hold = (max(1, round(seconds / BIN_SECONDS)) for seconds in (scale.cold_start, choice.hold))
-    before = need[-hold - start :]
+    before = need[-hold:]
     asked = _extreme([*before, *need], hold, largest=True)
     capacity = _extreme(asked, start, largest=False)[len(before) - 1 :]
-    queue = missed = 0.0
+    end = missed = 0.0
     for work, has in itertools.islice(zip(load, capacity, strict=False), start, None):
-        limit, was = scale.target.first_token * has, queue
-        queue = max(0.0, was + (work - has) * BIN_SECONDS)
-        longest, shortest = max(was, queue), min(was, queue)
+        limit, queue = scale.target.first_token * has, max(0.0, end)
+        end = queue + (work - has) * BIN_SECONDS
+        longest, shortest = max(queue, end), min(queue, end)
         if longest > limit:
             missed += work * (1.0 if shortest >= limit else (longest - limit) / (longest - shortest))
-    late = missed / sum(load) if any(load) else 0.0
+    total = sum(load[start:])
+    late = missed / total if total else 0.0
     return Choice(choice.hold, choice.window, choice.share, late, sum(asked[len(before) :]) / len(load))
 
 
 def swing(load: Sequence[float], scale: Scale) -> float:
-    """Return by how much of its mean the load changes within a cold start, beyond the chance of single requests."""
+    """Return by how much of its mean the load changes within a cold start, beyond the chance of single requests.
+
+    More than one distance is looked at, for rushes that come every so often are the same again after that time.
+    """
     start, mean = max(1, round(scale.cold_start / BIN_SECONDS)), sum(load) / len(load)
-    squares = [(later - sooner) ** 2 for sooner, later in zip(load, load[start:], strict=False)]
-    if not squares or not mean:
+    if not mean:
         return 0.0
     chance = scale.grain / scale.speed / BIN_SECONDS * mean
-    return math.sqrt(max(0.0, sum(squares) / len(squares) / 2 - chance)) / mean
+    found = 0.0
+    for distance in {max(1, start // part) for part in _PARTS}:
+        squares = [(later - sooner) ** 2 for sooner, later in zip(load, load[distance:], strict=False)]
+        if squares:
+            found = max(found, sum(squares) / len(squares) / 2 - chance)
+    return math.sqrt(found) / mean
 
 
 def _extreme(values: Sequence[float], length: int, *, largest: bool) -> list[float]:

@@ -55,16 +55,25 @@ def test_late_is_what_comes_while_the_queue_is_too_long():
     short = hindsight.judge(load, [1] * 40, hindsight.Choice(60.0, 60.0), SCALE)
     enough = hindsight.judge(load, [5] * 40, hindsight.Choice(60.0, 60.0), SCALE)
     # 15 s of five replicas' work for one fill the queue by 60 s; more than 5 s are too long.
-    assert short.late == pytest.approx(5 * (19 + 55 / 60) / (20 + 100))
+    assert short.late == pytest.approx(5 * (19 + 55 / 60) / (12 + 100))
     assert (enough.late, enough.cost) == (0.0, 5.0)
+
+
+def test_what_was_asked_for_is_there_a_start_later_and_the_queue_drains():
+    load, need = [2.0] * 4 + [6.0] * 4 + [0.25] * 4, [2.0] * 4 + [6.0] * 4 + [3.0] * 4
+    found = hindsight.judge(load, need, hindsight.Choice(15.0, 15.0), replace(SCALE, cold_start=30.0))
+    # Seconds of a replica in the queue: 60, 120 (of two), 120, 120, 33.75 (of six), none after 12.3 s (of three).
+    late = 6 * (50 / 60) + 3 * 6 + 0.25 + 0.25 * (18.75 / 41.25)
+    assert found.late == pytest.approx(late / (2 * 2 + 4 * 6 + 4 * 0.25))
+    assert found.cost == pytest.approx((4 * 2 + 4 * 6 + 4 * 3) / 12)
 
 
 def test_the_past_comes_round():
     load = [1.0] * 20 + [5.0] * 20 + [1.0] * 20
-    alone = hindsight.judge(load, load, hindsight.Choice(60.0, 15.0), SCALE)
-    seen = hindsight.judge(load, load, hindsight.Choice(40 * BIN_SECONDS + SCALE.cold_start, 15.0), SCALE)
-    assert alone.late > 0.3
-    assert seen.late == 0.0
+    # 40 bins lie between the rush and its beginning in the next round.
+    late = [hindsight.judge(load, load, hindsight.Choice(BIN_SECONDS * n, 15.0), SCALE).late for n in (40, 41, 42)]
+    assert late[0] > 0.0
+    assert late[1:] == [0.0, 0.0]
 
 
 def test_how_it_began_is_not_late():
@@ -77,7 +86,8 @@ def test_how_it_began_is_not_late():
     [
         ([3.0] * 40, 0.0),
         ([2.0] * 20 + [4.0] * 20, (4 * 8 / 32 / 2 - 0.3 / 15 * 3) ** 0.5 / 3),  # 8 of 32 pairs span the step
-        ([2.95, 3.05] * 20, 0.0),  # the chance of single requests
+        ([2.9, 2.9, 3.1, 3.1] * 10, 0.0),  # the chance of single requests
+        (([10.0] * 4 + [0.5] * 4) * 5, (9.5**2 / 2 - 0.3 / 15 * 5.25) ** 0.5 / 5.25),  # again after a start
         ([0.0] * 40, 0.0),
         ([5.0] * 4, 0.0),  # nothing is a cold start apart
     ],
@@ -86,12 +96,20 @@ def test_the_swing_is_what_changes_within_a_start(load, swing):
     assert hindsight.swing(load, SCALE) == pytest.approx(swing)
 
 
-@pytest.mark.parametrize(("rate", "higher"), [(lambda _: 10.0, 1.0), (lambda at: 10.0 if at % 900 < 180 else 0.5, 1.2)])
-def test_rushes_that_nobody_can_follow_are_expected_to_be_higher_than_they_were(monkeypatch, rate, higher):
+@pytest.mark.parametrize(
+    ("low", "least", "most"), [(10.0, 1.0, 1.0), (6.0, 1.03, 1.09), (0.5, 1.2, 1.2)], ids=["steady", "waves", "rushes"]
+)
+def test_demand_that_nobody_can_follow_is_expected_to_be_higher_than_it_was(monkeypatch, low, least, most):
     judged, judge = [], hindsight.judge
     monkeypatch.setattr(hindsight, "judge", lambda load, *rest: judged.append(max(load)) or judge(load, *rest))
-    choose(rate)
-    assert judged == [pytest.approx(higher * SCALE.least(10.0))] * len(judged)
+    choose(lambda at: 10.0 if at % 900 < 180 else low)
+    assert len(set(judged)) == 1
+    assert least <= round(judged[0] / SCALE.least(10.0), 6) <= most
+
+
+def test_a_past_of_less_than_three_starts_is_little():
+    rushes = past(lambda at: 10.0 if at % 900 < 90 else 0.5, minutes=60)
+    assert hindsight.choose(rushes, replace(SCALE, cold_start=1260.0), predicts=True).hold == hindsight.HOLDS[-1]
 
 
 def test_rates_are_averaged_over_the_window():
