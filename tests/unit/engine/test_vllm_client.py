@@ -1,5 +1,7 @@
 """What the launcher concludes from an engine's HTTP answers, against a small server on loopback."""
 
+import socket
+
 import aiohttp
 import pytest
 from aiohttp import web
@@ -122,9 +124,11 @@ async def test_a_look_tells_what_moved_and_who_waits(engine):
 
 
 async def test_nobody_there():
-    async with aiohttp.ClientSession() as session:
-        client = VllmClient(session, "127.0.0.1", 1, "tiny")
-        assert not await client.healthy()
-        assert await client.activity() == (None, None)
-        assert await client.look() is None
-        assert "ClientConnectorError" in await client.produce_token()
+    with socket.socket() as unused:  # bound and not listening, so that nobody else does
+        unused.bind(("127.0.0.1", 0))
+        async with aiohttp.ClientSession() as session:
+            client = VllmClient(session, "127.0.0.1", unused.getsockname()[1], "tiny")
+            assert not await client.healthy()
+            assert await client.activity() == (None, None)
+            assert await client.look() is None
+            assert "ClientConnectorError" in await client.produce_token()
